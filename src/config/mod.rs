@@ -1,0 +1,141 @@
+//! The configuration, valid by construction: what the rest of the guard reads. How it is written
+//! in a file, and what can be wrong there, is told in `file`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::policy::{Identity, Policy, Profile};
+
+/// Everything an operator can choose.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where clients connect: cleartext HTTP/1.1, and HTTP/2 by prior knowledge.
+    pub listen: Vec<SocketAddr>,
+    /// Where metrics and probes are served.
+    pub admin: SocketAddr,
+    pub upstream: Vec<Server>,
+    /// Worker threads.
+    pub threads: usize,
+    /// Paths outside of SCIM.
+    pub other_paths: Passage,
+    /// Wire's own token API, `/scim/auth-tokens`.
+    pub auth_tokens: Passage,
+    pub z_headers: ZHeaders,
+    pub profile: Profile,
+    pub policy: Policy,
+    /// Where the operator's own schemas are; `None`: the built-in ones.
+    pub schemas: Option<std::path::PathBuf>,
+    /// Host values that are served, in lower case and without port; empty: all.
+    pub hosts: Vec<String>,
+    /// Peers whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    pub log: Log,
+    pub limits: Limits,
+}
+
+/// One backend server as written: a name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+}
+
+/// Whether requests of a kind reach the backend at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    Refuse,
+    Forward,
+}
+
+/// What becomes of `Z-*` headers, by which Wire's nginx tells its services who is logged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ZHeaders {
+    Strip,
+    /// Kept from these peers, on `/scim/auth-tokens` only; stripped otherwise.
+    KeepFrom(Vec<IpNet>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    pub level: tracing::Level,
+    /// One JSON line for every request.
+    pub access: bool,
+}
+
+/// Bounds on what clients and backends may take: bytes, counts and times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request body, before and after decompression.
+    pub body: usize,
+    /// Bytes of all bodies that are being read and judged at one time.
+    pub buffered_bytes: usize,
+    /// Bytes of a request head over HTTP/1.
+    pub header_bytes: usize,
+    /// Header lines of a request.
+    pub headers: usize,
+    /// From the first byte of a head to its end.
+    pub header_timeout: Duration,
+    /// From the end of the head to the end of the body.
+    pub body_timeout: Duration,
+    /// How long a connection may rest between two requests.
+    pub keepalive_timeout: Duration,
+    /// Requests on one connection.
+    pub requests_per_connection: u32,
+    /// Open client connections, on all listeners together.
+    pub connections: usize,
+    /// Streams of one HTTP/2 connection.
+    pub streams: u32,
+    pub upstream_connect_timeout: Duration,
+    /// Between two reads or writes of the backend's connection.
+    pub upstream_timeout: Duration,
+    /// How long a backend connection is kept for reuse: less than the backend keeps it.
+    pub upstream_idle_timeout: Duration,
+    /// How long requests in flight may take to finish after SIGTERM.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 512 * 1024,
+            buffered_bytes: 64 * 1024 * 1024,
+            header_bytes: 32 * 1024,
+            headers: 100,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            keepalive_timeout: Duration::from_secs(60),
+            requests_per_connection: 10_000,
+            connections: 10_000,
+            streams: 100,
+            upstream_connect_timeout: Duration::from_secs(5),
+            upstream_timeout: Duration::from_secs(60),
+            upstream_idle_timeout: Duration::from_secs(15),
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults in front of these listeners and servers.
+    pub fn new(listen: Vec<SocketAddr>, upstream: Vec<Server>) -> Self {
+        let profile = Profile::Documented;
+        Self {
+            listen,
+            admin: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090),
+            upstream,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            other_paths: Passage::Refuse,
+            auth_tokens: Passage::Forward,
+            z_headers: ZHeaders::Strip,
+            profile,
+            policy: Policy::new(profile, Identity::Any),
+            schemas: None,
+            hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            log: Log { level: tracing::Level::INFO, access: true },
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Which rules are enforced, reported or off: the profile, the operator's actions and the global
+//! switch, folded into one action per rule at load time.
+
+use crate::rule::{Rule, Standing};
+
+/// What happens when a rule is hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Not judged.
+    Off,
+    /// Counted and logged; the request goes on.
+    Report,
+    /// The request is refused.
+    Enforce,
+}
+
+impl Action {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Report => "report",
+            Self::Enforce => "enforce",
+        }
+    }
+}
+
+/// How strict the guard is where Wire's documentation asks for more than Wire's server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// What Wire's server accepts, plus what its documentation demands.
+    Documented,
+    /// Exactly what Wire's server accepts.
+    AsServed,
+}
+
+/// What is known of the identity provider behind the tokens: it decides what Wire reads from
+/// `externalId`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Identity {
+    /// Not known: only what both kinds of teams refuse is refused.
+    Any,
+    /// Teams without SAML: users are known by their email address.
+    Email,
+    /// Teams with SAML: users are known by their NameID.
+    Saml,
+}
+
+/// One action for every rule.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    actions: [Action; Rule::COUNT],
+    pub identity: Identity,
+}
+
+/// Why an operator's action cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    #[error("no rule is called {0:?}; `wire-scim-guard rules` lists them")]
+    Unknown(String),
+    #[error("{0} is always enforced: what it refuses cannot be read in one way only")]
+    Fixed(&'static str),
+}
+
+impl Policy {
+    /// The actions of a profile, before an operator changes any.
+    pub fn new(profile: Profile, identity: Identity) -> Self {
+        let mut actions = [Action::Enforce; Rule::COUNT];
+        for rule in Rule::all() {
+            actions[rule as usize] = default_action(rule, profile);
+        }
+        Self { actions, identity }
+    }
+
+    /// Sets the action of one rule, or of all rules under a prefix such as `patch.*`.
+    ///
+    /// A prefix leaves alone the rules that are always enforced; naming such a rule itself, or a
+    /// prefix that holds no other, is an error.
+    pub fn set(&mut self, pattern: &str, action: Action) -> Result<(), PolicyError> {
+        let Some(prefix) = pattern.strip_suffix('*') else {
+            let rule =
+                Rule::from_id(pattern).ok_or_else(|| PolicyError::Unknown(pattern.into()))?;
+            if rule.entry().standing == Standing::Fixed && action != Action::Enforce {
+                return Err(PolicyError::Fixed(rule.id()));
+            }
+            self.actions[rule as usize] = action;
+            return Ok(());
+        };
+        let matching: Vec<Rule> = Rule::all()
+            .filter(|rule| {
+                (prefix.is_empty() || prefix.ends_with('.')) && rule.id().starts_with(prefix)
+            })
+            .collect();
+        let first = matching.first().ok_or_else(|| PolicyError::Unknown(pattern.into()))?;
+        let switchable = matching.iter().filter(|rule| rule.entry().standing != Standing::Fixed);
+        let mut any = false;
+        for rule in switchable {
+            self.actions[*rule as usize] = action;
+            any = true;
+        }
+        if any || action == Action::Enforce { Ok(()) } else { Err(PolicyError::Fixed(first.id())) }
+    }
+
+    /// Lowers every rule that can be switched to `mode` at most: the one global switch.
+    pub fn cap(&mut self, mode: Action) {
+        for rule in Rule::all() {
+            if rule.entry().standing != Standing::Fixed {
+                let action = &mut self.actions[rule as usize];
+                *action = (*action).min(mode);
+            }
+        }
+    }
+
+    /// What happens when `rule` is hit.
+    pub fn action(&self, rule: Rule) -> Action {
+        self.actions[rule as usize]
+    }
+}
+
+/// The action of a rule in a profile when the operator says nothing.
+pub fn default_action(rule: Rule, profile: Profile) -> Action {
+    match rule.entry().standing {
+        Standing::Fixed | Standing::Wire => Action::Enforce,
+        Standing::Documented if profile == Profile::Documented => Action::Enforce,
+        Standing::Documented | Standing::OptIn => Action::Off,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profiles_differ_in_exactly_two_rules() {
+        let differing: Vec<&str> = Rule::all()
+            .filter(|rule| {
+                default_action(*rule, Profile::Documented)
+                    != default_action(*rule, Profile::AsServed)
+            })
+            .map(Rule::id)
+            .collect();
+        assert_eq!(differing, ["user.user_name.case", "user.display_name.required"]);
+    }
+
+    #[test]
+    fn a_prefix_switches_what_can_be_switched_and_leaves_the_rest() {
+        let mut policy = Policy::new(Profile::Documented, Identity::Any);
+        policy.set("json.*", Action::Report).unwrap();
+        assert_eq!(policy.action(Rule::JsonDuplicateKey), Action::Report);
+        assert_eq!(policy.action(Rule::JsonSyntax), Action::Enforce);
+    }
+
+    #[test]
+    fn fixed_rules_and_unknown_names_are_mistakes() {
+        let mut policy = Policy::new(Profile::Documented, Identity::Any);
+        assert_eq!(
+            policy.set("target.not_found", Action::Report),
+            Err(PolicyError::Fixed("target.not_found"))
+        );
+        assert_eq!(
+            policy.set("framing.*", Action::Off),
+            Err(PolicyError::Fixed("framing.message"))
+        );
+        assert!(matches!(policy.set("user.handle", Action::Off), Err(PolicyError::Unknown(_))));
+        assert!(matches!(policy.set("user.user*", Action::Off), Err(PolicyError::Unknown(_))));
+    }
+
+    #[test]
+    fn the_global_switch_only_lowers() {
+        let mut policy = Policy::new(Profile::AsServed, Identity::Any);
+        policy.set("user.roles", Action::Off).unwrap();
+        policy.cap(Action::Report);
+        assert_eq!(policy.action(Rule::UserRoles), Action::Off);
+        assert_eq!(policy.action(Rule::UserEmails), Action::Report);
+        assert_eq!(policy.action(Rule::JsonSyntax), Action::Enforce);
+    }
+}

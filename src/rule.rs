@@ -1,0 +1,281 @@
+//! Every rule of the guard, in one table: its id, the HTTP status and `scimType` of its refusal,
+//! what it checks, and whether an operator may switch it.
+//!
+//! A new rule is a variant of [`Rule`], a row of [`TABLE`] at the same place, and one call of
+//! `Findings::hit` where the fault is seen. Metrics, documentation and configuration follow from
+//! the table.
+
+use std::fmt;
+
+/// The `scimType` values of RFC 7644 §3.12 that the guard answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScimType {
+    InvalidFilter,
+    InvalidPath,
+    InvalidSyntax,
+    InvalidValue,
+    Mutability,
+    NoTarget,
+    TooMany,
+}
+
+impl ScimType {
+    /// The keyword as it stands in an error body.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidFilter => "invalidFilter",
+            Self::InvalidPath => "invalidPath",
+            Self::InvalidSyntax => "invalidSyntax",
+            Self::InvalidValue => "invalidValue",
+            Self::Mutability => "mutability",
+            Self::NoTarget => "noTarget",
+            Self::TooMany => "tooMany",
+        }
+    }
+}
+
+/// Who may change a rule's action, and what it is when nobody does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Always enforced: what it refuses cannot be read, or not in one way only.
+    Fixed,
+    /// Enforced in every profile, can be switched.
+    Wire,
+    /// Enforced in the profile `documented` only, can be switched.
+    Documented,
+    /// Off in every profile until an operator switches it on.
+    OptIn,
+}
+
+/// A rule of the guard. The variants are in the order of [`TABLE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Rule {
+    TargetAmbiguous,
+    TargetNotFound,
+    TargetTooLong,
+    TargetId,
+    FramingMessage,
+    FramingLength,
+    FramingTransferEncoding,
+    FramingHost,
+    FramingHeader,
+    FramingUpgrade,
+    MethodNotAllowed,
+    HeadersAccept,
+    HeadersDuplicate,
+    TokenMissing,
+    TokenMalformed,
+    TokenDuplicate,
+    BodyMediaType,
+    BodyEncoding,
+    BodyTooLarge,
+    BodyTimeout,
+    JsonSyntax,
+    JsonDuplicateKey,
+    JsonDepth,
+    JsonNumber,
+    UserSchema,
+    UserType,
+    UserUserName,
+    UserUserNameCase,
+    UserUserNameReserved,
+    UserDisplayName,
+    UserDisplayNameRequired,
+    UserExternalIdRequired,
+    UserExternalIdEmail,
+    UserEmails,
+    UserPassword,
+    UserRoles,
+    UserLanguage,
+    UserRichInfo,
+    UserRichInfoSize,
+    UserProfileUrl,
+    UserTextControl,
+    UserTextBidirectional,
+    UserTextInvisible,
+    UserTextBlank,
+    PatchSchema,
+    PatchSchemas,
+    PatchOperations,
+    PatchOp,
+    PatchPath,
+    PatchValue,
+    PatchNoTarget,
+    PatchMutability,
+    GroupSchema,
+    GroupType,
+    GroupDisplayName,
+    GroupMembers,
+    GroupPatch,
+    FilterRequired,
+    FilterSyntax,
+    FilterUnsupported,
+    QueryPagination,
+    LimitsHeaders,
+    LimitsHeaderTimeout,
+    LimitsConnections,
+    LimitsBufferedBytes,
+    UpstreamConnect,
+    UpstreamAnswer,
+    UpstreamTimeout,
+}
+
+/// One row of the table: what the guard knows of a rule before it sees a request.
+#[derive(Debug)]
+pub struct Entry {
+    pub rule: Rule,
+    /// The stable name in configuration, metrics, logs and the `Scim-Guard-Rule` header.
+    pub id: &'static str,
+    /// The HTTP status of a refusal: Wire's own where Wire refuses the same.
+    pub status: u16,
+    pub scim_type: Option<ScimType>,
+    pub standing: Standing,
+    /// What the rule checks, as one sentence for people.
+    pub checks: &'static str,
+}
+
+const fn row(
+    rule: Rule,
+    id: &'static str,
+    status: u16,
+    scim_type: Option<ScimType>,
+    standing: Standing,
+    checks: &'static str,
+) -> Entry {
+    Entry { rule, id, status, scim_type, standing, checks }
+}
+
+use Rule as R;
+use Standing::{Documented, Fixed, OptIn, Wire};
+
+const FILTER: Option<ScimType> = Some(ScimType::InvalidFilter);
+const PATH: Option<ScimType> = Some(ScimType::InvalidPath);
+const SYNTAX: Option<ScimType> = Some(ScimType::InvalidSyntax);
+const VALUE: Option<ScimType> = Some(ScimType::InvalidValue);
+
+/// All rules, in the order in which a request meets them.
+#[rustfmt::skip]
+pub static TABLE: [Entry; Rule::COUNT] = [
+    row(R::TargetAmbiguous, "target.ambiguous", 400, None, Fixed, "The request target can be read in one way only: no dot segments, encoded slashes, backslashes, control bytes, `;`, fragment or broken percent-encoding, and it starts with a slash."),
+    row(R::TargetNotFound, "target.not_found", 404, None, Fixed, "The path is one that Wire serves below /scim/v2."),
+    row(R::TargetTooLong, "target.too_long", 414, None, Fixed, "The request target has at most 8192 bytes."),
+    row(R::TargetId, "target.id", 400, VALUE, Fixed, "The id in the path is a UUID of the form 8-4-4-4-12."),
+    row(R::FramingMessage, "framing.message", 400, None, Fixed, "The request is well-formed HTTP: a request line of three parts, lines that end in CRLF, no control bytes."),
+    row(R::FramingLength, "framing.length", 400, None, Fixed, "At most one Content-Length, and it is a plain decimal number."),
+    row(R::FramingTransferEncoding, "framing.transfer_encoding", 400, None, Fixed, "Transfer-Encoding is absent, or is `chunked` once and stands without Content-Length."),
+    row(R::FramingHost, "framing.host", 400, None, Fixed, "Exactly one Host, and one of the configured hosts where these are given."),
+    row(R::FramingHeader, "framing.header", 400, None, Fixed, "Header names are tokens and header values hold no control bytes."),
+    row(R::FramingUpgrade, "framing.upgrade", 400, None, Fixed, "The request does not ask to switch to another protocol."),
+    row(R::MethodNotAllowed, "method.not_allowed", 405, None, Wire, "Wire serves the method on this path."),
+    row(R::HeadersAccept, "headers.accept", 406, None, Wire, "Accept admits application/scim+json or application/json."),
+    row(R::HeadersDuplicate, "headers.duplicate", 400, None, Fixed, "Content-Type, Content-Encoding and Accept stand once at most where a second reading would matter."),
+    row(R::TokenMissing, "token.missing", 401, None, Wire, "An Authorization header is there."),
+    row(R::TokenMalformed, "token.malformed", 401, None, Wire, "Authorization is `Bearer`, one space, and a token of the form that Wire issues: 44 characters of base64."),
+    row(R::TokenDuplicate, "token.duplicate", 400, None, Fixed, "There is one Authorization header only."),
+    row(R::BodyMediaType, "body.media_type", 415, None, Wire, "Content-Type is application/scim+json or application/json."),
+    row(R::BodyEncoding, "body.encoding", 415, None, Fixed, "The body is sent without Content-Encoding, or with a gzip stream that can be read in one way only."),
+    row(R::BodyTooLarge, "body.too_large", 413, None, Fixed, "The body is no larger than limits.body, before and after decompression."),
+    row(R::BodyTimeout, "body.timeout", 408, None, Fixed, "The whole body arrives within limits.body_timeout."),
+    row(R::JsonSyntax, "json.syntax", 400, SYNTAX, Fixed, "The body is one JSON document in UTF-8 (RFC 8259)."),
+    row(R::JsonDuplicateKey, "json.duplicate_key", 400, SYNTAX, Wire, "No attribute that Wire reads stands twice in one object, in any spelling."),
+    row(R::JsonDepth, "json.depth", 400, SYNTAX, Fixed, "Arrays and objects are nested at most 512 levels deep."),
+    row(R::JsonNumber, "json.number", 400, SYNTAX, Fixed, "No number is written with more than 4096 characters."),
+    row(R::UserSchema, "user.schema", 400, VALUE, Wire, "The user satisfies what the operator's own user.json adds to the built-in one."),
+    row(R::UserType, "user.type", 400, VALUE, Wire, "Every attribute of a user has the JSON type that Wire reads."),
+    row(R::UserUserName, "user.user_name", 400, VALUE, Wire, "userName, lower-cased, has 2 to 256 characters out of a-z 0-9 _ . -"),
+    row(R::UserUserNameCase, "user.user_name.case", 400, VALUE, Documented, "userName has no capital letters (Wire would store it in lower case)."),
+    row(R::UserUserNameReserved, "user.user_name.reserved", 400, VALUE, Wire, "userName of a new user is not one of the names that Wire keeps for itself."),
+    row(R::UserDisplayName, "user.display_name", 400, VALUE, Wire, "displayName, or the name that Wire takes in its place, has 1 to 128 characters."),
+    row(R::UserDisplayNameRequired, "user.display_name.required", 400, VALUE, Documented, "displayName is there (Wire would show the email address or externalId)."),
+    row(R::UserExternalIdRequired, "user.external_id.required", 400, VALUE, Wire, "externalId is there."),
+    row(R::UserExternalIdEmail, "user.external_id.email", 400, VALUE, Wire, "Without emails, externalId is an email address (teams without SAML)."),
+    row(R::UserEmails, "user.emails", 400, VALUE, Wire, "Every entry of emails has an email address as its value."),
+    row(R::UserPassword, "user.password", 400, VALUE, Wire, "password is absent or null."),
+    row(R::UserRoles, "user.roles", 400, VALUE, Wire, "roles has at most one entry: owner, admin, member or partner."),
+    row(R::UserLanguage, "user.language", 400, VALUE, Wire, "preferredLanguage begins with a lower-case ISO 639-1 code."),
+    row(R::UserRichInfo, "user.rich_info", 400, VALUE, Wire, "Rich info has one of the forms that Wire reads."),
+    row(R::UserRichInfoSize, "user.rich_info.size", 413, VALUE, Wire, "Keys and values of rich info have at most 5000 characters together."),
+    row(R::UserProfileUrl, "user.profile_url", 400, VALUE, Wire, "profileUrl and the values of photos are absolute URIs (RFC 3986)."),
+    row(R::UserTextControl, "user.text.control", 400, VALUE, OptIn, "displayName and rich info hold no control characters."),
+    row(R::UserTextBidirectional, "user.text.bidirectional", 400, VALUE, OptIn, "displayName and rich info hold no characters that override the direction of text."),
+    row(R::UserTextInvisible, "user.text.invisible", 400, VALUE, OptIn, "displayName and rich info hold no invisible characters."),
+    row(R::UserTextBlank, "user.text.blank", 400, VALUE, OptIn, "displayName and rich info values are not white space only."),
+    row(R::PatchSchema, "patch.schema", 400, VALUE, Wire, "The PATCH satisfies what the operator's own patch.json adds to the built-in one."),
+    row(R::PatchSchemas, "patch.schemas", 400, SYNTAX, Wire, "schemas of a PATCH is a list of texts that contains urn:ietf:params:scim:api:messages:2.0:PatchOp."),
+    row(R::PatchOperations, "patch.operations", 400, SYNTAX, Wire, "Operations of a PATCH is a list of objects."),
+    row(R::PatchOp, "patch.op", 400, SYNTAX, Wire, "op is add, replace or remove."),
+    row(R::PatchPath, "patch.path", 400, PATH, Wire, "path names an attribute that Wire can change: userName, displayName, externalId, active, roles, or a rich info key."),
+    row(R::PatchValue, "patch.value", 400, VALUE, Wire, "value is there and has the type of the attribute that path names."),
+    row(R::PatchNoTarget, "patch.no_target", 400, Some(ScimType::NoTarget), Wire, "remove has a path."),
+    row(R::PatchMutability, "patch.mutability", 400, Some(ScimType::Mutability), Wire, "userName is not removed."),
+    row(R::GroupSchema, "group.schema", 400, VALUE, Wire, "The group satisfies what the operator's own group.json adds to the built-in one."),
+    row(R::GroupType, "group.type", 400, VALUE, Wire, "A group has schemas, displayName and members, each of the type that Wire reads."),
+    row(R::GroupDisplayName, "group.display_name", 400, VALUE, Wire, "displayName of a group has 1 to 4000 characters."),
+    row(R::GroupMembers, "group.members", 400, VALUE, Wire, "Every member has value, type and $ref as texts, and value is a UUID."),
+    row(R::GroupPatch, "group.patch", 501, None, Wire, "Groups are not changed by PATCH: Wire has no such function."),
+    row(R::FilterRequired, "filter.required", 400, Some(ScimType::TooMany), Wire, "A search for users has a filter."),
+    row(R::FilterSyntax, "filter.syntax", 400, FILTER, Wire, "The filter is one comparison: attribute, operator, value."),
+    row(R::FilterUnsupported, "filter.unsupported", 400, FILTER, Wire, "Wire can answer the filter: userName or externalId eq a text for users, displayName co a text for groups."),
+    row(R::QueryPagination, "query.pagination", 400, VALUE, Wire, "startIndex and count of a search for groups are integers."),
+    row(R::LimitsHeaders, "limits.headers", 431, None, Fixed, "The request head is no larger and has no more headers than limits allows."),
+    row(R::LimitsHeaderTimeout, "limits.header_timeout", 408, None, Fixed, "The whole request head arrives within limits.header_timeout."),
+    row(R::LimitsConnections, "limits.connections", 503, None, Fixed, "No more connections are open than limits.connections."),
+    row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, Fixed, "The bodies being judged take no more memory than limits.buffered_bytes."),
+    row(R::UpstreamConnect, "upstream.connect", 502, None, Fixed, "A server of upstream.servers accepts the connection."),
+    row(R::UpstreamAnswer, "upstream.answer", 502, None, Fixed, "The backend answers with well-formed HTTP and does not cut its answer off."),
+    row(R::UpstreamTimeout, "upstream.timeout", 504, None, Fixed, "The backend answers within limits.upstream_timeout."),
+];
+
+impl Rule {
+    /// How many rules there are.
+    pub const COUNT: usize = Self::UpstreamTimeout as usize + 1;
+
+    /// All rules, in the order of the table.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|entry| entry.rule)
+    }
+
+    /// The rule with this id.
+    pub fn from_id(id: &str) -> Option<Self> {
+        TABLE.iter().find(|entry| entry.id == id).map(|entry| entry.rule)
+    }
+
+    /// The rule's row of the table.
+    pub fn entry(self) -> &'static Entry {
+        &TABLE[self as usize]
+    }
+
+    /// The stable name, such as `user.user_name`.
+    pub fn id(self) -> &'static str {
+        self.entry().id
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_stands_at_its_own_place_and_under_its_own_id() {
+        for (index, entry) in TABLE.iter().enumerate() {
+            assert_eq!(entry.rule as usize, index, "{} is out of order", entry.id);
+            assert_eq!(Rule::from_id(entry.id), Some(entry.rule), "{} stands twice", entry.id);
+        }
+    }
+
+    #[test]
+    fn scim_types_stand_only_where_a_client_expects_them() {
+        for entry in &TABLE {
+            if matches!(entry.status, 401 | 403 | 404 | 500..) {
+                assert_eq!(entry.scim_type, None, "{}", entry.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! The request target: read in exactly one way, brought into Wire's canonical form, and matched
+//! to a route; or refused.
+//!
+//! Wire's router is case-sensitive, decodes percent-encoded letters, accepts one trailing slash
+//! and resolves neither dot segments nor `%2F`; the nginx in front of it matches the decoded path
+//! but passes the raw one on. Whatever these two could read differently is refused here. What
+//! SCIM clients make of a base URL (no `/v2`, two of them, doubled slashes) is mended.
+
+use crate::rule::Rule;
+use crate::verdict::Refusal;
+
+/// The longest target that is read, in bytes: nginx's own limit for a request line.
+pub const MAX_TARGET: usize = 8192;
+
+/// The routes of Wire's SCIM API, and what else a target can be. The names are metric labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Handler {
+    Users,
+    User,
+    Groups,
+    Group,
+    ServiceProviderConfig,
+    Schemas,
+    Schema,
+    ResourceTypes,
+    /// Wire's own token API behind its login: forwarded as it is, or refused, never judged.
+    AuthTokens,
+    /// Some other path of the backend.
+    Other,
+    /// A target or a request that could not be read.
+    Invalid,
+}
+
+impl Handler {
+    pub const ALL: [Self; 11] = [
+        Self::Users,
+        Self::User,
+        Self::Groups,
+        Self::Group,
+        Self::ServiceProviderConfig,
+        Self::Schemas,
+        Self::Schema,
+        Self::ResourceTypes,
+        Self::AuthTokens,
+        Self::Other,
+        Self::Invalid,
+    ];
+
+    /// The label in metrics and logs: a route template, never what a client sent.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Users => "/scim/v2/Users",
+            Self::User => "/scim/v2/Users/:uid",
+            Self::Groups => "/scim/v2/Groups",
+            Self::Group => "/scim/v2/Groups/:gid",
+            Self::ServiceProviderConfig => "/scim/v2/ServiceProviderConfig",
+            Self::Schemas => "/scim/v2/Schemas",
+            Self::Schema => "/scim/v2/Schemas/:uri",
+            Self::ResourceTypes => "/scim/v2/ResourceTypes",
+            Self::AuthTokens => "/scim/auth-tokens",
+            Self::Other => "other",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// A target that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    pub handler: Handler,
+    /// What the backend gets; `None` if the target came in canonical form.
+    pub canonical: Option<Vec<u8>>,
+    /// The query behind the first `?`, undecoded, without the `?`; `None` without one.
+    pub query: Option<&'a [u8]>,
+}
+
+/// Reads a request target. Errors are `target.*` refusals.
+///
+/// Paths outside of SCIM come back as [`Handler::Other`]; whether these are served is the
+/// caller's to say. Nothing that Wire would route to SCIM, and nothing at or below `/i`, does.
+pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
+    if raw.len() > MAX_TARGET {
+        return Err(Refusal::new(
+            Rule::TargetTooLong,
+            format!(
+                "The request target is {} bytes long; at most {MAX_TARGET} are read.",
+                raw.len()
+            ),
+        ));
+    }
+    let (path, query) = match memchr::memchr(b'?', raw) {
+        Some(at) => (&raw[..at], Some(&raw[at + 1..])),
+        None => (raw, None),
+    };
+    if let Some(handler) = canonical_already(path).filter(|_| query != Some(b"")) {
+        if let Some(query) = query {
+            check_query(query)?;
+        }
+        return Ok(Target { handler, canonical: None, query });
+    }
+    let decoded = decode_path(path)?;
+    if let Some(query) = query {
+        check_query(query)?;
+    }
+    let segments: Vec<&[u8]> = decoded.split(|b| *b == b'/').filter(|s| !s.is_empty()).collect();
+    if let Some(dots) = segments.iter().find(|s| matches!(**s, b"." | b"..")) {
+        let dots = String::from_utf8_lossy(dots);
+        return Err(ambiguous(format!("the path has a `{dots}` segment")));
+    }
+    // SECURITY: `/i` holds the backend's internal API, which trusts whoever reaches it.
+    if segments.iter().any(|s| s.eq_ignore_ascii_case(b"i")) {
+        return Err(Refusal::new(Rule::TargetNotFound, "Internal paths (/i) are not served here."));
+    }
+    let (version, rest) = match segments.split_first() {
+        Some((first, rest)) if is_version(first) => (Some(*first), rest),
+        _ => (None, segments.as_slice()),
+    };
+    match rest {
+        [scim, tail @ ..] if scim.eq_ignore_ascii_case(b"scim") => {
+            read_scim(path, version, scim, tail, query)
+        }
+        // SECURITY: `/v07/scim`, `/v1/v2/scim` and `/x/scim` are no SCIM paths of Wire's, but a
+        // reader that strips prefixes another way would take them for some: never forwarded.
+        _ if segments.iter().any(|s| s.eq_ignore_ascii_case(b"scim")) => {
+            Err(not_found("there is nothing before /scim but an API version such as /v8"))
+        }
+        _ => Ok(Target { handler: Handler::Other, canonical: None, query }),
+    }
+}
+
+/// The hot path: targets that are canonical as they came, recognised without decoding them.
+fn canonical_already(path: &[u8]) -> Option<Handler> {
+    match path.strip_prefix(b"/scim/v2/")? {
+        b"Users" => Some(Handler::Users),
+        b"Groups" => Some(Handler::Groups),
+        rest => match (rest.strip_prefix(b"Users/"), rest.strip_prefix(b"Groups/")) {
+            (Some(id), _) if is_uuid(id) => Some(Handler::User),
+            (_, Some(id)) if is_uuid(id) => Some(Handler::Group),
+            _ => None,
+        },
+    }
+}
+
+/// Reads what follows `/scim`, as decoded segments without the empty ones.
+fn read_scim<'a>(
+    path: &[u8],
+    version: Option<&[u8]>,
+    scim: &[u8],
+    tail: &[&[u8]],
+    query: Option<&'a [u8]>,
+) -> Result<Target<'a>, Refusal> {
+    if let [name, rest @ ..] = tail
+        && name.eq_ignore_ascii_case(b"auth-tokens")
+    {
+        return read_auth_tokens(path, version, rest, query);
+    }
+    if scim != b"scim" {
+        return Err(not_found("paths are case-sensitive"));
+    }
+    let resource = tail.iter().position(|s| *s != b"v2").map_or(&[][..], |at| &tail[at..]);
+    let handler = match resource {
+        [] => return Err(not_found("the base URL alone is no resource")),
+        [b"Users"] => Handler::Users,
+        [b"Groups"] => Handler::Groups,
+        [b"Users", id] => uuid_route(id, Handler::User)?,
+        [b"Groups", id] => uuid_route(id, Handler::Group)?,
+        [b"ServiceProviderConfig"] => Handler::ServiceProviderConfig,
+        [b"Schemas"] => Handler::Schemas,
+        [b"Schemas", _] => Handler::Schema,
+        [b"ResourceTypes"] => Handler::ResourceTypes,
+        _ => {
+            return Err(not_found(
+                "Wire serves Users, Groups, ServiceProviderConfig, Schemas and ResourceTypes, spelled so",
+            ));
+        }
+    };
+    let canonical = write_canonical(version, resource, query);
+    let unchanged = path.len() + query.map_or(0, |q| q.len() + 1) == canonical.len()
+        && canonical.starts_with(path);
+    Ok(Target { handler, canonical: (!unchanged).then_some(canonical), query })
+}
+
+/// SECURITY: the token API is told apart by exact bytes only, because its login is checked by
+/// the nginx behind, which reads a path its own way.
+fn read_auth_tokens<'a>(
+    path: &[u8],
+    version: Option<&[u8]>,
+    rest: &[&[u8]],
+    query: Option<&'a [u8]>,
+) -> Result<Target<'a>, Refusal> {
+    let mut exact = Vec::with_capacity(path.len());
+    if let Some(version) = version {
+        exact.push(b'/');
+        exact.extend_from_slice(version);
+    }
+    exact.extend_from_slice(b"/scim/auth-tokens");
+    match rest {
+        [] => {}
+        [id] if is_uuid(id) => {
+            exact.push(b'/');
+            exact.extend_from_slice(id);
+        }
+        _ => return Err(not_found("behind /scim/auth-tokens stands at most the UUID of a token")),
+    }
+    if path == exact || (path.strip_suffix(b"/") == Some(exact.as_slice()) && rest.is_empty()) {
+        Ok(Target { handler: Handler::AuthTokens, canonical: None, query })
+    } else {
+        Err(ambiguous("/scim/auth-tokens is only served in exactly that spelling".into()))
+    }
+}
+
+fn uuid_route(id: &[u8], handler: Handler) -> Result<Handler, Refusal> {
+    if is_uuid(id) {
+        return Ok(handler);
+    }
+    Err(Refusal::new(
+        Rule::TargetId,
+        "The id behind Users/ or Groups/ is not a UUID (8-4-4-4-12 hexadecimal digits). Use the \
+         `id` that Wire returned when the resource was created or looked up, not userName or \
+         externalId.",
+    ))
+}
+
+/// Percent-decodes a path; refuses every byte that two readers could take differently.
+fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
+    if path.first() != Some(&b'/') {
+        return Err(ambiguous(
+            "it does not start with a slash; send the path alone, as in `GET /scim/v2/Users`"
+                .into(),
+        ));
+    }
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.iter();
+    while let Some(&byte) = rest.next() {
+        let byte = if byte == b'%' {
+            let hex = |b: Option<&u8>| b.and_then(|b| (*b as char).to_digit(16));
+            let (Some(high), Some(low)) = (hex(rest.next()), hex(rest.next())) else {
+                return Err(ambiguous(
+                    "a `%` in the path is not followed by two hexadecimal digits".into(),
+                ));
+            };
+            let byte = (high * 16 + low) as u8;
+            if matches!(byte, b'/' | b'%' | b'?' | b'#') {
+                return Err(ambiguous(format!("the path has an encoded `{}`", byte as char)));
+            }
+            byte
+        } else {
+            byte
+        };
+        match byte {
+            b'\\' | b';' | b'#' | b'*' => {
+                return Err(ambiguous(format!("the path has a `{}`", byte as char)));
+            }
+            0..=b' ' | 0x7f.. => {
+                return Err(ambiguous(format!("the path has the byte 0x{byte:02X}")));
+            }
+            _ => decoded.push(byte),
+        }
+    }
+    Ok(decoded)
+}
+
+/// A query is forwarded as it came, so it must not hold what ends a target early.
+fn check_query(query: &[u8]) -> Result<(), Refusal> {
+    match query.iter().find(|b| matches!(b, 0..=b' ' | b'#' | 0x7f)) {
+        None => Ok(()),
+        Some(b'#') => Err(ambiguous("the query has a `#`".into())),
+        Some(byte) => Err(ambiguous(format!("the query has the byte 0x{byte:02X}"))),
+    }
+}
+
+/// `/vN/scim/v2/Resource[/id][?query]`; an empty query is dropped with its question mark.
+fn write_canonical(version: Option<&[u8]>, resource: &[&[u8]], query: Option<&[u8]>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + query.map_or(0, <[u8]>::len));
+    for segment in version.into_iter().chain([&b"scim"[..], b"v2"]).chain(resource.iter().copied())
+    {
+        out.push(b'/');
+        out.extend_from_slice(segment);
+    }
+    if let Some(query) = query.filter(|q| !q.is_empty()) {
+        out.push(b'?');
+        out.extend_from_slice(query);
+    }
+    out
+}
+
+/// An API version segment: `v` and a decimal number without leading zeros.
+fn is_version(segment: &[u8]) -> bool {
+    match segment {
+        [b'v', b'0'] => true,
+        [b'v', b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// A UUID of the form 8-4-4-4-12, in any hexadecimal case.
+pub fn is_uuid(text: &[u8]) -> bool {
+    text.len() == 36
+        && text.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+fn ambiguous(what: String) -> Refusal {
+    Refusal::new(
+        Rule::TargetAmbiguous,
+        format!(
+            "The request target can be read in more than one way: {what}. Send the plain path, such as /scim/v2/Users."
+        ),
+    )
+}
+
+/// The 404 that names the right base URL.
+pub fn not_found(why: &str) -> Refusal {
+    Refusal::new(
+        Rule::TargetNotFound,
+        format!(
+            "There is no SCIM resource at this path: {why}. The base URL (tenant URL) of Wire's \
+             SCIM API is https://<host>/scim/v2, the users are at https://<host>/scim/v2/Users."
+        ),
+    )
+}

@@ -1,0 +1,133 @@
+//! What the guard says of a request: forward it, or refuse it with one SCIM error; and which
+//! rules it hit on the way.
+
+use serde::Serialize;
+
+use crate::policy::{Action, Policy};
+use crate::rule::Rule;
+use crate::target::Handler;
+
+/// The media type of every answer that the guard writes itself (RFC 7644 §8.2).
+pub const SCIM_JSON: &str = "application/scim+json;charset=utf-8";
+
+/// The schema of a SCIM error (RFC 7644 §3.12).
+const ERROR_SCHEMA: [&str; 1] = ["urn:ietf:params:scim:api:messages:2.0:Error"];
+
+/// A refusal: the one rule that answered, and the sentences for the admin who reads them.
+///
+/// SECURITY: `detail` never repeats a value that the client sent; attribute names, positions,
+/// lengths and single characters are all it may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub rule: Rule,
+    pub detail: String,
+    /// The value of the Allow header, with a 405 (RFC 9110 §15.5.6).
+    pub allow: Option<&'static str>,
+}
+
+impl Refusal {
+    pub fn new(rule: Rule, detail: impl Into<String>) -> Self {
+        Self { rule, detail: detail.into(), allow: None }
+    }
+
+    /// The HTTP status, from the rule's row.
+    pub fn status(&self) -> u16 {
+        self.rule.entry().status
+    }
+
+    /// The `WWW-Authenticate` challenge of a 401 (RFC 6750 §3): with an error code only when
+    /// credentials came.
+    pub fn challenge(&self) -> Option<&'static str> {
+        match (self.status(), self.rule) {
+            (401, Rule::TokenMissing) => Some(r#"Bearer realm="scim""#),
+            (401, _) => Some(r#"Bearer realm="scim", error="invalid_token""#),
+            _ => None,
+        }
+    }
+
+    /// The SCIM error as JSON, its keys in alphabetical order as Wire writes them.
+    pub fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct ScimError<'a> {
+            detail: &'a str,
+            schemas: [&'a str; 1],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            scim_type: Option<&'a str>,
+            status: String,
+        }
+        let error = ScimError {
+            detail: &self.detail,
+            schemas: ERROR_SCHEMA,
+            scim_type: self.rule.entry().scim_type.map(|kind| kind.as_str()),
+            status: self.status().to_string(),
+        };
+        serde_json::to_vec(&error).unwrap_or_default()
+    }
+}
+
+/// The rules that a request hits, as they are seen: the first enforced one ends the judging.
+#[derive(Debug)]
+pub struct Findings<'p> {
+    policy: &'p Policy,
+    reported: Vec<Rule>,
+}
+
+impl<'p> Findings<'p> {
+    pub fn new(policy: &'p Policy) -> Self {
+        Self { policy, reported: Vec::new() }
+    }
+
+    /// Notes a fault. `Err` ends the judging; `Ok` says to go on, as the rule is off or only
+    /// reported. `detail` is asked for only when it is sent.
+    pub fn hit<D: Into<String>>(
+        &mut self,
+        rule: Rule,
+        detail: impl FnOnce() -> D,
+    ) -> Result<(), Refusal> {
+        match self.policy.action(rule) {
+            Action::Enforce => Err(Refusal::new(rule, detail())),
+            Action::Report => {
+                if !self.reported.contains(&rule) {
+                    self.reported.push(rule);
+                }
+                Ok(())
+            }
+            Action::Off => Ok(()),
+        }
+    }
+
+    /// Whether anything would come of hitting `rule`; saves the work of looking.
+    pub fn wants(&self, rule: Rule) -> bool {
+        self.policy.action(rule) != Action::Off
+    }
+
+    pub fn policy(&self) -> &'p Policy {
+        self.policy
+    }
+
+    /// The rules that were hit and only reported, each once, in the order they were seen.
+    pub fn into_reported(self) -> Vec<Rule> {
+        self.reported
+    }
+}
+
+/// What becomes of a request that was judged whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It may go to the backend, under this target; `None`: under the target it came with.
+    Forward {
+        target: Option<Vec<u8>>,
+    },
+    Refuse(Refusal),
+}
+
+/// The verdict on a whole request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The route, for metrics and logs.
+    pub handler: Handler,
+    /// Rules that were hit and only reported.
+    pub reported: Vec<Rule>,
+    pub outcome: Outcome,
+}

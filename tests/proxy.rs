@@ -1,0 +1,18 @@
+//! The proxy over real sockets: raw bytes in, and what a recording backend got of them.
+
+mod support;
+
+#[path = "proxy/bodies.rs"]
+mod bodies;
+#[path = "proxy/connections.rs"]
+mod connections;
+#[path = "proxy/forwarding.rs"]
+mod forwarding;
+#[path = "proxy/framing.rs"]
+mod framing;
+#[path = "proxy/observing.rs"]
+mod observing;
+#[path = "proxy/slowness.rs"]
+mod slowness;
+#[path = "proxy/upstreams.rs"]
+mod upstreams;

@@ -10,6 +10,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BufMut, BytesMut};
@@ -19,6 +20,7 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Sleep;
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 8 * 1024;
@@ -44,15 +46,21 @@ pub(super) struct ClientConn {
     extent: Extent,
     /// To be written to the socket.
     write_behind: BytesMut,
+    /// How long the client may take nothing of what is written.
+    patience: Duration,
+    /// Runs while it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientConn {
-    pub(super) fn new(io: Stream) -> Self {
+    pub(super) fn new(io: Stream, patience: Duration) -> Self {
         Self {
             io,
             read_ahead: BytesMut::new(),
             extent: Extent::Unknown,
             write_behind: BytesMut::new(),
+            patience,
+            stalled: None,
         }
     }
 
@@ -91,7 +99,7 @@ impl ClientConn {
 
     /// Says good-bye so that the client reads the answer before it sees the end: closing with
     /// unread bytes would reset the connection, and the reset overtakes the answer.
-    pub(super) async fn linger(mut self, at_most: std::time::Duration) {
+    pub(super) async fn linger(mut self, at_most: Duration) {
         Shutdown::shutdown(&mut self).await;
         let drain = async {
             loop {
@@ -107,13 +115,31 @@ impl ClientConn {
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.write_behind.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.write_behind))?;
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.write_behind);
+            let written = ready!(self.watch(cx, written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.write_behind.advance(written);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// SECURITY: a client that asks for much and reads nothing would hold its answer, and what the
+    /// backend spends on it, for ever: Pingora waits without a limit for a flush.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Nothing of the message is left: Pingora only wants to know whether the client has gone.
@@ -183,7 +209,8 @@ impl AsyncWrite for ClientConn {
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.io).poll_write(cx, bytes)
+        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.watch(cx, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

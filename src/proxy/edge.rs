@@ -118,7 +118,7 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let mut conn = Box::new(ClientConn::new(stream));
+        let mut conn = Box::new(ClientConn::new(stream, self.limits.keepalive_timeout));
         let _open = self.connections.enter();
         let open = self.connections.open();
         if open > self.limits.connections {

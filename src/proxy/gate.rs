@@ -42,6 +42,8 @@ pub struct Gate {
     z_headers: ZHeaders,
     budget: Arc<Budget>,
     books: Books,
+    /// Every HTTP/1 head has passed the edge.
+    behind_edge: bool,
 }
 
 /// What the gate remembers of a request between the phases.
@@ -96,7 +98,14 @@ impl Gate {
             z_headers: config.z_headers.clone(),
             budget: Budget::new(config.limits.buffered_bytes),
             books: Books { metrics, access },
+            behind_edge: false,
         }
+    }
+
+    /// The same for a service behind an [`Edge`](super::Edge), which has checked the framing of
+    /// every HTTP/1 head from its bytes already.
+    pub fn behind_edge(self) -> Self {
+        Self { behind_edge: true, ..self }
     }
 
     /// The context of a new request.
@@ -135,7 +144,9 @@ impl Gate {
         // the backend has begun is not cut off (RFC 9112 §9.6).
         session.set_abort_on_close(false);
         session.set_read_timeout(Some(self.limits.body_timeout));
-        session.set_write_timeout(Some(self.limits.body_timeout));
+        if session.is_http2() || !self.behind_edge {
+            session.set_write_timeout(Some(self.limits.keepalive_timeout));
+        }
         let peer = peer_ip(session);
         let head = session.req_header();
         ctx.record.method = MethodLabel::of(&head.method);
@@ -179,6 +190,9 @@ impl Gate {
     /// that mean nothing in the one frame messages in the other (RFC 9113 §8.2.2, §10.3).
     fn framing(&self, session: &Session) -> Result<(), Refusal> {
         let RequestParts { version, headers, uri_host } = RequestParts::of(session.req_header());
+        if self.behind_edge && version != Version::HTTP_2 {
+            return Ok(());
+        }
         if headers.len() > self.limits.headers {
             return Err(Refusal::new(
                 Rule::LimitsHeaders,
@@ -239,9 +253,7 @@ impl Gate {
         }
         if matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other) {
             // Not SCIM: the body is the backend's to read, and passes as it comes.
-            if let Err(error) = self.invite_body(session).await {
-                return Err(error);
-            }
+            self.invite_body(session).await?;
             ctx.framing = Framing::Streamed;
             return Ok(Passage::Forward);
         }

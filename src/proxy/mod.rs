@@ -20,13 +20,14 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType, Result};
 
 mod answer;
 mod body;
 mod conn;
-mod edge;
+pub mod edge;
 mod forward;
 pub mod gate;
 mod head;
@@ -45,11 +46,13 @@ use upstream::{Attempts, Upstreams};
 pub struct GuardProxy {
     gate: Gate,
     upstreams: Arc<Upstreams>,
+    stopping: ShutdownWatch,
 }
 
 impl GuardProxy {
-    pub fn new(gate: Gate, upstreams: Arc<Upstreams>) -> Self {
-        Self { gate, upstreams }
+    /// `stopping` turns true when the process is to stop.
+    pub fn new(gate: Gate, upstreams: Arc<Upstreams>, stopping: ShutdownWatch) -> Self {
+        Self { gate, upstreams, stopping }
     }
 }
 
@@ -121,10 +124,14 @@ impl ProxyHttp for GuardProxy {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut ProxyCtx,
     ) -> Result<()> {
+        if *self.stopping.borrow() {
+            // The client is told that its connection ends, and sends its next request elsewhere.
+            session.set_keepalive(None);
+        }
         self.gate.upstream_response_filter(response, &mut ctx.gate).await
     }
 

@@ -41,6 +41,9 @@ use super::{Edge, GuardProxy};
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;
 
+/// How long the start waits for the names of the backend servers.
+const FIRST_ANSWER: Duration = Duration::from_secs(3);
+
 /// Why the guard cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -109,6 +112,9 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
         stopping: stopping.clone(),
     };
     control.spawn(admin.serve(admin_listener));
+    // The first requests find addresses, if the names can be resolved at all.
+    let _ =
+        control.block_on(async { tokio::time::timeout(FIRST_ANSWER, upstreams.resolve()).await });
     let resolving = Arc::clone(&upstreams);
     control.spawn(async move { resolving.keep_resolving().await });
 
@@ -119,7 +125,8 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
         let listeners =
             listeners.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
         let gate = Gate::new(Arc::clone(&guard), &config, Arc::clone(&metrics), access.clone());
-        let proxy = Arc::new(http_app(&config, GuardProxy::new(gate, Arc::clone(&upstreams))));
+        let proxy = GuardProxy::new(gate.behind_edge(), Arc::clone(&upstreams), stopping.clone());
+        let proxy = Arc::new(http_app(&config, proxy));
         let edge = Edge::new(
             proxy,
             &config,

@@ -165,7 +165,7 @@ impl Upstreams {
     }
 
     /// Resolves every name once. A name that cannot be resolved keeps its last good answer.
-    async fn resolve(&self) {
+    pub(super) async fn resolve(&self) {
         let mut addresses = Vec::new();
         for server in &self.servers {
             match tokio::net::lookup_host((server.host.as_str(), server.port)).await {

@@ -24,10 +24,9 @@ fn over_http1_with_a_length_or_chunked_on_one_connection() {
     let mut sent = 0;
     for size in SIZES {
         let body = user(size);
-        for request in [
-            with_length("POST", "/scim/v2/Users", &body),
-            chunked("POST", "/scim/v2/Users", &body),
-        ] {
+        for request in
+            [with_length("POST", "/scim/v2/Users", &body), chunked("POST", "/scim/v2/Users", &body)]
+        {
             client.send(request);
             let response = client.response();
             assert_eq!(response.status, 200, "{size}: {}", response.head);
@@ -80,10 +79,9 @@ fn a_refused_body_leaves_no_trace_at_the_backend() {
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
     for body in [&b"{"[..], b"", &[b'['; 70 * KIB]] {
-        for request in [
-            with_length("POST", "/scim/v2/Users", body),
-            chunked("POST", "/scim/v2/Users", body),
-        ] {
+        for request in
+            [with_length("POST", "/scim/v2/Users", body), chunked("POST", "/scim/v2/Users", body)]
+        {
             client.send(request);
             let response = client.response();
             assert_eq!(response.status, 400, "{}", response.head);

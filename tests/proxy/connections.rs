@@ -149,7 +149,7 @@ fn stopping_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
     assert!(!stopping.is_finished());
     go.send(()).unwrap();
     let response = busy.response();
-    assert_eq!((response.status, response.header("connection")), (201, Some("keep-alive")));
+    assert_eq!((response.status, response.header("connection")), (201, Some("close")));
     busy.ends();
     stopping.join().unwrap();
 

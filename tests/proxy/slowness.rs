@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Backend, Guarded, control, h2c, head, user};
+use crate::support::{Backend, Guarded, Reply, control, h2c, head, user, wait_until};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -94,4 +94,20 @@ fn connections_that_rest_too_long_are_closed() {
     let mut part = guarded.client();
     part.send("PRI * HT");
     part.ends();
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
+    let backend = Backend::start(|_| {
+        let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n".to_vec();
+        answer.resize(answer.len() + 50_000_000, b'a');
+        Reply::Bytes(answer)
+    });
+    let guarded = guarded(&backend);
+    let mut client = guarded.client();
+    client.send(control());
+    backend.wait(1);
+    let running = guarded.running.as_ref().unwrap();
+    wait_until("the connection to be cut", || running.connections() == 0);
+    guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
 }

@@ -17,10 +17,11 @@ fn each_failure_is_a_scim_error_and_nothing_is_repeated() {
         ("upstream.answer", || Reply::Reset),
         ("upstream.answer", || Reply::Last(b"garbage\r\n\r\n".to_vec())),
         ("upstream.answer", || Reply::Last(b"HTTP/1.1 200 OK\r\nConte".to_vec())),
-        (
-            "upstream.answer",
-            || Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_vec()),
-        ),
+        ("upstream.answer", || {
+            Reply::Last(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_vec(),
+            )
+        }),
         ("upstream.answer", || Reply::Last(Vec::new())),
         ("upstream.timeout", || Reply::Stall),
     ];

@@ -392,7 +392,11 @@ impl Client {
         match self.stream.read_to_end(&mut rest) {
             Ok(_) => assert!(rest.is_empty(), "unread: {}", String::from_utf8_lossy(&rest)),
             Err(error) => {
-                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "still open: {error}");
+                assert_eq!(
+                    error.kind(),
+                    std::io::ErrorKind::ConnectionReset,
+                    "still open: {error}"
+                );
             }
         }
     }

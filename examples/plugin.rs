@@ -92,11 +92,8 @@ impl ProxyHttp for MyService {
     }
 }
 
-fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let mut args = std::env::args().skip(1);
-    let (Some(listen), Some(backend)) = (args.next(), args.next()) else {
-        return Err("usage: plugin LISTEN BACKEND, as in 127.0.0.1:8080 127.0.0.1:8088".into());
-    };
+/// Serves until the process is told to stop.
+pub fn run(listen: &str, backend: &str) -> Result<(), Box<dyn std::error::Error>> {
     let backend: SocketAddr = backend.parse()?;
     let config = Config::new(vec![listen.parse()?], Vec::new());
     let guard = Arc::new(Guard::new(&config)?);
@@ -112,14 +109,19 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     let connections = Arc::new(Connections::default());
     let edge = Edge::new(Arc::new(app), &config, connections, metrics, access);
     let mut service = Service::new("guarded proxy".to_owned(), edge);
-    service.add_tcp(&listen);
+    service.add_tcp(listen);
     server.add_service(service);
     eprintln!("listening on {listen}, forwarding to {backend}");
     server.run_forever()
 }
 
 fn main() -> ExitCode {
-    match run() {
+    let mut args = std::env::args().skip(1);
+    let (Some(listen), Some(backend)) = (args.next(), args.next()) else {
+        eprintln!("usage: plugin LISTEN BACKEND, as in 127.0.0.1:8080 127.0.0.1:8088");
+        return ExitCode::from(2);
+    };
+    match run(&listen, &backend) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("plugin: {error}");

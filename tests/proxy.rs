@@ -12,6 +12,8 @@ mod forwarding;
 mod framing;
 #[path = "proxy/observing.rs"]
 mod observing;
+#[path = "proxy/plugin.rs"]
+mod plugin;
 #[path = "proxy/slowness.rs"]
 mod slowness;
 #[path = "proxy/upstreams.rs"]

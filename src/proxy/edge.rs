@@ -272,7 +272,8 @@ where
             .get_socket_digest()
             .and_then(|digest| digest.peer_addr()?.as_inet().map(|address| address.ip()));
         let id = record.request_id.to_str().unwrap_or("-");
-        let bytes = answer::raw(refusal, id, method);
+        let (bytes, length) = answer::raw(refusal, id, method);
+        record.bytes_out = length;
         let write = async {
             conn.write_all(&bytes).await?;
             conn.flush().await

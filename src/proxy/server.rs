@@ -112,11 +112,15 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
         stopping: stopping.clone(),
     };
     control.spawn(admin.serve(admin_listener));
-    // The first requests find addresses, if the names can be resolved at all.
-    let _ =
-        control.block_on(async { tokio::time::timeout(FIRST_ANSWER, upstreams.resolve()).await });
     let resolving = Arc::clone(&upstreams);
-    control.spawn(async move { resolving.keep_resolving().await });
+    let (resolved, first_answer) = std::sync::mpsc::channel();
+    control.spawn(async move {
+        resolving.resolve().await;
+        let _ = resolved.send(());
+        resolving.keep_resolving().await;
+    });
+    // The first requests find addresses, if the names can be resolved at all.
+    let _ = first_answer.recv_timeout(FIRST_ANSWER);
 
     let listeners: Vec<std::net::TcpListener> =
         listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;

@@ -148,19 +148,19 @@ impl Upstreams {
         found.endpoints.iter().map(state).collect()
     }
 
-    /// Resolves the names for as long as it is polled.
+    /// Resolves the names again and again, for as long as it is polled.
     pub async fn keep_resolving(&self) {
         // Nothing can change about addresses.
         if self.servers.iter().all(|server| literal(server).is_some()) {
             return;
         }
         loop {
-            self.resolve().await;
             let early = async {
                 tokio::time::sleep(RESOLVE_AT_MOST).await;
                 self.wanted.notified().await;
             };
             let _ = tokio::time::timeout(RESOLVE_EVERY, early).await;
+            self.resolve().await;
         }
     }
 

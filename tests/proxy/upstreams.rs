@@ -13,7 +13,8 @@ fn nobody() -> SocketAddr {
 
 #[test]
 fn each_failure_is_a_scim_error_and_nothing_is_repeated() {
-    let cases: [(&str, fn() -> Reply); 6] = [
+    type Failing = fn() -> Reply;
+    let cases: [(&str, Failing); 6] = [
         ("upstream.answer", || Reply::Reset),
         ("upstream.answer", || Reply::Last(b"garbage\r\n\r\n".to_vec())),
         ("upstream.answer", || Reply::Last(b"HTTP/1.1 200 OK\r\nConte".to_vec())),

@@ -46,6 +46,14 @@ impl Handler {
         Self::Invalid,
     ];
 
+    /// Whether the route tells what the service can do; Wire asks for no token there.
+    pub fn is_discovery(self) -> bool {
+        matches!(
+            self,
+            Self::ServiceProviderConfig | Self::Schemas | Self::Schema | Self::ResourceTypes
+        )
+    }
+
     /// The label in metrics and logs: a route template, never what a client sent.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -124,6 +124,13 @@ impl Guard {
             reported: Vec::new(),
             next: Next::Refuse(refusal),
         };
+        // SECURITY: a tunnel would carry bytes that nobody judges; it has no path to look at.
+        if method == Method::CONNECT {
+            let detail =
+                "CONNECT is not served: this is no tunnel. Wire serves GET and HEAD everywhere.";
+            let refusal = Refusal::new(Rule::MethodNotAllowed, detail);
+            return refuse(Handler::Invalid, Refusal { allow: Some("GET, HEAD"), ..refusal });
+        }
         let target = match target::read(target) {
             Ok(target) => target,
             Err(refusal) => return refuse(Handler::Invalid, refusal),

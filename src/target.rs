@@ -100,7 +100,7 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
         Some(at) => (&raw[..at], Some(&raw[at + 1..])),
         None => (raw, None),
     };
-    if let Some(handler) = canonical_already(path).filter(|_| query != Some(b"")) {
+    if let Some(handler) = canonical_already(path) {
         if let Some(query) = query {
             check_query(query)?;
         }
@@ -127,11 +127,11 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
         [scim, tail @ ..] if scim.eq_ignore_ascii_case(b"scim") => {
             read_scim(path, version, scim, tail, query)
         }
-        // SECURITY: `/v07/scim`, `/v1/v2/scim` and `/x/scim` are no SCIM paths of Wire's, but a
-        // reader that strips prefixes another way would take them for some: never forwarded.
-        _ if segments.iter().any(|s| s.eq_ignore_ascii_case(b"scim")) => {
-            Err(not_found("there is nothing before /scim but an API version such as /v8"))
-        }
+        // SECURITY: `/v07/scim`, `/x/scim` and `/scim:` are no SCIM paths of Wire's, but a reader
+        // that matches prefixes or strips them another way would take them for some: never forwarded.
+        _ if segments.iter().any(|s| s.len() >= 4 && s[..4].eq_ignore_ascii_case(b"scim")) => Err(
+            not_found("/scim stands alone, with nothing before it but an API version such as /v8"),
+        ),
         _ => Ok(Target { handler: Handler::Other, canonical: None, query }),
     }
 }
@@ -277,7 +277,7 @@ fn check_query(query: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// `/vN/scim/v2/Resource[/id][?query]`; an empty query is dropped with its question mark.
+/// `/vN/scim/v2/Resource[/id][?query]`.
 fn write_canonical(version: Option<&[u8]>, resource: &[&[u8]], query: Option<&[u8]>) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + query.map_or(0, <[u8]>::len));
     for segment in version.into_iter().chain([&b"scim"[..], b"v2"]).chain(resource.iter().copied())
@@ -285,7 +285,7 @@ fn write_canonical(version: Option<&[u8]>, resource: &[&[u8]], query: Option<&[u
         out.push(b'/');
         out.extend_from_slice(segment);
     }
-    if let Some(query) = query.filter(|q| !q.is_empty()) {
+    if let Some(query) = query {
         out.push(b'?');
         out.extend_from_slice(query);
     }

@@ -19,6 +19,7 @@ use crate::verdict::{Findings, Outcome, Refusal, Verdict};
 use crate::{body, headers, query, token};
 
 /// What the operator chose, ready to judge with. Cheap to share behind an `Arc`.
+#[derive(Debug)]
 pub struct Guard {
     policy: Policy,
     schemas: Schemas,

@@ -14,6 +14,7 @@ use crate::json::{Folded, Name, Value, folds_alike};
 use crate::scim::{email, filter, patch, uri};
 
 /// The schemas of all bodies that are judged.
+#[derive(Debug)]
 pub struct Schemas {
     pub user: Schema,
     pub patch: Schema,
@@ -21,6 +22,7 @@ pub struct Schemas {
 }
 
 /// One compiled schema.
+#[derive(Debug)]
 pub struct Schema {
     validator: Validator<Folded>,
 }

@@ -113,7 +113,7 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
     let segments: Vec<&[u8]> = decoded.split(|b| *b == b'/').filter(|s| !s.is_empty()).collect();
     if let Some(dots) = segments.iter().find(|s| matches!(**s, b"." | b"..")) {
         let dots = String::from_utf8_lossy(dots);
-        return Err(ambiguous(format!("the path has a `{dots}` segment")));
+        return Err(ambiguous(&format!("the path has a `{dots}` segment")));
     }
     // SECURITY: `/i` holds the backend's internal API, which trusts whoever reaches it.
     if segments.iter().any(|s| s.eq_ignore_ascii_case(b"i")) {
@@ -213,7 +213,7 @@ fn read_auth_tokens<'a>(
     if path == exact || (path.strip_suffix(b"/") == Some(exact.as_slice()) && rest.is_empty()) {
         Ok(Target { handler: Handler::AuthTokens, canonical: None, query })
     } else {
-        Err(ambiguous("/scim/auth-tokens is only served in exactly that spelling".into()))
+        Err(ambiguous("/scim/auth-tokens is only served in exactly that spelling"))
     }
 }
 
@@ -233,8 +233,7 @@ fn uuid_route(id: &[u8], handler: Handler) -> Result<Handler, Refusal> {
 fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
     if path.first() != Some(&b'/') {
         return Err(ambiguous(
-            "it does not start with a slash; send the path alone, as in `GET /scim/v2/Users`"
-                .into(),
+            "it does not start with a slash; send the path alone, as in `GET /scim/v2/Users`",
         ));
     }
     let mut decoded = Vec::with_capacity(path.len());
@@ -244,12 +243,12 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
             let hex = |b: Option<&u8>| b.and_then(|b| (*b as char).to_digit(16));
             let (Some(high), Some(low)) = (hex(rest.next()), hex(rest.next())) else {
                 return Err(ambiguous(
-                    "a `%` in the path is not followed by two hexadecimal digits".into(),
+                    "a `%` in the path is not followed by two hexadecimal digits",
                 ));
             };
             let byte = (high * 16 + low) as u8;
             if matches!(byte, b'/' | b'%' | b'?' | b'#') {
-                return Err(ambiguous(format!("the path has an encoded `{}`", byte as char)));
+                return Err(ambiguous(&format!("the path has an encoded `{}`", byte as char)));
             }
             byte
         } else {
@@ -257,10 +256,10 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
         };
         match byte {
             b'\\' | b';' | b'#' | b'*' => {
-                return Err(ambiguous(format!("the path has a `{}`", byte as char)));
+                return Err(ambiguous(&format!("the path has a `{}`", byte as char)));
             }
             0..=b' ' | 0x7f.. => {
-                return Err(ambiguous(format!("the path has the byte 0x{byte:02X}")));
+                return Err(ambiguous(&format!("the path has the byte 0x{byte:02X}")));
             }
             _ => decoded.push(byte),
         }
@@ -272,8 +271,8 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
 fn check_query(query: &[u8]) -> Result<(), Refusal> {
     match query.iter().find(|b| matches!(b, 0..=b' ' | b'#' | 0x7f)) {
         None => Ok(()),
-        Some(b'#') => Err(ambiguous("the query has a `#`".into())),
-        Some(byte) => Err(ambiguous(format!("the query has the byte 0x{byte:02X}"))),
+        Some(b'#') => Err(ambiguous("the query has a `#`")),
+        Some(byte) => Err(ambiguous(&format!("the query has the byte 0x{byte:02X}"))),
     }
 }
 
@@ -310,7 +309,7 @@ pub fn is_uuid(text: &[u8]) -> bool {
         })
 }
 
-fn ambiguous(what: String) -> Refusal {
+fn ambiguous(what: &str) -> Refusal {
     Refusal::new(
         Rule::TargetAmbiguous,
         format!(

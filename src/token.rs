@@ -67,7 +67,7 @@ fn malformed(line: &[u8]) -> String {
              it is: write `token: \"Bearer <token>\"`)."
         }
         None => "the header must begin with `Bearer `.",
-        Some(token) if token.iter().all(|byte| byte.is_ascii_whitespace()) => {
+        Some(token) if token.iter().all(u8::is_ascii_whitespace) => {
             "there is nothing behind `Bearer`."
         }
         Some(token) if starts_with_bearer(token) => {

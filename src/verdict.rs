@@ -60,7 +60,7 @@ impl Refusal {
         let error = ScimError {
             detail: &self.detail,
             schemas: ERROR_SCHEMA,
-            scim_type: self.rule.entry().scim_type.map(|kind| kind.as_str()),
+            scim_type: self.rule.entry().scim_type.map(super::rule::ScimType::as_str),
             status: self.status().to_string(),
         };
         serde_json::to_vec(&error).unwrap_or_default()

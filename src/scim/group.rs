@@ -38,7 +38,9 @@ pub fn judge(
         }
     }
     let members = group.value(Name::Members).and_then(Value::as_array);
-    for (at, member) in members.into_iter().flat_map(|members| members.elements()).enumerate() {
+    for (at, member) in
+        members.into_iter().flat_map(super::super::json::Array::elements).enumerate()
+    {
         let id = member.as_object().and_then(|member| member.text(Name::Value));
         if id.is_some_and(|id| !is_uuid(id.as_bytes())) {
             findings.hit(Rule::GroupMembers, || {

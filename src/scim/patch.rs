@@ -83,7 +83,7 @@ pub fn judge(
 
 fn operations(value: Value<'_>) -> impl Iterator<Item = Object<'_>> {
     let list = value.as_object().and_then(|patch| patch.value(Name::Operations)?.as_array());
-    list.into_iter().flat_map(|list| list.elements()).filter_map(Value::as_object)
+    list.into_iter().flat_map(super::super::json::Array::elements).filter_map(Value::as_object)
 }
 
 impl<'d> Changes<'d> {

@@ -194,7 +194,9 @@ impl<'d> User<'d> {
     fn address_entry(&self) -> Option<&'d str> {
         let entries = || {
             let list = self.object.value(Name::Emails).and_then(Value::as_array);
-            list.into_iter().flat_map(|list| list.elements()).filter_map(Value::as_object)
+            list.into_iter()
+                .flat_map(super::super::json::Array::elements)
+                .filter_map(Value::as_object)
         };
         let primary = |entry: &Object<'d>| match entry.value(Name::Primary).map(Value::get) {
             Some(Type::Bool(primary)) => primary,

@@ -1,16 +1,31 @@
 //! The guard itself, without any network: a request's method, target, headers and body in, a
 //! verdict out. The same code judges behind the proxy, in `check`, and in other people's services.
+//!
+//! The order is fixed: target, method, Accept, Content-Type, query, token, Content-Encoding; then,
+//! when the body was read, its size, JSON, schema and rules. The token comes before the body, so
+//! that no body of a stranger is buffered or parsed.
 
 use http::{HeaderMap, Method};
 
+use crate::config::{Config, Passage};
+use crate::json::{self, Document, JsonError};
 use crate::policy::Policy;
 use crate::rule::Rule;
-use crate::target::Handler;
-use crate::verdict::{Refusal, Verdict};
+use crate::schema::{SchemaErrors, Schemas};
+use crate::scim::user::{self, Lifecycle, Reading};
+use crate::scim::{group, patch};
+use crate::target::{self, Handler, Target};
+use crate::verdict::{Findings, Outcome, Refusal, Verdict};
+use crate::{body, headers, query, token};
 
 /// What the operator chose, ready to judge with. Cheap to share behind an `Arc`.
+#[derive(Debug)]
 pub struct Guard {
     policy: Policy,
+    schemas: Schemas,
+    other_paths: Passage,
+    auth_tokens: Passage,
+    body_limit: usize,
 }
 
 /// What the head of a request says.
@@ -59,10 +74,44 @@ pub enum BodyKind {
     GroupPatch,
 }
 
+/// What one document on its own is judged as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckKind {
+    User,
+    Patch,
+    Group,
+    Filter,
+    GroupFilter,
+}
+
+/// The verdict on one document on its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckReport {
+    pub refusal: Option<Refusal>,
+    pub reported: Vec<Rule>,
+    /// What Wire stores, of an accepted user.
+    pub reading: Option<Reading>,
+}
+
 impl Guard {
+    /// Builds a guard; fails if the operator's schemas cannot be used.
+    pub fn new(config: &Config) -> Result<Self, SchemaErrors> {
+        let schemas = match &config.schemas {
+            Some(folder) => Schemas::load(folder)?,
+            None => Schemas::built_in(),
+        };
+        Ok(Self {
+            policy: config.policy.clone(),
+            schemas,
+            other_paths: config.other_paths,
+            auth_tokens: config.auth_tokens,
+            body_limit: config.limits.body,
+        })
+    }
+
     /// The largest body that is read, in bytes.
     pub fn body_limit(&self) -> usize {
-        512 * 1024
+        self.body_limit
     }
 
     pub fn policy(&self) -> &Policy {
@@ -70,38 +119,233 @@ impl Guard {
     }
 
     /// Judges target, method, headers, query and token: all that is known before the body.
-    pub fn judge_head(
-        &self,
-        _method: &Method,
-        _target: &[u8],
-        _headers: &HeaderMap,
-    ) -> HeadVerdict {
-        HeadVerdict {
-            handler: Handler::Other,
+    pub fn judge_head(&self, method: &Method, target: &[u8], headers: &HeaderMap) -> HeadVerdict {
+        let refuse = |handler, refusal| HeadVerdict {
+            handler,
             reported: Vec::new(),
-            next: Next::Forward { target: None },
+            next: Next::Refuse(refusal),
+        };
+        // SECURITY: a tunnel would carry bytes that nobody judges; it has no path to look at.
+        if method == Method::CONNECT {
+            let detail =
+                "CONNECT is not served: this is no tunnel. Wire serves GET and HEAD everywhere.";
+            let refusal = Refusal::new(Rule::MethodNotAllowed, detail);
+            return refuse(Handler::Invalid, Refusal { allow: Some("GET, HEAD"), ..refusal });
         }
+        let target = match target::read(target) {
+            Ok(target) => target,
+            Err(refusal) => return refuse(Handler::Invalid, refusal),
+        };
+        match (target.handler, self.other_paths, self.auth_tokens) {
+            (Handler::Other, Passage::Refuse, _) => {
+                return refuse(Handler::Other, target::not_found("it is outside of /scim"));
+            }
+            (Handler::AuthTokens, _, Passage::Refuse) => {
+                let refusal = Refusal::new(
+                    Rule::TargetNotFound,
+                    "SCIM tokens are not managed through this proxy (auth_tokens: refuse).",
+                );
+                return refuse(Handler::AuthTokens, refusal);
+            }
+            (Handler::Other | Handler::AuthTokens, ..) => {
+                return HeadVerdict {
+                    handler: target.handler,
+                    reported: Vec::new(),
+                    next: Next::Forward { target: None },
+                };
+            }
+            _ => {}
+        }
+        let mut findings = Findings::new(&self.policy);
+        let task = self.judge_request(method, &target, headers, &mut findings);
+        let next = match task {
+            Err(refusal) => Next::Refuse(refusal),
+            Ok(None) => Next::Forward { target: target.canonical },
+            Ok(Some(task)) => Next::Body { target: target.canonical, task },
+        };
+        HeadVerdict { handler: target.handler, reported: findings.into_reported(), next }
+    }
+
+    /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.
+    fn judge_request(
+        &self,
+        method: &Method,
+        target: &Target<'_>,
+        headers: &HeaderMap,
+        findings: &mut Findings<'_>,
+    ) -> Result<Option<BodyTask>, Refusal> {
+        let route = route(target.handler, method);
+        if let Err(allow) = route {
+            findings.hit_method(method, allow)?;
+        }
+        let kind = route.unwrap_or(None);
+        // Wire's DELETE answers without content and does not look at Accept.
+        if *method != Method::DELETE {
+            headers::judge_accept(headers, findings)?;
+        }
+        if kind.is_some() {
+            headers::judge_content_type(headers, findings)?;
+        }
+        let reads = matches!(*method, Method::GET | Method::HEAD);
+        match target.handler {
+            Handler::Users if reads => query::judge_users(target.query, findings)?,
+            Handler::Groups if reads => query::judge_groups(target.query, findings)?,
+            _ => {}
+        }
+        if !target.handler.is_discovery() {
+            token::judge(headers, findings)?;
+        }
+        let Some(kind) = kind else { return Ok(None) };
+        let gzip = headers::judge_content_encoding(headers, findings)?;
+        Ok(Some(BodyTask { kind, gzip }))
     }
 
     /// Judges a body that [`Next::Body`] asked for. Hits that are only reported are added to
     /// `reported`.
     pub fn judge_body(
         &self,
-        _task: BodyTask,
-        _body: &[u8],
-        _reported: &mut Vec<Rule>,
+        task: BodyTask,
+        body: &[u8],
+        reported: &mut Vec<Rule>,
     ) -> Result<(), Refusal> {
-        Ok(())
+        if body.len() > self.body_limit {
+            return Err(body::too_large(self.body_limit));
+        }
+        let body = body::decoded(body, task.gzip, self.body_limit)?;
+        let document = read_document(&body)?;
+        let mut findings = Findings::new(&self.policy);
+        let verdict = self.judge_document(task.kind, &document, &mut findings);
+        reported.extend(findings.into_reported());
+        verdict
+    }
+
+    fn judge_document(
+        &self,
+        kind: BodyKind,
+        document: &Document<'_>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        let root = document.root();
+        let user = |lifecycle, findings: &mut Findings<'_>| {
+            user::judge(root, lifecycle, &self.schemas.user, findings).map(|_| ())
+        };
+        match kind {
+            BodyKind::NewUser => user(Lifecycle::New, findings),
+            BodyKind::User => user(Lifecycle::Existing, findings),
+            BodyKind::Patch => patch::judge(root, &self.schemas, findings),
+            BodyKind::Group => group::judge(root, &self.schemas.group, findings),
+            BodyKind::GroupPatch => findings.hit(Rule::GroupPatch, || {
+                "Wire has no PATCH for groups. Send the whole group by PUT, or turn off the provisioning of \
+                 groups in the client."
+            }),
+        }
     }
 
     /// Judges a whole request at once.
     pub fn evaluate(
         &self,
-        _method: &Method,
-        _target: &[u8],
-        _headers: &HeaderMap,
-        _body: &[u8],
+        method: &Method,
+        target: &[u8],
+        headers: &HeaderMap,
+        body: &[u8],
     ) -> Verdict {
-        unreachable!()
+        let HeadVerdict { handler, mut reported, next } = self.judge_head(method, target, headers);
+        let outcome = match next {
+            Next::Refuse(refusal) => Outcome::Refuse(refusal),
+            Next::Forward { target } => Outcome::Forward { target },
+            Next::Body { target, task } => match self.judge_body(task, body, &mut reported) {
+                Ok(()) => Outcome::Forward { target },
+                Err(refusal) => Outcome::Refuse(refusal),
+            },
+        };
+        Verdict { handler, reported, outcome }
     }
+
+    /// Judges one document on its own; users as if they were new.
+    pub fn check(&self, kind: CheckKind, bytes: &[u8]) -> CheckReport {
+        let mut findings = Findings::new(&self.policy);
+        let verdict = self.check_document(kind, bytes, &mut findings);
+        let (refusal, reading) = match verdict {
+            Ok(reading) => (None, reading),
+            Err(refusal) => (Some(refusal), None),
+        };
+        CheckReport { refusal, reported: findings.into_reported(), reading }
+    }
+
+    fn check_document(
+        &self,
+        kind: CheckKind,
+        bytes: &[u8],
+        findings: &mut Findings<'_>,
+    ) -> Result<Option<Reading>, Refusal> {
+        if let CheckKind::Filter | CheckKind::GroupFilter = kind {
+            let filter = String::from_utf8_lossy(bytes);
+            return match kind {
+                CheckKind::Filter => query::judge_user_filter(&filter, findings),
+                _ => query::judge_group_filter(&filter, findings),
+            }
+            .map(|()| None);
+        }
+        if bytes.len() > self.body_limit {
+            return Err(body::too_large(self.body_limit));
+        }
+        let document = read_document(bytes)?;
+        if kind == CheckKind::User {
+            let user = user::judge(document.root(), Lifecycle::New, &self.schemas.user, findings)?;
+            return Ok(user.map(|(user, mode)| user.reading(mode)));
+        }
+        let kind = if kind == CheckKind::Patch { BodyKind::Patch } else { BodyKind::Group };
+        self.judge_document(kind, &document, findings).map(|()| None)
+    }
+}
+
+/// What Wire does with a method on a route: the kind of body it parses, if any, or, as an error,
+/// the methods that it serves there.
+fn route(handler: Handler, method: &Method) -> Result<Option<BodyKind>, &'static str> {
+    use BodyKind as Kind;
+    match (handler, method.as_str()) {
+        (Handler::Users, "POST") => Ok(Some(Kind::NewUser)),
+        (Handler::User, "PUT") => Ok(Some(Kind::User)),
+        (Handler::User, "PATCH") => Ok(Some(Kind::Patch)),
+        (Handler::Groups, "POST") | (Handler::Group, "PUT") => Ok(Some(Kind::Group)),
+        (Handler::Group, "PATCH") => Ok(Some(Kind::GroupPatch)),
+        (Handler::User | Handler::Group, "DELETE") | (_, "GET" | "HEAD") => Ok(None),
+        (Handler::Users | Handler::Groups, _) => Err("GET, HEAD, POST"),
+        (Handler::User, _) => Err("GET, HEAD, PUT, PATCH, DELETE"),
+        (Handler::Group, _) => Err("GET, HEAD, PUT, DELETE"),
+        _ => Err("GET, HEAD"),
+    }
+}
+
+fn read_document(bytes: &[u8]) -> Result<Document<'_>, Refusal> {
+    json::parse(bytes).map_err(|error| match error {
+        JsonError::Syntax { at, what } => Refusal::new(
+            Rule::JsonSyntax,
+            format!("The body is not a JSON document in UTF-8: {what} at {}.", position(bytes, at)),
+        ),
+        JsonError::Depth { at } => Refusal::new(
+            Rule::JsonDepth,
+            format!(
+                "The body nests arrays and objects deeper than {} levels at {}.",
+                json::MAX_DEPTH,
+                position(bytes, at)
+            ),
+        ),
+        JsonError::Number { at } => Refusal::new(
+            Rule::JsonNumber,
+            format!(
+                "The body has a number of more than {} characters at {}.",
+                json::MAX_NUMBER,
+                position(bytes, at)
+            ),
+        ),
+    })
+}
+
+/// Where a byte stands, as people count.
+fn position(bytes: &[u8], at: usize) -> String {
+    let before = &bytes[..at.min(bytes.len())];
+    let line = memchr::memchr_iter(b'\n', before).count() + 1;
+    let column = at - memchr::memrchr(b'\n', before).map_or(0, |end| end + 1) + 1;
+    format!("line {line}, byte {column}")
 }

@@ -46,6 +46,14 @@ impl Handler {
         Self::Invalid,
     ];
 
+    /// Whether the route tells what the service can do; Wire asks for no token there.
+    pub fn is_discovery(self) -> bool {
+        matches!(
+            self,
+            Self::ServiceProviderConfig | Self::Schemas | Self::Schema | Self::ResourceTypes
+        )
+    }
+
     /// The label in metrics and logs: a route template, never what a client sent.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -92,7 +100,7 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
         Some(at) => (&raw[..at], Some(&raw[at + 1..])),
         None => (raw, None),
     };
-    if let Some(handler) = canonical_already(path).filter(|_| query != Some(b"")) {
+    if let Some(handler) = canonical_already(path) {
         if let Some(query) = query {
             check_query(query)?;
         }
@@ -105,7 +113,7 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
     let segments: Vec<&[u8]> = decoded.split(|b| *b == b'/').filter(|s| !s.is_empty()).collect();
     if let Some(dots) = segments.iter().find(|s| matches!(**s, b"." | b"..")) {
         let dots = String::from_utf8_lossy(dots);
-        return Err(ambiguous(format!("the path has a `{dots}` segment")));
+        return Err(ambiguous(&format!("the path has a `{dots}` segment")));
     }
     // SECURITY: `/i` holds the backend's internal API, which trusts whoever reaches it.
     if segments.iter().any(|s| s.eq_ignore_ascii_case(b"i")) {
@@ -119,11 +127,11 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
         [scim, tail @ ..] if scim.eq_ignore_ascii_case(b"scim") => {
             read_scim(path, version, scim, tail, query)
         }
-        // SECURITY: `/v07/scim`, `/v1/v2/scim` and `/x/scim` are no SCIM paths of Wire's, but a
-        // reader that strips prefixes another way would take them for some: never forwarded.
-        _ if segments.iter().any(|s| s.eq_ignore_ascii_case(b"scim")) => {
-            Err(not_found("there is nothing before /scim but an API version such as /v8"))
-        }
+        // SECURITY: `/v07/scim`, `/x/scim` and `/scim:` are no SCIM paths of Wire's, but a reader
+        // that matches prefixes or strips them another way would take them for some: never forwarded.
+        _ if segments.iter().any(|s| s.len() >= 4 && s[..4].eq_ignore_ascii_case(b"scim")) => Err(
+            not_found("/scim stands alone, with nothing before it but an API version such as /v8"),
+        ),
         _ => Ok(Target { handler: Handler::Other, canonical: None, query }),
     }
 }
@@ -205,7 +213,7 @@ fn read_auth_tokens<'a>(
     if path == exact || (path.strip_suffix(b"/") == Some(exact.as_slice()) && rest.is_empty()) {
         Ok(Target { handler: Handler::AuthTokens, canonical: None, query })
     } else {
-        Err(ambiguous("/scim/auth-tokens is only served in exactly that spelling".into()))
+        Err(ambiguous("/scim/auth-tokens is only served in exactly that spelling"))
     }
 }
 
@@ -225,8 +233,7 @@ fn uuid_route(id: &[u8], handler: Handler) -> Result<Handler, Refusal> {
 fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
     if path.first() != Some(&b'/') {
         return Err(ambiguous(
-            "it does not start with a slash; send the path alone, as in `GET /scim/v2/Users`"
-                .into(),
+            "it does not start with a slash; send the path alone, as in `GET /scim/v2/Users`",
         ));
     }
     let mut decoded = Vec::with_capacity(path.len());
@@ -236,12 +243,12 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
             let hex = |b: Option<&u8>| b.and_then(|b| (*b as char).to_digit(16));
             let (Some(high), Some(low)) = (hex(rest.next()), hex(rest.next())) else {
                 return Err(ambiguous(
-                    "a `%` in the path is not followed by two hexadecimal digits".into(),
+                    "a `%` in the path is not followed by two hexadecimal digits",
                 ));
             };
             let byte = (high * 16 + low) as u8;
             if matches!(byte, b'/' | b'%' | b'?' | b'#') {
-                return Err(ambiguous(format!("the path has an encoded `{}`", byte as char)));
+                return Err(ambiguous(&format!("the path has an encoded `{}`", byte as char)));
             }
             byte
         } else {
@@ -249,10 +256,10 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
         };
         match byte {
             b'\\' | b';' | b'#' | b'*' => {
-                return Err(ambiguous(format!("the path has a `{}`", byte as char)));
+                return Err(ambiguous(&format!("the path has a `{}`", byte as char)));
             }
             0..=b' ' | 0x7f.. => {
-                return Err(ambiguous(format!("the path has the byte 0x{byte:02X}")));
+                return Err(ambiguous(&format!("the path has the byte 0x{byte:02X}")));
             }
             _ => decoded.push(byte),
         }
@@ -264,12 +271,12 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
 fn check_query(query: &[u8]) -> Result<(), Refusal> {
     match query.iter().find(|b| matches!(b, 0..=b' ' | b'#' | 0x7f)) {
         None => Ok(()),
-        Some(b'#') => Err(ambiguous("the query has a `#`".into())),
-        Some(byte) => Err(ambiguous(format!("the query has the byte 0x{byte:02X}"))),
+        Some(b'#') => Err(ambiguous("the query has a `#`")),
+        Some(byte) => Err(ambiguous(&format!("the query has the byte 0x{byte:02X}"))),
     }
 }
 
-/// `/vN/scim/v2/Resource[/id][?query]`; an empty query is dropped with its question mark.
+/// `/vN/scim/v2/Resource[/id][?query]`.
 fn write_canonical(version: Option<&[u8]>, resource: &[&[u8]], query: Option<&[u8]>) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + query.map_or(0, <[u8]>::len));
     for segment in version.into_iter().chain([&b"scim"[..], b"v2"]).chain(resource.iter().copied())
@@ -277,7 +284,7 @@ fn write_canonical(version: Option<&[u8]>, resource: &[&[u8]], query: Option<&[u
         out.push(b'/');
         out.extend_from_slice(segment);
     }
-    if let Some(query) = query.filter(|q| !q.is_empty()) {
+    if let Some(query) = query {
         out.push(b'?');
         out.extend_from_slice(query);
     }
@@ -302,7 +309,7 @@ pub fn is_uuid(text: &[u8]) -> bool {
         })
 }
 
-fn ambiguous(what: String) -> Refusal {
+fn ambiguous(what: &str) -> Refusal {
     Refusal::new(
         Rule::TargetAmbiguous,
         format!(

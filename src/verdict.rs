@@ -1,6 +1,7 @@
 //! What the guard says of a request: forward it, or refuse it with one SCIM error; and which
 //! rules it hit on the way.
 
+use http::Method;
 use serde::Serialize;
 
 use crate::policy::{Action, Policy};
@@ -59,7 +60,7 @@ impl Refusal {
         let error = ScimError {
             detail: &self.detail,
             schemas: ERROR_SCHEMA,
-            scim_type: self.rule.entry().scim_type.map(|kind| kind.as_str()),
+            scim_type: self.rule.entry().scim_type.map(super::rule::ScimType::as_str),
             status: self.status().to_string(),
         };
         serde_json::to_vec(&error).unwrap_or_default()
@@ -67,7 +68,7 @@ impl Refusal {
 }
 
 /// The rules that a request hits, as they are seen: the first enforced one ends the judging.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Findings<'p> {
     policy: &'p Policy,
     reported: Vec<Rule>,
@@ -97,9 +98,24 @@ impl<'p> Findings<'p> {
         }
     }
 
+    /// Notes a method that Wire does not serve on a path; `allow` lists those that it does.
+    pub fn hit_method(&mut self, method: &Method, allow: &'static str) -> Result<(), Refusal> {
+        let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+        let name = if known.contains(&method.as_str()) { method.as_str() } else { "This method" };
+        self.hit(Rule::MethodNotAllowed, || {
+            format!("{name} is not served on this path. Wire serves {allow} here.")
+        })
+        .map_err(|refusal| Refusal { allow: Some(allow), ..refusal })
+    }
+
     /// Whether anything would come of hitting `rule`; saves the work of looking.
     pub fn wants(&self, rule: Rule) -> bool {
         self.policy.action(rule) != Action::Off
+    }
+
+    /// How many rules were hit and only reported.
+    pub fn count(&self) -> usize {
+        self.reported.len()
     }
 
     pub fn policy(&self) -> &'p Policy {

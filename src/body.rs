@@ -1,0 +1,45 @@
+//! The bytes of a body, before they are read as JSON.
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use flate2::bufread::GzDecoder;
+
+use crate::rule::Rule;
+use crate::verdict::Refusal;
+
+/// The refusal of a body that is too large; `limit` in bytes.
+pub fn too_large(limit: usize) -> Refusal {
+    Refusal::new(
+        Rule::BodyTooLarge,
+        format!(
+            "The body is larger than {limit} bytes, before or after decompression. Send fewer or shorter \
+             attributes; the operator of this proxy can raise limits.body."
+        ),
+    )
+}
+
+/// The body that Wire parses: as it came, or inflated if it came as gzip.
+///
+/// SECURITY: Wire inflates without a limit; here at most `limit` bytes come out. Only one gzip
+/// member with nothing behind it is read, as readers differ in what they make of more.
+pub fn decoded(body: &[u8], gzip: bool, limit: usize) -> Result<Cow<'_, [u8]>, Refusal> {
+    if !gzip {
+        return Ok(Cow::Borrowed(body));
+    }
+    let mut inflated = Vec::new();
+    let mut decoder = GzDecoder::new(body);
+    let broken = || {
+        Refusal::new(
+            Rule::BodyEncoding,
+            "The body is announced as gzip, but is not one whole gzip stream with nothing behind it. Send the \
+             body without compression.",
+        )
+    };
+    decoder.by_ref().take(limit as u64 + 1).read_to_end(&mut inflated).map_err(|_| broken())?;
+    if inflated.len() > limit {
+        return Err(too_large(limit));
+    }
+    // The trailer with the checksum was read with the end of the stream.
+    if decoder.into_inner().is_empty() { Ok(Cow::Owned(inflated)) } else { Err(broken()) }
+}

@@ -1,0 +1,288 @@
+//! The names that Wire reads, and the folding by which it tells them apart.
+//!
+//! Wire folds attribute names by full Unicode case folding, so `uſername` and a `nicKname` with a
+//! Kelvin sign are attributes too; an ASCII comparison would let them pass unread.
+
+use unicase::UniCase;
+
+/// A name that Wire reads in some object of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Name {
+    Op,
+    Ims,
+    Ref,
+    Name,
+    Path,
+    Type,
+    Roles,
+    Title,
+    Value,
+    Active,
+    Emails,
+    Fields,
+    Locale,
+    Photos,
+    Region,
+    Country,
+    Members,
+    Primary,
+    Schemas,
+    Version,
+    Locality,
+    NickName,
+    Password,
+    RichInfo,
+    UserName,
+    UserType,
+    Addresses,
+    Formatted,
+    GivenName,
+    ExternalId,
+    FamilyName,
+    MiddleName,
+    Operations,
+    PostalCode,
+    ProfileUrl,
+    DisplayName,
+    Entitlements,
+    PhoneNumbers,
+    StreetAddress,
+    HonorificPrefix,
+    HonorificSuffix,
+    X509Certificates,
+    PreferredLanguage,
+    WireProfile,
+    WireUser,
+}
+
+/// Every name with its usual spelling, in the order of [`Name`]: by length, so that a look-up
+/// compares with the few names of its own length only.
+const SPELLINGS: [&str; Name::COUNT] = [
+    "op",
+    "ims",
+    "$ref",
+    "name",
+    "path",
+    "type",
+    "roles",
+    "title",
+    "value",
+    "active",
+    "emails",
+    "fields",
+    "locale",
+    "photos",
+    "region",
+    "country",
+    "members",
+    "primary",
+    "schemas",
+    "version",
+    "locality",
+    "nickName",
+    "password",
+    "richInfo",
+    "userName",
+    "userType",
+    "addresses",
+    "formatted",
+    "givenName",
+    "externalId",
+    "familyName",
+    "middleName",
+    "Operations",
+    "postalCode",
+    "profileUrl",
+    "displayName",
+    "entitlements",
+    "phoneNumbers",
+    "streetAddress",
+    "honorificPrefix",
+    "honorificSuffix",
+    "x509Certificates",
+    "preferredLanguage",
+    "urn:wire:scim:schemas:profile:1.0",
+    "urn:ietf:params:scim:schemas:extension:wire:1.0:User",
+];
+
+const ALL: [Name; Name::COUNT] = [
+    Name::Op,
+    Name::Ims,
+    Name::Ref,
+    Name::Name,
+    Name::Path,
+    Name::Type,
+    Name::Roles,
+    Name::Title,
+    Name::Value,
+    Name::Active,
+    Name::Emails,
+    Name::Fields,
+    Name::Locale,
+    Name::Photos,
+    Name::Region,
+    Name::Country,
+    Name::Members,
+    Name::Primary,
+    Name::Schemas,
+    Name::Version,
+    Name::Locality,
+    Name::NickName,
+    Name::Password,
+    Name::RichInfo,
+    Name::UserName,
+    Name::UserType,
+    Name::Addresses,
+    Name::Formatted,
+    Name::GivenName,
+    Name::ExternalId,
+    Name::FamilyName,
+    Name::MiddleName,
+    Name::Operations,
+    Name::PostalCode,
+    Name::ProfileUrl,
+    Name::DisplayName,
+    Name::Entitlements,
+    Name::PhoneNumbers,
+    Name::StreetAddress,
+    Name::HonorificPrefix,
+    Name::HonorificSuffix,
+    Name::X509Certificates,
+    Name::PreferredLanguage,
+    Name::WireProfile,
+    Name::WireUser,
+];
+
+/// The longest spelling in bytes.
+const LONGEST: usize = 52;
+
+/// `FIRST[n]` is where the names of `n` bytes begin.
+const FIRST: [u8; LONGEST + 2] = {
+    let mut first = [Name::COUNT as u8; LONGEST + 2];
+    let mut length = LONGEST + 1;
+    while length > 0 {
+        length -= 1;
+        first[length] = first[length + 1];
+        let mut at = 0;
+        while at < Name::COUNT {
+            if SPELLINGS[at].len() == length && (at as u8) < first[length] {
+                first[length] = at as u8;
+            }
+            at += 1;
+        }
+    }
+    first
+};
+
+impl Name {
+    pub const COUNT: usize = Name::WireUser as usize + 1;
+
+    /// The name that `key` folds to, if Wire reads it anywhere.
+    pub fn of(key: &str) -> Option<Self> {
+        if key.is_ascii() {
+            Self::of_ascii(key.as_bytes())
+        } else if key.len() <= 3 * LONGEST {
+            Self::of_ascii(fold(key).as_bytes())
+        } else {
+            None
+        }
+    }
+
+    fn of_ascii(key: &[u8]) -> Option<Self> {
+        let length = key.len();
+        if length > LONGEST {
+            return None;
+        }
+        let (from, to) = (FIRST[length] as usize, FIRST[length + 1] as usize);
+        let first = key.first()? | 0x20;
+        (from..to)
+            .find(|at| {
+                let spelling = SPELLINGS[*at].as_bytes();
+                spelling[0] | 0x20 == first
+                    && (spelling == key || spelling.eq_ignore_ascii_case(key))
+            })
+            .map(|at| ALL[at])
+    }
+
+    /// The name at this place of the list of all names.
+    pub(super) fn at(index: usize) -> Option<Self> {
+        ALL.get(index).copied()
+    }
+
+    /// The spelling in SCIM's and Wire's documentation.
+    pub fn as_str(self) -> &'static str {
+        SPELLINGS[self as usize]
+    }
+
+    /// The name's bit in a [`NameSet`].
+    const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+}
+
+/// A set of names: what Wire reads in one kind of object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NameSet(u64);
+
+impl NameSet {
+    pub const fn new(names: &[Name]) -> Self {
+        let mut bits = 0;
+        let mut at = 0;
+        while at < names.len() {
+            bits |= names[at].bit();
+            at += 1;
+        }
+        Self(bits)
+    }
+
+    pub const fn contains(self, name: Name) -> bool {
+        self.0 & name.bit() != 0
+    }
+
+    /// Adds a name; false if it was there.
+    pub const fn insert(&mut self, name: Name) -> bool {
+        let fresh = self.0 & name.bit() == 0;
+        self.0 |= name.bit();
+        fresh
+    }
+}
+
+/// Full Unicode case folding, as Wire folds names and rich info keys.
+pub fn fold(text: &str) -> String {
+    UniCase::unicode(text).to_folded_case()
+}
+
+/// Whether two texts fold to the same.
+pub fn folds_alike(a: &str, b: &str) -> bool {
+    if a.is_ascii() && b.is_ascii() {
+        a.eq_ignore_ascii_case(b)
+    } else {
+        UniCase::unicode(a) == UniCase::unicode(b)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_any_case() {
+        for (at, spelling) in SPELLINGS.iter().enumerate() {
+            assert_eq!(ALL[at] as usize, at);
+            assert_eq!(Name::of(spelling), Some(ALL[at]), "{spelling}");
+            assert_eq!(Name::of(&spelling.to_uppercase()), Some(ALL[at]), "{spelling}");
+        }
+        assert!(SPELLINGS.is_sorted_by_key(|s| s.len()));
+        assert_eq!(SPELLINGS[Name::COUNT - 1].len(), LONGEST);
+    }
+
+    #[test]
+    fn names_fold_beyond_ascii() {
+        assert_eq!(Name::of("u\u{17f}erName"), Some(Name::UserName));
+        assert_eq!(Name::of("nic\u{212a}name"), Some(Name::NickName));
+        assert_eq!(Name::of("userNam\u{e9}"), None);
+        assert_eq!(Name::of(""), None);
+        assert!(folds_alike("stra\u{df}e", "STRASSE"));
+    }
+}

@@ -1,0 +1,132 @@
+//! The query of a search, as Wire's server takes it apart.
+
+use std::borrow::Cow;
+
+use crate::json::Name;
+use crate::rule::Rule;
+use crate::scim::filter::{self, Comparison, Operator};
+use crate::verdict::{Findings, Refusal};
+
+/// Judges a search for users: exactly what Wire can look up.
+pub fn judge_users(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    match parameter(query, b"filter") {
+        Some(Some(filter)) => judge_user_filter(&filter, findings),
+        _ => findings.hit(Rule::FilterRequired, || {
+            "Wire does not list all users: a search needs a filter, such as ?filter=userName eq \"alice\" or \
+             ?filter=externalId eq \"alice@example.com\" (percent-encoded). Turn off imports and full \
+             aggregations in the client; provisioning works without them."
+        }),
+    }
+}
+
+/// Judges a search for groups.
+pub fn judge_groups(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    for (name, parameter_name) in [("startIndex", &b"startIndex"[..]), ("count", b"count")] {
+        if let Some(Some(value)) = parameter(query, parameter_name)
+            && !is_integer(&value)
+        {
+            findings.hit(Rule::QueryPagination, || format!("{name} must be a whole number."))?;
+        }
+    }
+    match parameter(query, b"filter") {
+        Some(Some(filter)) => judge_group_filter(&filter, findings),
+        _ => Ok(()),
+    }
+}
+
+/// Judges the filter of a search for users.
+pub fn judge_user_filter(filter: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    let Some(comparison) = filter::read(filter) else {
+        return findings.hit(Rule::FilterSyntax, || {
+            "The filter cannot be read. Wire knows one comparison, userName eq \"...\" or externalId eq \
+             \"...\", without and, or, not, pr, parentheses or brackets, and with the value in quotes. Match \
+             users on userName or externalId in the client."
+        });
+    };
+    let known =
+        matches!(Name::of(comparison.attribute.name), Some(Name::UserName | Name::ExternalId));
+    if known && comparison.operator == Operator::Equal && comparison.with_text {
+        return Ok(());
+    }
+    findings.hit(Rule::FilterUnsupported, || {
+        format!(
+            "Wire can look up users by userName eq \"...\" and externalId eq \"...\" only{}. Match users on \
+             one of these in the client.",
+            if known { "" } else { ", and the filter names another attribute" }
+        )
+    })
+}
+
+/// Judges the filter of a search for groups.
+pub fn judge_group_filter(filter: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    let Some(comparison) = filter::read(filter) else {
+        return findings.hit(Rule::FilterSyntax, || {
+            "The filter cannot be read. For groups Wire knows one comparison, displayName co \"...\", with the \
+             value in quotes."
+        });
+    };
+    let Comparison { attribute, operator, with_text } = comparison;
+    let known = attribute.sub.is_none() && Name::of(attribute.name) == Some(Name::DisplayName);
+    if known && operator == Operator::Contains && with_text {
+        return Ok(());
+    }
+    findings.hit(Rule::FilterUnsupported, || {
+        "Wire can search groups by displayName co \"...\" only and fails on every other filter, also on \
+         displayName eq. Turn off the provisioning of groups in the client (Entra ID looks groups up by eq)."
+    })
+}
+
+/// The first parameter of a name: `None` if it is absent, `Some(None)` if it stands without `=`.
+/// `&` and `;` separate parameters, `+` is a space, names are compared exactly.
+fn parameter<'a>(query: Option<&'a [u8]>, name: &[u8]) -> Option<Option<Cow<'a, str>>> {
+    query?.split(|byte| matches!(byte, b'&' | b';')).find_map(|pair| {
+        let (key, value) = match memchr::memchr(b'=', pair) {
+            Some(at) => (&pair[..at], Some(&pair[at + 1..])),
+            None => (pair, None),
+        };
+        (decode(key).as_ref() == name).then(|| value.map(|value| to_text(decode(value))))
+    })
+}
+
+/// Percent-decodes; a `%` that no two hexadecimal digits follow stands for itself.
+fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr2(b'%', b'+', bytes).is_none() {
+        return Cow::Borrowed(bytes);
+    }
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        let hex = |byte: &u8| char::from(*byte).to_digit(16);
+        let escape = match tail {
+            [high, low, ..] if *first == b'%' => hex(high).zip(hex(low)),
+            _ => None,
+        };
+        rest = match escape {
+            Some((high, low)) => {
+                decoded.push((high * 16 + low) as u8);
+                &tail[2..]
+            }
+            None => {
+                decoded.push(if *first == b'+' { b' ' } else { *first });
+                tail
+            }
+        };
+    }
+    Cow::Owned(decoded)
+}
+
+/// Invalid UTF-8 reads as U+FFFD.
+fn to_text(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
+    match bytes {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => Cow::Owned(
+            String::from_utf8(bytes)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+        ),
+    }
+}
+
+/// Whether a text is a whole number that fits into 64 bits.
+fn is_integer(text: &str) -> bool {
+    text.parse::<i64>().is_ok()
+}

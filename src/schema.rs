@@ -1,0 +1,269 @@
+//! The JSON Schema files (draft 2020-12), compiled once: the built-in ones, or the operator's own.
+//!
+//! A schema says which types Wire reads. Formats that only Wire has (`wire-email`, `wire-uri`,
+//! `wire-boolean`, `wire-patch-op`, `wire-patch-path`) are registered here and may be used in
+//! operators' schemas too.
+
+use std::path::{Path, PathBuf};
+
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::paths::{Location, LocationSegment};
+use jsonschema::{Draft, JsonType, PatternOptions, ValidationError, Validator};
+
+use crate::json::{Folded, Name, Value, folds_alike};
+use crate::scim::{email, filter, patch, uri};
+
+/// The schemas of all bodies that are judged.
+#[derive(Debug)]
+pub struct Schemas {
+    pub user: Schema,
+    pub patch: Schema,
+    pub group: Schema,
+}
+
+/// One compiled schema.
+#[derive(Debug)]
+pub struct Schema {
+    validator: Validator<Folded>,
+}
+
+/// Why a schema file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{}: is not JSON: {source}", path.display())]
+    NotJson { path: PathBuf, source: serde_json::Error },
+    #[error("{}: is not a JSON Schema of draft 2020-12: {message}", path.display())]
+    Invalid { path: PathBuf, message: String },
+}
+
+/// All that is wrong with the schemas of a folder, a line each.
+#[derive(Debug)]
+pub struct SchemaErrors(pub Vec<SchemaError>);
+
+impl std::error::Error for SchemaErrors {}
+
+impl std::fmt::Display for SchemaErrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if at > 0 { "\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+const FILES: [(&str, &str); 3] = [
+    ("user.json", include_str!("../schemas/user.json")),
+    ("patch.json", include_str!("../schemas/patch.json")),
+    ("group.json", include_str!("../schemas/group.json")),
+];
+
+/// The largest compiled form of one regular expression in an operator's schema, in bytes.
+const PATTERN_SIZE: usize = 1024 * 1024;
+
+impl Schemas {
+    /// The schemas that come with the guard.
+    pub fn built_in() -> Self {
+        let [user, patch, group] = FILES.map(|(name, text)| {
+            let schema = serde_json::from_str(text).map(|schema| compile(&schema));
+            match schema {
+                Ok(Ok(schema)) => schema,
+                // The files are constants, and a test compiles them.
+                Ok(Err(message)) => unreachable!("{name}: {message}"),
+                Err(error) => unreachable!("{name}: {error}"),
+            }
+        });
+        Self { user, patch, group }
+    }
+
+    /// The schemas of a folder. Files that are not there are the built-in ones; all that is wrong
+    /// with those that are comes back at once.
+    pub fn load(folder: &Path) -> Result<Self, SchemaErrors> {
+        let mut errors = Vec::new();
+        if let Err(source) = std::fs::read_dir(folder) {
+            errors.push(SchemaError::Unreadable { path: folder.to_owned(), source });
+            return Err(SchemaErrors(errors));
+        }
+        let [user, patch, group] = FILES.map(|(name, built_in)| {
+            load_file(&folder.join(name), built_in).map_err(|error| errors.push(error)).ok()
+        });
+        match (user, patch, group) {
+            (Some(user), Some(patch), Some(group)) => Ok(Self { user, patch, group }),
+            _ => Err(SchemaErrors(errors)),
+        }
+    }
+}
+
+fn load_file(path: &Path, built_in: &str) -> Result<Schema, SchemaError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => built_in.to_owned(),
+        Err(source) => return Err(SchemaError::Unreadable { path: path.to_owned(), source }),
+    };
+    let schema = serde_json::from_str(&text)
+        .map_err(|source| SchemaError::NotJson { path: path.to_owned(), source })?;
+    compile(&schema).map_err(|message| SchemaError::Invalid { path: path.to_owned(), message })
+}
+
+fn compile(schema: &serde_json::Value) -> Result<Schema, String> {
+    jsonschema::options_for::<Folded>()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .should_ignore_unknown_formats(false)
+        // SECURITY: this engine takes linear time whatever the pattern; the default one backtracks.
+        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_SIZE))
+        .with_format("wire-email", email::is_address)
+        .with_format("wire-uri", uri::is_absolute)
+        .with_format("wire-boolean", is_boolean)
+        .with_format("wire-patch-op", |text: &str| patch::Op::read(text).is_some())
+        .with_format("wire-patch-path", |text: &str| filter::read_path(text).is_some())
+        .build(schema)
+        .map(|validator| Schema { validator })
+        .map_err(|error| format!("{error} (at {})", place(error.schema_path())))
+}
+
+/// The texts that Wire reads as booleans.
+fn is_boolean(text: &str) -> bool {
+    folds_alike(text, "true") || folds_alike(text, "false")
+}
+
+fn place(location: &Location) -> &str {
+    if location.is_empty() { "the top" } else { location.as_str() }
+}
+
+/// One place where a document does not satisfy a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where, from the top of the document.
+    pub path: Vec<Step>,
+    pub kind: FaultKind,
+}
+
+/// One step into a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    Key(String),
+    Index(usize),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FaultKind {
+    /// The value has another JSON type; `expected` in words.
+    Type { expected: String },
+    /// An attribute is missing.
+    Missing { attribute: String },
+    /// A text is not of a format.
+    Format { format: String },
+    /// Some other keyword of the schema.
+    Keyword { keyword: String },
+}
+
+impl Schema {
+    /// Whether a value satisfies the schema: all that is asked of most documents.
+    pub fn is_valid(&self, value: Value<'_>) -> bool {
+        self.validator.is_valid(value)
+    }
+
+    /// Where a value does not satisfy the schema, in the order of the schema. At most `limit`
+    /// faults, as each costs memory and a client can make many.
+    pub fn faults(&self, value: Value<'_>, limit: usize) -> Vec<Fault> {
+        self.validator.iter_errors(value).take(limit).map(|error| fault(&error)).collect()
+    }
+}
+
+fn fault(error: &ValidationError<'_>) -> Fault {
+    let path = error
+        .instance_path()
+        .iter()
+        .map(|segment| match segment {
+            LocationSegment::Property(name) => Step::Key(name.into_owned()),
+            LocationSegment::Index(index) => Step::Index(index),
+        })
+        .collect();
+    let kind = match error.kind() {
+        ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => {
+            FaultKind::Type { expected: in_words(*kind).to_owned() }
+        }
+        ValidationErrorKind::Type { kind: TypeKind::Multiple(kinds) } => {
+            let words: Vec<&str> = kinds.iter().map(in_words).collect();
+            FaultKind::Type { expected: words.join(" or ") }
+        }
+        ValidationErrorKind::Required { property } => {
+            FaultKind::Missing { attribute: property.as_str().unwrap_or_default().to_owned() }
+        }
+        ValidationErrorKind::Format { format } => FaultKind::Format { format: format.clone() },
+        other => FaultKind::Keyword { keyword: other.keyword().to_owned() },
+    };
+    Fault { path, kind }
+}
+
+fn in_words(kind: JsonType) -> &'static str {
+    match kind {
+        JsonType::Null => "null",
+        JsonType::Boolean => "a boolean",
+        JsonType::Integer => "an integer",
+        JsonType::Number => "a number",
+        JsonType::String => "a text",
+        JsonType::Array => "a list",
+        JsonType::Object => "an object",
+    }
+}
+
+impl Fault {
+    /// The attribute at the top of the document that the fault is in, or that is missing there.
+    pub fn attribute(&self) -> Option<Name> {
+        match (self.path.first(), &self.kind) {
+            (Some(Step::Key(key)), _) => Name::of(key),
+            (None, FaultKind::Missing { attribute }) => Name::of(attribute),
+            _ => None,
+        }
+    }
+
+    /// The place in words, such as `emails[0].value`.
+    pub fn place(&self) -> String {
+        let mut place = String::new();
+        for step in &self.path {
+            match step {
+                Step::Index(index) => place.push_str(&format!("[{index}]")),
+                Step::Key(key) => {
+                    if !place.is_empty() {
+                        place.push('.');
+                    }
+                    place.extend(key.chars().take(MAX_KEY));
+                }
+            }
+        }
+        if place.is_empty() { "the document".to_owned() } else { place }
+    }
+
+    /// What is wrong there, as a sentence without its full stop.
+    pub fn sentence(&self) -> String {
+        let place = self.place();
+        match &self.kind {
+            FaultKind::Type { expected } => format!("{place} must be {expected}"),
+            FaultKind::Missing { attribute } if self.path.is_empty() => {
+                format!("{attribute} is missing")
+            }
+            FaultKind::Missing { attribute } => format!("{place} has no {attribute}"),
+            FaultKind::Format { format } => format!("{place} is not {}", format_in_words(format)),
+            FaultKind::Keyword { keyword } => {
+                format!("{place} does not satisfy `{keyword}` of the schema")
+            }
+        }
+    }
+}
+
+/// How much of a key is repeated in a sentence, in characters.
+const MAX_KEY: usize = 64;
+
+fn format_in_words(format: &str) -> String {
+    match format {
+        "wire-email" => "an email address".into(),
+        "wire-uri" => "an absolute URI such as https://example.com/x".into(),
+        "wire-boolean" => "true or false".into(),
+        "wire-patch-op" => "add, replace or remove".into(),
+        "wire-patch-path" => "a path that Wire can read".into(),
+        other => format!("of the format `{other}`"),
+    }
+}

@@ -1,0 +1,88 @@
+//! A group of POST and PUT.
+
+use super::repeated;
+use crate::json::{Name, NameSet, Value};
+use crate::rule::Rule;
+use crate::schema::{Fault, FaultKind, Schema};
+use crate::target::is_uuid;
+use crate::verdict::{Findings, Refusal};
+
+const ATTRIBUTES: NameSet = NameSet::new(&[Name::Schemas, Name::DisplayName, Name::Members]);
+const MEMBER: NameSet = NameSet::new(&[Name::Value, Name::Type, Name::Ref]);
+/// The longest displayName of a group, in characters.
+const MAX_NAME: usize = 4000;
+/// How many faults of one document are looked at.
+const MAX_FAULTS: usize = 32;
+
+/// Judges a group. Whether its members exist is Wire's to say.
+pub fn judge(
+    value: Value<'_>,
+    schema: &Schema,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
+    if let Some(place) = repetition(value) {
+        findings.hit(Rule::JsonDuplicateKey, || repeated::detail(place))?;
+    }
+    if !schema.is_valid(value) {
+        for fault in schema.faults(value, MAX_FAULTS) {
+            findings.hit(rule_of(&fault), || detail_of(&fault))?;
+        }
+    }
+    let Some(group) = value.as_object() else { return Ok(()) };
+    if let Some(name) = group.text(Name::DisplayName) {
+        let length = name.chars().count();
+        if !(1..=MAX_NAME).contains(&length) {
+            findings.hit(Rule::GroupDisplayName, || {
+                format!("displayName of a group must have 1 to {MAX_NAME} characters; this one has {length}.")
+            })?;
+        }
+    }
+    let members = group.value(Name::Members).and_then(Value::as_array);
+    for (at, member) in
+        members.into_iter().flat_map(super::super::json::Array::elements).enumerate()
+    {
+        let id = member.as_object().and_then(|member| member.text(Name::Value));
+        if id.is_some_and(|id| !is_uuid(id.as_bytes())) {
+            findings.hit(Rule::GroupMembers, || {
+                format!(
+                    "members[{at}].value is not a UUID. It must be the `id` that Wire gave the user, not \
+                     userName or externalId."
+                )
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn repetition(value: Value<'_>) -> Option<&'static str> {
+    let group = value.as_object()?;
+    if let Some(name) = repeated::name(group, ATTRIBUTES) {
+        return Some(name.as_str());
+    }
+    let members = group.value(Name::Members)?.as_array()?;
+    let mut members = members.elements().filter_map(Value::as_object);
+    members
+        .any(|member| repeated::name(member, MEMBER).is_some())
+        .then_some("An attribute of a member")
+}
+
+fn rule_of(fault: &Fault) -> Rule {
+    match (&fault.kind, fault.attribute()) {
+        (FaultKind::Keyword { .. } | FaultKind::Format { .. }, _) => Rule::GroupSchema,
+        (_, Some(Name::Members)) => Rule::GroupMembers,
+        (FaultKind::Missing { .. }, None) => Rule::GroupSchema,
+        _ => Rule::GroupType,
+    }
+}
+
+fn detail_of(fault: &Fault) -> String {
+    let mend = match fault.attribute() {
+        Some(Name::Members) => {
+            "Wire needs members, a list that may be empty, and for every member value, type and $ref as \
+             texts, as in {\"value\": \"<id of the user>\", \"type\": \"User\", \"$ref\": \"...\"}. Entra ID, \
+             Okta and others leave some of these out: turn off the provisioning of groups there."
+        }
+        _ => "Wire needs schemas, displayName and members in every group.",
+    };
+    format!("{}. {mend}", fault.sentence())
+}

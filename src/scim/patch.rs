@@ -1,0 +1,413 @@
+//! A PATCH of a user. Wire folds all operations into the stored user and judges the result; the
+//! guard does not know that user, so it judges what the operations themselves determine.
+
+use std::collections::HashMap;
+
+use super::filter::{Attribute, CORE_USER, Path, read_path};
+use super::user::{self, Mode};
+use super::{email, repeated, rich_info, text};
+use crate::json::{Name, NameSet, Object, Type, Value, fold, folds_alike};
+use crate::rule::Rule;
+use crate::schema::{Fault, FaultKind, Schema, Schemas, Step};
+use crate::verdict::{Findings, Refusal};
+
+const ENVELOPE: NameSet = NameSet::new(&[Name::Schemas, Name::Operations]);
+const OPERATION: NameSet = NameSet::new(&[Name::Op, Name::Path, Name::Value]);
+/// What Wire can change, and all that a path-less value may hold.
+const CHANGEABLE: [Name; 5] =
+    [Name::UserName, Name::DisplayName, Name::ExternalId, Name::Active, Name::Roles];
+/// How many faults of one document are looked at.
+const MAX_FAULTS: usize = 32;
+
+/// What an operation does. Wire treats add and replace alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Set,
+    Remove,
+}
+
+impl Op {
+    /// Reads `op`, in any case.
+    pub fn read(text: &str) -> Option<Self> {
+        if text.eq_ignore_ascii_case("add") || text.eq_ignore_ascii_case("replace") {
+            Some(Self::Set)
+        } else if text.eq_ignore_ascii_case("remove") {
+            Some(Self::Remove)
+        } else {
+            None
+        }
+    }
+}
+
+/// What becomes of an attribute of the stored user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Change<'d> {
+    #[default]
+    Untouched,
+    Cleared,
+    Set(&'d str),
+}
+
+/// What all operations together do to the stored user.
+#[derive(Debug, Default)]
+struct Changes<'d> {
+    user_name: Change<'d>,
+    display_name: Change<'d>,
+    external_id: Change<'d>,
+    roles: Option<Value<'d>>,
+    /// Rich info keys, folded, with what they were set to last.
+    rich_info: HashMap<String, (&'d str, &'d str)>,
+}
+
+/// Judges a PATCH.
+pub fn judge(
+    value: Value<'_>,
+    schemas: &Schemas,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
+    if let Some(place) = repetition(value) {
+        findings.hit(Rule::JsonDuplicateKey, || repeated::detail(place))?;
+    }
+    if !schemas.patch.is_valid(value) {
+        for fault in schemas.patch.faults(value, MAX_FAULTS) {
+            findings.hit(rule_of(&fault), || detail_of(&fault, value))?;
+        }
+    }
+    let mut changes = Changes::default();
+    for (at, operation) in operations(value).enumerate() {
+        changes.apply(at, operation, &schemas.user, findings)?;
+    }
+    user::in_mode(findings, |mode, findings| changes.wire_rules(mode, findings))?;
+    changes.own_rules(findings)
+}
+
+fn operations(value: Value<'_>) -> impl Iterator<Item = Object<'_>> {
+    let list = value.as_object().and_then(|patch| patch.value(Name::Operations)?.as_array());
+    list.into_iter().flat_map(super::super::json::Array::elements).filter_map(Value::as_object)
+}
+
+impl<'d> Changes<'d> {
+    fn apply(
+        &mut self,
+        at: usize,
+        operation: Object<'d>,
+        user_schema: &Schema,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        // What cannot be read was reported, or the judging would have ended.
+        let Some(op) = operation.text(Name::Op).and_then(Op::read) else { return Ok(()) };
+        let value = operation.value(Name::Value).filter(|value| !value.is_null());
+        let Some(path) = operation.value(Name::Path).filter(|path| !path.is_null()) else {
+            return match op {
+                Op::Set => self.set_without_path(at, value, user_schema, findings),
+                Op::Remove => findings.hit(Rule::PatchNoTarget, || {
+                    format!("Operations[{at}] removes something, but has no path that says what.")
+                }),
+            };
+        };
+        match path.as_text().and_then(read_path) {
+            None => Ok(()),
+            Some(Path::Value(attribute)) => {
+                findings.hit(Rule::PatchPath, || value_path_detail(at, attribute))
+            }
+            Some(Path::Attribute(attribute @ Attribute { schema: None | Some(CORE_USER), .. })) => {
+                match op {
+                    Op::Set => self.set(at, attribute, value, findings),
+                    Op::Remove => self.remove(at, attribute, findings),
+                }
+            }
+            Some(Path::Attribute(attribute)) => self.rich_info(at, op, attribute, value, findings),
+        }
+    }
+
+    fn set(
+        &mut self,
+        at: usize,
+        attribute: Attribute<'d>,
+        value: Option<Value<'d>>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        let Some(value) = value else {
+            return findings.hit(Rule::PatchValue, || {
+                format!(
+                    "Operations[{at}] has no value (null counts as none). To clear displayName send \
+                     {{\"op\": \"remove\", \"path\": \"displayName\"}}."
+                )
+            });
+        };
+        let name = Name::of(attribute.name).filter(|name| CHANGEABLE.contains(name));
+        let expected = match (name, value.get()) {
+            (Some(Name::UserName), Type::Text(text)) => return set(&mut self.user_name, text),
+            (Some(Name::DisplayName), Type::Text(text)) => {
+                return set(&mut self.display_name, text);
+            }
+            (Some(Name::ExternalId), Type::Text(text)) => return set(&mut self.external_id, text),
+            (Some(Name::Active), Type::Bool(_)) => return Ok(()),
+            (Some(Name::Active), Type::Text(text))
+                if folds_alike(text, "true") || folds_alike(text, "false") =>
+            {
+                return Ok(());
+            }
+            (Some(Name::Roles), Type::Array(roles))
+                if roles.elements().all(|role| role.as_text().is_some()) =>
+            {
+                self.roles = Some(value);
+                return Ok(());
+            }
+            (Some(Name::Active), _) => "true or false",
+            (Some(Name::Roles), _) => "a list of texts such as [\"member\"]",
+            (Some(_), _) => "a text",
+            (None, _) => {
+                return findings.hit(Rule::PatchPath, || unsupported_detail(at, attribute));
+            }
+        };
+        findings.hit(Rule::PatchValue, || {
+            format!(
+                "Operations[{at}]: the value of {} must be {expected}, not {}.",
+                attribute.name,
+                value.type_name()
+            )
+        })
+    }
+
+    fn remove(
+        &mut self,
+        at: usize,
+        attribute: Attribute<'d>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        match Name::of(attribute.name) {
+            Some(Name::UserName) => {
+                return findings.hit(Rule::PatchMutability, || {
+                    format!("Operations[{at}] removes userName; every user must have one. Replace it instead.")
+                });
+            }
+            Some(Name::DisplayName) => self.display_name = Change::Cleared,
+            Some(Name::ExternalId) => self.external_id = Change::Cleared,
+            Some(Name::Roles) => self.roles = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A value without a path is read as a whole user: what it does not name is cleared, and its
+    /// roles are read, but not taken.
+    fn set_without_path(
+        &mut self,
+        at: usize,
+        value: Option<Value<'d>>,
+        user_schema: &Schema,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        let Some(value) = value else {
+            return findings
+                .hit(Rule::PatchValue, || format!("Operations[{at}] has neither path nor value."));
+        };
+        let object = value.as_object().filter(|object| holds_only_changeable(*object));
+        let Some(object) = object else {
+            return findings.hit(Rule::PatchPath, || {
+                format!(
+                    "Operations[{at}] has no path, so its value must be an object with no other attributes \
+                     than userName, displayName, externalId, active and roles, each once. Send one operation \
+                     with a path for each attribute instead (Entra ID: leave the aadOptscim062020 flag off)."
+                )
+            });
+        };
+        if !user_schema.is_valid(value) {
+            for fault in user_schema.faults(value, MAX_FAULTS) {
+                findings.hit(Rule::PatchValue, || {
+                    format!(
+                        "Operations[{at}] has no path, so Wire reads its value as a whole user, and there {}. \
+                         Send an operation with a path instead, as in {{\"op\": \"replace\", \"path\": \
+                         \"active\", \"value\": false}}.",
+                        fault.sentence()
+                    )
+                })?;
+            }
+        }
+        let change = |name| object.text(name).map_or(Change::Cleared, Change::Set);
+        if let Change::Set(user_name) = change(Name::UserName) {
+            self.user_name = Change::Set(user_name);
+        }
+        self.display_name = change(Name::DisplayName);
+        self.external_id = change(Name::ExternalId);
+        Ok(())
+    }
+
+    fn rich_info(
+        &mut self,
+        at: usize,
+        op: Op,
+        attribute: Attribute<'d>,
+        value: Option<Value<'d>>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        if attribute.sub.is_some() {
+            return findings.hit(Rule::PatchValue, || {
+                format!("Operations[{at}]: a key of rich info has no sub-attributes (there is a dot in its name).")
+            });
+        }
+        let key = fold(attribute.name);
+        match (op, value.and_then(Value::as_text)) {
+            (Op::Set, None) => findings.hit(Rule::PatchValue, || {
+                format!("Operations[{at}]: the value of a key of rich info must be a text.")
+            }),
+            (Op::Set, Some(text)) if !text.is_empty() => {
+                self.rich_info.insert(key, (attribute.name, text));
+                Ok(())
+            }
+            _ => {
+                self.rich_info.remove(&key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Wire's rules on the result, as far as the operations determine it.
+    fn wire_rules(&self, mode: Mode, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+        if self.external_id == Change::Cleared {
+            findings.hit(Rule::UserExternalIdRequired, || user::EXTERNAL_ID_MISSING)?;
+        }
+        if let Change::Set(user_name) = self.user_name {
+            user::judge_user_name(user_name, findings)?;
+        }
+        match (self.display_name, self.external_id, mode) {
+            (Change::Set(name), ..) => user::judge_display_name(name, findings)?,
+            // With SAML the name then comes from externalId alone; else from the stored emails.
+            (Change::Cleared, Change::Set(id), Mode::Saml) => {
+                let name = email::canonical(id);
+                user::judge_default_name(name.as_deref().unwrap_or(id), findings)?;
+            }
+            _ => {}
+        }
+        user::judge_rich_info_size(rich_info::size(&self.rich_info_set()), findings)?;
+        if let Some(roles) = self.roles.and_then(Value::as_array) {
+            user::judge_roles(roles.elements().filter_map(Value::as_text), findings)?;
+        }
+        Ok(())
+    }
+
+    /// The guard's own rules, on what the operations set themselves.
+    fn own_rules(&self, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+        if let Change::Set(user_name) = self.user_name {
+            user::judge_user_name_case(user_name, findings)?;
+        }
+        if self.display_name == Change::Cleared {
+            findings.hit(Rule::UserDisplayNameRequired, || user::DISPLAY_NAME_MISSING)?;
+        }
+        let display_name =
+            if let Change::Set(name) = self.display_name { Some(name) } else { None };
+        text::judge(display_name, || self.rich_info_set(), findings)
+    }
+
+    fn rich_info_set(&self) -> Vec<(&'d str, &'d str)> {
+        self.rich_info.values().copied().collect()
+    }
+}
+
+fn set<'d>(attribute: &mut Change<'d>, text: &'d str) -> Result<(), Refusal> {
+    *attribute = Change::Set(text);
+    Ok(())
+}
+
+/// Whether an object holds nothing but what Wire can change, each in one spelling only.
+fn holds_only_changeable(object: Object<'_>) -> bool {
+    let mut spellings: [Option<&str>; CHANGEABLE.len()] = [None; CHANGEABLE.len()];
+    object.members().all(|member| {
+        let place = CHANGEABLE.iter().position(|name| member.name() == Some(*name));
+        place.is_some_and(|at| *spellings[at].get_or_insert(member.key()) == member.key())
+    })
+}
+
+fn repetition(value: Value<'_>) -> Option<&'static str> {
+    if let Some(name) = repeated::name(value.as_object()?, ENVELOPE) {
+        return Some(name.as_str());
+    }
+    operations(value).find_map(|operation| {
+        if let Some(name) = repeated::name(operation, OPERATION) {
+            return Some(name.as_str());
+        }
+        let pathless = operation.value(Name::Path).is_none_or(Value::is_null);
+        let object = operation.value(Name::Value).filter(|_| pathless)?.as_object()?;
+        // Two spellings are Wire's own fault `invalidPath`; the same name twice is not.
+        let allowed = holds_only_changeable(object);
+        repeated::name(object, user::ATTRIBUTES).filter(|_| allowed).map(Name::as_str)
+    })
+}
+
+fn rule_of(fault: &Fault) -> Rule {
+    let known = !matches!(fault.kind, FaultKind::Keyword { .. });
+    let at_schemas = fault.attribute() == Some(Name::Schemas);
+    match (fault.attribute(), fault.path.get(2)) {
+        (Some(Name::Schemas), _) if known || fault.path.len() == 1 => Rule::PatchSchemas,
+        _ if !known && !at_schemas => Rule::PatchSchema,
+        (None, _) if fault.path.is_empty() && matches!(fault.kind, FaultKind::Type { .. }) => {
+            Rule::PatchSchemas
+        }
+        (Some(Name::Operations), Some(Step::Key(key))) => match Name::of(key) {
+            Some(Name::Path) => Rule::PatchPath,
+            Some(Name::Op) => Rule::PatchOp,
+            _ => Rule::PatchSchema,
+        },
+        (Some(Name::Operations), None) => match &fault.kind {
+            FaultKind::Missing { attribute } if Name::of(attribute) == Some(Name::Op) => {
+                Rule::PatchOp
+            }
+            _ => Rule::PatchOperations,
+        },
+        _ => Rule::PatchSchema,
+    }
+}
+
+fn detail_of(fault: &Fault, value: Value<'_>) -> String {
+    let mend = match rule_of(fault) {
+        Rule::PatchSchemas => {
+            "A PATCH is {\"schemas\": [\"urn:ietf:params:scim:api:messages:2.0:PatchOp\"], \"Operations\": [...]}, \
+             with the URN spelled exactly so."
+        }
+        Rule::PatchPath => {
+            if let Some(detail) = foreign_path_detail(fault, value) {
+                return detail;
+            }
+            SUPPORTED
+        }
+        Rule::PatchOp | Rule::PatchOperations => {
+            "Operations is a list of objects such as {\"op\": \"replace\", \"path\": \"active\", \"value\": false}."
+        }
+        _ => "Correct the request.",
+    };
+    format!("{}. {mend}", fault.sentence())
+}
+
+const SUPPORTED: &str = "Wire changes userName, displayName, externalId, active, roles, and keys of rich info such as \
+     urn:ietf:params:scim:schemas:extension:wire:1.0:User:Department. One other path makes Wire refuse \
+     the whole PATCH: remove the attribute from the mapping.";
+
+/// The sentence for paths of other schemas, which Entra ID sends by default.
+fn foreign_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
+    const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    let [_, Step::Index(at), ..] = fault.path.as_slice() else { return None };
+    let path = operations(value).nth(*at)?.text(Name::Path)?;
+    path.starts_with(ENTERPRISE).then(|| {
+        format!(
+            "Operations[{at}].path names an attribute of the enterprise extension, which Wire does not know. \
+             {SUPPORTED}"
+        )
+    })
+}
+
+fn value_path_detail(at: usize, attribute: Attribute<'_>) -> String {
+    format!(
+        "Operations[{at}].path selects entries of {} by a filter in brackets, which Wire cannot do. {SUPPORTED}",
+        shortened(attribute.name)
+    )
+}
+
+fn unsupported_detail(at: usize, attribute: Attribute<'_>) -> String {
+    format!("Operations[{at}].path: Wire cannot change {}. {SUPPORTED}", shortened(attribute.name))
+}
+
+/// Names in a path are ASCII and may be long.
+fn shortened(name: &str) -> &str {
+    name.get(..64).unwrap_or(name)
+}

@@ -1,0 +1,143 @@
+//! Rich info: the free fields of a user's profile, in two URNs that Wire merges into one list.
+
+use std::collections::HashMap;
+
+use crate::json::{Array, Name, Object, Type, Value, fold};
+
+/// The most characters that keys and values may have together.
+pub const MAX_SIZE: usize = 5000;
+
+/// The fields of both URNs, as they were sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RichInfo<'d> {
+    map: Fields<'d>,
+    list: Fields<'d>,
+}
+
+/// Why rich info cannot be read: what is wrong, as the end of a sentence that begins with the
+/// attribute's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    pub attribute: Name,
+    pub what: &'static str,
+}
+
+impl<'d> RichInfo<'d> {
+    /// Reads the rich info of a user.
+    pub fn read(user: Object<'d>) -> Result<Self, Fault> {
+        let map = user.value(Name::WireUser);
+        let list = user.value(Name::WireProfile);
+        if map.is_none() && list.is_none() {
+            return Ok(Self::default());
+        }
+        let fault = |attribute| move |what| Fault { attribute, what };
+        let map = map.map_or(Ok(Vec::new()), read_map).map_err(fault(Name::WireUser))?;
+        let list = list.map_or(Ok(Vec::new()), read_list).map_err(fault(Name::WireProfile))?;
+        Ok(Self { map, list })
+    }
+
+    /// The size by which Wire measures, if it may be more than is allowed.
+    pub fn excess(&self) -> Option<usize> {
+        // Merging only drops fields, and a character has at least one byte.
+        let fields = self.map.iter().chain(&self.list);
+        let bytes: usize = fields.map(|(key, value)| key.len() + value.len()).sum();
+        if bytes <= MAX_SIZE {
+            return None;
+        }
+        Some(size(&self.merged())).filter(|size| *size > MAX_SIZE)
+    }
+
+    /// The fields of both URNs in the order in which Wire stores them.
+    pub fn merged(&self) -> Fields<'d> {
+        merge(self.map.clone(), self.list.clone())
+    }
+}
+
+/// The characters of all keys and values together, by which Wire measures rich info.
+pub fn size(fields: &[(&str, &str)]) -> usize {
+    fields.iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum()
+}
+
+/// Keys and values.
+pub type Fields<'d> = Vec<(&'d str, &'d str)>;
+
+fn read_map(value: Value<'_>) -> Result<Fields<'_>, &'static str> {
+    let object = value.as_object().ok_or("must be an object of texts")?;
+    object
+        .members()
+        .map(|member| Some((member.key(), member.value.as_text()?)))
+        .collect::<Option<_>>()
+        .ok_or("must be an object whose values are all texts")
+}
+
+fn read_list(value: Value<'_>) -> Result<Fields<'_>, &'static str> {
+    let rich_info = value
+        .as_object()
+        .and_then(|profile| profile.value(Name::RichInfo))
+        .ok_or("must have richInfo")?;
+    match rich_info.get() {
+        Type::Array(fields) => read_fields(fields),
+        Type::Object(versioned) => {
+            if !versioned.value(Name::Version).is_some_and(is_zero) {
+                return Err("must have 0 as the version in richInfo");
+            }
+            let fields = versioned.value(Name::Fields).and_then(Value::as_array);
+            let mut fields = read_fields(fields.ok_or("must have fields, a list, in richInfo")?)?;
+            let mut types: Vec<String> = fields.iter().map(|(key, _)| fold(key)).collect();
+            types.sort_unstable();
+            if types.windows(2).any(|pair| pair[0] == pair[1]) {
+                return Err("has two fields of the same type in richInfo");
+            }
+            fields.retain(|(_, value)| !value.is_empty());
+            Ok(fields)
+        }
+        _ => Err("must have a list or an object as richInfo"),
+    }
+}
+
+/// The objects of a list of fields; their names, unlike others, are compared exactly.
+fn read_fields(fields: Array<'_>) -> Result<Fields<'_>, &'static str> {
+    fields
+        .elements()
+        .map(|field| {
+            let field = field.as_object()?;
+            let text =
+                |name: &str| field.members().find(|member| member.key() == name)?.value.as_text();
+            Some((text("type")?, text("value")?))
+        })
+        .collect::<Option<_>>()
+        .ok_or("must have fields with type and value (in lower case) as texts in richInfo")
+}
+
+/// Whether a number is zero however it is written: `0`, `-0`, `0.0`, `0e5`.
+fn is_zero(value: Value<'_>) -> bool {
+    let Type::Number(written) = value.get() else { return false };
+    let digits = written.split(['e', 'E']).next().unwrap_or_default();
+    digits.bytes().all(|byte| matches!(byte, b'-' | b'.' | b'0'))
+}
+
+/// The map over the list: a key of the map takes the place of the first field of that key, or is
+/// appended; then empty values go, and of equal keys all but the first.
+fn merge<'d>(mut map: Fields<'d>, mut list: Fields<'d>) -> Fields<'d> {
+    let mut first: HashMap<String, usize> = HashMap::with_capacity(list.len());
+    for (at, (key, _)) in list.iter().enumerate() {
+        first.entry(fold(key)).or_insert(at);
+    }
+    // Of keys that fold alike the greatest spelling counts, of keys that are alike the first.
+    map.sort_by_key(|(key, _)| *key);
+    map.dedup_by_key(|(key, _)| *key);
+    let mut folded: Vec<(String, (&str, &str))> =
+        map.into_iter().map(|field| (fold(field.0), field)).collect();
+    folded.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.0.cmp(a.1.0)));
+    folded.dedup_by(|later, kept| later.0 == kept.0);
+    for (key, field) in folded {
+        match first.get(&key) {
+            Some(at) => list[*at] = field,
+            None => list.push(field),
+        }
+    }
+    list.retain(|(_, value)| !value.is_empty());
+    let mut seen = std::collections::HashSet::with_capacity(list.len());
+    list.retain(|(key, _)| seen.insert(fold(key)));
+    list
+}

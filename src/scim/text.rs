@@ -1,0 +1,83 @@
+//! Rules that are off until a security team wants them: text that Wire stores as it is, and that
+//! a person is fooled by.
+
+use super::rich_info::Fields;
+use crate::rule::Rule;
+use crate::verdict::{Findings, Refusal};
+
+/// Judges displayName, and the keys and values of rich info.
+pub fn judge<'d>(
+    display_name: Option<&str>,
+    rich_info: impl FnOnce() -> Fields<'d>,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
+    if !RULES.iter().any(|(rule, ..)| findings.wants(*rule)) {
+        return Ok(());
+    }
+    let rich_info = rich_info();
+    for (rule, found, what) in RULES {
+        if !findings.wants(rule) {
+            continue;
+        }
+        if display_name.is_some_and(found) {
+            findings.hit(rule, || format!("displayName {what}. Correct it in the directory."))?;
+        }
+        let blank = rule == Rule::UserTextBlank;
+        if rich_info.iter().any(|(key, value)| found(value) || (!blank && found(key))) {
+            findings.hit(rule, || {
+                format!("A field of rich info {what}. Correct it in the directory.")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+type Finder = fn(&str) -> bool;
+
+const RULES: [(Rule, Finder, &str); 4] = [
+    (
+        Rule::UserTextControl,
+        has_control,
+        "holds a control character (U+0000-U+001F, U+007F-U+009F)",
+    ),
+    (
+        Rule::UserTextBidirectional,
+        has_bidirectional,
+        "holds a character that changes the direction of text, which can make one name look like another",
+    ),
+    (
+        Rule::UserTextInvisible,
+        has_invisible,
+        "holds an invisible character, which can make two names look the same",
+    ),
+    (Rule::UserTextBlank, is_blank, "is white space only"),
+];
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+/// Marks, embeddings, overrides and isolates of the Unicode Bidirectional Algorithm (UAX #9).
+fn has_bidirectional(text: &str) -> bool {
+    text.chars().any(|c| {
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    })
+}
+
+/// Characters that take no room and join nothing that is seen. The joiner U+200D and the variation
+/// selectors are left out: emoji and several scripts are written with them.
+fn has_invisible(text: &str) -> bool {
+    text.chars().any(|c| {
+        matches!(
+            c,
+            '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}'
+                | '\u{200b}' | '\u{200c}' | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}'
+                | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+    })
+}
+
+fn is_blank(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(char::is_whitespace)
+}

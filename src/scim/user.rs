@@ -1,0 +1,524 @@
+//! A user of POST and PUT: types first, then Wire's rules in Wire's order.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::rich_info::{self, RichInfo};
+use super::{email, language, repeated, text};
+use crate::json::{Name, NameSet, Object, Type, Value, folds_alike};
+use crate::policy::Identity;
+use crate::rule::Rule;
+use crate::schema::{Fault, FaultKind, Schema};
+use crate::verdict::{Findings, Refusal};
+
+/// The shortest and the longest handle, in characters.
+const HANDLE: std::ops::RangeInclusive<usize> = 2..=256;
+/// The shortest and the longest name, in characters.
+const NAME: std::ops::RangeInclusive<usize> = 1..=128;
+/// The role names that Wire knows.
+const ROLES: [&str; 4] = ["owner", "admin", "member", "partner"];
+/// How many faults of one document are looked at; the first enforced one is answered.
+const MAX_FAULTS: usize = 32;
+
+/// Handles that Wire's user service keeps for itself.
+#[rustfmt::skip]
+const RESERVED: [&str; 35] = [
+    "account", "admin", "administrator", "all", "android", "anna", "avs", "backend", "bot", "cs",
+    "design", "dev", "developer", "development", "everyone", "help", "helpdesk", "hr", "info", "ios",
+    "legal", "management", "news", "otto", "payment", "product", "purchase", "qa", "support", "team",
+    "user", "web", "wire", "wirebot", "wireteam",
+];
+
+/// Whether the user is being created. A handle that Wire reserves may be an old one of an
+/// existing user, who keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifecycle {
+    New,
+    Existing,
+}
+
+/// What the token's team knows its users by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Email,
+    Saml,
+}
+
+/// What Wire stores of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    pub handle: String,
+    pub name: String,
+    pub external_id: String,
+    pub emails: Vec<String>,
+    pub role: Option<String>,
+    pub active: bool,
+    pub locale: Option<&'static str>,
+    pub rich_info: Vec<(String, String)>,
+}
+
+/// A user whose types were judged.
+#[derive(Debug)]
+pub struct User<'d> {
+    object: Object<'d>,
+    rich_info: RichInfo<'d>,
+}
+
+/// Judges a user. `Ok` gives the user and the mode in which Wire accepts it.
+pub fn judge<'d>(
+    value: Value<'d>,
+    lifecycle: Lifecycle,
+    schema: &Schema,
+    findings: &mut Findings<'_>,
+) -> Result<Option<(User<'d>, Mode)>, Refusal> {
+    if let Some(object) = value.as_object()
+        && let Some(place) = repetition(object)
+    {
+        findings.hit(Rule::JsonDuplicateKey, || repeated::detail(&place))?;
+    }
+    if !schema.is_valid(value) {
+        for fault in schema.faults(value, MAX_FAULTS) {
+            findings.hit(rule_of(&fault), || detail_of(&fault))?;
+        }
+    }
+    let Some(object) = value.as_object() else { return Ok(None) };
+    let rich_info = match RichInfo::read(object) {
+        Ok(rich_info) => rich_info,
+        Err(fault) => {
+            findings.hit(Rule::UserRichInfo, || rich_info_detail(fault))?;
+            RichInfo::default()
+        }
+    };
+    let user = User { object, rich_info };
+    let mode = in_mode(findings, |mode, findings| user.wire_rules(mode, findings))?;
+    user.own_rules(lifecycle, findings)?;
+    Ok(Some((user, mode)))
+}
+
+/// Runs rules in the mode that is configured; where none is, only what both modes refuse is
+/// refused, with the answer of the email mode.
+pub fn in_mode(
+    findings: &mut Findings<'_>,
+    rules: impl Fn(Mode, &mut Findings<'_>) -> Result<(), Refusal>,
+) -> Result<Mode, Refusal> {
+    match findings.policy().identity {
+        Identity::Email => rules(Mode::Email, findings).map(|()| Mode::Email),
+        Identity::Saml => rules(Mode::Saml, findings).map(|()| Mode::Saml),
+        Identity::Any => {
+            let mut email = findings.clone();
+            let by_email = rules(Mode::Email, &mut email);
+            if by_email.is_ok() && email.count() == findings.count() {
+                return Ok(Mode::Email);
+            }
+            let mut saml = findings.clone();
+            let by_saml = rules(Mode::Saml, &mut saml);
+            if by_saml.is_ok() && (by_email.is_err() || saml.count() < email.count()) {
+                *findings = saml;
+                return Ok(Mode::Saml);
+            }
+            *findings = email;
+            by_email.map(|()| Mode::Email)
+        }
+    }
+}
+
+impl<'d> User<'d> {
+    /// Wire's rules, in the order in which Wire reports them.
+    fn wire_rules(&self, mode: Mode, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+        if self.object.value(Name::Password).is_some_and(|value| !value.is_null()) {
+            findings.hit(Rule::UserPassword, || {
+                "password must not be sent: Wire refuses users with a password, even an empty one. \
+                 Remove password from the attribute mapping (Okta: turn off Sync Password)."
+            })?;
+        }
+        let external_id = self.object.text(Name::ExternalId);
+        if external_id.is_none() {
+            findings.hit(Rule::UserExternalIdRequired, || EXTERNAL_ID_MISSING)?;
+        }
+        if mode == Mode::Email && self.address_entry().is_none() {
+            judge_external_id_email(external_id, findings)?;
+        }
+        if let Some(user_name) = self.object.text(Name::UserName) {
+            judge_user_name(user_name, findings)?;
+        }
+        self.judge_display_name(mode, external_id, findings)?;
+        judge_rich_info_size(self.rich_info.excess().unwrap_or(0), findings)?;
+        if let Some(language) = self.object.text(Name::PreferredLanguage)
+            && language::read(language).is_none()
+        {
+            findings.hit(Rule::UserLanguage, || {
+                "preferredLanguage must begin with a lower-case ISO 639-1 code, as in `en` or `de-CH`. \
+                 Map an attribute that holds such a code, or remove the mapping."
+            })?;
+        }
+        if let Some(roles) = self.object.value(Name::Roles).and_then(Value::as_array) {
+            judge_roles(roles.elements().filter_map(Value::as_text), findings)?;
+        }
+        Ok(())
+    }
+
+    /// The guard's own rules, on what Wire itself would serve; after Wire's, so that what Wire
+    /// refuses is answered as Wire would.
+    fn own_rules(&self, lifecycle: Lifecycle, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+        if let Some(user_name) = self.object.text(Name::UserName) {
+            judge_user_name_case(user_name, findings)?;
+            if lifecycle == Lifecycle::New {
+                judge_user_name_reserved(user_name, findings)?;
+            }
+        }
+        let display_name = self.object.text(Name::DisplayName);
+        if display_name.is_none() {
+            findings.hit(Rule::UserDisplayNameRequired, || DISPLAY_NAME_MISSING)?;
+        }
+        text::judge(display_name, || self.rich_info.merged(), findings)
+    }
+
+    fn judge_display_name(
+        &self,
+        mode: Mode,
+        external_id: Option<&str>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        if let Some(display_name) = self.object.text(Name::DisplayName) {
+            return judge_display_name(display_name, findings);
+        }
+        match self.default_name(mode, external_id) {
+            Some(name) => judge_default_name(&name, findings),
+            None => Ok(()),
+        }
+    }
+
+    /// The entry of emails that Wire takes: the first primary one, else the first.
+    fn address_entry(&self) -> Option<&'d str> {
+        let entries = || {
+            let list = self.object.value(Name::Emails).and_then(Value::as_array);
+            list.into_iter()
+                .flat_map(super::super::json::Array::elements)
+                .filter_map(Value::as_object)
+        };
+        let primary = |entry: &Object<'d>| match entry.value(Name::Primary).map(Value::get) {
+            Some(Type::Bool(primary)) => primary,
+            Some(Type::Text(text)) => folds_alike(text, "true"),
+            _ => false,
+        };
+        entries().find(primary).or_else(|| entries().next())?.text(Name::Value)
+    }
+
+    /// The name that Wire gives to a user without displayName.
+    fn default_name<'a>(&self, mode: Mode, external_id: Option<&'a str>) -> Option<Cow<'a, str>> {
+        match (mode, self.address_entry()) {
+            (Mode::Email, Some(entry)) => email::canonical(entry).map(Cow::Owned),
+            (Mode::Email, None) => external_id.and_then(email::canonical).map(Cow::Owned),
+            (Mode::Saml, _) => {
+                external_id.map(|id| email::canonical(id).map_or(Cow::Borrowed(id), Cow::Owned))
+            }
+        }
+    }
+
+    /// What Wire stores of an accepted user.
+    pub fn reading(&self, mode: Mode) -> Reading {
+        let external_id = self.object.text(Name::ExternalId);
+        let address = self.address_entry().or(external_id).and_then(email::canonical);
+        let name = match self.object.text(Name::DisplayName) {
+            Some(display_name) => display_name.to_owned(),
+            None => self.default_name(mode, external_id).unwrap_or_default().into_owned(),
+        };
+        let roles = self.object.value(Name::Roles).and_then(Value::as_array);
+        Reading {
+            handle: self.object.text(Name::UserName).unwrap_or_default().to_lowercase(),
+            name,
+            external_id: external_id.unwrap_or_default().to_owned(),
+            emails: address.into_iter().collect(),
+            role: roles.and_then(|roles| roles.elements().next()?.as_text()).map(str::to_owned),
+            active: match self.object.value(Name::Active).map(Value::get) {
+                Some(Type::Bool(active)) => active,
+                Some(Type::Text(active)) => folds_alike(active, "true"),
+                _ => true,
+            },
+            locale: self.object.text(Name::PreferredLanguage).and_then(language::read),
+            rich_info: self
+                .rich_info
+                .merged()
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        }
+    }
+}
+
+pub const EXTERNAL_ID_MISSING: &str = "externalId is missing. It must be the email address of the user (teams with passwords) or the \
+     SAML NameID (teams with single sign-on). Map it from mail or from the attribute that the identity \
+     provider sends as NameID (Entra ID: externalId from userPrincipalName or mail; Okta: turn on the \
+     externalId mapping; ldap-scim-bridge: `externalId: mail`).";
+
+pub const DISPLAY_NAME_MISSING: &str = "displayName is missing. Wire would show the email address or externalId in its place. Map it \
+     from displayName of the directory (Entra ID and Okta: displayName; ldap-scim-bridge: \
+     `displayName: displayName` or `displayName: cn`).";
+
+/// Judges userName as the handle that Wire makes of it.
+pub fn judge_user_name(user_name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    let handle = handle(user_name);
+    let length = handle.chars().count();
+    if HANDLE.contains(&length) && handle.bytes().all(is_handle_byte) {
+        return Ok(());
+    }
+    findings.hit(Rule::UserUserName, || user_name_detail(&handle, length))
+}
+
+/// Judges whether userName is its own handle.
+pub fn judge_user_name_case(user_name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    if handle(user_name) == user_name {
+        return Ok(());
+    }
+    findings.hit(Rule::UserUserNameCase, || {
+        "userName has capital letters; Wire shows it as the @handle and stores it in lower case. Map it in \
+         lower case (Entra ID: ToLower([mailNickname]); Okta: String.toLowerCase(user.login); \
+         ldap-scim-bridge: map an attribute that is lower-case)."
+    })
+}
+
+fn judge_user_name_reserved(user_name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    if !RESERVED.contains(&handle(user_name).as_ref()) {
+        return Ok(());
+    }
+    findings.hit(Rule::UserUserNameReserved, || {
+        "userName is one of the names that Wire keeps for itself (such as admin, support or team), so no new \
+         user can have it. Give the user another userName."
+    })
+}
+
+/// The handle that Wire makes of a userName. Nearly every one is ASCII; of other letters U+212A
+/// alone becomes ASCII in lower case.
+fn handle(user_name: &str) -> Cow<'_, str> {
+    if user_name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        Cow::Owned(user_name.to_lowercase())
+    } else {
+        Cow::Borrowed(user_name)
+    }
+}
+
+fn is_handle_byte(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-')
+}
+
+fn user_name_detail(handle: &str, length: usize) -> String {
+    const FORM: &str = "userName becomes the @handle in Wire and must be 2 to 256 characters out of \
+                        a-z 0-9 _ . -";
+    let foreign =
+        handle.chars().enumerate().find(|(_, c)| !u8::try_from(*c).is_ok_and(is_handle_byte));
+    match foreign {
+        Some((_, '@')) => format!(
+            "{FORM}; this one looks like an email address or UPN (it has an `@`). Map the part before \
+             the `@` or another short name (Entra ID: Item(Split([userPrincipalName], \"@\"), 1) or \
+             mailNickname; Okta: String.substringBefore(user.login, \"@\"); ldap-scim-bridge: \
+             `userName: uid`)."
+        ),
+        Some((at, character)) => format!(
+            "{FORM}; character {} (U+{:04X}) is not allowed. Map an attribute without it, such as \
+             mailNickname (Entra ID) or uid (LDAP).",
+            at + 1,
+            u32::from(character)
+        ),
+        None => format!("{FORM}; this one has {length}. Map an attribute of such a length."),
+    }
+}
+
+/// Judges a displayName that was sent.
+pub fn judge_display_name(display_name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    // 128 characters have at least 128 bytes, and most names have fewer.
+    if (1..=128).contains(&display_name.len()) {
+        return Ok(());
+    }
+    let length = display_name.chars().count();
+    if NAME.contains(&length) {
+        return Ok(());
+    }
+    findings.hit(Rule::UserDisplayName, || {
+        format!(
+            "displayName must have 1 to 128 characters; this one has {length}. Map an attribute that \
+             is filled and short enough (Entra ID: Left([displayName], 128))."
+        )
+    })
+}
+
+/// Judges the name that Wire takes where displayName is absent.
+pub fn judge_default_name(name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    let length = name.chars().count();
+    if NAME.contains(&length) {
+        return Ok(());
+    }
+    findings.hit(Rule::UserDisplayName, || {
+        format!(
+            "displayName is missing, and what Wire takes in its place (the email address or externalId) \
+             has {length} characters; a name must have 1 to 128. Map displayName."
+        )
+    })
+}
+
+fn judge_external_id_email(
+    external_id: Option<&str>,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
+    match external_id {
+        Some(id) if !email::is_address(id) => findings.hit(Rule::UserExternalIdEmail, || {
+            "externalId is not an email address, and emails is empty. For teams without SAML Wire knows \
+             users by their email address: map externalId from mail, or map emails. For teams with \
+             SAML, associate the SCIM token with the identity provider in Wire's team management."
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Judges the sum of all keys and values of rich info.
+pub fn judge_rich_info_size(size: usize, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    if size <= rich_info::MAX_SIZE {
+        return Ok(());
+    }
+    findings.hit(Rule::UserRichInfoSize, || {
+        format!(
+            "Rich info is too large: its keys and values have {size} characters together; at most {} \
+             are stored. Map fewer or shorter fields.",
+            rich_info::MAX_SIZE
+        )
+    })
+}
+
+/// Judges roles, which Wire reads as texts.
+pub fn judge_roles<'a>(
+    mut roles: impl Iterator<Item = &'a str>,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
+    let Some(first) = roles.next() else { return Ok(()) };
+    if roles.next().is_some() {
+        return findings.hit(Rule::UserRoles, || {
+            "roles has more than one entry; a user of Wire has one role. Send one of owner, admin, \
+             member, partner, or none."
+        });
+    }
+    if ROLES.contains(&first) {
+        return Ok(());
+    }
+    findings.hit(Rule::UserRoles, || {
+        "roles[0] is not a role of Wire: use owner, admin, member or partner, in lower case and without \
+         blanks. Translate the directory's roles in the attribute mapping (Entra ID: an expression with \
+         Switch(); ldap-scim-bridge: an attribute that holds one of the four)."
+    })
+}
+
+/// What Wire reads at the top of a user.
+#[rustfmt::skip]
+pub const ATTRIBUTES: NameSet = NameSet::new(&[
+    Name::Schemas, Name::UserName, Name::ExternalId, Name::DisplayName, Name::NickName, Name::Title,
+    Name::UserType, Name::PreferredLanguage, Name::Locale, Name::Password, Name::ProfileUrl,
+    Name::Active, Name::Name, Name::Emails, Name::PhoneNumbers, Name::Ims, Name::X509Certificates,
+    Name::Photos, Name::Addresses, Name::Roles, Name::Entitlements, Name::WireUser, Name::WireProfile,
+]);
+#[rustfmt::skip]
+const NAME_PARTS: NameSet = NameSet::new(&[
+    Name::Formatted, Name::FamilyName, Name::GivenName, Name::MiddleName, Name::HonorificPrefix,
+    Name::HonorificSuffix,
+]);
+const EMAIL: NameSet = NameSet::new(&[Name::Value, Name::Type, Name::Primary]);
+const TYPED_TEXT: NameSet = NameSet::new(&[Name::Value, Name::Type]);
+#[rustfmt::skip]
+const ADDRESS: NameSet = NameSet::new(&[
+    Name::Formatted, Name::StreetAddress, Name::Locality, Name::Region, Name::PostalCode, Name::Country,
+    Name::Type, Name::Primary,
+]);
+
+/// The attribute that stands more than once where Wire reads it, if any does.
+fn repetition(user: Object<'_>) -> Option<String> {
+    if !user.document_may_repeat() {
+        // Only keys that are free to choose may still repeat.
+        let map = user.value(Name::WireUser)?;
+        return repeated::in_rich_info(Name::WireUser, map)
+            .then(|| Name::WireUser.as_str().to_owned());
+    }
+    if let Some(name) = repeated::name(user, ATTRIBUTES) {
+        return Some(name.as_str().to_owned());
+    }
+    for member in user.members() {
+        let Some(attribute) = member.name() else { continue };
+        let parts = match attribute {
+            Name::Name => NAME_PARTS,
+            Name::Emails => EMAIL,
+            Name::Addresses => ADDRESS,
+            Name::PhoneNumbers | Name::Ims | Name::X509Certificates | Name::Photos => TYPED_TEXT,
+            Name::WireUser | Name::WireProfile => {
+                if repeated::in_rich_info(attribute, member.value) {
+                    return Some(attribute.as_str().to_owned());
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        let found = match member.value.get() {
+            Type::Object(object) => repeated::name(object, parts),
+            Type::Array(list) => {
+                list.elements().filter_map(Value::as_object).find_map(|o| repeated::name(o, parts))
+            }
+            _ => None,
+        };
+        if let Some(part) = found {
+            return Some(format!("{}.{}", attribute.as_str(), part.as_str()));
+        }
+    }
+    None
+}
+
+/// The rule that a fault against the schema belongs to.
+fn rule_of(fault: &Fault) -> Rule {
+    match (&fault.kind, fault.attribute()) {
+        (FaultKind::Keyword { .. }, _) => Rule::UserSchema,
+        (_, Some(Name::WireUser | Name::WireProfile)) => Rule::UserRichInfo,
+        (FaultKind::Format { format }, _) => match format.as_str() {
+            "wire-email" => Rule::UserEmails,
+            "wire-uri" => Rule::UserProfileUrl,
+            "wire-boolean" => Rule::UserType,
+            _ => Rule::UserSchema,
+        },
+        (FaultKind::Missing { .. }, Some(Name::Emails)) => Rule::UserEmails,
+        (FaultKind::Missing { .. }, Some(Name::UserName)) => Rule::UserUserName,
+        (FaultKind::Missing { .. }, _) => Rule::UserSchema,
+        (FaultKind::Type { .. }, _) => Rule::UserType,
+    }
+}
+
+/// The sentence for a fault against the schema, with what to change in the mapping.
+fn detail_of(fault: &Fault) -> String {
+    let mend = match fault.attribute() {
+        Some(Name::UserName) if matches!(fault.kind, FaultKind::Missing { .. }) => {
+            "Map userName to a short name of the user (Entra ID: mailNickname; Okta: the part of the login \
+             before the `@`; ldap-scim-bridge: `userName: uid`)."
+        }
+        Some(Name::Roles) => {
+            "Wire reads roles as a list of texts, one of owner, admin, member, partner, as in \
+             \"roles\": [\"member\"], and no objects. Entra ID and Keycloak send objects: remove their \
+             roles mapping or map a plain text."
+        }
+        Some(Name::Entitlements) => {
+            "Wire reads entitlements as a list of texts. Remove the mapping."
+        }
+        Some(Name::Emails) => {
+            "Send [{\"value\": \"name@example.com\"}] with addresses in ASCII only, or leave emails out."
+        }
+        Some(Name::Photos | Name::ProfileUrl) => {
+            "Relative references and empty texts are refused. Remove the mapping if the directory has none."
+        }
+        Some(Name::Active) => "Send true or false.",
+        Some(Name::WireUser | Name::WireProfile) => RICH_INFO_FORMS,
+        Some(Name::ExternalId) => "Map externalId to a text: the email address or the SAML NameID.",
+        _ => "Correct or remove the attribute in the mapping.",
+    };
+    format!("{}. {mend}", fault.sentence())
+}
+
+const RICH_INFO_FORMS: &str = "Rich info is {\"urn:ietf:params:scim:schemas:extension:wire:1.0:User\": {\"Department\": \"Sales\"}}, or \
+     {\"urn:wire:scim:schemas:profile:1.0\": {\"richInfo\": {\"version\": 0, \"fields\": [{\"type\": \
+     \"Department\", \"value\": \"Sales\"}]}}}; null is not allowed.";
+
+fn rich_info_detail(fault: rich_info::Fault) -> String {
+    format!("{} {}. {RICH_INFO_FORMS}", fault.attribute.as_str(), fault.what)
+}

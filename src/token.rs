@@ -1,0 +1,108 @@
+//! The Authorization header: exactly one, `Bearer`, and a token of the form that Wire issues.
+//!
+//! SECURITY: no sentence here repeats any part of what was sent.
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use crate::rule::Rule;
+use crate::verdict::{Findings, Refusal};
+
+/// 32 bytes in standard base64.
+const LENGTH: usize = 44;
+
+/// Judges the token by its form; whether it is known is Wire's to say.
+pub fn judge(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    let mut lines = headers.get_all(AUTHORIZATION).iter();
+    let Some(line) = lines.next() else {
+        return findings.hit(Rule::TokenMissing, || {
+            "There is no Authorization header. Send `Authorization: Bearer <token>` with a SCIM token from \
+             Wire's team management (Entra ID: fill in Secret Token; Okta: HTTP Header authorization; \
+             ldap-scim-bridge: `token: \"Bearer <token>\"`)."
+        });
+    };
+    if lines.next().is_some() {
+        findings.hit(Rule::TokenDuplicate, || {
+            "There is more than one Authorization header; send one. A proxy in between may be adding its own."
+        })?;
+    }
+    let line = line.as_bytes();
+    if line.strip_prefix(b"Bearer ").is_some_and(is_wire_token) {
+        return Ok(());
+    }
+    findings.hit(Rule::TokenMalformed, || malformed(line))
+}
+
+/// Whether bytes have the form of a token that Wire issues: base64 of 32 bytes.
+fn is_wire_token(token: &[u8]) -> bool {
+    // The last of 43 digits stands for four bits of the token, so its two lowest bits are zero.
+    let [digits @ .., last, b'='] = token else { return false };
+    token.len() == LENGTH
+        && digits.iter().all(|byte| is_base64(*byte))
+        && b"AEIMQUYcgkosw048".contains(last)
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
+}
+
+/// What is wrong with an Authorization header, and how to mend it.
+fn malformed(line: &[u8]) -> String {
+    const FORM: &str = "The SCIM token of Wire has 44 characters of base64 and ends in `=`";
+    let token = line.strip_prefix(b"Bearer ");
+    let what = match token {
+        _ if line.is_empty() => "the header is empty. Send `Bearer <token>`.",
+        None if line.len() >= 7 && line[..7].eq_ignore_ascii_case(b"bearer ") => {
+            "the header must begin with `Bearer` in exactly this spelling, capital B."
+        }
+        None if line.eq_ignore_ascii_case(b"bearer") => "there is nothing behind `Bearer`.",
+        None if line.starts_with(b"Bearer") => {
+            "`Bearer` must be followed by one space, then the token."
+        }
+        None if line.len() >= 6 && line[..6].eq_ignore_ascii_case(b"basic ") => {
+            "this is a Basic login. Choose bearer token (HTTP header) authentication in the client."
+        }
+        None if is_wire_token(line) => {
+            "the token stands without `Bearer ` in front of it (ldap-scim-bridge sends the configured text as \
+             it is: write `token: \"Bearer <token>\"`)."
+        }
+        None => "the header must begin with `Bearer `.",
+        Some(token) if token.iter().all(u8::is_ascii_whitespace) => {
+            "there is nothing behind `Bearer`."
+        }
+        Some(token) if starts_with_bearer(token) => {
+            "`Bearer` stands twice. Paste the token alone; the client adds `Bearer` by itself."
+        }
+        Some(token) if token.starts_with(b"eyJ") && token.contains(&b'.') => {
+            "this is a JWT, which Entra ID sends when Secret Token is empty. Paste the SCIM token of Wire there."
+        }
+        Some(token) if token.iter().any(|byte| matches!(byte, b'"' | b'\'')) => {
+            "the token stands in quotes. Remove them."
+        }
+        Some(token) if has_line_break(token) => {
+            "the token has a line break or blank that was pasted with it. Paste it again without."
+        }
+        Some(token) if token.iter().any(|byte| matches!(byte, b'-' | b'_')) => {
+            "the token has `-` or `_`, which no token of Wire has. Copy it again."
+        }
+        Some(token) if token.len() < LENGTH => {
+            "the token is too short; part of it is missing. Copy it again."
+        }
+        Some(token) if token.len() > LENGTH => "the token is too long. Copy it again.",
+        Some(_) => "the token has other characters. Copy it again.",
+    };
+    format!("The Authorization header is not usable: {what} {FORM}.")
+}
+
+fn starts_with_bearer(token: &[u8]) -> bool {
+    let token = token.trim_ascii_start();
+    token.len() >= 6 && token[..6].eq_ignore_ascii_case(b"bearer")
+}
+
+/// Whether blanks or line breaks stand in a token, as they are or as text.
+fn has_line_break(token: &[u8]) -> bool {
+    token.iter().any(u8::is_ascii_whitespace)
+        || [&b"\\n"[..], b"\\r", b"%0A", b"%0a", b"%0D", b"%0d"]
+            .iter()
+            .any(|text| token.windows(text.len()).any(|window| window == *text))
+}

@@ -6,6 +6,7 @@
 //! ```
 //!
 //! The first address is where it listens, the second the backend.
+#![allow(clippy::print_stderr, reason = "it speaks to who starts it")]
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

@@ -1,4 +1,5 @@
 //! The proxy over real sockets: raw bytes in, and what a recording backend got of them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! No log line of any crate holds what a request holds, however the request fails.
 //!
 //! A binary of its own, as a process has one logger.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

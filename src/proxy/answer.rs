@@ -26,8 +26,8 @@ pub(super) async fn send(
     head.insert_header(header::CONTENT_TYPE, SCIM_JSON)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
-    head.insert_header(&SCIM_GUARD_RULE, refusal.rule.id())?;
-    head.insert_header(&X_REQUEST_ID, request_id.clone())?;
+    head.insert_header(SCIM_GUARD_RULE, refusal.rule.id())?;
+    head.insert_header(X_REQUEST_ID, request_id.clone())?;
     if let Some(challenge) = refusal.challenge() {
         head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
     }

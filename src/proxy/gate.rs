@@ -34,6 +34,7 @@ use super::replay::{self, Restore};
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// The guard for Pingora services.
+#[derive(Debug)]
 pub struct Gate {
     guard: Arc<Guard>,
     limits: Limits,
@@ -47,6 +48,7 @@ pub struct Gate {
 }
 
 /// What the gate remembers of a request between the phases.
+#[derive(Debug)]
 pub struct GateCtx {
     record: Record,
     target: Option<Vec<u8>>,

@@ -43,6 +43,7 @@ pub use server::{Running, ServeError, serve, start};
 use upstream::{Attempts, Upstreams};
 
 /// The finished proxy: the gate in front of the configured servers.
+#[derive(Debug)]
 pub struct GuardProxy {
     gate: Gate,
     upstreams: Arc<Upstreams>,
@@ -57,6 +58,7 @@ impl GuardProxy {
 }
 
 /// What the proxy remembers of a request.
+#[derive(Debug)]
 pub struct ProxyCtx {
     gate: GateCtx,
     attempts: Attempts,

@@ -87,6 +87,7 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
 }
 
 /// Starts the guard on threads of its own and returns when it listens. Port 0 takes a free port.
+#[allow(clippy::needless_pass_by_value, reason = "what runs owns what it runs with")]
 pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Running, ServeError> {
     let control = Builder::new_multi_thread()
         .worker_threads(1)
@@ -151,6 +152,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
 }
 
 /// A guard that runs.
+#[derive(Debug)]
 pub struct Running {
     addrs: Vec<SocketAddr>,
     admin_addr: SocketAddr,

@@ -26,6 +26,7 @@ const REST: Duration = Duration::from_secs(5);
 const MOST: usize = 64;
 
 /// The backend servers.
+#[derive(Debug)]
 pub struct Upstreams {
     servers: Vec<Server>,
     found: ArcSwap<Found>,
@@ -37,11 +38,12 @@ pub struct Upstreams {
 }
 
 /// The addresses of one resolution.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Found {
     endpoints: Vec<Endpoint>,
 }
 
+#[derive(Debug)]
 struct Endpoint {
     address: SocketAddr,
     /// Milliseconds since the start until which the server is left alone.
@@ -49,7 +51,7 @@ struct Endpoint {
 }
 
 /// The servers that one request has tried.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Attempts {
     found: Option<Arc<Found>>,
     tried: u64,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Backend, Guarded, Reply, TOKEN, answer, control, head, ok, user, wait_until, with_length,
+    Backend, Guarded, Reply, TOKEN, USER, answer, control, head, ok, user, wait_until, with_length,
 };
 
 #[test]
@@ -14,7 +14,7 @@ fn a_refusal_leaves_the_connection_open() {
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
     let refused = [
-        (String::from("GET /scim/v2/Users HTTP/1.1\r\nHost: a\r\n\r\n"), "token.missing"),
+        (format!("GET {USER} HTTP/1.1\r\nHost: a\r\n\r\n"), "token.missing"),
         (String::from("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"), "target.not_found"),
         (head("BREW", "/scim/v2/Users") + "\r\n", "method.not_allowed"),
         (head("POST", "/scim/v2/Users") + "Content-Length: 2\r\n\r\n{]", "json.syntax"),
@@ -83,8 +83,8 @@ fn close_is_respected_and_http_1_0_closes_by_itself() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     for request in [
-        head("GET", "/scim/v2/Users") + "Connection: close\r\n\r\n",
-        head("GET", "/scim/v2/Users").replace("HTTP/1.1", "HTTP/1.0") + "\r\n",
+        head("GET", USER) + "Connection: close\r\n\r\n",
+        head("GET", USER).replace("HTTP/1.1", "HTTP/1.0") + "\r\n",
     ] {
         let mut client = guarded.client();
         client.send(request);

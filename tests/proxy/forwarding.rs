@@ -2,7 +2,7 @@
 
 use wire_scim_guard::config::ZHeaders;
 
-use crate::support::{Backend, Guarded, Reply, control, head, user, with_length};
+use crate::support::{Backend, Guarded, Reply, USER, control, head, user, with_length};
 
 #[test]
 fn a_request_leaves_under_its_canonical_target_with_its_end_to_end_headers() {
@@ -46,7 +46,7 @@ fn a_trusted_proxy_names_the_client() {
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     });
     let mut client = guarded.client();
-    client.send(head("GET", "/scim/v2/Users") + "X-Forwarded-For: 1.1.1.1, 203.0.113.7\r\n\r\n");
+    client.send(head("GET", USER) + "X-Forwarded-For: 1.1.1.1, 203.0.113.7\r\n\r\n");
     assert_eq!(client.response().status, 200);
     assert_eq!(backend.wait(1).header("x-forwarded-for"), ["1.1.1.1, 203.0.113.7"]);
     assert_eq!(guarded.access_line(1)["client"], "203.0.113.7");
@@ -59,7 +59,7 @@ fn login_headers_are_kept_from_named_peers_on_the_token_api_only() {
         config.z_headers = ZHeaders::KeepFrom(vec!["127.0.0.1/32".parse().unwrap()]);
     });
     for (nth, (target, kept)) in
-        [("/scim/auth-tokens", true), ("/scim/v2/Users", false)].into_iter().enumerate()
+        [("/scim/auth-tokens", true), (USER, false)].into_iter().enumerate()
     {
         guarded.ask(head("GET", target) + "Z-User: me\r\n\r\n");
         assert_eq!(!backend.wait(nth + 1).header("z-user").is_empty(), kept, "{target}");
@@ -105,11 +105,10 @@ fn an_answer_of_unknown_length_and_one_without_a_body_keep_the_connection() {
     });
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
-    let target = "/scim/v2/Users/3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3";
     for _ in 0..2 {
-        client.send(with_length("DELETE", target, b""));
+        client.send(with_length("DELETE", USER, b""));
         assert_eq!(client.response().status, 204);
-        client.send(head("GET", target) + "\r\n");
+        client.send(head("GET", USER) + "\r\n");
         let response = client.response();
         assert_eq!(response.body, b"until the end");
     }

@@ -9,6 +9,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +25,9 @@ use tokio::time::Sleep;
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 8 * 1024;
+
+/// How much is read at once of a request that comes before the one at hand is answered.
+const IDLE_CHUNK: usize = 512;
 
 /// What is gathered before it is written: a head and a short body go out in one segment.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -44,6 +48,8 @@ pub(super) struct ClientConn {
     /// Read from the socket and not handed out yet.
     read_ahead: BytesMut,
     extent: Extent,
+    /// The message whose extent was not known has been read to its end.
+    ended: AtomicBool,
     /// To be written to the socket.
     write_behind: BytesMut,
     /// How long the client may take nothing of what is written.
@@ -58,6 +64,7 @@ impl ClientConn {
             io,
             read_ahead: BytesMut::new(),
             extent: Extent::Unknown,
+            ended: AtomicBool::new(false),
             write_behind: BytesMut::new(),
             patience,
             stalled: None,
@@ -83,6 +90,7 @@ impl ClientConn {
     /// Takes the head and what is there of its body, for Pingora to parse; the rest of the body is
     /// read through this connection, and what follows the message stays here.
     pub(super) fn take_message(&mut self, head: usize, extent: Extent) -> BytesMut {
+        *self.ended.get_mut() = false;
         match extent {
             Extent::Unknown => {
                 self.extent = Extent::Unknown;
@@ -95,6 +103,11 @@ impl ClientConn {
                 self.read_ahead.split_to(head + taken as usize)
             }
         }
+    }
+
+    /// Notes that the whole message was read: what comes now is the next one.
+    pub(super) fn message_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     /// Says good-bye so that the client reads the answer before it sees the end: closing with
@@ -148,8 +161,7 @@ impl ClientConn {
         if !self.read_ahead.is_empty() {
             return Poll::Pending;
         }
-        self.read_ahead.reserve(READ_CHUNK);
-        let mut chunk = [0; READ_CHUNK];
+        let mut chunk = [0; IDLE_CHUNK];
         let mut buf = ReadBuf::new(&mut chunk);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
         if buf.filled().is_empty() {
@@ -167,6 +179,9 @@ impl AsyncRead for ClientConn {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if *this.ended.get_mut() {
+            return this.poll_idle(cx);
+        }
         let allowed = match this.extent {
             Extent::Length(0) => return this.poll_idle(cx),
             Extent::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),

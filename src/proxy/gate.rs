@@ -9,11 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderValue, Method, Version, header};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, Result};
 
 use crate::config::{Config, Limits, ZHeaders};
 use crate::guard::{BodyTask, Guard, HeadVerdict, Next};
@@ -25,7 +25,10 @@ use crate::verdict::Refusal;
 
 use super::answer;
 use super::body::{self, Budget, Share, Unread};
+use super::conn::ClientConn;
+use super::failure;
 use super::forward::{self, Framing, Leaving};
+use super::framing;
 use super::head;
 use super::record::{Books, InFlight, Record};
 use super::replay::{self, Restore};
@@ -159,7 +162,11 @@ impl Gate {
     }
 
     async fn judge(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Passage> {
-        if let Err(refusal) = self.framing(session) {
+        // The edge has looked at the bytes of HTTP/1 heads.
+        if (session.is_http2() || !self.behind_edge)
+            && let Err(refusal) =
+                framing::check(session.req_header(), self.limits.headers, &self.hosts)
+        {
             return Ok(Passage::Refuse(refusal, Rest::LeftUnread));
         }
         let started = Instant::now();
@@ -182,65 +189,6 @@ impl Gate {
                 self.judge_body(session, ctx, task).await
             }
         }
-    }
-
-    /// What can be said of the framing when the head has been parsed. The edge has looked at the
-    /// bytes of HTTP/1 heads before; this is all there is for HTTP/2, and for services that have
-    /// no edge.
-    ///
-    /// SECURITY: HTTP/2 has its own framing, but what is forwarded becomes HTTP/1, and headers
-    /// that mean nothing in the one frame messages in the other (RFC 9113 §8.2.2, §10.3).
-    fn framing(&self, session: &Session) -> Result<(), Refusal> {
-        let RequestParts { version, headers, uri_host } = RequestParts::of(session.req_header());
-        if self.behind_edge && version != Version::HTTP_2 {
-            return Ok(());
-        }
-        if headers.len() > self.limits.headers {
-            return Err(Refusal::new(
-                Rule::LimitsHeaders,
-                format!("The request has more than {} header lines.", self.limits.headers),
-            ));
-        }
-        let host = match (headers.get(header::HOST), uri_host) {
-            (Some(host), Some(authority)) if host.as_bytes() != authority => {
-                return Err(Refusal::new(Rule::FramingHost, "Host and :authority differ."));
-            }
-            (host, authority) => host.map(HeaderValue::as_bytes).or(authority),
-        };
-        head::host_is_served(host, &self.hosts)?;
-        if headers.contains_key(header::UPGRADE) {
-            return Err(Refusal::new(
-                Rule::FramingUpgrade,
-                "The request asks to switch to another protocol (Upgrade).",
-            ));
-        }
-        for value in headers.get_all(header::CONNECTION) {
-            head::check_connection(value.as_bytes())?;
-        }
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        match (codings.next(), codings.next(), headers.contains_key(header::CONTENT_LENGTH)) {
-            (None, ..) => {}
-            (Some(coding), None, false)
-                if version != Version::HTTP_2
-                    && coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
-            _ => {
-                return Err(Refusal::new(
-                    Rule::FramingTransferEncoding,
-                    "Transfer-Encoding is not `chunked`, once, and without Content-Length.",
-                ));
-            }
-        }
-        if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
-            || headers
-                .get(header::CONTENT_LENGTH)
-                .is_some_and(|length| head::decimal(length.as_bytes()).is_none())
-        {
-            return Err(Refusal::new(
-                Rule::FramingLength,
-                "Content-Length does not stand once, as a plain decimal number.",
-            ));
-        }
-        Ok(())
     }
 
     /// A request whose body nobody judges.
@@ -314,6 +262,11 @@ impl Gate {
         let mut share = Share::of(&self.budget);
         let read = body::read(session, &self.limits, &mut share, keep).await;
         ctx.share = Some(share);
+        if read.is_ok()
+            && let Some(conn) = session.stream().and_then(|stream| stream.as_any().downcast_ref())
+        {
+            ClientConn::message_ended(conn);
+        }
         match read {
             Ok(body) => Ok(Ok(body)),
             Err(Unread::Refused(refusal)) => Ok(Err(refusal)),
@@ -407,7 +360,7 @@ impl Gate {
     ) -> FailToProxy {
         let answered =
             session.response_written().is_some_and(|head| !head.status.is_informational());
-        let refusal = failure(error).filter(|_| !answered);
+        let refusal = failure::answer(error).filter(|_| !answered);
         let mut error_code = 0;
         if let Some(refusal) = refusal {
             self.books.answered(refusal.rule);
@@ -443,23 +396,6 @@ impl Gate {
     }
 }
 
-/// The parts of a head that say how a message is framed and whom it is for.
-struct RequestParts<'a> {
-    version: Version,
-    headers: &'a HeaderMap,
-    uri_host: Option<&'a [u8]>,
-}
-
-impl<'a> RequestParts<'a> {
-    fn of(head: &'a RequestHeader) -> Self {
-        Self {
-            version: head.version,
-            headers: &head.headers,
-            uri_host: head.uri.authority().map(|authority| authority.as_str().as_bytes()),
-        }
-    }
-}
-
 fn peer_ip(session: &Session) -> Option<IpAddr> {
     session.client_addr()?.as_inet().map(SocketAddr::ip)
 }
@@ -469,44 +405,9 @@ fn declared(session: &Session) -> Option<u64> {
 }
 
 fn expects_continue(session: &Session) -> bool {
-    session
-        .get_header(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
-/// The answer for an error of Pingora's; `None` when the client has gone and gets none.
-fn failure(error: &Error) -> Option<Refusal> {
-    use ErrorType as T;
-    let answer = |rule, detail: &str| Some(Refusal::new(rule, detail));
-    match (error.esource(), error.etype()) {
-        (ErrorSource::Downstream, T::WriteError | T::ReadError | T::ConnectionClosed) => None,
-        (ErrorSource::Downstream, T::H2Error | T::WriteTimedout) => None,
-        (ErrorSource::Downstream, T::ReadTimedout) => {
-            answer(Rule::BodyTimeout, "The request body stopped coming before it was complete.")
-        }
-        (ErrorSource::Downstream, _) => {
-            answer(Rule::FramingMessage, "The request body is not framed as its head says.")
-        }
-        (
-            _,
-            T::ConnectTimedout
-            | T::ConnectRefused
-            | T::ConnectNoRoute
-            | T::ConnectError
-            | T::BindError
-            | T::SocketError
-            | T::ConnectProxyFailure,
-        ) => answer(
-            Rule::UpstreamConnect,
-            "Wire's server could not be reached. The request was not processed; try again later.",
-        ),
-        (_, T::ReadTimedout | T::WriteTimedout) => answer(
-            Rule::UpstreamTimeout,
-            "Wire's server did not answer in time. The request may have been processed.",
-        ),
-        _ => answer(
-            Rule::UpstreamAnswer,
-            "Wire's server gave no proper answer. The request may have been processed.",
-        ),
-    }
+    // HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
+    session.req_header().version != Version::HTTP_10
+        && session
+            .get_header(header::EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

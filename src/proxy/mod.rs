@@ -3,9 +3,9 @@
 //! 1. [`server`]: listeners, workers, start and stop.
 //! 2. `edge`, with `conn` and `head`: a client's connection; reads the head of every HTTP/1 request
 //!    itself and refuses what two readers could take differently.
-//! 3. [`gate`]: judges the request in Pingora's phases, with `body` to read and `replay` to hand
-//!    out again what was read.
-//! 4. `answer`: the guard's own answers.
+//! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
+//!    seen, `body` to read and `replay` to hand out again what was read.
+//! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets.
 //! 5. `forward`: what leaves for the backend and what comes back.
 //! 6. [`upstream`]: which server gets it.
 //! 7. `record`: what is counted and logged of it.
@@ -28,7 +28,9 @@ mod answer;
 mod body;
 mod conn;
 pub mod edge;
+mod failure;
 mod forward;
+mod framing;
 pub mod gate;
 mod head;
 mod record;

@@ -63,12 +63,14 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     logging::init(&config.log);
     let guard = Guard::new(&config).map_err(|error| ServeError::Guard(error.to_string()))?;
     let access = AccessLog::new(&config.log);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _in_runtime = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
     let running = start(config, Arc::new(guard), access)?;
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
-    let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -80,8 +82,9 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
             _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
             _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
         }
-        Ok::<(), io::Error>(())
-    })?;
+    });
+    // A stop that was cut short goes on in a thread; the process does not wait for it.
+    runtime.shutdown_background();
     logging::flush();
     Ok(())
 }

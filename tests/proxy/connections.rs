@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Backend, Guarded, Reply, TOKEN, USER, answer, control, head, ok, user, wait_until, with_length,
+    Backend, Guarded, Reply, TOKEN, USER, answer, chunked, control, head, ok, user, wait_until,
+    with_length,
 };
 
 #[test]
@@ -43,7 +44,7 @@ fn requests_sent_ahead_are_answered_in_order() {
     let (go, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let backend = Backend::start(move |seen| {
-        if seen.line().contains("/slow") || seen.body.len() == 301 {
+        if seen.body.len() == 301 {
             let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(10));
         }
         ok(&format!("{{\"length\":{}}}", seen.body.len()))
@@ -58,12 +59,14 @@ fn requests_sent_ahead_are_answered_in_order() {
         assert_eq!((response.status, &response.json()["length"]), (200, &size.into()));
     }
     // While the answer before is awaited.
-    client.send(with_length("POST", "/scim/v2/Users", &user(301)));
-    backend.wait(5);
-    client.send(with_length("POST", "/scim/v2/Users", &user(302)));
-    go.send(()).unwrap();
-    for size in [301, 302] {
-        assert_eq!(client.response().json()["length"], size);
+    for (nth, first) in [with_length, chunked].into_iter().enumerate() {
+        client.send(first("POST", "/scim/v2/Users", &user(301)));
+        backend.wait(5 + 2 * nth);
+        client.send(with_length("POST", "/scim/v2/Users", &user(2000)));
+        go.send(()).unwrap();
+        for size in [301, 2000] {
+            assert_eq!(client.response().json()["length"], size);
+        }
     }
 }
 
@@ -142,11 +145,15 @@ fn stopping_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
     busy.send(control());
     backend.wait(1);
     let running = guarded.running.take().unwrap();
+    let admin = running.admin_addr();
     let stopping = std::thread::spawn(move || running.stop());
     // The resting connection ends, no other is accepted, and the busy one goes on.
     resting.ends();
     wait_until("the listener to close", || std::net::TcpStream::connect(guarded.addr).is_err());
     assert!(!stopping.is_finished());
+    let mut probe = crate::support::Client::connect(admin);
+    probe.send("GET /i/ready HTTP/1.1\r\n\r\n");
+    assert_eq!(probe.response().status, 503);
     go.send(()).unwrap();
     let response = busy.response();
     assert_eq!((response.status, response.header("connection")), (201, Some("close")));

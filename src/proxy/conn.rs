@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
-const READ_CHUNK: usize = 8 * 1024;
+const READ_CHUNK: usize = 4 * 1024;
 
 /// How much is read at once of a request that comes before the one at hand is answered.
 const IDLE_CHUNK: usize = 512;

@@ -130,9 +130,9 @@ impl Gate {
     /// Judges the request. `true`: it was answered, and nothing of it may leave.
     pub async fn request_filter(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<bool> {
         self.prepare(session, ctx);
-        let passage = self.judge(session, ctx).await?;
+        let passage = self.judge(session, ctx).await;
         self.books.judged(&ctx.record);
-        match passage {
+        match passage? {
             Passage::Forward => Ok(false),
             Passage::Refuse(refusal, rest) => {
                 self.refuse(session, ctx, &refusal, rest).await?;

@@ -47,14 +47,14 @@ use upstream::{Attempts, Upstreams};
 /// The finished proxy: the gate in front of the configured servers.
 #[derive(Debug)]
 pub struct GuardProxy {
-    gate: Gate,
+    gate: Arc<Gate>,
     upstreams: Arc<Upstreams>,
     stopping: ShutdownWatch,
 }
 
 impl GuardProxy {
     /// `stopping` turns true when the process is to stop.
-    pub fn new(gate: Gate, upstreams: Arc<Upstreams>, stopping: ShutdownWatch) -> Self {
+    pub fn new(gate: Arc<Gate>, upstreams: Arc<Upstreams>, stopping: ShutdownWatch) -> Self {
         Self { gate, upstreams, stopping }
     }
 }

@@ -128,12 +128,14 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
 
     let listeners: Vec<std::net::TcpListener> =
         listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;
+    // One gate for all: what is buffered is bounded for the process.
+    let gate = Gate::new(guard, &config, Arc::clone(&metrics), access.clone());
+    let gate = Arc::new(gate.behind_edge());
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
         let listeners =
             listeners.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
-        let gate = Gate::new(Arc::clone(&guard), &config, Arc::clone(&metrics), access.clone());
-        let proxy = GuardProxy::new(gate.behind_edge(), Arc::clone(&upstreams), stopping.clone());
+        let proxy = GuardProxy::new(Arc::clone(&gate), Arc::clone(&upstreams), stopping.clone());
         let proxy = Arc::new(http_app(&config, proxy));
         let edge = Edge::new(
             proxy,

@@ -21,6 +21,7 @@ mod query;
 pub mod rule;
 pub mod schema;
 pub mod scim;
+pub mod standin;
 pub mod target;
 mod token;
 pub mod verdict;

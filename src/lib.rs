@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+pub mod cli;
 pub mod config;
 pub mod guard;
 mod headers;

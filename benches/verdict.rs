@@ -152,7 +152,8 @@ fn head(c: &mut Criterion) {
 /// The cost for each byte must not grow with the size.
 fn linear(c: &mut Criterion) {
     let guard = guard();
-    let cases: [(&str, BodyKind, fn(usize) -> Vec<u8>, [usize; 2]); 4] = [
+    type Make = fn(usize) -> Vec<u8>;
+    let cases: [(&str, BodyKind, Make, [usize; 2]); 4] = [
         ("long text", BodyKind::NewUser, padded, [10_000, 500_000]),
         ("unknown keys", BodyKind::NewUser, many_keys, [500, 25_000]),
         ("members", BodyKind::Group, group, [100, 5_000]),

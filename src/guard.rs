@@ -11,7 +11,7 @@ use crate::config::{Config, Passage};
 use crate::json::{self, Document, JsonError};
 use crate::policy::Policy;
 use crate::rule::Rule;
-use crate::schema::{SchemaError, Schemas};
+use crate::schema::{SchemaErrors, Schemas};
 use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
 use crate::target::{self, Handler, Target};
@@ -95,7 +95,7 @@ pub struct CheckReport {
 
 impl Guard {
     /// Builds a guard; fails if the operator's schemas cannot be used.
-    pub fn new(config: &Config) -> Result<Self, Vec<SchemaError>> {
+    pub fn new(config: &Config) -> Result<Self, SchemaErrors> {
         let schemas = match &config.schemas {
             Some(folder) => Schemas::load(folder)?,
             None => Schemas::built_in(),

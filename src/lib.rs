@@ -1,13 +1,23 @@
 //! wire-scim-guard: a reverse proxy that guards Wire's SCIM API.
+//!
+//! The core is a pure function from a request to a verdict: [`guard::Guard::evaluate`]. A request
+//! goes through [`target`], the headers, its query and token, and then its body through [`json`],
+//! [`schema`] and [`scim`]; what is hit on the way is a [`rule`], and [`policy`] says what comes of
+//! it. [`proxy`] is the reverse proxy around the core, on Pingora; other Pingora services embed
+//! [`proxy::Gate`].
 #![forbid(unsafe_code)]
 
+pub mod admin;
 mod body;
 pub mod cli;
 pub mod config;
 pub mod guard;
 mod headers;
 pub mod json;
+pub mod logging;
+pub mod metrics;
 pub mod policy;
+pub mod proxy;
 mod query;
 pub mod rule;
 pub mod schema;

@@ -38,6 +38,21 @@ pub enum SchemaError {
     Invalid { path: PathBuf, message: String },
 }
 
+/// All that is wrong with the schemas of a folder, a line each.
+#[derive(Debug)]
+pub struct SchemaErrors(pub Vec<SchemaError>);
+
+impl std::error::Error for SchemaErrors {}
+
+impl std::fmt::Display for SchemaErrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if at > 0 { "\n" } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 const FILES: [(&str, &str); 3] = [
     ("user.json", include_str!("../schemas/user.json")),
     ("patch.json", include_str!("../schemas/patch.json")),
@@ -64,18 +79,18 @@ impl Schemas {
 
     /// The schemas of a folder. Files that are not there are the built-in ones; all that is wrong
     /// with those that are comes back at once.
-    pub fn load(folder: &Path) -> Result<Self, Vec<SchemaError>> {
+    pub fn load(folder: &Path) -> Result<Self, SchemaErrors> {
         let mut errors = Vec::new();
         if let Err(source) = std::fs::read_dir(folder) {
             errors.push(SchemaError::Unreadable { path: folder.to_owned(), source });
-            return Err(errors);
+            return Err(SchemaErrors(errors));
         }
         let [user, patch, group] = FILES.map(|(name, built_in)| {
             load_file(&folder.join(name), built_in).map_err(|error| errors.push(error)).ok()
         });
         match (user, patch, group) {
             (Some(user), Some(patch), Some(group)) => Ok(Self { user, patch, group }),
-            _ => Err(errors),
+            _ => Err(SchemaErrors(errors)),
         }
     }
 }

@@ -17,6 +17,10 @@ pub use validate::Folded;
 pub struct Document<'a> {
     source: &'a str,
     nodes: Vec<Node>,
+    /// What Wire may read in each object, in the order in which the objects begin.
+    names: Vec<NameSet>,
+    /// Whether a name that Wire reads anywhere stands more than once in some object.
+    repeats: bool,
     /// The texts that had escapes, decoded, one behind the other.
     unescaped: String,
 }
@@ -29,7 +33,7 @@ struct Node {
     /// Keys: the index of the [`Name`] plus one, 0 for a name that Wire does not read.
     /// Objects: 1 if a name that Wire reads stands in it more than once.
     mark: u8,
-    /// Texts and numbers: where they begin.
+    /// Texts and numbers: where they begin. Objects: which of `Document::names` is theirs.
     start: u32,
     /// Texts and numbers: how long they are. Arrays and objects: how many elements they have.
     len: u32,
@@ -79,10 +83,20 @@ pub struct Object<'d>(Value<'d>);
 /// One member of an object.
 #[derive(Debug, Clone, Copy)]
 pub struct Member<'d> {
-    pub key: &'d str,
-    /// What the key folds to, if Wire reads it anywhere.
-    pub name: Option<Name>,
+    key: Value<'d>,
     pub value: Value<'d>,
+}
+
+impl<'d> Member<'d> {
+    /// The key as it was sent.
+    pub fn key(self) -> &'d str {
+        self.key.document.text(self.key.node())
+    }
+
+    /// What the key folds to, if Wire reads it anywhere.
+    pub fn name(self) -> Option<Name> {
+        (self.key.node().mark as usize).checked_sub(1).and_then(Name::at)
+    }
 }
 
 impl Document<'_> {
@@ -190,25 +204,32 @@ impl<'d> Object<'d> {
         Members { document, next: index + 1, end: self.0.node().end }
     }
 
+    /// Whether any object of the whole document holds some name that Wire reads more than once.
+    pub fn document_may_repeat(self) -> bool {
+        self.0.document.repeats
+    }
+
     /// Whether some name that Wire reads anywhere stands in this object more than once.
     pub fn may_repeat(self) -> bool {
         self.0.node().mark != 0
     }
 
-    /// The member that Wire reads under `name`: of several spellings the one greatest in code
-    /// point order, of several members spelled alike the first.
-    pub fn member(self, name: Name) -> Option<Member<'d>> {
-        let mut found = self.members().filter(|member| member.name == Some(name));
+    /// The value that Wire reads under `name`; null is a value. Of several spellings the one
+    /// greatest in code point order counts, of several members spelled alike the first.
+    pub fn value(self, name: Name) -> Option<Value<'d>> {
+        let document = self.0.document;
+        if !document.names[self.0.node().start as usize].contains(name) {
+            return None;
+        }
+        let mark = name as u8 + 1;
+        let mut found = self.members().filter(|member| member.key.node().mark == mark);
         let first = found.next()?;
         if !self.may_repeat() {
-            return Some(first);
+            return Some(first.value);
         }
-        Some(found.fold(first, |best, next| if next.key > best.key { next } else { best }))
-    }
-
-    /// The value that Wire reads under `name`; null is a value.
-    pub fn value(self, name: Name) -> Option<Value<'d>> {
-        self.member(name).map(|member| member.value)
+        let greatest =
+            |best: Member<'d>, next: Member<'d>| if next.key() > best.key() { next } else { best };
+        Some(found.fold(first, greatest).value)
     }
 
     /// The text that Wire reads under `name`; `None` also for null and for other types.
@@ -253,10 +274,9 @@ impl<'d> Iterator for Members<'d> {
         if self.next >= self.end {
             return None;
         }
-        let key = self.document.nodes[self.next as usize];
+        let key = Value { document: self.document, index: self.next };
         let value = Value { document: self.document, index: self.next + 1 };
         self.next = value.node().end;
-        let name = (key.mark as usize).checked_sub(1).and_then(Name::at);
-        Some(Member { key: self.document.text(key), name, value })
+        Some(Member { key, value })
     }
 }

@@ -181,21 +181,28 @@ impl Name {
     /// The name that `key` folds to, if Wire reads it anywhere.
     pub fn of(key: &str) -> Option<Self> {
         if key.is_ascii() {
-            Self::of_ascii(key)
+            Self::of_ascii(key.as_bytes())
         } else if key.len() <= 3 * LONGEST {
-            Self::of_ascii(&fold(key))
+            Self::of_ascii(fold(key).as_bytes())
         } else {
             None
         }
     }
 
-    fn of_ascii(key: &str) -> Option<Self> {
+    fn of_ascii(key: &[u8]) -> Option<Self> {
         let length = key.len();
         if length > LONGEST {
             return None;
         }
         let (from, to) = (FIRST[length] as usize, FIRST[length + 1] as usize);
-        (from..to).find(|at| SPELLINGS[*at].eq_ignore_ascii_case(key)).map(|at| ALL[at])
+        let first = key.first()? | 0x20;
+        (from..to)
+            .find(|at| {
+                let spelling = SPELLINGS[*at].as_bytes();
+                spelling[0] | 0x20 == first
+                    && (spelling == key || spelling.eq_ignore_ascii_case(key))
+            })
+            .map(|at| ALL[at])
     }
 
     /// The name at this place of the list of all names.

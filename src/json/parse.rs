@@ -31,8 +31,9 @@ pub fn parse(bytes: &[u8]) -> Result<Document<'_>, JsonError> {
     }
     // A node stands for 12 bytes of a usual SCIM document; a dense one makes the list grow.
     let nodes = Vec::with_capacity(bytes.len() / 12 + 4);
-    let mut parser =
-        Parser { bytes, at: 0, document: Document { source, nodes, unescaped: String::new() } };
+    let names = Vec::with_capacity(16);
+    let document = Document { source, nodes, names, repeats: false, unescaped: String::new() };
+    let mut parser = Parser { bytes, at: 0, document };
     parser.document()?;
     Ok(parser.document)
 }
@@ -47,85 +48,113 @@ struct Parser<'a> {
 struct Open {
     index: u32,
     len: u32,
-    seen: NameSet,
-    repeated: bool,
+    /// The names that stand in an object; `None` for an array.
+    seen: Option<NameSet>,
+    repeats: bool,
 }
 
 impl Parser<'_> {
     fn document(&mut self) -> Result<(), JsonError> {
-        let mut open: Vec<Open> = Vec::with_capacity(8);
-        self.skip_space();
+        let mut open: Vec<Open> = Vec::with_capacity(16);
         loop {
             // A value begins here.
-            let mut opened = false;
+            self.skip_space();
             match self.peek() {
+                Some(b'"') => self.text()?,
                 Some(b'{') => {
                     self.open(Kind::Object, &mut open)?;
-                    opened = true;
+                    if self.peek() != Some(b'}') {
+                        self.member(&mut open)?;
+                        continue;
+                    }
                 }
                 Some(b'[') => {
                     self.open(Kind::Array, &mut open)?;
-                    opened = true;
+                    if self.peek() != Some(b']') {
+                        self.element(&mut open);
+                        continue;
+                    }
                 }
                 _ => self.scalar()?,
             }
-            // Behind a value: close what ends here, or go on to the next value.
+            // A value ended here: close what ends with it, up to the comma before the next one.
             loop {
                 self.skip_space();
-                let Some(top) = open.last_mut() else {
+                let Some(top) = open.last() else {
                     return if self.at == self.bytes.len() {
                         Ok(())
                     } else {
                         self.fault("something behind the end of the document")
                     };
                 };
-                let node = &mut self.document.nodes[top.index as usize];
-                let object = node.kind == Kind::Object;
-                let close = if object { b'}' } else { b']' };
-                match self.bytes.get(self.at) {
-                    Some(byte) if *byte == close => {
+                let object = top.seen.is_some();
+                match self.peek() {
+                    Some(b',') => {
                         self.at += 1;
-                        let (len, repeated) = (top.len, top.repeated);
-                        let end = self.document.nodes.len() as u32;
-                        let node = &mut self.document.nodes[top.index as usize];
-                        node.len = len;
-                        node.mark = u8::from(repeated);
-                        node.end = end;
-                        open.pop();
-                        opened = false;
-                        continue;
+                        if object {
+                            self.member(&mut open)?;
+                        } else {
+                            self.element(&mut open);
+                        }
+                        break;
                     }
-                    Some(b',') if !opened => {
-                        self.at += 1;
-                        self.skip_space();
-                    }
-                    _ if opened => {}
+                    Some(b'}') if object => self.close(&mut open),
+                    Some(b']') if !object => self.close(&mut open),
                     None => return self.fault("the document ends too early"),
                     Some(_) if object => return self.fault("no comma or } behind a value"),
                     Some(_) => return self.fault("no comma or ] behind a value"),
                 }
-                top.len += 1;
-                if object {
-                    let name = self.key()?;
-                    if let Some(name) = name
-                        && !top.seen.insert(name)
-                    {
-                        top.repeated = true;
-                    }
-                }
-                break;
             }
         }
     }
 
+    /// Begins an array or object, up to its first element or its end.
     fn open(&mut self, kind: Kind, open: &mut Vec<Open>) -> Result<(), JsonError> {
         if open.len() == MAX_DEPTH {
             return Err(JsonError::Depth { at: self.at });
         }
         let index = self.document.nodes.len() as u32;
-        open.push(Open { index, len: 0, seen: NameSet::default(), repeated: false });
-        self.push(kind, 0, 0);
+        let seen = (kind == Kind::Object).then(NameSet::default);
+        open.push(Open { index, len: 0, seen, repeats: false });
+        self.push(kind, self.document.names.len(), 0);
+        if seen.is_some() {
+            self.document.names.push(NameSet::default());
+        }
         self.at += 1;
+        self.skip_space();
+        Ok(())
+    }
+
+    fn close(&mut self, open: &mut Vec<Open>) {
+        self.at += 1;
+        let Some(closed) = open.pop() else { return };
+        let end = self.document.nodes.len() as u32;
+        let node = &mut self.document.nodes[closed.index as usize];
+        node.len = closed.len;
+        node.mark = u8::from(closed.repeats);
+        node.end = end;
+        if let Some(seen) = closed.seen {
+            self.document.names[node.start as usize] = seen;
+        }
+        self.document.repeats |= closed.repeats;
+    }
+
+    fn element(&mut self, open: &mut [Open]) {
+        if let Some(top) = open.last_mut() {
+            top.len += 1;
+        }
+    }
+
+    /// Reads a key, up to where its value begins.
+    fn member(&mut self, open: &mut [Open]) -> Result<(), JsonError> {
+        self.skip_space();
+        let name = self.key()?;
+        if let Some(top) = open.last_mut() {
+            top.len += 1;
+            if let (Some(seen), Some(name)) = (&mut top.seen, name) {
+                top.repeats |= !seen.insert(name);
+            }
+        }
         Ok(())
     }
 
@@ -143,13 +172,11 @@ impl Parser<'_> {
             return self.fault("no colon behind a name");
         }
         self.at += 1;
-        self.skip_space();
         Ok(name)
     }
 
     fn scalar(&mut self) -> Result<(), JsonError> {
         match self.peek() {
-            Some(b'"') => self.text(),
             Some(b'-' | b'0'..=b'9') => self.number(),
             Some(b't') => self.word(b"true", Kind::True),
             Some(b'f') => self.word(b"false", Kind::False),
@@ -311,6 +338,9 @@ impl Parser<'_> {
     }
 
     fn skip_space(&mut self) {
+        if self.peek().is_some_and(|byte| byte > b' ') {
+            return;
+        }
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
@@ -327,18 +357,17 @@ fn plain_until(bytes: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
     let mut at = from;
-    // Eight bytes at a time; each term sets the high bit of bytes that may end the run. A borrow
-    // may also set that of a later byte, so the word that has any is looked through one by one.
+    // Eight bytes at a time; each term sets the high bit of a byte that ends the run. A borrow may
+    // set that of later bytes too, but the first one is true.
     while let Some(word) = bytes.get(at..at + 8).and_then(|word| word.try_into().ok()) {
         let word = u64::from_le_bytes(word);
         let quote = word ^ (ONES * b'"' as u64);
         let backslash = word ^ (ONES * b'\\' as u64);
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
         let ends = (quote.wrapping_sub(ONES) & !quote)
             | (backslash.wrapping_sub(ONES) & !backslash)
-            | control;
+            | (word.wrapping_sub(ONES * 0x20) & !word);
         if ends & HIGHS != 0 {
-            break;
+            return at + ((ends & HIGHS).trailing_zeros() / 8) as usize;
         }
         at += 8;
     }

@@ -121,9 +121,9 @@ fn to_value(value: Value<'_>) -> serde_json::Value {
 
 /// A member's name as schemas spell it.
 fn spelling<'d>(member: &Member<'d>) -> &'d str {
-    match member.name {
+    match member.name() {
         Some(name) => name.as_str(),
-        None => member.key,
+        None => member.key(),
     }
 }
 
@@ -140,7 +140,7 @@ impl<'d> json::Object<'d, Folded> for Object<'d> {
         match key.name {
             Some(name) => self.value(name),
             None => Object::members(*self)
-                .find(|member| member.name.is_none() && folds_alike(member.key, &key.text))
+                .find(|member| member.name().is_none() && folds_alike(member.key(), &key.text))
                 .map(|member| member.value),
         }
     }

@@ -297,7 +297,7 @@ impl<'d> Changes<'d> {
         }
         let display_name =
             if let Change::Set(name) = self.display_name { Some(name) } else { None };
-        text::judge(display_name, &self.rich_info_set(), findings)
+        text::judge(display_name, || self.rich_info_set(), findings)
     }
 
     fn rich_info_set(&self) -> Vec<(&'d str, &'d str)> {
@@ -314,8 +314,8 @@ fn set<'d>(attribute: &mut Change<'d>, text: &'d str) -> Result<(), Refusal> {
 fn holds_only_changeable(object: Object<'_>) -> bool {
     let mut spellings: [Option<&str>; CHANGEABLE.len()] = [None; CHANGEABLE.len()];
     object.members().all(|member| {
-        let place = CHANGEABLE.iter().position(|name| member.name == Some(*name));
-        place.is_some_and(|at| *spellings[at].get_or_insert(member.key) == member.key)
+        let place = CHANGEABLE.iter().position(|name| member.name() == Some(*name));
+        place.is_some_and(|at| *spellings[at].get_or_insert(member.key()) == member.key())
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::json::{Name, NameSet, Object, Type, Value};
+use crate::json::{Member, Name, NameSet, Object, Type, Value};
 
 /// The first name out of `read` that stands in an object more than once, in any spelling.
 pub fn name(object: Object<'_>, read: NameSet) -> Option<Name> {
@@ -13,7 +13,7 @@ pub fn name(object: Object<'_>, read: NameSet) -> Option<Name> {
     let mut seen = NameSet::default();
     object
         .members()
-        .filter_map(|member| member.name)
+        .filter_map(Member::name)
         .find(|name| read.contains(*name) && !seen.insert(*name))
 }
 
@@ -45,9 +45,16 @@ pub fn in_rich_info(urn: Name, value: Value<'_>) -> bool {
 }
 
 fn repeats_exactly(object: Object<'_>, read: impl Fn(&str) -> bool) -> bool {
+    let keys = || object.members().map(Member::key).filter(|key| read(key));
+    if object.len() <= FEW {
+        return keys().enumerate().any(|(at, key)| keys().take(at).any(|earlier| earlier == key));
+    }
     let mut seen = HashSet::with_capacity(object.len());
-    object.members().any(|member| read(member.key) && !seen.insert(member.key))
+    keys().any(|key| !seen.insert(key))
 }
+
+/// So few keys are compared with each other faster than they are hashed.
+const FEW: usize = 8;
 
 /// The sentence for a repeated attribute.
 pub fn detail(place: &str) -> String {

@@ -7,10 +7,11 @@ use crate::json::{Array, Name, Object, Type, Value, fold};
 /// The most characters that keys and values may have together.
 pub const MAX_SIZE: usize = 5000;
 
-/// The merged fields, in the order in which Wire stores them.
+/// The fields of both URNs, as they were sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RichInfo<'d> {
-    pub fields: Vec<(&'d str, &'d str)>,
+    map: Fields<'d>,
+    list: Fields<'d>,
 }
 
 /// Why rich info cannot be read: what is wrong, as the end of a sentence that begins with the
@@ -22,7 +23,7 @@ pub struct Fault {
 }
 
 impl<'d> RichInfo<'d> {
-    /// Reads and merges the rich info of a user.
+    /// Reads the rich info of a user.
     pub fn read(user: Object<'d>) -> Result<Self, Fault> {
         let map = user.value(Name::WireUser);
         let list = user.value(Name::WireProfile);
@@ -32,7 +33,23 @@ impl<'d> RichInfo<'d> {
         let fault = |attribute| move |what| Fault { attribute, what };
         let map = map.map_or(Ok(Vec::new()), read_map).map_err(fault(Name::WireUser))?;
         let list = list.map_or(Ok(Vec::new()), read_list).map_err(fault(Name::WireProfile))?;
-        Ok(Self { fields: merge(map, list) })
+        Ok(Self { map, list })
+    }
+
+    /// The size by which Wire measures, if it may be more than is allowed.
+    pub fn excess(&self) -> Option<usize> {
+        // Merging only drops fields, and a character has at least one byte.
+        let fields = self.map.iter().chain(&self.list);
+        let bytes: usize = fields.map(|(key, value)| key.len() + value.len()).sum();
+        if bytes <= MAX_SIZE {
+            return None;
+        }
+        Some(size(&self.merged())).filter(|size| *size > MAX_SIZE)
+    }
+
+    /// The fields of both URNs in the order in which Wire stores them.
+    pub fn merged(&self) -> Fields<'d> {
+        merge(self.map.clone(), self.list.clone())
     }
 }
 
@@ -41,13 +58,14 @@ pub fn size(fields: &[(&str, &str)]) -> usize {
     fields.iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum()
 }
 
-type Fields<'d> = Vec<(&'d str, &'d str)>;
+/// Keys and values.
+pub type Fields<'d> = Vec<(&'d str, &'d str)>;
 
 fn read_map(value: Value<'_>) -> Result<Fields<'_>, &'static str> {
     let object = value.as_object().ok_or("must be an object of texts")?;
     object
         .members()
-        .map(|member| Some((member.key, member.value.as_text()?)))
+        .map(|member| Some((member.key(), member.value.as_text()?)))
         .collect::<Option<_>>()
         .ok_or("must be an object whose values are all texts")
 }
@@ -84,7 +102,7 @@ fn read_fields(fields: Array<'_>) -> Result<Fields<'_>, &'static str> {
         .map(|field| {
             let field = field.as_object()?;
             let text =
-                |name: &str| field.members().find(|member| member.key == name)?.value.as_text();
+                |name: &str| field.members().find(|member| member.key() == name)?.value.as_text();
             Some((text("type")?, text("value")?))
         })
         .collect::<Option<_>>()

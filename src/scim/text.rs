@@ -1,15 +1,20 @@
 //! Rules that are off until a security team wants them: text that Wire stores as it is, and that
 //! a person is fooled by.
 
+use super::rich_info::Fields;
 use crate::rule::Rule;
 use crate::verdict::{Findings, Refusal};
 
 /// Judges displayName, and the keys and values of rich info.
-pub fn judge(
+pub fn judge<'d>(
     display_name: Option<&str>,
-    rich_info: &[(&str, &str)],
+    rich_info: impl FnOnce() -> Fields<'d>,
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
+    if !RULES.iter().any(|(rule, ..)| findings.wants(*rule)) {
+        return Ok(());
+    }
+    let rich_info = rich_info();
     for (rule, found, what) in RULES {
         if !findings.wants(rule) {
             continue;

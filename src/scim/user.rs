@@ -144,7 +144,7 @@ impl<'d> User<'d> {
             judge_user_name(user_name, findings)?;
         }
         self.judge_display_name(mode, external_id, findings)?;
-        judge_rich_info_size(rich_info::size(&self.rich_info.fields), findings)?;
+        judge_rich_info_size(self.rich_info.excess().unwrap_or(0), findings)?;
         if let Some(language) = self.object.text(Name::PreferredLanguage)
             && language::read(language).is_none()
         {
@@ -172,7 +172,7 @@ impl<'d> User<'d> {
         if display_name.is_none() {
             findings.hit(Rule::UserDisplayNameRequired, || DISPLAY_NAME_MISSING)?;
         }
-        text::judge(display_name, &self.rich_info.fields, findings)
+        text::judge(display_name, || self.rich_info.merged(), findings)
     }
 
     fn judge_display_name(
@@ -240,9 +240,9 @@ impl<'d> User<'d> {
             locale: self.object.text(Name::PreferredLanguage).and_then(language::read),
             rich_info: self
                 .rich_info
-                .fields
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .merged()
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
         }
     }
@@ -430,11 +430,17 @@ const ADDRESS: NameSet = NameSet::new(&[
 
 /// The attribute that stands more than once where Wire reads it, if any does.
 fn repetition(user: Object<'_>) -> Option<String> {
+    if !user.document_may_repeat() {
+        // Only keys that are free to choose may still repeat.
+        let map = user.value(Name::WireUser)?;
+        return repeated::in_rich_info(Name::WireUser, map)
+            .then(|| Name::WireUser.as_str().to_owned());
+    }
     if let Some(name) = repeated::name(user, ATTRIBUTES) {
         return Some(name.as_str().to_owned());
     }
     for member in user.members() {
-        let Some(attribute) = member.name else { continue };
+        let Some(attribute) = member.name() else { continue };
         let parts = match attribute {
             Name::Name => NAME_PARTS,
             Name::Emails => EMAIL,

@@ -1,0 +1,285 @@
+//! Logs: one JSON object a line on standard error, in the form that Wire's services write.
+//!
+//! SECURITY: no log line at any level holds a query, a header value, a body, a token or a user's
+//! data. Pingora's own lines could (its errors quote the bytes that it failed to read), so what
+//! other crates log is capped at warnings, and the proxy suppresses the lines that describe a
+//! request and writes its own access line instead.
+//!
+//! Writing never blocks a request: lines go through a bounded queue to a thread of their own, and
+//! are dropped and counted when standard error cannot take them fast enough.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::config::Log;
+
+/// The process's one way to standard error; kept for as long as the process lives.
+struct Sink {
+    writer: NonBlocking,
+    dropped: ErrorCounter,
+    /// Writes out what is queued when it is dropped.
+    worker: Mutex<Option<WorkerGuard>>,
+}
+
+static SINK: OnceLock<Sink> = OnceLock::new();
+
+fn sink() -> &'static Sink {
+    SINK.get_or_init(|| {
+        let (writer, worker) = tracing_appender::non_blocking(io::stderr());
+        let dropped = writer.error_counter();
+        Sink { writer, dropped, worker: Mutex::new(Some(worker)) }
+    })
+}
+
+/// Starts logging; later calls change nothing.
+pub fn init(log: &Log) {
+    let filter = Targets::new()
+        .with_default(LevelFilter::WARN.min(LevelFilter::from_level(log.level)))
+        .with_target(env!("CARGO_CRATE_NAME"), log.level);
+    let lines =
+        tracing_subscriber::fmt::layer().event_format(WireJson).with_writer(sink().writer.clone());
+    // An embedding service may have set up its own logging; then that one is used.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+}
+
+/// How many lines were dropped because standard error could not take them.
+pub fn dropped_lines() -> usize {
+    SINK.get().map_or(0, |sink| sink.dropped.dropped_lines())
+}
+
+/// Writes out what is queued. Nothing is logged afterwards.
+pub fn flush() {
+    if let Some(sink) = SINK.get() {
+        drop(sink.worker.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// `{"level":"Info","msgs":["..", "key=value"]}`, as Wire's services write it.
+struct WireJson;
+
+impl<S, N> FormatEvent<S, N> for WireJson
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            level: &'a str,
+            msgs: &'a [String],
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let line = Line { level: level_name(*event.metadata().level()), msgs: &fields.msgs };
+        writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| std::fmt::Error)?)
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "Error",
+        Level::WARN => "Warn",
+        Level::INFO => "Info",
+        Level::DEBUG => "Debug",
+        Level::TRACE => "Trace",
+    }
+}
+
+/// The message first, then every other field as `key=value`.
+#[derive(Default)]
+struct Fields {
+    msgs: Vec<String>,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let mut text = String::new();
+        match field.name() {
+            "message" => {
+                let _ = write!(text, "{value:?}");
+                self.msgs.insert(0, text);
+            }
+            name if name.starts_with("log.") => {}
+            name => {
+                let _ = write!(text, "{name}={value:?}");
+                self.msgs.push(text);
+            }
+        }
+    }
+}
+
+/// What the access log says of one request.
+#[derive(Debug, Serialize)]
+pub struct AccessLine<'a> {
+    level: &'static str,
+    msgs: [&'static str; 1],
+    request: &'a str,
+    handler: &'static str,
+    method: &'static str,
+    status: u16,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    reported: &'a [&'static str],
+    duration_ms: f64,
+    validation_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_ms: Option<f64>,
+    bytes_in: usize,
+    bytes_out: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<SocketAddr>,
+}
+
+/// The facts of an [`AccessLine`].
+#[derive(Debug, Clone, Copy)]
+pub struct Access<'a> {
+    pub request_id: &'a str,
+    pub handler: &'static str,
+    pub method: &'static str,
+    pub status: u16,
+    pub verdict: &'static str,
+    /// The rule that answered.
+    pub rule: Option<&'static str>,
+    /// Rules that were hit and only reported.
+    pub reported: &'a [&'static str],
+    pub duration: Duration,
+    pub validation: Duration,
+    pub upstream_duration: Option<Duration>,
+    /// Bytes of the request body that were read.
+    pub bytes_in: usize,
+    /// Bytes of the answer's body.
+    pub bytes_out: usize,
+    pub client: Option<IpAddr>,
+    pub upstream: Option<SocketAddr>,
+}
+
+/// Where access lines go.
+#[derive(Clone, Default)]
+pub struct AccessLog {
+    to: To,
+}
+
+#[derive(Clone, Default)]
+enum To {
+    #[default]
+    Nowhere,
+    Stderr,
+    Memory(Arc<Mutex<Vec<u8>>>),
+}
+
+impl AccessLog {
+    /// Standard error, if the configuration asks for access lines.
+    pub fn new(log: &Log) -> Self {
+        Self { to: if log.access { To::Stderr } else { To::Nowhere } }
+    }
+
+    /// Memory that the caller reads: for tests.
+    pub fn memory() -> (Self, Arc<Mutex<Vec<u8>>>) {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        (Self { to: To::Memory(Arc::clone(&lines)) }, lines)
+    }
+
+    /// Whether anybody reads the lines; saves the work of gathering the facts.
+    pub fn is_on(&self) -> bool {
+        !matches!(self.to, To::Nowhere)
+    }
+
+    /// Writes one line.
+    pub fn write(&self, access: Access<'_>) {
+        let line = AccessLine {
+            level: "Info",
+            msgs: ["request"],
+            request: access.request_id,
+            handler: access.handler,
+            method: access.method,
+            status: access.status,
+            verdict: access.verdict,
+            rule: access.rule,
+            reported: access.reported,
+            duration_ms: millis(access.duration),
+            validation_ms: millis(access.validation),
+            upstream_ms: access.upstream_duration.map(millis),
+            bytes_in: access.bytes_in,
+            bytes_out: access.bytes_out,
+            client: access.client,
+            upstream: access.upstream,
+        };
+        let mut bytes = Vec::with_capacity(512);
+        if serde_json::to_writer(&mut bytes, &line).is_err() {
+            return;
+        }
+        bytes.push(b'\n');
+        match &self.to {
+            To::Nowhere => {}
+            // Lossy: a full queue drops the line and counts it.
+            To::Stderr => drop(sink().writer.clone().write_all(&bytes)),
+            To::Memory(lines) => {
+                lines.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes);
+            }
+        }
+    }
+}
+
+/// Milliseconds with three digits behind the point.
+fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_line_is_one_json_object_in_wires_form() {
+        let (log, lines) = AccessLog::memory();
+        log.write(Access {
+            request_id: "r-1",
+            handler: "/scim/v2/Users",
+            method: "POST",
+            status: 400,
+            verdict: "refused",
+            rule: Some("user.user_name"),
+            reported: &["user.roles"],
+            duration: Duration::from_micros(1500),
+            validation: Duration::from_micros(3),
+            upstream_duration: None,
+            bytes_in: 10,
+            bytes_out: 200,
+            client: Some([192, 0, 2, 1].into()),
+            upstream: None,
+        });
+        let line = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
+        assert!(line.ends_with("}\n"));
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["level"], "Info");
+        assert_eq!(line["request"], "r-1");
+        assert_eq!(line["rule"], "user.user_name");
+        assert_eq!(line["reported"][0], "user.roles");
+        assert_eq!(line["duration_ms"], 1.5);
+        assert_eq!(line["client"], "192.0.2.1");
+        assert!(line.get("upstream").is_none());
+    }
+}

@@ -1,0 +1,320 @@
+//! What operators see of the guard in Prometheus.
+//!
+//! SECURITY: no label value comes from a client. Handlers are route templates, methods outside of
+//! the known ones are `OTHER`, rule ids come from the table, and a status is three digits.
+//!
+//! Every counter that a request touches is looked up once and kept, so that counting is an atomic
+//! addition and no hashing of labels.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use http::Method;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::policy::Action;
+use crate::rule::Rule;
+use crate::target::Handler;
+
+/// Seconds of a whole request: from 250 µs, what a forwarded request takes on a quiet machine, to
+/// the longest timeouts.
+const REQUEST_SECONDS: &[f64] = &[
+    0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0, 60.0,
+];
+
+/// Seconds of judging: a user of 1 KiB takes a few microseconds, 512 KiB less than 10 ms.
+const VALIDATION_SECONDS: &[f64] = &[
+    0.000_001,
+    0.000_002_5,
+    0.000_005,
+    0.000_01,
+    0.000_025,
+    0.000_05,
+    0.000_1,
+    0.000_25,
+    0.000_5,
+    0.001,
+    0.002_5,
+    0.005,
+    0.01,
+    0.05,
+];
+
+/// Bytes of a request body, up to the default limit.
+const BODY_BYTES: &[f64] =
+    &[256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 65536.0, 262_144.0, 524_288.0];
+
+/// The methods that have a label of their own.
+const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "OTHER"];
+
+/// A status from 100 to 599 has a slot; whatever else a backend sends is counted as 599.
+const STATUSES: usize = 500;
+
+/// What became of a request, as a label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Forwarded, and the backend answered.
+    Forwarded,
+    /// Answered by the guard: a rule was hit.
+    Refused,
+    /// Forwarded although rules were hit, as these are only reported.
+    Reported,
+    /// Meant for the backend, which did not answer; or the client went away.
+    Failed,
+}
+
+impl Outcome {
+    const ALL: [Self; 4] = [Self::Forwarded, Self::Refused, Self::Reported, Self::Failed];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Refused => "refused",
+            Self::Reported => "reported",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A method as a label; clients choose methods freely, labels are bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MethodLabel(u8);
+
+impl MethodLabel {
+    pub const OTHER: Self = Self(7);
+
+    pub fn of(method: &Method) -> Self {
+        Self::of_bytes(method.as_str().as_bytes())
+    }
+
+    pub fn of_bytes(method: &[u8]) -> Self {
+        let known = METHODS[..7].iter().position(|known| known.as_bytes() == method);
+        known.map_or(Self::OTHER, |at| Self(at as u8))
+    }
+
+    pub fn as_str(self) -> &'static str {
+        METHODS[usize::from(self.0)]
+    }
+}
+
+/// All metrics of one guard, in a registry of their own.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    /// The children of `requests`, by handler, method and outcome, then by status.
+    request_slots: Vec<OnceLock<Box<[OnceLock<IntCounter>]>>>,
+    /// By rule: enforced, reported.
+    rule_hits: Vec<[IntCounter; 2]>,
+    request_seconds: Histogram,
+    upstream_seconds: Histogram,
+    validation_seconds: Histogram,
+    body_bytes: Histogram,
+    in_flight: IntGauge,
+}
+
+impl Metrics {
+    /// All series at zero.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let requests = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "scim_guard_requests_total",
+                    "Requests, counted when their answer has ended.",
+                ),
+                &["handler", "method", "status_code", "verdict"],
+            )?,
+        )?;
+        let hits = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "scim_guard_rule_hits_total",
+                    "Rules that requests hit, counted before the request leaves.",
+                ),
+                &["rule", "action"],
+            )?,
+        )?;
+        let rule_hits = Rule::all()
+            .map(|rule| {
+                [Action::Enforce, Action::Report]
+                    .map(|action| hits.with_label_values(&[rule.id(), action.as_str()]))
+            })
+            .collect();
+        let build = register(
+            &registry,
+            IntGaugeVec::new(
+                Opts::new("scim_guard_build_info", "Always 1; the version is a label."),
+                &["version"],
+            )?,
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let slots = Handler::ALL.len() * METHODS.len() * Outcome::ALL.len();
+        Ok(Self {
+            request_slots: (0..slots).map(|_| OnceLock::new()).collect(),
+            requests,
+            rule_hits,
+            request_seconds: histogram(
+                &registry,
+                "scim_guard_request_duration_seconds",
+                "From the end of a request's head to the end of its answer.",
+                REQUEST_SECONDS,
+            )?,
+            upstream_seconds: histogram(
+                &registry,
+                "scim_guard_upstream_duration_seconds",
+                "From the choice of a backend server to the end of its answer.",
+                REQUEST_SECONDS,
+            )?,
+            validation_seconds: histogram(
+                &registry,
+                "scim_guard_validation_duration_seconds",
+                "Judging one request, without waiting for its body.",
+                VALIDATION_SECONDS,
+            )?,
+            body_bytes: histogram(
+                &registry,
+                "scim_guard_request_body_bytes",
+                "Bytes of the request bodies that were judged.",
+                BODY_BYTES,
+            )?,
+            in_flight: register(
+                &registry,
+                IntGauge::new(
+                    "scim_guard_requests_in_flight",
+                    "Requests whose head was read and whose answer has not ended.",
+                )?,
+            )?,
+            registry,
+        })
+    }
+
+    /// Counts a request whose answer has ended.
+    pub fn request(
+        &self,
+        handler: Handler,
+        method: MethodLabel,
+        status: u16,
+        outcome: Outcome,
+        took: Duration,
+    ) {
+        self.request_seconds.observe(took.as_secs_f64());
+        let status = if (100..600).contains(&status) { status } else { 599 };
+        let slot = (handler as usize * METHODS.len() + usize::from(method.0)) * Outcome::ALL.len()
+            + outcome as usize;
+        let by_status = self.request_slots[slot]
+            .get_or_init(|| (0..STATUSES).map(|_| OnceLock::new()).collect());
+        by_status[usize::from(status) - 100]
+            .get_or_init(|| {
+                self.requests.with_label_values(&[
+                    handler.as_str(),
+                    method.as_str(),
+                    &status.to_string(),
+                    outcome.as_str(),
+                ])
+            })
+            .inc();
+    }
+
+    /// Counts a rule that answered.
+    pub fn enforced(&self, rule: Rule) {
+        self.rule_hits[rule as usize][0].inc();
+    }
+
+    /// Counts a rule that was hit and only reported.
+    pub fn reported(&self, rule: Rule) {
+        self.rule_hits[rule as usize][1].inc();
+    }
+
+    pub fn validated(&self, took: Duration) {
+        self.validation_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn upstream(&self, took: Duration) {
+        self.upstream_seconds.observe(took.as_secs_f64());
+    }
+
+    pub fn body(&self, bytes: usize) {
+        self.body_bytes.observe(bytes as f64);
+    }
+
+    pub fn in_flight(&self) -> &IntGauge {
+        &self.in_flight
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(64 * 1024);
+        // Writing to a vector fails only on a malformed family, of which none is registered.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    buckets: &[f64],
+) -> Result<Histogram, prometheus::Error> {
+    let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    register(registry, Histogram::with_opts(opts)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_has_its_series_from_the_start() {
+        let text = String::from_utf8(Metrics::new().unwrap().text()).unwrap();
+        for rule in Rule::all() {
+            for action in ["enforce", "report"] {
+                let series = format!(
+                    "scim_guard_rule_hits_total{{action=\"{action}\",rule=\"{}\"}} 0",
+                    rule.id()
+                );
+                assert!(text.contains(&series), "{series}");
+            }
+        }
+        assert!(text.contains("scim_guard_build_info{version="));
+        assert!(text.contains("scim_guard_requests_in_flight 0"));
+    }
+
+    #[test]
+    fn labels_stay_bounded_whatever_clients_and_backends_send() {
+        let metrics = Metrics::new().unwrap();
+        let method = MethodLabel::of(&Method::from_bytes(b"BREW").unwrap());
+        metrics.request(Handler::Other, method, 999, Outcome::Forwarded, Duration::ZERO);
+        metrics.request(
+            Handler::Users,
+            MethodLabel::of(&Method::GET),
+            200,
+            Outcome::Reported,
+            Duration::ZERO,
+        );
+        let text = String::from_utf8(metrics.text()).unwrap();
+        assert!(text.contains(
+            r#"scim_guard_requests_total{handler="other",method="OTHER",status_code="599",verdict="forwarded"} 1"#
+        ));
+        assert!(text.contains(
+            r#"scim_guard_requests_total{handler="/scim/v2/Users",method="GET",status_code="200",verdict="reported"} 1"#
+        ));
+    }
+}

@@ -1,0 +1,84 @@
+//! The guard's own answers: SCIM errors, over Pingora's session or as raw HTTP/1.1 where no session
+//! was made (RFC 7644 §3.12, RFC 6750 §3).
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+
+use crate::rule::Rule;
+use crate::verdict::{Refusal, SCIM_JSON};
+
+use super::forward::{SCIM_GUARD_RULE, X_REQUEST_ID};
+
+/// Writes a refusal as the answer to the session's request. Returns the bytes of its body.
+///
+/// `close` ends the connection behind it, as the request was left unread.
+pub(super) async fn send(
+    session: &mut ServerSession,
+    refusal: &Refusal,
+    request_id: &HeaderValue,
+    close: bool,
+) -> Result<usize> {
+    let body = refusal.to_json();
+    let mut head = ResponseHeader::build(refusal.status(), Some(8))?;
+    head.insert_header(header::CONTENT_TYPE, SCIM_JSON)?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    head.insert_header(&SCIM_GUARD_RULE, refusal.rule.id())?;
+    head.insert_header(&X_REQUEST_ID, request_id.clone())?;
+    if let Some(challenge) = refusal.challenge() {
+        head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Some(allow) = refusal.allow {
+        head.insert_header(header::ALLOW, allow)?;
+    }
+    if let Some(seconds) = retry_after(refusal.rule) {
+        head.insert_header(header::RETRY_AFTER, seconds)?;
+    }
+    if close {
+        session.set_keepalive(None);
+    }
+    // The length of what a GET would get stands in the answer to a HEAD, the body does not.
+    let body = if session.req_header().method == Method::HEAD { Vec::new() } else { body };
+    let length = body.len();
+    session.write_response_header(Box::new(head)).await?;
+    session.write_response_body(Bytes::from(body), true).await?;
+    Ok(length)
+}
+
+/// A refusal as bytes of HTTP/1.1, for requests that never became a session. The connection is
+/// closed behind it.
+pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let body = refusal.to_json();
+    let status = http::StatusCode::from_u16(refusal.status()).unwrap_or_default();
+    let mut out = Vec::with_capacity(512 + body.len());
+    // Writing to a vector cannot fail.
+    let _ = write!(
+        out,
+        "HTTP/1.1 {} {}\r\nContent-Type: {SCIM_JSON}\r\nContent-Length: {}\r\n\
+         Cache-Control: no-store\r\nScim-Guard-Rule: {}\r\nX-Request-Id: {request_id}\r\n",
+        status.as_str(),
+        status.canonical_reason().unwrap_or(""),
+        body.len(),
+        refusal.rule,
+    );
+    if let Some(challenge) = refusal.challenge() {
+        let _ = write!(out, "WWW-Authenticate: {challenge}\r\n");
+    }
+    if let Some(seconds) = retry_after(refusal.rule) {
+        let _ = write!(out, "Retry-After: {seconds}\r\n");
+    }
+    out.extend_from_slice(b"Connection: close\r\n\r\n");
+    if method != b"HEAD" {
+        out.extend_from_slice(&body);
+    }
+    out
+}
+
+/// Seconds after which a refusal for want of room is worth another try.
+fn retry_after(rule: Rule) -> Option<&'static str> {
+    matches!(rule, Rule::LimitsConnections | Rule::LimitsBufferedBytes).then_some("5")
+}

@@ -1,0 +1,176 @@
+//! Reading a request body as a whole, within limits of size, time and memory, before any byte of
+//! the request leaves for a backend.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use pingora::protocols::http::ServerSession;
+use pingora::{BError, ErrorType};
+
+use crate::config::Limits;
+use crate::rule::Rule;
+use crate::verdict::Refusal;
+
+/// The memory that all bodies together may take.
+///
+/// SECURITY: without it, connections times the body limit is what clients can make the guard
+/// hold. Only bytes that came count, so that announcing a body costs the others nothing.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicUsize::new(0) })
+    }
+}
+
+/// A request's part of the budget, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Share {
+    pub(super) fn of(budget: &Arc<Budget>) -> Self {
+        Self { budget: Arc::clone(budget), bytes: 0 }
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        if before + bytes <= self.budget.limit {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Rule::LimitsBufferedBytes,
+            "The guard holds as many request bodies as it may. Try again later.",
+        ))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Why a body was not read.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// The client gets an answer; the connection ends behind it.
+    Refused(Refusal),
+    /// The client has gone.
+    Gone(BError),
+}
+
+impl From<Refusal> for Unread {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Reads the whole body. With `keep` off the bytes are read and forgotten.
+pub(super) async fn read(
+    session: &mut ServerSession,
+    limits: &Limits,
+    share: &mut Share,
+    keep: bool,
+) -> Result<Bytes, Unread> {
+    let reading = read_all(session, limits.body, share, keep);
+    match tokio::time::timeout(limits.body_timeout, reading).await {
+        Ok(read) => read,
+        Err(_) => Err(too_slow(limits).into()),
+    }
+}
+
+async fn read_all(
+    session: &mut ServerSession,
+    limit: usize,
+    share: &mut Share,
+    keep: bool,
+) -> Result<Bytes, Unread> {
+    let mut only = Bytes::new();
+    let mut gathered = BytesMut::new();
+    let mut total = 0;
+    while let Some(chunk) = next_chunk(session).await? {
+        total += chunk.len();
+        if total > limit {
+            return Err(too_large(limit).into());
+        }
+        if keep {
+            share.grow(chunk.len())?;
+            // A body that comes in one piece, as most do, is judged where it lies.
+            if only.is_empty() {
+                only = chunk;
+            } else {
+                if gathered.is_empty() {
+                    gathered.reserve((2 * total).min(limit));
+                    gathered.extend_from_slice(&only);
+                }
+                gathered.extend_from_slice(&chunk);
+            }
+        }
+        if session.is_body_done() {
+            break;
+        }
+    }
+    Ok(if gathered.is_empty() { only } else { gathered.freeze() })
+}
+
+async fn next_chunk(session: &mut ServerSession) -> Result<Option<Bytes>, Unread> {
+    session.read_request_body().await.map_err(|error| match error.etype() {
+        ErrorType::ReadError | ErrorType::ConnectionClosed | ErrorType::H2Error => {
+            Unread::Gone(error)
+        }
+        ErrorType::ReadTimedout => Refusal::new(
+            Rule::BodyTimeout,
+            "The request body stopped coming before it was complete.",
+        )
+        .into(),
+        _ => Refusal::new(
+            Rule::FramingMessage,
+            "The request body is not framed as its head says (chunked coding, RFC 9112 §7.1).",
+        )
+        .into(),
+    })
+}
+
+pub(super) fn too_large(limit: usize) -> Refusal {
+    Refusal::new(
+        Rule::BodyTooLarge,
+        format!("The request body is larger than {limit} bytes, which is the most that is read."),
+    )
+}
+
+fn too_slow(limits: &Limits) -> Refusal {
+    Refusal::new(
+        Rule::BodyTimeout,
+        format!(
+            "The request body did not arrive within {} seconds.",
+            limits.body_timeout.as_secs_f64()
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_goes_back_to_the_budget() {
+        let budget = Budget::new(10);
+        let mut first = Share::of(&budget);
+        let mut second = Share::of(&budget);
+        assert!(first.grow(6).is_ok());
+        assert_eq!(second.grow(6).unwrap_err().rule, Rule::LimitsBufferedBytes);
+        drop(second);
+        assert!(first.grow(4).is_ok());
+        drop(first);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,244 @@
+//! A client's connection as Pingora sees it: the edge reads heads from it first, and Pingora then
+//! gets exactly the bytes of one message.
+//!
+//! Pingora takes whatever a read yields, also the beginning of the next request, and then gives
+//! the connection up, or fails the request at hand when the bytes come while it waits for the
+//! backend. Here the length of the body is known before Pingora reads, so that what follows is
+//! kept for the next turn instead.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use bytes::{Buf, BufMut, BytesMut};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+/// How much is read at once while a head is expected: most requests fit as a whole.
+const READ_CHUNK: usize = 8 * 1024;
+
+/// What is gathered before it is written: a head and a short body go out in one segment.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// How far the message goes that Pingora reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// This many bytes of the body are still to come; what follows is not Pingora's.
+    Length(u64),
+    /// The framing within the bytes says it: chunked bodies, HTTP/2.
+    Unknown,
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub(super) struct ClientConn {
+    io: Stream,
+    /// Read from the socket and not handed out yet.
+    read_ahead: BytesMut,
+    extent: Extent,
+    /// To be written to the socket.
+    write_behind: BytesMut,
+}
+
+impl ClientConn {
+    pub(super) fn new(io: Stream) -> Self {
+        Self {
+            io,
+            read_ahead: BytesMut::new(),
+            extent: Extent::Unknown,
+            write_behind: BytesMut::new(),
+        }
+    }
+
+    /// The connection behind a stream that Pingora gives back.
+    pub(super) fn recover(stream: Stream) -> Option<Box<Self>> {
+        stream.into_any().downcast().ok()
+    }
+
+    /// What was read ahead.
+    pub(super) fn buffered(&mut self) -> &mut BytesMut {
+        &mut self.read_ahead
+    }
+
+    /// Reads more into the buffer; 0 is the end of the stream.
+    pub(super) async fn read_more(&mut self) -> io::Result<usize> {
+        self.read_ahead.reserve(READ_CHUNK);
+        self.io.read_buf(&mut self.read_ahead).await
+    }
+
+    /// Takes the head and what is there of its body, for Pingora to parse; the rest of the body is
+    /// read through this connection, and what follows the message stays here.
+    pub(super) fn take_message(&mut self, head: usize, extent: Extent) -> BytesMut {
+        match extent {
+            Extent::Unknown => {
+                self.extent = Extent::Unknown;
+                self.read_ahead.split()
+            }
+            Extent::Length(length) => {
+                let there = (self.read_ahead.len() - head) as u64;
+                let taken = there.min(length);
+                self.extent = Extent::Length(length - taken);
+                self.read_ahead.split_to(head + taken as usize)
+            }
+        }
+    }
+
+    /// Says good-bye so that the client reads the answer before it sees the end: closing with
+    /// unread bytes would reset the connection, and the reset overtakes the answer.
+    pub(super) async fn linger(mut self, at_most: std::time::Duration) {
+        Shutdown::shutdown(&mut self).await;
+        let drain = async {
+            loop {
+                self.read_ahead.clear();
+                match self.read_more().await {
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => {}
+                }
+            }
+        };
+        let _ = tokio::time::timeout(at_most, drain).await;
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.write_behind.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.write_behind))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.write_behind.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Nothing of the message is left: Pingora only wants to know whether the client has gone.
+    /// Bytes that come are the next request and are kept.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.read_ahead.is_empty() {
+            return Poll::Pending;
+        }
+        self.read_ahead.reserve(READ_CHUNK);
+        let mut chunk = [0; READ_CHUNK];
+        let mut buf = ReadBuf::new(&mut chunk);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+        if buf.filled().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.read_ahead.extend_from_slice(buf.filled());
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for ClientConn {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let allowed = match this.extent {
+            Extent::Length(0) => return this.poll_idle(cx),
+            Extent::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            Extent::Unknown => usize::MAX,
+        };
+        let allowed = allowed.min(buf.remaining());
+        let taken = if this.read_ahead.is_empty() {
+            let before = buf.filled().len();
+            if allowed == buf.remaining() {
+                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+            } else {
+                let mut part = ReadBuf::new(buf.initialize_unfilled_to(allowed));
+                ready!(Pin::new(&mut this.io).poll_read(cx, &mut part))?;
+                let taken = part.filled().len();
+                buf.advance(taken);
+            }
+            buf.filled().len() - before
+        } else {
+            let taken = allowed.min(this.read_ahead.len());
+            buf.put_slice(&this.read_ahead[..taken]);
+            this.read_ahead.advance(taken);
+            taken
+        };
+        if let Extent::Length(left) = &mut this.extent {
+            *left -= taken as u64;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientConn {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.write_behind.len() + bytes.len() <= WRITE_BUFFER {
+            this.write_behind.put_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientConn {
+    async fn shutdown(&mut self) {
+        // A client that has gone needs no good-bye.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+#[async_trait]
+impl Peek for ClientConn {
+    /// Only what was read ahead can be looked at; the edge has read enough before it asks.
+    async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
+        let Some(bytes) = self.read_ahead.get(..buf.len()) else { return Ok(false) };
+        buf.copy_from_slice(bytes);
+        Ok(true)
+    }
+}
+
+impl UniqueID for ClientConn {
+    fn id(&self) -> UniqueIDType {
+        self.io.id()
+    }
+}
+
+impl Ssl for ClientConn {}
+
+impl GetTimingDigest for ClientConn {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.io.get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for ClientConn {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.io.get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for ClientConn {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.io.get_socket_digest()
+    }
+}

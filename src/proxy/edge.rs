@@ -1,0 +1,309 @@
+//! A client's connection from its first byte on: HTTP/2 by its preface, or a sequence of HTTP/1
+//! requests, whose heads are read and checked here.
+//!
+//! SECURITY: Pingora answers some requests itself before any code of ours runs (an empty 400 or
+//! 405), waits for a head without an overall deadline, and takes heads that other readers take
+//! differently. Reading the heads here puts all of that under the guard's rules: Pingora parses
+//! only bytes that were found to have one reading, and never waits for a head.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::{GetSocketDigest, Stream};
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::config::{Config, Limits};
+use crate::logging::AccessLog;
+use crate::metrics::{MethodLabel, Metrics, Outcome};
+use crate::rule::Rule;
+use crate::verdict::Refusal;
+
+use super::answer;
+use super::conn::ClientConn;
+use super::forward;
+use super::head::{self, HeadRules};
+use super::record::{Books, Record};
+
+/// How an HTTP/2 connection begins (RFC 9113 §3.4).
+const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a connection is read on after a refusal, for the client to take the answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Pingora parses at most 256 header lines.
+const MOST_HEADERS: usize = 250;
+
+/// The open client connections of a process.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: AtomicUsize,
+    none: Notify,
+}
+
+impl Connections {
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn enter(self: &Arc<Self>) -> Open {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(self))
+    }
+
+    /// Waits until there is none.
+    pub async fn none_left(&self) {
+        loop {
+            let none = self.none.notified();
+            if self.open() == 0 {
+                return;
+            }
+            none.await;
+        }
+    }
+}
+
+/// One open connection.
+struct Open(Arc<Connections>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.none.notify_waiters();
+        }
+    }
+}
+
+/// The edge in front of an HTTP application of Pingora's, which serves HTTP/2 itself if its options
+/// say `h2c`.
+pub struct Edge<A> {
+    app: Arc<A>,
+    limits: Limits,
+    rules: HeadRules,
+    connections: Arc<Connections>,
+    books: Books,
+}
+
+impl<A> Edge<A> {
+    pub fn new(
+        app: Arc<A>,
+        config: &Config,
+        connections: Arc<Connections>,
+        metrics: Arc<Metrics>,
+        access: AccessLog,
+    ) -> Self {
+        let rules = HeadRules {
+            headers: config.limits.headers.min(MOST_HEADERS),
+            hosts: config.hosts.clone(),
+        };
+        let books = Books { metrics, access };
+        Self { app, limits: config.limits.clone(), rules, connections, books }
+    }
+}
+
+#[async_trait]
+impl<A> ServerApp for Edge<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let mut conn = Box::new(ClientConn::new(stream));
+        let _open = self.connections.enter();
+        let open = self.connections.open();
+        if open > self.limits.connections {
+            // SECURITY: answering costs a moment of lingering each, so that only some get one.
+            if open <= self.limits.connections + self.limits.connections / 8 + 16 {
+                self.refuse(*conn, &too_many_connections(), b"").await;
+            }
+            return None;
+        }
+        let mut shutdown = shutdown.clone();
+        if !wait_for_bytes(&mut conn, self.limits.keepalive_timeout, &mut shutdown).await {
+            return None;
+        }
+        match self.speaks_h2(&mut conn).await {
+            Some(true) => drop(ServerApp::process_new(&self.app, conn, &shutdown).await),
+            Some(false) => self.serve_http1(conn, shutdown).await,
+            None => {}
+        }
+        None
+    }
+}
+
+/// What became of reading a head.
+enum Read {
+    /// It ends here.
+    Head(usize),
+    Refused(Refusal),
+    /// The client has gone.
+    Closed,
+}
+
+impl<A> Edge<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    /// Whether the connection begins as HTTP/2; `None` when it ended before that was clear.
+    async fn speaks_h2(&self, conn: &mut ClientConn) -> Option<bool> {
+        let deadline = Instant::now() + self.limits.header_timeout;
+        loop {
+            let seen = conn.buffered();
+            let known = seen.len().min(H2_PREFACE.len());
+            if seen[..known] != H2_PREFACE[..known] {
+                return Some(false);
+            }
+            if known == H2_PREFACE.len() {
+                return Some(true);
+            }
+            match tokio::time::timeout_at(deadline, conn.read_more()).await {
+                Ok(Ok(1..)) => {}
+                _ => return None,
+            }
+        }
+    }
+
+    /// Serves one HTTP/1 request after the other.
+    async fn serve_http1(&self, mut conn: Box<ClientConn>, mut shutdown: ShutdownWatch) {
+        for served in 1.. {
+            let head = match self.read_head(&mut conn).await {
+                Read::Head(end) => end,
+                Read::Refused(refusal) => {
+                    let method = head::method(conn.buffered()).to_vec();
+                    return self.refuse(*conn, &refusal, &method).await;
+                }
+                Read::Closed => return,
+            };
+            let message = match self.rules.check(&conn.buffered()[..head]) {
+                Ok(read) => {
+                    let message = conn.take_message(head, read.extent);
+                    match read.rewritten {
+                        None => message,
+                        Some(mut bytes) => {
+                            bytes.extend_from_slice(&message[head..]);
+                            BytesMut::from(bytes.as_slice())
+                        }
+                    }
+                }
+                Err(refusal) => {
+                    let method = head::method(conn.buffered()).to_vec();
+                    return self.refuse(*conn, &refusal, &method).await;
+                }
+            };
+            let mut session = ServerSession::new_http1(conn);
+            // Pingora parses these bytes first, and reads on only for the body.
+            session.set_pipelined_prefix(message);
+            let left = self.limits.requests_per_connection.saturating_sub(served);
+            session.set_keepalive_reuses_remaining(Some(left));
+            let reusable = self.app.process_new_http(session, &shutdown).await;
+            let Some((stream, _)) = reusable.map(|reusable| reusable.consume()) else { return };
+            let Some(next) = ClientConn::recover(stream) else { return };
+            conn = next;
+            if !wait_for_bytes(&mut conn, self.limits.keepalive_timeout, &mut shutdown).await {
+                return;
+            }
+        }
+    }
+
+    /// Reads until the end of a head. Some of it is there already.
+    ///
+    /// SECURITY: one deadline for the whole head, so that a byte a second does not hold a
+    /// connection for ever.
+    async fn read_head(&self, conn: &mut ClientConn) -> Read {
+        let mut searched = 0;
+        let mut deadline = None;
+        loop {
+            let bytes = conn.buffered();
+            // One empty line before a request is to be ignored (RFC 9112 §2.2).
+            if searched == 0 && bytes.starts_with(b"\r\n") {
+                bytes.advance(2);
+            }
+            if let Some(end) = head::end(bytes, searched)
+                && end <= self.limits.header_bytes
+            {
+                return Read::Head(end);
+            }
+            if bytes.len() > self.limits.header_bytes {
+                return Read::Refused(Refusal::new(
+                    Rule::LimitsHeaders,
+                    format!(
+                        "The request line and the headers are larger than {} bytes.",
+                        self.limits.header_bytes
+                    ),
+                ));
+            }
+            searched = bytes.len();
+            let deadline =
+                *deadline.get_or_insert_with(|| Instant::now() + self.limits.header_timeout);
+            match tokio::time::timeout_at(deadline, conn.read_more()).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return Read::Closed,
+                Err(_) => {
+                    return Read::Refused(Refusal::new(
+                        Rule::LimitsHeaderTimeout,
+                        format!(
+                            "The request head did not arrive within {} seconds.",
+                            self.limits.header_timeout.as_secs_f64()
+                        ),
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Answers for a request that never became one, and closes the connection.
+    async fn refuse(&self, mut conn: ClientConn, refusal: &Refusal, method: &[u8]) {
+        self.books.answered(refusal.rule);
+        let mut record = Record::new();
+        record.method = MethodLabel::of_bytes(method);
+        record.request_id = forward::request_id(&http::HeaderMap::new());
+        record.answered = Some((refusal.rule, Outcome::Refused));
+        record.client = conn
+            .get_socket_digest()
+            .and_then(|digest| digest.peer_addr()?.as_inet().map(|address| address.ip()));
+        let id = record.request_id.to_str().unwrap_or("-");
+        let bytes = answer::raw(refusal, id, method);
+        let write = async {
+            conn.write_all(&bytes).await?;
+            conn.flush().await
+        };
+        let written = tokio::time::timeout(LINGER, write).await;
+        self.books.close(&record, if matches!(written, Ok(Ok(()))) { refusal.status() } else { 0 });
+        conn.linger(LINGER).await;
+    }
+}
+
+/// Waits for the first bytes of a request. `false`: the connection has ended, rested too long, or
+/// the process is to stop.
+async fn wait_for_bytes(
+    conn: &mut ClientConn,
+    at_most: Duration,
+    shutdown: &mut ShutdownWatch,
+) -> bool {
+    if !conn.buffered().is_empty() {
+        return true;
+    }
+    tokio::select! {
+        biased;
+        // Bytes that are there are served even when the process is to stop.
+        read = pingora::time::timeout(at_most, conn.read_more()) => matches!(read, Ok(Ok(1..))),
+        _ = shutdown.wait_for(|stop| *stop) => false,
+    }
+}
+
+fn too_many_connections() -> Refusal {
+    Refusal::new(
+        Rule::LimitsConnections,
+        "The guard has as many connections as it may. Try again later.",
+    )
+}

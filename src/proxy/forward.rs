@@ -1,0 +1,326 @@
+//! What leaves for the backend, and what goes back: the headers that are a proxy's own business
+//! (RFC 9110 §7.6). All others pass untouched.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use ipnet::IpNet;
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+
+use crate::config::ZHeaders;
+use crate::target::Handler;
+
+pub(super) static SCIM_GUARD_RULE: HeaderName = HeaderName::from_static("scim-guard-rule");
+pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// How the body of a forwarded request is framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// The body was read: it goes with its length.
+    Length(usize),
+    /// No body goes.
+    Nothing,
+    /// As it comes: with its length if it has one, else chunked by Pingora.
+    Streamed,
+}
+
+/// What the gate knows of a request that is forwarded.
+pub(super) struct Leaving<'a> {
+    /// `None`: under the target it came with.
+    pub target: Option<&'a [u8]>,
+    pub framing: Framing,
+    /// The version that the client speaks, for Via.
+    pub version: Version,
+    pub request_id: &'a HeaderValue,
+    /// The value for X-Forwarded-For.
+    pub forwarded_for: Option<HeaderValue>,
+    pub keep_z_headers: bool,
+}
+
+/// Turns the client's head into the one that the backend gets.
+pub(super) fn request(head: &mut RequestHeader, leaving: Leaving<'_>) -> Result<()> {
+    // SECURITY: the very bytes that were judged, or their canonical form; never what a URI type
+    // made of them.
+    if let Some(target) = leaving.target {
+        head.set_raw_path(target)?;
+    }
+    let gone: Vec<HeaderName> = head
+        .headers
+        .keys()
+        .filter(|name| {
+            is_hop_by_hop(name)
+                || is_for_the_guard(name)
+                || (!leaving.keep_z_headers && name.as_str().starts_with("z-"))
+        })
+        .chain(nominated(&head.headers).iter())
+        .cloned()
+        .collect();
+    for name in &gone {
+        head.remove_header(name);
+    }
+    match leaving.framing {
+        Framing::Length(length) => head.insert_header(header::CONTENT_LENGTH, length)?,
+        Framing::Nothing => drop(head.remove_header(&header::CONTENT_LENGTH)),
+        Framing::Streamed => {}
+    }
+    let via = match leaving.version {
+        Version::HTTP_2 => "2.0 wire-scim-guard",
+        Version::HTTP_10 => "1.0 wire-scim-guard",
+        _ => "1.1 wire-scim-guard",
+    };
+    head.append_header(header::VIA, via)?;
+    if let Some(value) = leaving.forwarded_for {
+        head.insert_header(&X_FORWARDED_FOR, value)?;
+    }
+    head.insert_header(&X_REQUEST_ID, leaving.request_id.clone())
+}
+
+/// Turns the backend's head into the one that the client gets.
+pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> Result<()> {
+    for name in nominated(&head.headers) {
+        head.remove_header(&name);
+    }
+    for name in [&header::CONNECTION, &header::UPGRADE, &header::TE, &header::TRAILER] {
+        head.remove_header(name);
+    }
+    head.remove_header("keep-alive");
+    head.remove_header("proxy-connection");
+    // SECURITY: only the guard says which of its rules answered.
+    head.remove_header(&SCIM_GUARD_RULE);
+    head.insert_header(&X_REQUEST_ID, request_id.clone())
+}
+
+/// Headers between the client and the guard only (RFC 9110 §7.6.1). Transfer-Encoding and Trailer
+/// go as well: the guard frames what it forwards anew.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Headers that the guard answers itself, or that only it may set.
+fn is_for_the_guard(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "expect" | "scim-guard-rule")
+}
+
+/// The headers that Connection names.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    if !headers.contains_key(header::CONNECTION) {
+        return Vec::new();
+    }
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        // A backend that names these would have its answer cut; framing is Pingora's to say.
+        .filter(|name| *name != header::CONTENT_LENGTH && *name != header::TRANSFER_ENCODING)
+        .collect()
+}
+
+/// Whether `Z-*` headers are passed on: by them Wire's nginx tells its services who is logged in.
+///
+/// SECURITY: kept only where the operator says that nginx stands in front, and only on the API
+/// whose login nginx has checked.
+pub(super) fn keeps_z_headers(rule: &ZHeaders, handler: Handler, peer: Option<IpAddr>) -> bool {
+    match (rule, peer) {
+        (ZHeaders::KeepFrom(networks), Some(peer)) if handler == Handler::AuthTokens => {
+            networks.iter().any(|network| network.contains(&peer))
+        }
+        _ => false,
+    }
+}
+
+/// The client's address, and the X-Forwarded-For that says so.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub client: Option<IpAddr>,
+    pub forwarded_for: Option<HeaderValue>,
+}
+
+/// Finds the client behind the trusted proxies, walking X-Forwarded-For from its end.
+///
+/// Wire's nginx takes the LAST element for the client and limits requests by it, so the client's
+/// address has to stand there: what trusted proxies appended behind it is cut off, and an
+/// untrusted peer is appended itself. What stands before is kept as it came, as hearsay.
+///
+/// SECURITY: an untrusted peer's X-Forwarded-For is never believed; the walk ends at the first
+/// element that is no address.
+pub(super) fn origin(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet]) -> Origin {
+    let Some(peer) = peer else { return Origin { client: None, forwarded_for: None } };
+    let peer = peer.to_canonical();
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let mut elements: Vec<&[u8]> = headers
+        .get_all(&X_FORWARDED_FOR)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+        .collect();
+    let mut client = peer;
+    while is_trusted(&client) {
+        let Some(address) = elements.last().and_then(|element| address(element)) else { break };
+        elements.pop();
+        client = address;
+    }
+    let mut value = Vec::with_capacity(elements.iter().map(|e| e.len() + 2).sum::<usize>() + 40);
+    for element in elements {
+        value.extend_from_slice(element);
+        value.extend_from_slice(b", ");
+    }
+    value.extend_from_slice(client.to_string().as_bytes());
+    Origin { client: Some(client), forwarded_for: HeaderValue::from_maybe_shared(value).ok() }
+}
+
+fn address(element: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(element).ok()?;
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// The client's request id if it is well-formed and the only one, else a new one.
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let mut given = headers.get_all(&X_REQUEST_ID).iter();
+    match (given.next(), given.next()) {
+        (Some(id), None) if is_request_id(id.as_bytes()) => id.clone(),
+        _ => {
+            let mut text = uuid::Uuid::encode_buffer();
+            let text = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut text);
+            HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
+        }
+    }
+}
+
+/// SECURITY: the id stands in logs here and behind, so it is short and cannot break out of a line.
+fn is_request_id(id: &[u8]) -> bool {
+    (1..=128).contains(&id.len())
+        && id.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[(&'static str, &str)]) -> HeaderMap {
+        values
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
+    }
+
+    fn xff(values: &[(&'static str, &str)], peer: &str, trusted: &[&str]) -> (String, String) {
+        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        let origin = origin(&headers(values), Some(peer.parse().unwrap()), &trusted);
+        (
+            origin.client.unwrap().to_string(),
+            origin.forwarded_for.unwrap().to_str().unwrap().to_owned(),
+        )
+    }
+
+    #[test]
+    fn the_client_stands_last_in_x_forwarded_for() {
+        let cases = [
+            // An untrusted peer is the client, whatever it claims.
+            (vec![], "192.0.2.9", vec![], ("192.0.2.9", "192.0.2.9")),
+            (
+                vec![("x-forwarded-for", "203.0.113.1")],
+                "192.0.2.9",
+                vec![],
+                ("192.0.2.9", "203.0.113.1, 192.0.2.9"),
+            ),
+            // A trusted one is believed, and so is every trusted one before it.
+            (
+                vec![("x-forwarded-for", "1.2.3.4, 203.0.113.1, 10.0.0.2")],
+                "10.0.0.1",
+                vec!["10.0.0.0/8"],
+                ("203.0.113.1", "1.2.3.4, 203.0.113.1"),
+            ),
+            (
+                vec![("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "203.0.113.1")],
+                "10.0.0.1",
+                vec!["10.0.0.0/8"],
+                ("203.0.113.1", "1.2.3.4, 203.0.113.1"),
+            ),
+            // Without a client to find, the last trusted one is the client.
+            (vec![], "10.0.0.1", vec!["10.0.0.0/8"], ("10.0.0.1", "10.0.0.1")),
+            (
+                vec![("x-forwarded-for", "unknown")],
+                "10.0.0.1",
+                vec!["10.0.0.0/8"],
+                ("10.0.0.1", "unknown, 10.0.0.1"),
+            ),
+            (
+                vec![("x-forwarded-for", "2001:db8::1")],
+                "::ffff:10.0.0.1",
+                vec!["10.0.0.0/8"],
+                ("2001:db8::1", "2001:db8::1"),
+            ),
+        ];
+        for (values, peer, trusted, (client, value)) in cases {
+            assert_eq!(xff(&values, peer, &trusted), (client.into(), value.into()), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_taken_or_made() {
+        let taken = |values: &[_]| request_id(&headers(values)).to_str().unwrap().to_owned();
+        assert_eq!(taken(&[("x-request-id", "Abc-1._")]), "Abc-1._");
+        for values in [
+            vec![],
+            vec![("x-request-id", "a b")],
+            vec![("x-request-id", "")],
+            vec![("x-request-id", "a"), ("x-request-id", "b")],
+        ] {
+            assert_eq!(taken(&values).len(), 36, "{values:?}");
+        }
+        assert_eq!(taken(&[("x-request-id", &"a".repeat(129))]).len(), 36);
+    }
+
+    #[test]
+    fn a_request_leaves_with_its_end_to_end_headers_only() {
+        let mut head = RequestHeader::build("POST", b"/scim/Users", None).unwrap();
+        for (name, value) in [
+            ("Host", "wire.example"),
+            ("Connection", "keep-alive, X-Hop"),
+            ("X-Hop", "1"),
+            ("Keep-Alive", "5"),
+            ("TE", "trailers"),
+            ("Transfer-Encoding", "chunked"),
+            ("Expect", "100-continue"),
+            ("Scim-Guard-Rule", "none"),
+            ("Z-User", "me"),
+            ("traceparent", "00-a-b-01"),
+            ("Via", "1.1 before"),
+        ] {
+            head.append_header(name, value).unwrap();
+        }
+        let id = HeaderValue::from_static("id");
+        let leaving = Leaving {
+            target: Some(b"/scim/v2/Users"),
+            framing: Framing::Length(3),
+            version: Version::HTTP_11,
+            request_id: &id,
+            forwarded_for: Some(HeaderValue::from_static("192.0.2.1")),
+            keep_z_headers: false,
+        };
+        request(&mut head, leaving).unwrap();
+        assert_eq!(head.raw_path(), b"/scim/v2/Users");
+        let mut names: Vec<&str> = head.headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            ["content-length", "host", "traceparent", "via", "x-forwarded-for", "x-request-id"]
+        );
+        assert_eq!(head.headers.get_all("via").iter().count(), 2);
+    }
+}

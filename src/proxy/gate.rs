@@ -1,0 +1,498 @@
+//! The guard as a part of any Pingora service: one handle with a call for each phase that needs one.
+//!
+//! A service keeps a [`Gate`], puts a [`GateCtx`] into its own context, and calls from its
+//! `ProxyHttp` the method of the same name as the phase. The order matters: Pingora connects to the
+//! backend and writes the head before it asks for the body, so everything is judged in
+//! `request_filter`, the only phase before that.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderValue, Method, Version, header};
+use ipnet::IpNet;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, Session};
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use crate::config::{Config, Limits, ZHeaders};
+use crate::guard::{BodyTask, Guard, HeadVerdict, Next};
+use crate::logging::AccessLog;
+use crate::metrics::{MethodLabel, Metrics, Outcome};
+use crate::rule::Rule;
+use crate::target::Handler;
+use crate::verdict::Refusal;
+
+use super::answer;
+use super::body::{self, Budget, Share, Unread};
+use super::forward::{self, Framing, Leaving};
+use super::head;
+use super::record::{Books, InFlight, Record};
+use super::replay::{self, Restore};
+
+/// How long the rest of a refused request's body is read, so that the connection can go on.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// The guard for Pingora services.
+pub struct Gate {
+    guard: Arc<Guard>,
+    limits: Limits,
+    hosts: Vec<String>,
+    trusted_proxies: Vec<IpNet>,
+    z_headers: ZHeaders,
+    budget: Arc<Budget>,
+    books: Books,
+}
+
+/// What the gate remembers of a request between the phases.
+pub struct GateCtx {
+    record: Record,
+    target: Option<Vec<u8>>,
+    framing: Framing,
+    forwarded_for: Option<HeaderValue>,
+    keep_z_headers: bool,
+    restore: Option<Restore>,
+    /// Held until the request ends, as the body is.
+    share: Option<Share>,
+    in_flight: Option<InFlight>,
+}
+
+impl GateCtx {
+    /// Notes the server that the request goes to, for the access log.
+    pub fn set_upstream(&mut self, address: SocketAddr) {
+        self.record.upstream = Some(address);
+    }
+}
+
+/// What `request_filter` makes of a request.
+enum Passage {
+    Forward,
+    /// Answered by this refusal; the flag says that the body is left unread.
+    Refuse(Refusal, Rest),
+}
+
+/// What becomes of the unread rest of a refused request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// Nothing is left, or it is short and read behind the answer.
+    Drained,
+    /// The connection ends behind the answer.
+    LeftUnread,
+}
+
+impl Gate {
+    /// A gate with this guard and what the configuration says of the proxy's own matters.
+    pub fn new(
+        guard: Arc<Guard>,
+        config: &Config,
+        metrics: Arc<Metrics>,
+        access: AccessLog,
+    ) -> Self {
+        Self {
+            guard,
+            limits: config.limits.clone(),
+            hosts: config.hosts.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
+            z_headers: config.z_headers.clone(),
+            budget: Budget::new(config.limits.buffered_bytes),
+            books: Books { metrics, access },
+        }
+    }
+
+    /// The context of a new request.
+    pub fn new_ctx(&self) -> GateCtx {
+        GateCtx {
+            record: Record::new(),
+            target: None,
+            framing: Framing::Streamed,
+            forwarded_for: None,
+            keep_z_headers: false,
+            restore: None,
+            share: None,
+            in_flight: Some(InFlight::new(self.books.metrics.in_flight())),
+        }
+    }
+
+    /// Judges the request. `true`: it was answered, and nothing of it may leave.
+    pub async fn request_filter(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<bool> {
+        self.prepare(session, ctx);
+        let passage = self.judge(session, ctx).await?;
+        self.books.judged(&ctx.record);
+        match passage {
+            Passage::Forward => Ok(false),
+            Passage::Refuse(refusal, rest) => {
+                self.refuse(session, ctx, &refusal, rest).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Settings of the session, and what every record holds.
+    fn prepare(&self, session: &mut Session, ctx: &mut GateCtx) {
+        session.set_total_drain_timeout(Some(DRAIN));
+        session.set_close_on_response_before_downstream_finish(false);
+        // A client that has sent its request and closed its half still gets its answer, and what
+        // the backend has begun is not cut off (RFC 9112 §9.6).
+        session.set_abort_on_close(false);
+        session.set_read_timeout(Some(self.limits.body_timeout));
+        session.set_write_timeout(Some(self.limits.body_timeout));
+        let peer = peer_ip(session);
+        let head = session.req_header();
+        ctx.record.method = MethodLabel::of(&head.method);
+        ctx.record.request_id = forward::request_id(&head.headers);
+        let origin = forward::origin(&head.headers, peer, &self.trusted_proxies);
+        ctx.record.client = origin.client;
+        ctx.forwarded_for = origin.forwarded_for;
+    }
+
+    async fn judge(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Passage> {
+        if let Err(refusal) = self.framing(session) {
+            return Ok(Passage::Refuse(refusal, Rest::LeftUnread));
+        }
+        let started = Instant::now();
+        let head = session.req_header();
+        let HeadVerdict { handler, reported, next } =
+            self.guard.judge_head(&head.method, head.raw_path(), &head.headers);
+        ctx.record.validation += started.elapsed();
+        ctx.record.handler = handler;
+        ctx.record.reported = reported;
+        match next {
+            Next::Refuse(refusal) => Ok(Passage::Refuse(refusal, self.rest(session))),
+            Next::Forward { target } => {
+                ctx.target = target;
+                ctx.keep_z_headers =
+                    forward::keeps_z_headers(&self.z_headers, handler, peer_ip(session));
+                self.pass_unjudged(session, ctx).await
+            }
+            Next::Body { target, task } => {
+                ctx.target = target;
+                self.judge_body(session, ctx, task).await
+            }
+        }
+    }
+
+    /// What can be said of the framing when the head has been parsed. The edge has looked at the
+    /// bytes of HTTP/1 heads before; this is all there is for HTTP/2, and for services that have
+    /// no edge.
+    ///
+    /// SECURITY: HTTP/2 has its own framing, but what is forwarded becomes HTTP/1, and headers
+    /// that mean nothing in the one frame messages in the other (RFC 9113 §8.2.2, §10.3).
+    fn framing(&self, session: &Session) -> Result<(), Refusal> {
+        let RequestParts { version, headers, uri_host } = RequestParts::of(session.req_header());
+        if headers.len() > self.limits.headers {
+            return Err(Refusal::new(
+                Rule::LimitsHeaders,
+                format!("The request has more than {} header lines.", self.limits.headers),
+            ));
+        }
+        let host = match (headers.get(header::HOST), uri_host) {
+            (Some(host), Some(authority)) if host.as_bytes() != authority => {
+                return Err(Refusal::new(Rule::FramingHost, "Host and :authority differ."));
+            }
+            (host, authority) => host.map(HeaderValue::as_bytes).or(authority),
+        };
+        head::host_is_served(host, &self.hosts)?;
+        if headers.contains_key(header::UPGRADE) {
+            return Err(Refusal::new(
+                Rule::FramingUpgrade,
+                "The request asks to switch to another protocol (Upgrade).",
+            ));
+        }
+        for value in headers.get_all(header::CONNECTION) {
+            head::check_connection(value.as_bytes())?;
+        }
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        match (codings.next(), codings.next(), headers.contains_key(header::CONTENT_LENGTH)) {
+            (None, ..) => {}
+            (Some(coding), None, false)
+                if version != Version::HTTP_2
+                    && coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
+            _ => {
+                return Err(Refusal::new(
+                    Rule::FramingTransferEncoding,
+                    "Transfer-Encoding is not `chunked`, once, and without Content-Length.",
+                ));
+            }
+        }
+        if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
+            || headers
+                .get(header::CONTENT_LENGTH)
+                .is_some_and(|length| head::decimal(length.as_bytes()).is_none())
+        {
+            return Err(Refusal::new(
+                Rule::FramingLength,
+                "Content-Length does not stand once, as a plain decimal number.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// A request whose body nobody judges.
+    async fn pass_unjudged(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Passage> {
+        if session.is_body_done() {
+            ctx.framing = Framing::Nothing;
+            if ctx.record.method == MethodLabel::of(&Method::POST) || declared(session).is_some() {
+                // `Content-Length: 0` is told to the backend, as some ask for it with a POST.
+                ctx.framing = Framing::Length(0);
+            }
+            return Ok(Passage::Forward);
+        }
+        if matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other) {
+            // Not SCIM: the body is the backend's to read, and passes as it comes.
+            if let Err(error) = self.invite_body(session).await {
+                return Err(error);
+            }
+            ctx.framing = Framing::Streamed;
+            return Ok(Passage::Forward);
+        }
+        // SECURITY: no unjudged byte goes to a SCIM route. Wire reads no body with GET and DELETE,
+        // so it is dropped, and the request is forwarded without it.
+        match self.read_body(session, ctx, false).await? {
+            Ok(_) => {
+                ctx.framing = Framing::Nothing;
+                ctx.restore = Some(replay::replace(session, bytes::Bytes::new()));
+                Ok(Passage::Forward)
+            }
+            Err(refusal) => Ok(Passage::Refuse(refusal, Rest::LeftUnread)),
+        }
+    }
+
+    /// Reads the whole body and judges it.
+    async fn judge_body(
+        &self,
+        session: &mut Session,
+        ctx: &mut GateCtx,
+        task: BodyTask,
+    ) -> Result<Passage> {
+        session.enable_retry_buffering();
+        let body = match self.read_body(session, ctx, true).await? {
+            Ok(body) => body,
+            Err(refusal) => return Ok(Passage::Refuse(refusal, Rest::LeftUnread)),
+        };
+        self.books.metrics.body(body.len());
+        let started = Instant::now();
+        let judged = self.guard.judge_body(task, &body, &mut ctx.record.reported);
+        ctx.record.validation += started.elapsed();
+        if let Err(refusal) = judged {
+            return Ok(Passage::Refuse(refusal, Rest::Drained));
+        }
+        ctx.framing = Framing::Length(body.len());
+        // What Pingora has kept for itself it sends; what is longer, and what is nothing, it needs
+        // to be handed again.
+        if body.is_empty() || session.retry_buffer_truncated() {
+            ctx.restore = Some(replay::replace(session, body));
+        }
+        Ok(Passage::Forward)
+    }
+
+    /// Reads a body within the limits. The inner error is for the client.
+    async fn read_body(
+        &self,
+        session: &mut Session,
+        ctx: &mut GateCtx,
+        keep: bool,
+    ) -> Result<Result<bytes::Bytes, Refusal>> {
+        let limit = self.limits.body;
+        if declared(session).is_some_and(|length| length > limit as u64) {
+            return Ok(Err(body::too_large(limit)));
+        }
+        self.invite_body(session).await?;
+        let mut share = Share::of(&self.budget);
+        let read = body::read(session, &self.limits, &mut share, keep).await;
+        ctx.share = Some(share);
+        match read {
+            Ok(body) => Ok(Ok(body)),
+            Err(Unread::Refused(refusal)) => Ok(Err(refusal)),
+            Err(Unread::Gone(error)) => Err(error.into_down()),
+        }
+    }
+
+    /// Answers `Expect: 100-continue` now that the body is wanted (RFC 9110 §10.1.1).
+    async fn invite_body(&self, session: &mut Session) -> Result<()> {
+        if expects_continue(session) {
+            session.write_continue_response().await?;
+        }
+        Ok(())
+    }
+
+    /// What becomes of the body of a request that is refused for its head.
+    fn rest(&self, session: &mut Session) -> Rest {
+        let too_long = declared(session).is_some_and(|length| length > self.limits.body as u64);
+        // A client that waits for the word to go on may send its body or not: which of the two
+        // the next bytes are cannot be known.
+        if !session.is_body_done() && (too_long || expects_continue(session)) {
+            Rest::LeftUnread
+        } else {
+            Rest::Drained
+        }
+    }
+
+    async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut GateCtx,
+        refusal: &Refusal,
+        rest: Rest,
+    ) -> Result<()> {
+        self.books.answered(refusal.rule);
+        ctx.record.answered = Some((refusal.rule, Outcome::Refused));
+        let close = rest == Rest::LeftUnread;
+        let waits = expects_continue(session);
+        let id = ctx.record.request_id.clone();
+        ctx.record.bytes_out = answer::send(session, refusal, &id, close).await?;
+        if close && !waits && !session.is_http2() {
+            // Closing with unread bytes would reset the connection, and the reset overtakes the
+            // answer; so some of them are read.
+            let _ = tokio::time::timeout(DRAIN, session.drain_request_body()).await;
+        }
+        Ok(())
+    }
+
+    /// Turns the client's head into the one that the backend gets.
+    pub async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut GateCtx,
+    ) -> Result<()> {
+        ctx.record.upstream_started.get_or_insert_with(Instant::now);
+        // HTTP/2 names the host outside of the headers.
+        if !upstream_request.headers.contains_key(header::HOST)
+            && let Some(authority) = upstream_request.uri.authority().cloned()
+        {
+            upstream_request.insert_header(header::HOST, authority.as_str())?;
+        }
+        forward::request(
+            upstream_request,
+            Leaving {
+                target: ctx.target.as_deref(),
+                framing: ctx.framing,
+                version: session.req_header().version,
+                request_id: &ctx.record.request_id,
+                forwarded_for: ctx.forwarded_for.clone(),
+                keep_z_headers: ctx.keep_z_headers,
+            },
+        )
+    }
+
+    /// Turns the backend's head into the one that the client gets.
+    pub async fn upstream_response_filter(
+        &self,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut GateCtx,
+    ) -> Result<()> {
+        forward::response(upstream_response, &ctx.record.request_id)
+    }
+
+    /// Answers for a backend that failed, as a SCIM error.
+    pub async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut GateCtx,
+    ) -> FailToProxy {
+        let answered =
+            session.response_written().is_some_and(|head| !head.status.is_informational());
+        let refusal = failure(error).filter(|_| !answered);
+        let mut error_code = 0;
+        if let Some(refusal) = refusal {
+            self.books.answered(refusal.rule);
+            ctx.record.answered = Some((refusal.rule, Outcome::Failed));
+            let id = ctx.record.request_id.clone();
+            if let Ok(bytes) = answer::send(session, &refusal, &id, true).await {
+                ctx.record.bytes_out = bytes;
+                error_code = refusal.status();
+            }
+        } else {
+            // The client has gone, or has half of an answer.
+            let rule = if answered { Rule::UpstreamAnswer } else { Rule::FramingMessage };
+            if answered && error.esource() == &ErrorSource::Upstream {
+                self.books.answered(rule);
+                ctx.record.answered = Some((rule, Outcome::Failed));
+            }
+        }
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    /// Counts the request and writes its access line.
+    pub async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut GateCtx) {
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let record = &mut ctx.record;
+        record.bytes_in = session.body_bytes_read();
+        record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
+        self.books.close(record, status);
+        ctx.in_flight = None;
+        // The session that read the request ends it, so that its connection can go on.
+        if let Some(restore) = ctx.restore.take() {
+            restore.restore(session);
+        }
+    }
+}
+
+/// The parts of a head that say how a message is framed and whom it is for.
+struct RequestParts<'a> {
+    version: Version,
+    headers: &'a HeaderMap,
+    uri_host: Option<&'a [u8]>,
+}
+
+impl<'a> RequestParts<'a> {
+    fn of(head: &'a RequestHeader) -> Self {
+        Self {
+            version: head.version,
+            headers: &head.headers,
+            uri_host: head.uri.authority().map(|authority| authority.as_str().as_bytes()),
+        }
+    }
+}
+
+fn peer_ip(session: &Session) -> Option<IpAddr> {
+    session.client_addr()?.as_inet().map(SocketAddr::ip)
+}
+
+fn declared(session: &Session) -> Option<u64> {
+    head::decimal(session.get_header(header::CONTENT_LENGTH)?.as_bytes())
+}
+
+fn expects_continue(session: &Session) -> bool {
+    session
+        .get_header(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// The answer for an error of Pingora's; `None` when the client has gone and gets none.
+fn failure(error: &Error) -> Option<Refusal> {
+    use ErrorType as T;
+    let answer = |rule, detail: &str| Some(Refusal::new(rule, detail));
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, T::WriteError | T::ReadError | T::ConnectionClosed) => None,
+        (ErrorSource::Downstream, T::H2Error | T::WriteTimedout) => None,
+        (ErrorSource::Downstream, T::ReadTimedout) => {
+            answer(Rule::BodyTimeout, "The request body stopped coming before it was complete.")
+        }
+        (ErrorSource::Downstream, _) => {
+            answer(Rule::FramingMessage, "The request body is not framed as its head says.")
+        }
+        (
+            _,
+            T::ConnectTimedout
+            | T::ConnectRefused
+            | T::ConnectNoRoute
+            | T::ConnectError
+            | T::BindError
+            | T::SocketError
+            | T::ConnectProxyFailure,
+        ) => answer(
+            Rule::UpstreamConnect,
+            "Wire's server could not be reached. The request was not processed; try again later.",
+        ),
+        (_, T::ReadTimedout | T::WriteTimedout) => answer(
+            Rule::UpstreamTimeout,
+            "Wire's server did not answer in time. The request may have been processed.",
+        ),
+        _ => answer(
+            Rule::UpstreamAnswer,
+            "Wire's server gave no proper answer. The request may have been processed.",
+        ),
+    }
+}

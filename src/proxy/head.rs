@@ -1,0 +1,394 @@
+//! The head of an HTTP/1 request as raw bytes: read strictly, before any parser that forgives.
+//!
+//! SECURITY: two readers that disagree on where a request ends, or on which of two headers counts,
+//! let a client hide one request inside another (request smuggling). Pingora accepts, mends or
+//! answers itself much of what is looked at here: bare LF, doubled Content-Length, Transfer-Encoding
+//! beside Content-Length, other codings than `chunked`, a missing Host. Every such head is refused,
+//! so that what reaches a backend has one reading only (RFC 9112 §2.2, §3.2, §5.2, §6.1, §6.3).
+
+use crate::rule::Rule;
+use crate::target;
+use crate::verdict::Refusal;
+
+use super::conn::Extent;
+
+/// What heads are held against.
+#[derive(Debug, Clone)]
+pub(super) struct HeadRules {
+    /// Header lines at most.
+    pub headers: usize,
+    /// Host values that are served, in lower case and without port; empty: all.
+    pub hosts: Vec<String>,
+}
+
+/// A head that has one reading only.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// How far the message goes behind the head.
+    pub extent: Extent,
+    /// The head as Pingora can parse it, where that differs from what came.
+    pub rewritten: Option<Vec<u8>>,
+}
+
+/// The end of the first head in `bytes`, searching from `from` on: the place behind its empty line.
+pub(super) fn end(bytes: &[u8], from: usize) -> Option<usize> {
+    // An empty line is looked for behind every LF, so that a head with bare LFs ends too, and is
+    // then refused for them. Three bytes back: the empty line may have come in pieces.
+    let start = from.saturating_sub(3);
+    memchr::memchr_iter(b'\n', &bytes[start..]).map(|at| start + at).find_map(|at| {
+        match &bytes[at + 1..] {
+            [b'\n', ..] => Some(at + 2),
+            [b'\r', b'\n', ..] => Some(at + 3),
+            _ => None,
+        }
+    })
+}
+
+/// The first word of a request line, if it can be one.
+pub(super) fn method(head: &[u8]) -> &[u8] {
+    let end = head.iter().take(32).position(|b| *b == b' ').unwrap_or(0);
+    &head[..end]
+}
+
+impl HeadRules {
+    /// Reads one head, which [`end`] has found.
+    pub(super) fn check(&self, head: &[u8]) -> Result<Head, Refusal> {
+        let mut lines = Lines { rest: head };
+        let line = lines.next().unwrap_or(Err(bare_lf()))?;
+        let request = RequestLine::read(line)?;
+        let mut fields = Fields { http_10: request.http_10, ..Fields::default() };
+        let mut count = 0;
+        for line in lines {
+            let line = line?;
+            if line.is_empty() {
+                break;
+            }
+            count += 1;
+            if count > self.headers {
+                return Err(Refusal::new(
+                    Rule::LimitsHeaders,
+                    format!("The request has more than {} header lines.", self.headers),
+                ));
+            }
+            fields.read(line)?;
+        }
+        let extent = fields.extent()?;
+        host_is_served(fields.host, &self.hosts)?;
+        Ok(Head { extent, rewritten: request.rewritten(head)? })
+    }
+}
+
+/// The lines of a head, without their CRLF.
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Result<&'a [u8], Refusal>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = memchr::memchr(b'\n', self.rest)?;
+        let (line, rest) = (&self.rest[..at], &self.rest[at + 1..]);
+        self.rest = rest;
+        // SECURITY: a reader that takes only CRLF as the end of a line sees other headers than
+        // one that takes LF.
+        Some(line.strip_suffix(b"\r").ok_or_else(bare_lf))
+    }
+}
+
+fn bare_lf() -> Refusal {
+    Refusal::new(Rule::FramingMessage, "A line of the request head does not end in CR LF.")
+}
+
+/// `METHOD SP target SP HTTP/1.x` (RFC 9112 §3).
+struct RequestLine<'a> {
+    target: &'a [u8],
+    http_10: bool,
+}
+
+impl<'a> RequestLine<'a> {
+    fn read(line: &'a [u8]) -> Result<Self, Refusal> {
+        let malformed = |what: &str| Err(Refusal::new(Rule::FramingMessage, what));
+        if line.iter().any(|b| matches!(b, 0..=0x1f | 0x7f)) {
+            return malformed("The request line has a control byte.");
+        }
+        let mut parts = line.split(|b| *b == b' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return malformed(
+                "The request line is not a method, a target and a version, with one space between \
+                 them. A space in the target is written %20.",
+            );
+        };
+        if method.is_empty() || !method.iter().all(|b| is_tchar(*b)) {
+            return malformed("The request line does not begin with a method.");
+        }
+        let http_10 = match version {
+            b"HTTP/1.1" => false,
+            b"HTTP/1.0" => true,
+            _ => return malformed("The version in the request line is not HTTP/1.1 or HTTP/1.0."),
+        };
+        // SECURITY: a tunnel would carry bytes that nobody judges.
+        if method == b"CONNECT" {
+            return Err(Refusal::new(Rule::FramingUpgrade, "CONNECT is not served here."));
+        }
+        // What Pingora would answer itself, or cut off, before the guard sees it.
+        if target.first() != Some(&b'/') || memchr::memchr(b'#', target).is_some() {
+            return Err(match target::read(target) {
+                Err(refusal) => refusal,
+                Ok(_) => Refusal::new(Rule::TargetAmbiguous, "The request target has a `#`."),
+            });
+        }
+        Ok(Self { target, http_10 })
+    }
+
+    /// Percent-encodes what is no part of a URI but is sent all the same, above all a raw `"` in a
+    /// filter: Wire reads both spellings alike, Pingora takes the encoded one only.
+    fn rewritten(&self, head: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
+        let encode = |b: &u8| !is_uri_byte(*b);
+        let Some(first) = self.target.iter().position(encode) else { return Ok(None) };
+        let start = memchr::memchr(b' ', head).map_or(0, |at| at + 1);
+        let mut out = Vec::with_capacity(head.len() + 32);
+        out.extend_from_slice(&head[..start + first]);
+        for byte in &self.target[first..] {
+            if encode(byte) {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+                out.extend_from_slice(&[b'%', HEX[high], HEX[low]]);
+            } else {
+                out.push(*byte);
+            }
+        }
+        out.extend_from_slice(&head[start + self.target.len()..]);
+        Ok(Some(out))
+    }
+}
+
+/// The bytes that Pingora's URI type takes everywhere in a path and a query.
+fn is_uri_byte(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'z' | b'|' | b'~')
+}
+
+/// The header fields that say where a message ends and whom it is for.
+#[derive(Default)]
+struct Fields<'a> {
+    http_10: bool,
+    host: Option<&'a [u8]>,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn read(&mut self, line: &'a [u8]) -> Result<(), Refusal> {
+        let refuse = |rule, what: &str| Err(Refusal::new(rule, what));
+        let colon = memchr::memchr(b':', line).unwrap_or(0);
+        let (name, value) = (&line[..colon], line.get(colon + 1..).unwrap_or_default());
+        // A line that continues the one before it (obs-fold) begins with white space, and fails
+        // here as well: white space is in no name.
+        if name.is_empty() || !name.iter().all(|b| is_tchar(*b)) {
+            return refuse(
+                Rule::FramingHeader,
+                "A header line does not begin with a name and a colon.",
+            );
+        }
+        if value.iter().any(|b| matches!(b, 0..=8 | 0x0a..=0x1f | 0x7f)) {
+            return refuse(Rule::FramingHeader, "A header value has a control byte.");
+        }
+        let value = value.trim_ascii();
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                if self.host.replace(value).is_some() {
+                    return refuse(Rule::FramingHost, "The request has more than one Host header.");
+                }
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                return refuse(
+                    Rule::FramingUpgrade,
+                    "The request asks to switch to another protocol (Upgrade).",
+                );
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => check_connection(value)?,
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
+                let length = decimal(value).ok_or_else(|| {
+                    Refusal::new(
+                        Rule::FramingLength,
+                        "Content-Length is not a plain decimal number.",
+                    )
+                })?;
+                if self.length.replace(length).is_some() {
+                    return refuse(
+                        Rule::FramingLength,
+                        "The request has more than one Content-Length header.",
+                    );
+                }
+            }
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return refuse(
+                        Rule::FramingTransferEncoding,
+                        "Transfer-Encoding is not `chunked`, once.",
+                    );
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn extent(&self) -> Result<Extent, Refusal> {
+        match (self.chunked, self.length) {
+            (false, length) => Ok(Extent::Length(length.unwrap_or(0))),
+            (true, None) if !self.http_10 => Ok(Extent::Unknown),
+            (true, None) => Err(Refusal::new(
+                Rule::FramingTransferEncoding,
+                "HTTP/1.0 has no Transfer-Encoding.",
+            )),
+            (true, Some(_)) => Err(Refusal::new(
+                Rule::FramingTransferEncoding,
+                "The request has both Transfer-Encoding and Content-Length.",
+            )),
+        }
+    }
+}
+
+/// A Content-Length: digits only, without sign, list or white space (RFC 9110 §8.6).
+pub(super) fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+/// What Connection names is for the guard alone and is dropped (RFC 9110 §7.6.1).
+///
+/// SECURITY: naming a header that was judged, or that frames the message, would take it away
+/// between the judgement and the backend.
+pub(super) fn check_connection(value: &[u8]) -> Result<(), Refusal> {
+    const END_TO_END: [&str; 13] = [
+        "accept",
+        "authorization",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "traceparent",
+        "transfer-encoding",
+        "via",
+        "x-request-id",
+    ];
+    if value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close") {
+        return Ok(());
+    }
+    for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+        let forwarding = option.get(..12).is_some_and(|p| p.eq_ignore_ascii_case(b"x-forwarded-"));
+        if !option.iter().all(|b| is_tchar(*b)) || forwarding {
+            return Err(connection_names());
+        }
+        if END_TO_END.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes())) {
+            return Err(connection_names());
+        }
+    }
+    Ok(())
+}
+
+fn connection_names() -> Refusal {
+    Refusal::new(
+        Rule::FramingHeader,
+        "Connection names a header that is meant for the server behind.",
+    )
+}
+
+/// Exactly one Host, well-formed and served here (RFC 9112 §3.2).
+pub(super) fn host_is_served(host: Option<&[u8]>, hosts: &[String]) -> Result<(), Refusal> {
+    let refuse = |what: &str| Err(Refusal::new(Rule::FramingHost, what));
+    let Some(host) = host.filter(|host| !host.is_empty()) else {
+        return refuse("The request has no Host header.");
+    };
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~:[]".contains(b);
+    if !host.iter().all(plain) {
+        return refuse("Host is not a name or an address, with or without a port.");
+    }
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    let name = without_port(host);
+    if hosts.iter().any(|served| name.eq_ignore_ascii_case(served.as_bytes())) {
+        return Ok(());
+    }
+    refuse("Host is none of the hosts that are served here.")
+}
+
+fn without_port(host: &[u8]) -> &[u8] {
+    match memchr::memrchr(b':', host) {
+        // Within brackets a colon is a part of an IPv6 address.
+        Some(at) if memchr::memrchr(b']', host).is_none_or(|bracket| bracket < at) => &host[..at],
+        _ => host,
+    }
+}
+
+/// A byte of a token: a method or a header name (RFC 9110 §5.6.2).
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use pingora::http::RequestHeader;
+
+    use super::*;
+
+    fn check(head: &[u8]) -> Result<Head, Refusal> {
+        assert_eq!(end(head, 0), Some(head.len()));
+        HeadRules { headers: 10, hosts: vec!["wire.example".into()] }.check(head)
+    }
+
+    #[test]
+    fn whatever_byte_a_target_has_pingora_can_parse_the_rewritten_one() {
+        for byte in (b'!'..=0xff).filter(|b| !matches!(b, b'#' | 0x7f)) {
+            for target in [[b"/", &[byte][..]].concat(), [b"/?", &[byte][..]].concat()] {
+                let head =
+                    [b"GET ".as_slice(), &target, b" HTTP/1.1\r\nHost: wire.example\r\n\r\n"]
+                        .concat();
+                let read = check(&head).unwrap();
+                let bytes = read.rewritten.unwrap_or(head);
+                let target = bytes.split(|b| *b == b' ').nth(1).unwrap();
+                let parsed = RequestHeader::build("GET", target, None).unwrap();
+                assert_eq!(parsed.raw_path(), target, "{byte:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_quote_is_encoded_and_the_rest_stays() {
+        let head = b"GET /scim/v2/Users?filter=userName%20eq%20\"a\" HTTP/1.1\r\nHost: wire.example:443\r\nContent-Length: 5\r\n\r\n";
+        let read = check(head).unwrap();
+        assert_eq!(read.extent, Extent::Length(5));
+        assert_eq!(
+            read.rewritten.unwrap(),
+            b"GET /scim/v2/Users?filter=userName%20eq%20%22a%22 HTTP/1.1\r\nHost: wire.example:443\r\nContent-Length: 5\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_head_ends_at_its_empty_line_however_it_comes() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
+        let whole = head.len() - 4;
+        for seen in 0..=whole {
+            assert_eq!(end(head, seen), Some(whole), "{seen}");
+        }
+        assert_eq!(end(b"GET / HTTP/1.1\nHost: a\n\nrest", 0), Some(24));
+        assert_eq!(end(b"GET / HTTP/1.1\r\nHost: a\r\n\r", 0), None);
+    }
+
+    #[test]
+    fn ports_and_brackets_are_told_apart() {
+        assert_eq!(without_port(b"wire.example:8080"), b"wire.example");
+        assert_eq!(without_port(b"[::1]:8080"), b"[::1]");
+        assert_eq!(without_port(b"[::1]"), b"[::1]");
+    }
+}

@@ -1,0 +1,176 @@
+//! The reverse proxy on Pingora, in the order of a request's way:
+//!
+//! 1. [`server`]: listeners, workers, start and stop.
+//! 2. `edge`, with `conn` and `head`: a client's connection; reads the head of every HTTP/1 request
+//!    itself and refuses what two readers could take differently.
+//! 3. [`gate`]: judges the request in Pingora's phases, with `body` to read and `replay` to hand
+//!    out again what was read.
+//! 4. `answer`: the guard's own answers.
+//! 5. `forward`: what leaves for the backend and what comes back.
+//! 6. [`upstream`]: which server gets it.
+//! 7. `record`: what is counted and logged of it.
+//!
+//! [`GuardProxy`] ties them together into a finished proxy; another Pingora service embeds the
+//! [`Gate`] alone.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{BError, Error, ErrorType, Result};
+
+mod answer;
+mod body;
+mod conn;
+mod edge;
+mod forward;
+pub mod gate;
+mod head;
+mod record;
+mod replay;
+pub mod server;
+pub mod upstream;
+
+pub use edge::Edge;
+pub use gate::{Gate, GateCtx};
+pub use server::{Running, ServeError, serve, start};
+
+use upstream::{Attempts, Upstreams};
+
+/// The finished proxy: the gate in front of the configured servers.
+pub struct GuardProxy {
+    gate: Gate,
+    upstreams: Arc<Upstreams>,
+}
+
+impl GuardProxy {
+    pub fn new(gate: Gate, upstreams: Arc<Upstreams>) -> Self {
+        Self { gate, upstreams }
+    }
+}
+
+/// What the proxy remembers of a request.
+pub struct ProxyCtx {
+    gate: GateCtx,
+    attempts: Attempts,
+}
+
+#[async_trait]
+impl ProxyHttp for GuardProxy {
+    type CTX = ProxyCtx;
+
+    fn new_ctx(&self) -> ProxyCtx {
+        ProxyCtx { gate: self.gate.new_ctx(), attempts: Attempts::default() }
+    }
+
+    /// None: answers are not compressed or changed in any other way.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<bool> {
+        self.gate.request_filter(session, &mut ctx.gate).await
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut ProxyCtx) -> Result<Box<HttpPeer>> {
+        let Some(peer) = self.upstreams.next(&mut ctx.attempts) else {
+            return Err(Error::explain(ErrorType::ConnectNoRoute, "no server has an address"));
+        };
+        if let Some(address) = ctx.attempts.address() {
+            ctx.gate.set_upstream(address);
+        }
+        Ok(Box::new(peer))
+    }
+
+    /// Another server is tried only here, where no byte of the request has left.
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        ctx: &mut ProxyCtx,
+        mut error: BError,
+    ) -> BError {
+        error.set_retry(self.upstreams.refused(&ctx.attempts));
+        error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _reused: bool,
+        _: &HttpPeer,
+        #[cfg(unix)] _fd: std::os::unix::io::RawFd,
+        #[cfg(windows)] _sock: std::os::windows::io::RawSocket,
+        _: Option<&Digest>,
+        ctx: &mut ProxyCtx,
+    ) -> Result<()> {
+        self.upstreams.accepted(&ctx.attempts);
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut ProxyCtx,
+    ) -> Result<()> {
+        self.gate.upstream_request_filter(session, request, &mut ctx.gate).await
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut ProxyCtx,
+    ) -> Result<()> {
+        self.gate.upstream_response_filter(response, &mut ctx.gate).await
+    }
+
+    /// Bytes have left: whether the backend has read them is not known, so nothing is repeated.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        _: &mut Session,
+        mut error: BError,
+        _: &mut ProxyCtx,
+        _reused: bool,
+    ) -> BError {
+        error.set_retry(false);
+        error
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut ProxyCtx,
+    ) -> FailToProxy {
+        self.gate.fail_to_proxy(session, error, &mut ctx.gate).await
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut ProxyCtx) {
+        self.gate.logging(session, error, &mut ctx.gate).await;
+    }
+
+    // SECURITY: Pingora's own lines about a request hold its target with the query, and quote
+    // bytes that could not be parsed. The access line says what an operator needs.
+    fn suppress_error_log(&self, _: &Session, _: &ProxyCtx, _: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &ProxyCtx,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _: &Session, _: &ProxyCtx) -> String {
+        String::new()
+    }
+}

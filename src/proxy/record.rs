@@ -1,0 +1,127 @@
+//! What is noted of one request on its way, for metrics and the access log.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use prometheus::IntGauge;
+
+use crate::logging::{Access, AccessLog};
+use crate::metrics::{MethodLabel, Metrics, Outcome};
+use crate::rule::Rule;
+use crate::target::Handler;
+
+/// Where records go when the request has ended.
+#[derive(Clone)]
+pub(super) struct Books {
+    pub metrics: Arc<Metrics>,
+    pub access: AccessLog,
+}
+
+/// One request.
+pub(super) struct Record {
+    pub started: Instant,
+    pub handler: Handler,
+    pub method: MethodLabel,
+    pub request_id: HeaderValue,
+    pub client: Option<IpAddr>,
+    pub reported: Vec<Rule>,
+    /// The rule that answered, its status, and whether it says that the backend failed.
+    pub answered: Option<(Rule, Outcome)>,
+    pub validation: Duration,
+    pub bytes_in: usize,
+    pub bytes_out: usize,
+    pub upstream: Option<SocketAddr>,
+    pub upstream_started: Option<Instant>,
+}
+
+impl Record {
+    pub(super) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            handler: Handler::Invalid,
+            method: MethodLabel::OTHER,
+            request_id: HeaderValue::from_static("-"),
+            client: None,
+            reported: Vec::new(),
+            answered: None,
+            validation: Duration::ZERO,
+            bytes_in: 0,
+            bytes_out: 0,
+            upstream: None,
+            upstream_started: None,
+        }
+    }
+}
+
+impl Books {
+    /// Counts the rules that a request hit: when it is judged, before anything of it leaves.
+    pub(super) fn judged(&self, record: &Record) {
+        if record.validation > Duration::ZERO {
+            self.metrics.validated(record.validation);
+        }
+        for rule in &record.reported {
+            self.metrics.reported(*rule);
+        }
+    }
+
+    /// Counts a rule that answers.
+    pub(super) fn answered(&self, rule: Rule) {
+        self.metrics.enforced(rule);
+    }
+
+    /// Closes a record. A `status` of 0 says that the client had gone before its answer: it is
+    /// counted as 499, as nginx does.
+    pub(super) fn close(&self, record: &Record, status: u16) {
+        let status = if status == 0 { 499 } else { status };
+        let took = record.started.elapsed();
+        let upstream_took = record.upstream_started.map(|at| at.elapsed());
+        if let Some(took) = upstream_took {
+            self.metrics.upstream(took);
+        }
+        let outcome = match record.answered {
+            Some((_, outcome)) => outcome,
+            None if status == 499 => Outcome::Failed,
+            None if record.reported.is_empty() => Outcome::Forwarded,
+            None => Outcome::Reported,
+        };
+        self.metrics.request(record.handler, record.method, status, outcome, took);
+        if !self.access.is_on() {
+            return;
+        }
+        let reported: Vec<&str> = record.reported.iter().map(|rule| rule.id()).collect();
+        self.access.write(Access {
+            request_id: record.request_id.to_str().unwrap_or("-"),
+            handler: record.handler.as_str(),
+            method: record.method.as_str(),
+            status,
+            verdict: outcome.as_str(),
+            rule: record.answered.map(|(rule, _)| rule.id()),
+            reported: &reported,
+            duration: took,
+            validation: record.validation,
+            upstream_duration: upstream_took,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            client: record.client,
+            upstream: record.upstream,
+        });
+    }
+}
+
+/// One more in a gauge for as long as it lives.
+pub(super) struct InFlight(IntGauge);
+
+impl InFlight {
+    pub(super) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

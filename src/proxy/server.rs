@@ -1,0 +1,323 @@
+//! The running guard: listeners, workers, start and stop.
+//!
+//! Every worker is a thread with a runtime of its own, which accepts from the shared listening
+//! sockets and keeps its connections, with their backend connections, to itself: nothing of a
+//! request is handed between threads. Pingora's `Server` is not used: it hands connections to a
+//! random thread, sleeps its whole grace period on SIGTERM even when it is idle, and cuts what
+//! still runs then. An embedding service that wants it hosts the [`Edge`] as a `ServerApp`.
+//!
+//! Stopping: no more is accepted, resting connections are closed, requests in flight are finished,
+//! and the workers end as soon as that is done, or after `limits.shutdown_timeout`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pingora::apps::{HttpServerOptions, ServerApp};
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use pingora::protocols::{GetSocketDigest, SocketDigest};
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::guard::Guard;
+use crate::logging::{self, AccessLog};
+use crate::metrics::Metrics;
+
+use super::edge::Connections;
+use super::gate::Gate;
+use super::upstream::Upstreams;
+use super::{Edge, GuardProxy};
+
+/// Connections that wait to be accepted: a burst of clients is not turned away.
+const BACKLOG: u32 = 4096;
+
+/// Why the guard cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot start a thread or a runtime: {0}")]
+    Runtime(#[from] io::Error),
+    #[error("cannot set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("{0}")]
+    Guard(String),
+}
+
+/// Runs the guard until SIGTERM or SIGINT, and ends when the requests in flight are finished. A
+/// second signal ends it at once.
+pub fn serve(config: Config) -> Result<(), ServeError> {
+    logging::init(&config.log);
+    let guard = Guard::new(&config).map_err(|error| ServeError::Guard(error.to_string()))?;
+    let access = AccessLog::new(&config.log);
+    let running = start(config, Arc::new(guard), access)?;
+    tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: finishing the requests in flight");
+        let stopped = running.stop_async();
+        tokio::select! {
+            () = stopped => tracing::info!("stopped"),
+            _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
+            _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
+        }
+        Ok::<(), io::Error>(())
+    })?;
+    logging::flush();
+    Ok(())
+}
+
+/// Starts the guard on threads of its own and returns when it listens. Port 0 takes a free port.
+pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Running, ServeError> {
+    let control = Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()?;
+    let (listeners, admin_listener) = {
+        let _in_runtime = control.enter();
+        let listeners: Vec<TcpListener> =
+            config.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
+        (listeners, listen(config.admin)?)
+    };
+    let addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    let admin_addr = admin_listener.local_addr()?;
+    let metrics = Arc::new(Metrics::new()?);
+    let upstreams = Arc::new(Upstreams::new(config.upstream.clone(), &config.limits));
+    let connections = Arc::new(Connections::default());
+    let (stop, stopping) = watch::channel(false);
+
+    let admin = Admin {
+        metrics: Arc::clone(&metrics),
+        upstreams: Arc::clone(&upstreams),
+        stopping: stopping.clone(),
+    };
+    control.spawn(admin.serve(admin_listener));
+    let resolving = Arc::clone(&upstreams);
+    control.spawn(async move { resolving.keep_resolving().await });
+
+    let listeners: Vec<std::net::TcpListener> =
+        listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;
+    let mut workers = Vec::with_capacity(config.threads);
+    for number in 0..config.threads.max(1) {
+        let listeners =
+            listeners.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
+        let gate = Gate::new(Arc::clone(&guard), &config, Arc::clone(&metrics), access.clone());
+        let proxy = Arc::new(http_app(&config, GuardProxy::new(gate, Arc::clone(&upstreams))));
+        let edge = Edge::new(
+            proxy,
+            &config,
+            Arc::clone(&connections),
+            Arc::clone(&metrics),
+            access.clone(),
+        );
+        let worker = Worker {
+            edge: Arc::new(edge),
+            listeners,
+            stopping: stopping.clone(),
+            drain: config.limits.shutdown_timeout,
+        };
+        let thread = std::thread::Builder::new().name(format!("worker-{number}"));
+        workers.push(thread.spawn(move || worker.run())?);
+    }
+    Ok(Running { addrs, admin_addr, metrics, connections, stop, workers, control: Some(control) })
+}
+
+/// A guard that runs.
+pub struct Running {
+    addrs: Vec<SocketAddr>,
+    admin_addr: SocketAddr,
+    metrics: Arc<Metrics>,
+    connections: Arc<Connections>,
+    stop: watch::Sender<bool>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+    control: Option<Runtime>,
+}
+
+impl Running {
+    /// Where clients connect.
+    pub fn addrs(&self) -> &[SocketAddr] {
+        &self.addrs
+    }
+
+    /// Where metrics and probes are served.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin_addr
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Open client connections.
+    pub fn connections(&self) -> usize {
+        self.connections.open()
+    }
+
+    /// Stops accepting, finishes the requests in flight, and returns when that is done.
+    pub fn stop(mut self) {
+        let _ = self.stop.send(true);
+        self.join();
+    }
+
+    /// As [`Running::stop`], for callers within a runtime.
+    async fn stop_async(self) {
+        let stopped = tokio::task::spawn_blocking(move || self.stop());
+        if stopped.await.is_err() {
+            tracing::error!("a thread ended in panic while stopping");
+        }
+    }
+
+    fn join(&mut self) {
+        for worker in self.workers.drain(..) {
+            match worker.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a worker failed"),
+                Err(_) => tracing::error!("a worker ended in panic"),
+            }
+        }
+        if let Some(control) = self.control.take() {
+            control.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(control) = self.control.take() {
+            control.shutdown_background();
+        }
+    }
+}
+
+/// Pingora's HTTP proxy around ours, with HTTP/2 by prior knowledge.
+fn http_app(config: &Config, proxy: GuardProxy) -> HttpProxy<GuardProxy> {
+    let conf = ServerConf {
+        threads: 1,
+        // Connection attempts within one request; the proxy stops earlier, when it has no server
+        // left to try.
+        max_retries: 64,
+        ..ServerConf::default()
+    };
+    let mut app = http_proxy(&Arc::new(conf), proxy);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.h2_idle_timeout = Some(config.limits.keepalive_timeout);
+    app.server_options = Some(options);
+    let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
+    h2.max_concurrent_streams(config.limits.streams);
+    h2.max_header_list_size(u32::try_from(config.limits.header_bytes).unwrap_or(u32::MAX));
+    app.h2_options = Some(h2);
+    app
+}
+
+/// A listening socket that can be bound again at once after a restart.
+fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let bind = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bind().map_err(|source| ServeError::Listen { address, source })
+}
+
+/// A thread with its share of the connections.
+struct Worker {
+    edge: Arc<Edge<HttpProxy<GuardProxy>>>,
+    listeners: Vec<std::net::TcpListener>,
+    stopping: watch::Receiver<bool>,
+    drain: Duration,
+}
+
+impl Worker {
+    fn run(self) -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(self.accept())
+    }
+
+    async fn accept(self) -> io::Result<()> {
+        let mut connections = JoinSet::new();
+        let (streams, mut accepted) = tokio::sync::mpsc::channel::<TcpStream>(1);
+        for listener in self.listeners {
+            let listener = TcpListener::from_std(listener)?;
+            tokio::spawn(accept_all(listener, streams.clone(), self.stopping.clone()));
+        }
+        // The channel ends when every listener has stopped.
+        drop(streams);
+        loop {
+            tokio::select! {
+                stream = accepted.recv() => match stream {
+                    Some(stream) => {
+                        let edge = Arc::clone(&self.edge);
+                        let stopping = self.stopping.clone();
+                        connections.spawn(async move { serve_stream(&edge, stream, &stopping).await });
+                    }
+                    None => break,
+                },
+                // Ended connections are let go.
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.drain, drained).await.is_err() {
+            tracing::warn!("requests in flight were cut off at limits.shutdown_timeout");
+        }
+        Ok(())
+    }
+}
+
+/// Accepts until the process is to stop.
+async fn accept_all(
+    listener: TcpListener,
+    streams: tokio::sync::mpsc::Sender<TcpStream>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                if streams.send(stream).await.is_err() {
+                    return;
+                }
+            }
+            // Out of descriptors, most likely: waiting for some to be freed is all that helps.
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_stream<A>(edge: &Arc<Edge<A>>, stream: TcpStream, stopping: &watch::Receiver<bool>)
+where
+    Edge<A>: ServerApp,
+{
+    // An answer is written as a whole; waiting for more to fill a segment would only delay it.
+    let _ = stream.set_nodelay(true);
+    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+    let mut stream = L4Stream::from(stream);
+    stream.set_socket_digest(digest);
+    edge.process_new(Box::new(stream), stopping).await;
+}

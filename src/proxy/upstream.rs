@@ -1,0 +1,281 @@
+//! The backend servers: resolved by name again and again, taken in turn, and left alone for a while
+//! after they refused a connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use pingora::protocols::ALPN;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
+use tokio::sync::Notify;
+
+use crate::config::{Limits, Server};
+
+/// How often names are resolved again.
+const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+
+/// The shortest time between two resolutions, when failures ask for them.
+const RESOLVE_AT_MOST: Duration = Duration::from_secs(2);
+
+/// How long a server that refused a connection is left alone, as long as there are others.
+const REST: Duration = Duration::from_secs(5);
+
+/// How many addresses are told apart within one request.
+const MOST: usize = 64;
+
+/// The backend servers.
+pub struct Upstreams {
+    servers: Vec<Server>,
+    found: ArcSwap<Found>,
+    turn: AtomicUsize,
+    started: Instant,
+    /// Asks for a resolution before its time.
+    wanted: Notify,
+    options: HttpPeer,
+}
+
+/// The addresses of one resolution.
+#[derive(Default)]
+struct Found {
+    endpoints: Vec<Endpoint>,
+}
+
+struct Endpoint {
+    address: SocketAddr,
+    /// Milliseconds since the start until which the server is left alone.
+    rests_until: AtomicU64,
+}
+
+/// The servers that one request has tried.
+#[derive(Default)]
+pub struct Attempts {
+    found: Option<Arc<Found>>,
+    tried: u64,
+    /// The one that is tried now.
+    at: Option<usize>,
+}
+
+impl Attempts {
+    /// The address that is tried now.
+    pub fn address(&self) -> Option<SocketAddr> {
+        Some(self.found.as_ref()?.endpoints.get(self.at?)?.address)
+    }
+}
+
+impl Upstreams {
+    pub fn new(servers: Vec<Server>, limits: &Limits) -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut options = HttpPeer::new(nowhere, false, String::new());
+        options.options.alpn = ALPN::H1;
+        options.options.connection_timeout = Some(limits.upstream_connect_timeout);
+        options.options.total_connection_timeout = Some(limits.upstream_connect_timeout);
+        options.options.read_timeout = Some(limits.upstream_timeout);
+        options.options.write_timeout = Some(limits.upstream_timeout);
+        options.options.idle_timeout = Some(limits.upstream_idle_timeout);
+        // The gate drops what is hop-by-hop, by its own stricter rules.
+        options.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+        // Addresses need no resolution and are there from the first request on.
+        let literal: Vec<SocketAddr> = servers.iter().filter_map(literal).collect();
+        let upstreams = Self {
+            servers,
+            found: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
+            started: Instant::now(),
+            wanted: Notify::new(),
+            options,
+        };
+        upstreams.keep(literal);
+        upstreams
+    }
+
+    /// The next server in turn that this request has not tried; `None` when all were tried.
+    ///
+    /// Resting servers come last, so that a request is refused only when every server refuses it,
+    /// and a single server that comes back is found at once.
+    pub(super) fn next(&self, attempts: &mut Attempts) -> Option<HttpPeer> {
+        let found = attempts.found.get_or_insert_with(|| self.found.load_full());
+        let count = found.endpoints.len().min(MOST);
+        if count == 0 {
+            self.wanted.notify_one();
+            return None;
+        }
+        let start = self.turn.fetch_add(1, Ordering::Relaxed);
+        let untried = || {
+            (0..count)
+                .map(|step| (start.wrapping_add(step)) % count)
+                .filter(|at| attempts.tried & (1 << at) == 0)
+        };
+        let now = self.now();
+        let awake = |at: &usize| found.endpoints[*at].rests_until.load(Ordering::Relaxed) <= now;
+        let at = untried().find(awake).or_else(|| untried().next())?;
+        attempts.tried |= 1 << at;
+        attempts.at = Some(at);
+        let mut peer = self.options.clone();
+        peer._address =
+            pingora::protocols::l4::socket::SocketAddr::Inet(found.endpoints[at].address);
+        Some(peer)
+    }
+
+    /// Notes that the server that is tried now did not take the connection. Says whether another
+    /// one is left to try.
+    pub(super) fn refused(&self, attempts: &Attempts) -> bool {
+        let (Some(found), Some(at)) = (&attempts.found, attempts.at) else { return false };
+        if let Some(endpoint) = found.endpoints.get(at) {
+            let until = self.now() + REST.as_millis() as u64;
+            endpoint.rests_until.store(until, Ordering::Relaxed);
+        }
+        self.wanted.notify_one();
+        (attempts.tried.count_ones() as usize) < found.endpoints.len().min(MOST)
+    }
+
+    /// Notes that the server that is tried now has taken the connection.
+    pub(super) fn accepted(&self, attempts: &Attempts) {
+        let (Some(found), Some(at)) = (&attempts.found, attempts.at) else { return };
+        if let Some(endpoint) = found.endpoints.get(at)
+            && endpoint.rests_until.load(Ordering::Relaxed) != 0
+        {
+            endpoint.rests_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The servers with their state, for people.
+    pub fn states(&self) -> Vec<(SocketAddr, bool)> {
+        let now = self.now();
+        let found = self.found.load();
+        let state = |e: &Endpoint| (e.address, e.rests_until.load(Ordering::Relaxed) <= now);
+        found.endpoints.iter().map(state).collect()
+    }
+
+    /// Resolves the names for as long as it is polled.
+    pub async fn keep_resolving(&self) {
+        // Nothing can change about addresses.
+        if self.servers.iter().all(|server| literal(server).is_some()) {
+            return;
+        }
+        loop {
+            self.resolve().await;
+            let early = async {
+                tokio::time::sleep(RESOLVE_AT_MOST).await;
+                self.wanted.notified().await;
+            };
+            let _ = tokio::time::timeout(RESOLVE_EVERY, early).await;
+        }
+    }
+
+    /// Resolves every name once. A name that cannot be resolved keeps its last good answer.
+    async fn resolve(&self) {
+        let mut addresses = Vec::new();
+        for server in &self.servers {
+            match tokio::net::lookup_host((server.host.as_str(), server.port)).await {
+                Ok(answer) => addresses.extend(answer),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot resolve a server of upstream.servers");
+                    // Which addresses were this server's is not known, so none is given up.
+                    let found = self.found.load();
+                    addresses.extend(found.endpoints.iter().map(|endpoint| endpoint.address));
+                }
+            }
+        }
+        self.keep(addresses);
+    }
+
+    /// Takes these addresses, each once, in order; those that were there before keep their state.
+    fn keep(&self, addresses: Vec<SocketAddr>) {
+        let before = self.found.load();
+        let mut endpoints: Vec<Endpoint> = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            if endpoints.iter().any(|endpoint| endpoint.address == address) {
+                continue;
+            }
+            let known = before.endpoints.iter().find(|endpoint| endpoint.address == address);
+            let rests_until = known.map_or(0, |known| known.rests_until.load(Ordering::Relaxed));
+            endpoints.push(Endpoint { address, rests_until: AtomicU64::new(rests_until) });
+        }
+        self.found.store(Arc::new(Found { endpoints }));
+    }
+
+    /// Milliseconds since the start, on a clock that no administrator sets. Never 0.
+    fn now(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64 + 1
+    }
+}
+
+fn literal(server: &Server) -> Option<SocketAddr> {
+    let host = server.host.trim_start_matches('[').trim_end_matches(']');
+    host.parse().ok().map(|ip| SocketAddr::new(ip, server.port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(host: &str, port: u16) -> Server {
+        Server { host: host.into(), port }
+    }
+
+    fn upstreams(ports: &[u16]) -> Upstreams {
+        let servers = ports.iter().map(|port| server("127.0.0.1", *port)).collect();
+        Upstreams::new(servers, &Limits::default())
+    }
+
+    fn next(upstreams: &Upstreams, attempts: &mut Attempts) -> Option<u16> {
+        upstreams.next(attempts)?;
+        attempts.address().map(|address| address.port())
+    }
+
+    #[test]
+    fn servers_take_turns() {
+        let upstreams = upstreams(&[1, 2, 3]);
+        let taken: Vec<_> =
+            (0..6).map(|_| next(&upstreams, &mut Attempts::default()).unwrap()).collect();
+        assert_eq!(taken, [1, 2, 3, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_request_tries_each_server_once() {
+        let upstreams = upstreams(&[1, 2]);
+        let mut attempts = Attempts::default();
+        assert!(next(&upstreams, &mut attempts).is_some());
+        assert!(upstreams.refused(&attempts));
+        assert!(next(&upstreams, &mut attempts).is_some());
+        assert!(!upstreams.refused(&attempts));
+        assert_eq!(next(&upstreams, &mut attempts), None);
+    }
+
+    #[test]
+    fn a_server_that_refused_is_left_alone_while_others_serve() {
+        let upstreams = upstreams(&[1, 2]);
+        let mut attempts = Attempts::default();
+        assert_eq!(next(&upstreams, &mut attempts), Some(1));
+        upstreams.refused(&attempts);
+        for _ in 0..4 {
+            assert_eq!(next(&upstreams, &mut Attempts::default()), Some(2));
+        }
+        assert_eq!(upstreams.states().iter().filter(|(_, awake)| !awake).count(), 1);
+        upstreams.accepted(&attempts);
+        assert!(upstreams.states().iter().all(|(_, awake)| *awake));
+    }
+
+    #[test]
+    fn a_single_server_is_tried_even_while_it_rests() {
+        let upstreams = upstreams(&[1]);
+        let mut attempts = Attempts::default();
+        next(&upstreams, &mut attempts);
+        assert!(!upstreams.refused(&attempts));
+        assert_eq!(next(&upstreams, &mut Attempts::default()), Some(1));
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_and_the_last_good_answer_is_kept() {
+        let servers = vec![server("localhost", 7)];
+        let upstreams = Upstreams::new(servers, &Limits::default());
+        assert!(upstreams.next(&mut Attempts::default()).is_none());
+        upstreams.resolve().await;
+        assert!(next(&upstreams, &mut Attempts::default()).is_some());
+        let failing = Upstreams { servers: vec![server("does-not-exist.invalid", 7)], ..upstreams };
+        failing.resolve().await;
+        assert!(next(&failing, &mut Attempts::default()).is_some());
+    }
+}

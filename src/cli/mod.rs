@@ -142,10 +142,7 @@ fn command_line() -> String {
 
 /// The guard that a config asks for; its schemas are read here.
 fn guard(config: &Config) -> Result<Guard, Failure> {
-    Guard::new(config).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Failure::Unusable(lines.join("\n"))
-    })
+    Guard::new(config).map_err(|errors| Failure::Unusable(errors.to_string()))
 }
 
 /// Takes one of a few words on the command line.

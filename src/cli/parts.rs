@@ -4,13 +4,19 @@ use std::net::SocketAddr;
 
 use super::Failure;
 use crate::config::Config;
+use crate::logging;
+use crate::proxy::{self, ServeError};
 
 /// The id of the user that the embedded Wire has from the start.
 pub const DEMO_USER: &str = "5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
 
 /// Runs the guard until SIGINT or SIGTERM.
-pub fn serve(_config: Config) -> Result<(), Failure> {
-    Err(Failure::Running("this build has no proxy".into()))
+pub fn serve(config: Config) -> Result<(), Failure> {
+    logging::init(&config.log);
+    proxy::serve(config).map_err(|error| match error {
+        ServeError::Guard(message) => Failure::Unusable(message),
+        error => Failure::Running(error.to_string()),
+    })
 }
 
 /// The embedded Wire, for as long as the value lives.

@@ -1,0 +1,75 @@
+//! A client that speaks HTTP/2 by prior knowledge.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+
+/// The answer to one request.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn rule(&self) -> &str {
+        self.headers.get("scim-guard-rule").map_or("-", |value| value.to_str().unwrap())
+    }
+}
+
+/// Sends these requests one after the other on one connection; a reset stream is an error.
+pub fn ask(addr: SocketAddr, requests: Vec<(Request<()>, Vec<u8>)>) -> Vec<Result<Answer, String>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+        let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut answers = Vec::new();
+        for (request, body) in requests {
+            let work = async {
+                sender = sender.clone().ready().await?;
+                let (response, mut stream) = sender.send_request(request, body.is_empty())?;
+                let sending = async {
+                    let mut body = Bytes::from(body);
+                    while !body.is_empty() {
+                        stream.reserve_capacity(body.len().min(16 * 1024));
+                        let capacity = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+                        let Some(Ok(capacity)) = capacity else { return };
+                        let piece = body.split_to(capacity.min(body.len()));
+                        if stream.send_data(piece, body.is_empty()).is_err() {
+                            return;
+                        }
+                    }
+                };
+                // An early answer may come before the body has gone.
+                let (_, response) = tokio::join!(sending, response);
+                let (parts, mut incoming) = response?.into_parts();
+                let mut received = Vec::new();
+                while let Some(data) = incoming.data().await {
+                    let data = data?;
+                    let _ = incoming.flow_control().release_capacity(data.len());
+                    received.extend_from_slice(&data);
+                }
+                Ok::<_, h2::Error>(Answer {
+                    status: parts.status.as_u16(),
+                    headers: parts.headers,
+                    body: received,
+                })
+            };
+            let answer = tokio::time::timeout(super::PATIENCE, work).await.expect("an answer");
+            answers.push(answer.map_err(|error| error.to_string()));
+        }
+        answers
+    })
+}
+
+/// A request head with token and content type.
+pub fn head(method: &str, path: &str, addr: SocketAddr) -> http::request::Builder {
+    Request::builder()
+        .method(method)
+        .uri(format!("http://{addr}{path}"))
+        .header("authorization", format!("Bearer {}", super::TOKEN))
+        .header("content-type", "application/scim+json")
+}

@@ -1,0 +1,456 @@
+//! What the tests of the proxy share: a backend that records the bytes it gets, a guard in front of
+//! it on free ports, and clients that write raw bytes.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use wire_scim_guard::config::{Config, Server};
+use wire_scim_guard::guard::Guard;
+use wire_scim_guard::logging::AccessLog;
+use wire_scim_guard::proxy::{self, Running};
+
+pub mod h2c;
+
+/// A token of Wire's form, and the header that carries it.
+pub const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+/// The longest that a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A request as the backend read it from its socket.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Request line and headers, with the empty line.
+    pub head: String,
+    /// The body, without chunked coding.
+    pub body: Vec<u8>,
+    pub chunked: bool,
+    /// Which of the accepted connections it came on, from 1.
+    pub connection: usize,
+}
+
+impl Seen {
+    pub fn line(&self) -> &str {
+        self.head.lines().next().unwrap_or("")
+    }
+
+    pub fn header(&self, name: &str) -> Vec<&str> {
+        header(&self.head, name)
+    }
+}
+
+/// What the backend does with a request.
+pub enum Reply {
+    /// Writes these bytes and keeps the connection.
+    Bytes(Vec<u8>),
+    /// Writes these bytes and closes.
+    Last(Vec<u8>),
+    /// Closes with a reset, without a byte.
+    Reset,
+    /// Writes nothing until the test ends.
+    Stall,
+}
+
+pub fn ok(body: &str) -> Reply {
+    Reply::Bytes(answer(200, body))
+}
+
+pub fn answer(status: u16, body: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status} Fine\r\nContent-Type: application/scim+json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+type Script = dyn Fn(&Seen) -> Reply + Send + Sync;
+
+#[derive(Default)]
+struct Log {
+    seen: Mutex<Vec<Seen>>,
+    came: Condvar,
+    accepted: AtomicUsize,
+}
+
+/// A backend on a free port.
+pub struct Backend {
+    pub addr: SocketAddr,
+    log: Arc<Log>,
+}
+
+impl Backend {
+    pub fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let log = Arc::new(Log::default());
+        let script: Arc<Script> = Arc::new(script);
+        let shared = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let connection = shared.accepted.fetch_add(1, Ordering::SeqCst) + 1;
+                let (log, script) = (Arc::clone(&shared), Arc::clone(&script));
+                std::thread::spawn(move || serve(stream, connection, &log, &*script));
+            }
+        });
+        Self { addr, log }
+    }
+
+    /// A backend that answers 200 to everything.
+    pub fn fine() -> Self {
+        Self::start(|_| ok("{}"))
+    }
+
+    pub fn accepted(&self) -> usize {
+        self.log.accepted.load(Ordering::SeqCst)
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.log.seen.lock().unwrap().clone()
+    }
+
+    /// Waits until this many requests have come, and returns the last.
+    pub fn wait(&self, requests: usize) -> Seen {
+        let seen = self.log.seen.lock().unwrap();
+        let (seen, timeout) =
+            self.log.came.wait_timeout_while(seen, PATIENCE, |seen| seen.len() < requests).unwrap();
+        assert!(!timeout.timed_out(), "{requests} requests expected, {} came", seen.len());
+        seen[requests - 1].clone()
+    }
+}
+
+fn serve(mut stream: TcpStream, connection: usize, log: &Log, script: &Script) {
+    let mut buffer = Vec::new();
+    while let Some(seen) = read_message(&mut stream, &mut buffer, connection) {
+        log.seen.lock().unwrap().push(seen.clone());
+        log.came.notify_all();
+        match script(&seen) {
+            Reply::Bytes(bytes) => {
+                if stream.write_all(&bytes).is_err() {
+                    return;
+                }
+            }
+            Reply::Last(bytes) => {
+                let _ = stream.write_all(&bytes);
+                return;
+            }
+            Reply::Reset => {
+                // Closing at once, with the request's last bytes pushed back by the kernel as
+                // unread where there are any; the proxy sees an end before an answer.
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+                return;
+            }
+            Reply::Stall => {
+                let mut sink = [0; 1024];
+                while matches!(stream.read(&mut sink), Ok(1..)) {}
+                return;
+            }
+        }
+    }
+}
+
+fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> bool {
+    let mut chunk = [0; 64 * 1024];
+    match stream.read(&mut chunk) {
+        Ok(0) | Err(_) => false,
+        Ok(n) => {
+            buffer.extend_from_slice(&chunk[..n]);
+            true
+        }
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+    let end = loop {
+        match find(buffer, b"\r\n\r\n") {
+            Some(at) => break at + 4,
+            None if fill(stream, buffer) => {}
+            None => return None,
+        }
+    };
+    let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+    buffer.drain(..end);
+    Some(head)
+}
+
+/// Reads a body as its head frames it; `None` when it ends early.
+fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, head: &str) -> Option<(Vec<u8>, bool)> {
+    if header(head, "transfer-encoding").iter().any(|v| v.eq_ignore_ascii_case("chunked")) {
+        return Some((read_chunks(stream, buffer)?, true));
+    }
+    let length = header(head, "content-length").first().map_or(0, |v| v.parse().unwrap());
+    while buffer.len() < length {
+        if !fill(stream, buffer) {
+            return None;
+        }
+    }
+    Some((buffer.drain(..length).collect(), false))
+}
+
+fn read_chunks(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let line = loop {
+            match find(buffer, b"\r\n") {
+                Some(at) => break at,
+                None if fill(stream, buffer) => {}
+                None => return None,
+            }
+        };
+        let size = std::str::from_utf8(&buffer[..line]).unwrap().split(';').next().unwrap();
+        let size = usize::from_str_radix(size.trim(), 16).unwrap();
+        while buffer.len() < line + 2 + size + 2 {
+            if !fill(stream, buffer) {
+                return None;
+            }
+        }
+        body.extend_from_slice(&buffer[line + 2..line + 2 + size]);
+        buffer.drain(..line + 2 + size + 2);
+        if size == 0 {
+            return Some(body);
+        }
+    }
+}
+
+fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
+    let head = read_head(stream, buffer)?;
+    let (body, chunked) = read_body(stream, buffer, &head)?;
+    Some(Seen { head, body, chunked, connection })
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
+    head.lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+        .collect()
+}
+
+/// A guard in front of backends.
+pub struct Guarded {
+    pub running: Option<Running>,
+    pub addr: SocketAddr,
+    access: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Guarded {
+    pub fn before(backend: &Backend) -> Self {
+        Self::configured(&[backend.addr], |_| {})
+    }
+
+    pub fn configured(backends: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Self {
+        let servers = backends
+            .iter()
+            .map(|addr| Server { host: addr.ip().to_string(), port: addr.port() })
+            .collect();
+        let local = "127.0.0.1:0".parse().unwrap();
+        let mut config = Config::new(vec![local], servers);
+        config.admin = local;
+        config.threads = 2;
+        change(&mut config);
+        let guard = Guard::new(&config).unwrap_or_else(|error| panic!("{error}"));
+        let (log, access) = AccessLog::memory();
+        let running = proxy::start(config, Arc::new(guard), log).unwrap();
+        let addr = running.addrs()[0];
+        Self { running: Some(running), addr, access }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.addr)
+    }
+
+    /// One request on a connection of its own.
+    pub fn ask(&self, request: impl AsRef<[u8]>) -> Response {
+        let mut client = self.client();
+        client.send(request);
+        client.response()
+    }
+
+    /// The value of one series of the metrics, 0 without it.
+    pub fn metric(&self, series: &str) -> f64 {
+        let running = self.running.as_ref().unwrap();
+        let text = String::from_utf8(running.metrics().text()).unwrap();
+        text.lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+            .unwrap_or(0.0)
+    }
+
+    /// Waits until a series has a value: requests are counted after their answer has ended.
+    pub fn wait_metric(&self, series: &str, value: f64) {
+        wait_until(series, || (self.metric(series) - value).abs() < 1e-9);
+    }
+
+    pub fn access_lines(&self) -> Vec<serde_json::Value> {
+        let bytes = self.access.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Waits for the access line of the nth request.
+    pub fn access_line(&self, nth: usize) -> serde_json::Value {
+        wait_until("an access line", || self.access_lines().len() >= nth);
+        self.access_lines()[nth - 1].clone()
+    }
+}
+
+/// Waits for a condition that another thread brings about.
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A client that writes what it is told.
+pub struct Client {
+    pub stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name).first().copied()
+    }
+
+    pub fn rule(&self) -> &str {
+        self.header("scim-guard-rule").unwrap_or("-")
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// Asserts that this is the SCIM error of one rule.
+    pub fn refused(&self, rule: &str) {
+        let entry = wire_scim_guard::rule::Rule::from_id(rule).unwrap().entry();
+        assert_eq!((self.status, self.rule()), (entry.status, rule), "{}", self.head);
+        assert_eq!(self.header("content-type"), Some("application/scim+json;charset=utf-8"));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert_eq!(
+            self.header("content-length").map(str::to_owned),
+            Some(self.body.len().to_string())
+        );
+        let json = self.json();
+        assert_eq!(json["schemas"][0], "urn:ietf:params:scim:api:messages:2.0:Error");
+        assert_eq!(json["status"], entry.status.to_string());
+        assert!(json["detail"].is_string());
+    }
+}
+
+impl Client {
+    pub fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        // A guard that refuses early may close before it has read everything.
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    pub fn response(&mut self) -> Response {
+        self.response_to("GET").expect("an answer")
+    }
+
+    /// The next answer; `None` when the connection ends without one.
+    pub fn response_to(&mut self, method: &str) -> Option<Response> {
+        let head = read_head(&mut self.stream, &mut self.buffer)?;
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let bodyless = method == "HEAD" || matches!(status, 100..200 | 204 | 304);
+        let body = if bodyless {
+            Vec::new()
+        } else {
+            read_body(&mut self.stream, &mut self.buffer, &head)?.0
+        };
+        Some(Response { status, head, body })
+    }
+
+    /// Says that nothing more comes, and takes whatever the guard still answers.
+    pub fn finish(mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = self.stream.read_to_end(&mut self.buffer);
+    }
+
+    /// Asserts that the guard closes the connection, with nothing more to say.
+    pub fn ends(&mut self) {
+        assert!(self.buffer.is_empty(), "unread: {}", String::from_utf8_lossy(&self.buffer));
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => assert!(rest.is_empty(), "unread: {}", String::from_utf8_lossy(&rest)),
+            Err(error) => {
+                assert_eq!(
+                    error.kind(),
+                    std::io::ErrorKind::ConnectionReset,
+                    "still open: {error}"
+                );
+            }
+        }
+    }
+}
+
+/// A user that every profile accepts, of exactly this many bytes, filled with an attribute that
+/// nobody reads.
+pub fn user(size: usize) -> Vec<u8> {
+    let start = concat!(
+        r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"alice","#,
+        r#""displayName":"Alice","externalId":"alice@example.com","filler":""#
+    );
+    let mut body = start.as_bytes().to_vec();
+    let filler = size.checked_sub(body.len() + 2).expect("a larger size");
+    // No two neighbours alike, so that lost or doubled pieces show.
+    body.extend((0..filler).map(|at| b'a' + (at % 23) as u8));
+    body.extend_from_slice(b"\"}");
+    body
+}
+
+/// The head of a request with Host, token and content type, without framing headers.
+pub fn head(method: &str, target: &str) -> String {
+    format!(
+        "{method} {target} HTTP/1.1\r\nHost: wire.example\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/scim+json\r\n"
+    )
+}
+
+pub fn with_length(method: &str, target: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes =
+        format!("{}Content-Length: {}\r\n\r\n", head(method, target), body.len()).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+pub fn chunked(method: &str, target: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes =
+        format!("{}Transfer-Encoding: chunked\r\n\r\n", head(method, target)).into_bytes();
+    for chunk in body.chunks(10_000) {
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    bytes
+}
+
+/// A request that is forwarded, to show that the backend is there.
+pub fn control() -> Vec<u8> {
+    with_length("POST", "/scim/v2/Users", &user(300))
+}

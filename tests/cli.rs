@@ -1,4 +1,5 @@
 //! The program as operators run it: exit codes, messages, help.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! `check`: judges payloads offline, with the code that guards.
 
+use std::fs::Metadata;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use crate::config::words::{IDENTITIES, PROFILES};
 use crate::config::{Config, file};
 use crate::guard::{CheckKind, CheckReport, Guard};
 use crate::policy::{Identity, Policy, Profile};
-use crate::rule::Rule;
+use crate::rule::{Rule, ScimType};
 use crate::scim::user::Reading;
 
 /// Judge payloads and filters without any network, with the code that guards.
@@ -68,7 +69,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     let mut check = Check { guard, json: arguments.json, out, refused: false, unusable: false };
     match &arguments.rows {
         Some(path) => {
-            let size = path.metadata().ok().filter(|data| data.is_file()).map(|data| data.len());
+            let size = path.metadata().ok().filter(Metadata::is_file).map(|data| data.len());
             let bar = progress(size, "{wide_bar} {percent}% {eta}");
             let mut rows = Rows::open(path).map_err(Failure::Unusable)?;
             while let Some(row) = rows.next() {
@@ -202,7 +203,7 @@ impl<'a> Line<'a> {
             ok: refusal.is_none(),
             status: rule.map(|rule| rule.status),
             rule: rule.map(|rule| rule.id),
-            scim_type: rule.and_then(|rule| rule.scim_type).map(|kind| kind.as_str()),
+            scim_type: rule.and_then(|rule| rule.scim_type).map(ScimType::as_str),
             detail: refusal.map(|refusal| refusal.detail.as_str()),
             reported: ids(report),
             reading: report.reading.as_ref(),

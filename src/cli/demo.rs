@@ -34,9 +34,9 @@ pub struct Arguments {
 const START: Duration = Duration::from_secs(10);
 
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
-    let backend = Backend::start()?;
+    let backend = Backend::start(DEMO_USER)?;
     let upstream = Server { host: backend.addr().ip().to_string(), port: backend.addr().port() };
-    // Both are held until both are found, so that they cannot be the same.
+    // Both are held until both are found: they cannot be the same.
     let (listen, held) = listener(arguments.listen, 8080)?;
     let (admin, held_too) = listener(arguments.admin, 9090)?;
     drop((held, held_too));
@@ -144,7 +144,9 @@ const fn send(method: &'static str, path: &'static str, body: &'static str, expe
     Try { method, path, login: true, body: Some(body), expect }
 }
 
-/// The path of the user [`parts::DEMO_USER`], who is there from the start.
+/// The user who is there from the start.
+const DEMO_USER: &str = "5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
+
 const USER: &str = "/scim/v2/Users/5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
 
 /// A provisioning cycle, and then what the guard refuses. All lines but the first creation and the
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_user_of_the_lines_is_the_one_that_is_there() {
-        assert!(USER.ends_with(parts::DEMO_USER));
+        assert!(USER.ends_with(DEMO_USER));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Failure, Outcome};
 use crate::config::words::PROFILES;
 use crate::policy::default_action;
-use crate::rule::{Entry, Standing, TABLE};
+use crate::rule::{Entry, ScimType, Standing, TABLE};
 
 /// List all rules: id, status, scimType, action in each profile, and what they check.
 #[derive(Debug, clap::Args)]
@@ -59,7 +59,7 @@ impl Row {
         Self {
             id: entry.id,
             status: entry.status,
-            scim_type: entry.scim_type.map(|kind| kind.as_str()),
+            scim_type: entry.scim_type.map(ScimType::as_str),
             actions: Actions(
                 PROFILES
                     .map(|(name, profile)| (name, default_action(entry.rule, profile).as_str())),

@@ -1,6 +1,8 @@
 //! Reads mappings key by key: every key that is asked for is consumed, what is left over at the
 //! end is unknown, and whatever is wrong is noted while the reading goes on.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,6 +11,9 @@ use super::mistake::{At, Notes};
 use super::near;
 use super::value::{self, quoted};
 use super::yaml::{Node, Value};
+
+/// The most items of a list whose items are compared with each other.
+const LONGEST_LIST: usize = 1000;
 
 /// One mapping of the file. `close` it when all keys were asked for.
 pub struct Section<'n, 't> {
@@ -152,8 +157,9 @@ impl<'n, 't> Field<'n, 't> {
             self.wants::<()>("a mapping (key: value)");
             return section;
         };
+        let mut first: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
         for (key, value) in entries {
-            let name = match &key.value {
+            let name: &str = match &key.value {
                 Value::Scalar { text, .. } => text,
                 Value::Unread => continue,
                 _ => {
@@ -161,13 +167,16 @@ impl<'n, 't> Field<'n, 't> {
                     continue;
                 }
             };
-            match section.entries.iter().find(|entry| entry.name == name) {
-                Some(first) => {
+            match first.entry(name) {
+                Slot::Occupied(first) => {
                     let path = join(&self.path, name);
-                    let message = format!("{path} stands twice; first on line {}", first.at.line);
+                    let message = format!("{path} stands twice; first on line {}", first.get());
                     self.notes.mistake(key.at, message);
                 }
-                None => section.entries.push(Entry { name, at: key.at, value }),
+                Slot::Vacant(slot) => {
+                    slot.insert(key.at.line);
+                    section.entries.push(Entry { name, at: key.at, value });
+                }
             }
         }
         section
@@ -197,6 +206,10 @@ impl<'n, 't> Field<'n, 't> {
         let items = self.list(|item| Some((item.clone(), read(item))))?;
         if items.is_empty() {
             self.mistake(format_args!("the list is empty; {why}"));
+        }
+        if items.len() > LONGEST_LIST {
+            self.mistake(format_args!("the list has more than {LONGEST_LIST} items"));
+            return None;
         }
         let mut good: Vec<(At, T)> = Vec::new();
         for (item, value) in items {

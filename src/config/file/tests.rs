@@ -195,6 +195,20 @@ fn single_mistakes_say_what_to_do() {
     }
 }
 
+#[test]
+fn a_large_file_takes_little_time() {
+    use std::fmt::Write;
+    let (mut keys, mut servers) = (String::new(), String::from(LEAST).replace("\"]}", "\""));
+    for number in 0..50_000 {
+        writeln!(keys, "key{number}: x").unwrap();
+        write!(servers, ",a:{}", number + 1).unwrap();
+    }
+    let start = std::time::Instant::now();
+    assert_eq!(mistakes(&keys).len(), 50_000);
+    assert!(parse(&format!("{}]}}\n", servers.trim_end())).is_err());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
 /// The keys that the reader asks for.
 fn known_keys() -> Vec<String> {
     let notes = Notes::default();
@@ -257,7 +271,7 @@ proptest! {
         if let Err(mistakes) = parse(&text) {
             prop_assert!(!mistakes.is_empty());
             prop_assert!(mistakes.is_sorted());
-            let lines = text.matches('\n').count() + 2;
+            let lines = text.matches(['\n', '\r']).count() + 2;
             prop_assert!(mistakes.iter().all(|m| m.line >= 1 && m.line <= lines && m.column >= 1));
         }
     }

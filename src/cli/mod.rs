@@ -125,7 +125,7 @@ fn usage(error: &clap::Error) -> ExitCode {
             let sentence = text.split("\n\nUsage:").next().unwrap_or(&text);
             let sentence = sentence.split("\n\nFor more").next().unwrap_or(sentence);
             let words: Vec<&str> = sentence.split_whitespace().collect();
-            let sentence = words.join(" ");
+            let sentence = words.join(" ").replace(" tip: ", "; ");
             let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
             fail(UNUSABLE, &format!("{sentence}; see {} --help", command_line()))
         }

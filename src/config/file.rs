@@ -117,12 +117,14 @@ fn read(text: &str, overrides: Overrides, notes: &Notes) -> Option<Config> {
     let mut config = Config::new(values(&listen), values(&upstream));
 
     let mut admin = top.section("admin");
-    let admin_at = admin.field("listen").and_then(|field| {
-        config.admin = field.parsed(value::listener)?;
-        Some(field.at)
-    });
+    let written = admin.field("listen");
+    let own = written.as_ref().and_then(|field| field.parsed(value::listener));
+    set(&mut config.admin, own);
+    if own.is_some() == written.is_some() {
+        let at = written.map(|field| field.at);
+        check_addresses(listen.as_deref(), upstream.as_deref(), (config.admin, at), notes);
+    }
     admin.close();
-    check_addresses(listen.as_deref(), upstream.as_deref(), (config.admin, admin_at), notes);
 
     let threads = top.field("threads").and_then(|field| field.count(1..=1024));
     set(&mut config.threads, threads.and_then(|threads| usize::try_from(threads).ok()));
@@ -136,7 +138,7 @@ fn read(text: &str, overrides: Overrides, notes: &Notes) -> Option<Config> {
     (config.profile, config.policy) =
         rules::read(top.section("rules"), overrides.profile, identity);
 
-    config.schemas = top.field("schemas").and_then(|field| field.text()).map(PathBuf::from);
+    config.schemas = top.field("schemas").and_then(|field| field.parsed(value::folder));
     let hosts = top.field("hosts").and_then(|field| field.list(|item| item.parsed(value::host)));
     set(&mut config.hosts, hosts);
     let proxies = top.field("trusted_proxies");

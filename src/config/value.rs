@@ -4,6 +4,7 @@
 //! write instead.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -174,6 +175,14 @@ fn host_name(host: &str) -> Result<&str, &'static str> {
         return Err("is no IPv4 address, and no host name ends in a number");
     }
     Ok(host)
+}
+
+/// A folder; whether it is there is seen when it is read.
+pub fn folder(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("\"\" is no folder; leave out the key for the built-in schemas".into());
+    }
+    Ok(text.into())
 }
 
 /// A network, or a single address.

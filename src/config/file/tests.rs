@@ -186,6 +186,8 @@ fn single_mistakes_say_what_to_do() {
         ("admin: {listen: \"127.0.0.1:8080\"}", "take the same port"),
         ("admin: {listen: \"0.0.0.0:8080\"}", "take the same port"),
         ("admin: {listen: \"127.0.0.1:8088\"}", "is this guard itself"),
+        ("schemas: \"\"", "schemas: \"\" is no folder"),
+        ("admin: {listen: x}", "admin.listen: \"x\" is no IP address with a port"),
         ("schemas: []", "schemas: a text is wanted here, not a list"),
         ("hosts: a.example.com", "hosts: a list, such as [a, b], is wanted here"),
     ] {

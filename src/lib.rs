@@ -9,6 +9,7 @@
 
 pub mod admin;
 mod body;
+pub mod cli;
 pub mod config;
 pub mod guard;
 mod headers;

@@ -9,6 +9,7 @@
 
 pub mod admin;
 mod body;
+pub mod cli;
 pub mod config;
 pub mod guard;
 mod headers;
@@ -21,6 +22,7 @@ mod query;
 pub mod rule;
 pub mod schema;
 pub mod scim;
+pub mod standin;
 pub mod target;
 mod token;
 pub mod verdict;

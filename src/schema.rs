@@ -186,7 +186,9 @@ fn fault(error: &ValidationError<'_>) -> Fault {
             FaultKind::Type { expected: in_words(*kind).to_owned() }
         }
         ValidationErrorKind::Type { kind: TypeKind::Multiple(kinds) } => {
-            let words: Vec<&str> = kinds.iter().map(in_words).collect();
+            let mut words: Vec<&str> = kinds.iter().map(in_words).collect();
+            // "a list or null" reads better than the other way round.
+            words.reverse();
             FaultKind::Type { expected: words.join(" or ") }
         }
         ValidationErrorKind::Required { property } => {

@@ -388,6 +388,12 @@ impl Client {
         Some(Response { status, head, body })
     }
 
+    /// Says that nothing more comes, and takes whatever the guard still answers.
+    pub fn finish(mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = self.stream.read_to_end(&mut self.buffer);
+    }
+
     /// Asserts that the guard closes the connection, with nothing more to say.
     pub fn ends(&mut self) {
         assert!(self.buffer.is_empty(), "unread: {}", String::from_utf8_lossy(&self.buffer));

@@ -1,0 +1,220 @@
+//! Every whole request and every target of the corpus over real sockets, in profile `as-served`:
+//! verdict, status, scimType, the target and the body that the backend got.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use support::{Backend, Client, Guarded, Response, Seen};
+use wire_scim_guard::config::{Config, Passage};
+use wire_scim_guard::policy::{Identity, Policy, Profile};
+
+/// Rows that still differ, with the reason; empty, and to be kept so.
+const DIFFERING: [(&str, &str); 0] = [];
+
+/// The rules that may refuse what Wire serves, and answer in their own way.
+fn is_stricter(rule: &str) -> bool {
+    rule.starts_with("json.")
+        || rule.starts_with("token.")
+        || rule.starts_with("framing.")
+        || rule.starts_with("limits.")
+        || ["target.ambiguous", "body.too_large", "body.encoding", "user.user_name.reserved"]
+            .contains(&rule)
+}
+
+fn rows(file: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(format!("tests/corpus/{file}")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn as_served(config: &mut Config) {
+    // One row is a head that never ends.
+    config.limits.header_timeout = Duration::from_millis(500);
+    config.policy = Policy::new(Profile::AsServed, Identity::Any);
+}
+
+/// Header values of the corpus are latin-1.
+fn latin1(text: &str) -> Vec<u8> {
+    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
+}
+
+fn body_of(row: &Value) -> Vec<u8> {
+    match row["body_base64"].as_str() {
+        Some(encoded) => STANDARD.decode(encoded).unwrap(),
+        None => row["body"].as_str().unwrap_or_default().as_bytes().to_vec(),
+    }
+}
+
+/// The bytes of a row's request.
+fn request_of(row: &Value) -> Vec<u8> {
+    if let Some(raw) = row["raw_base64"].as_str() {
+        return STANDARD.decode(raw).unwrap();
+    }
+    let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
+    if let Some(map) = row["headers"].as_object() {
+        headers.extend(
+            map.iter().map(|(name, value)| (name.clone(), latin1(value.as_str().unwrap()))),
+        );
+    }
+    for pair in row["headers_list"].as_array().into_iter().flatten() {
+        headers.push((pair[0].as_str().unwrap().into(), latin1(pair[1].as_str().unwrap())));
+    }
+    let has = |name: &str| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
+    let mut request = format!("{} ", row["method"].as_str().unwrap()).into_bytes();
+    request.extend_from_slice(row["target"].as_str().unwrap().as_bytes());
+    request.extend_from_slice(b" HTTP/1.1\r\n");
+    let body = body_of(row);
+    if !has("host") {
+        request.extend_from_slice(b"Host: wire.example.com\r\n");
+    }
+    if !body.is_empty() && !has("content-length") && !has("transfer-encoding") {
+        request.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
+    }
+    for (name, value) in &headers {
+        request.extend_from_slice(format!("{name}: ").as_bytes());
+        request.extend_from_slice(value);
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    request.extend_from_slice(&body);
+    request
+}
+
+/// What Pingora cannot carry in a target is percent-encoded, which Wire decodes alike; and an empty
+/// query is none to Wire, but a part of the target that is left alone.
+fn carried(target: &str) -> String {
+    target.replace('"', "%22").trim_end_matches('?').to_owned()
+}
+
+/// Why a row's outcome is not what the corpus says.
+fn difference(row: &Value, answer: Option<&Response>, seen: &[Seen]) -> Option<String> {
+    let Some(answer) = answer else { return Some("no answer".into()) };
+    let rule = answer.rule();
+    let proxy = row["proxy"].as_str().unwrap();
+    if rule == "-" {
+        if proxy == "reject" {
+            return Some(format!("false pass, answered {}", answer.status));
+        }
+        let [seen, ..] = seen else {
+            return Some(format!("the backend saw {} requests", seen.len()));
+        };
+        let target =
+            row["canonical_target"].as_str().or(row["target"].as_str()).unwrap_or_default();
+        let line = format!("{} {} HTTP/1.1", row["method"].as_str().unwrap(), carried(target));
+        if seen.line().replace("? HTTP", " HTTP") != line {
+            return Some(format!("the backend got {:?}, not {line:?}", seen.line()));
+        }
+        // Raw rows frame their body themselves; bodies of GET and DELETE are dropped.
+        let judged = row["raw_base64"].is_null()
+            && !matches!(row["method"].as_str(), Some("GET" | "HEAD" | "DELETE"));
+        return (judged && seen.body != body_of(row))
+            .then(|| "the backend got another body".into());
+    }
+    // What is pipelined behind a refused request is a request of its own.
+    let pipelined =
+        row["raw_base64"].is_string() && seen.iter().all(|seen| seen.line().starts_with("DELETE"));
+    if !seen.is_empty() && !pipelined {
+        return Some(format!("refused by {rule}, but the backend saw it"));
+    }
+    if proxy == "forward" {
+        return Some(format!("false refusal by {rule}: {}", String::from_utf8_lossy(&answer.body)));
+    }
+    if let Some(status) = row["proxy_status"].as_u64()
+        && u64::from(answer.status) != status
+        && !(row["attack"] == true && is_stricter(rule))
+    {
+        return Some(format!("status {} by {rule}, not {status}", answer.status));
+    }
+    if answer.header("content-type") != Some("application/scim+json;charset=utf-8") {
+        return Some(format!("refused by {rule} without a SCIM error"));
+    }
+    let scim_type = row["scim_type"].as_str();
+    let answered = (!answer.body.is_empty()).then(|| answer.json()["scimType"].clone());
+    let differs =
+        scim_type.is_some() && answered.is_some_and(|answered| answered != row["scim_type"]);
+    (differs && !is_stricter(rule))
+        .then(|| format!("another scimType by {rule} than {scim_type:?}"))
+}
+
+#[test]
+fn every_request_of_the_corpus_is_judged_as_wire_judges_it() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], as_served);
+    let rows = rows("requests.jsonl");
+    assert!(rows.len() > 500, "the corpus is not whole");
+    let (mut forwarded, mut refused) = (0, BTreeMap::<String, usize>::new());
+    let mut differences = BTreeMap::new();
+    for row in &rows {
+        let before = backend.seen().len();
+        let mut client = Client::connect(guarded.addr);
+        client.send(request_of(row));
+        let answer = client.response_to(row["method"].as_str().unwrap());
+        // Whatever else stands behind a raw request is served too, before the next row begins.
+        client.finish();
+        let seen = backend.seen().split_off(before);
+        match answer.as_ref().map(Response::rule) {
+            Some("-") => forwarded += 1,
+            Some(rule) => *refused.entry(rule.to_owned()).or_default() += 1,
+            None => {}
+        }
+        if let Some(why) = difference(row, answer.as_ref(), &seen) {
+            differences.insert(row["id"].as_str().unwrap(), why);
+        }
+    }
+    println!("rows {}, forwarded {forwarded}, refused {refused:#?}", rows.len());
+    let listed: BTreeSet<&str> = DIFFERING.iter().map(|(id, _)| *id).collect();
+    let found: BTreeSet<&str> = differences.keys().copied().collect();
+    let new: Vec<_> = differences.iter().filter(|(id, _)| !listed.contains(*id)).collect();
+    let mended: Vec<_> = listed.difference(&found).collect();
+    assert!(new.is_empty(), "{new:#?}");
+    assert!(mended.is_empty(), "no longer differing, strike them off the list: {mended:?}");
+}
+
+/// A user and a group whose only fault is a handle that Wire refuses.
+const FAULTY: &str = r#"{"schemas":[],"userName":"bad one","externalId":"a@example.com","displayName":"A","members":[]}"#;
+
+#[test]
+fn no_target_that_wire_serves_goes_past_the_guard() {
+    for other_paths in [Passage::Refuse, Passage::Forward] {
+        let backend = Backend::fine();
+        let guarded = Guarded::configured(&[backend.addr], |config| {
+            as_served(config);
+            config.other_paths = other_paths;
+        });
+        let rows = rows("targets.jsonl");
+        assert!(rows.len() > 400, "the corpus is not whole");
+        let (mut judged, mut refused, mut passed) = (0, 0, 0);
+        for row in &rows {
+            let id = &row["id"];
+            let (method, target) =
+                (row["method"].as_str().unwrap(), row["target"].as_str().unwrap());
+            let before = backend.seen().len();
+            let mut client = Client::connect(guarded.addr);
+            client.send(support::with_length(method, target, FAULTY.as_bytes()));
+            let answer = client.response();
+            let seen = backend.seen().split_off(before);
+            match answer.rule() {
+                "-" => {
+                    assert_eq!(row["served"], false, "{id}: {target} went past the guard");
+                    assert_eq!(other_paths, Passage::Forward, "{id}: {target} was forwarded");
+                    let target = seen[0].line().to_ascii_lowercase();
+                    assert!(!target.contains("scim"), "{id}: {target}");
+                    passed += 1;
+                }
+                "user.user_name" => judged += 1,
+                _ => refused += 1,
+            }
+            assert_eq!(seen.is_empty(), answer.rule() != "-", "{id}: {target}");
+        }
+        println!("{other_paths:?}: judged {judged}, refused {refused}, passed on {passed}");
+        assert!(judged > 0 && refused > 0);
+        // The backend is there: a target that is fine reaches it.
+        guarded.ask(support::control());
+        assert!(backend.wait(passed + 1).line().starts_with("POST /scim/v2/Users "));
+    }
+}

@@ -388,11 +388,12 @@ impl Gate {
         record.bytes_in = session.body_bytes_read();
         record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
         self.books.close(record, status);
-        ctx.in_flight = None;
         // The session that read the request ends it, so that its connection can go on.
         if let Some(restore) = ctx.restore.take() {
             restore.restore(session);
         }
+        ctx.share = None;
+        ctx.in_flight = None;
     }
 }
 

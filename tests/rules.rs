@@ -135,7 +135,7 @@ fn own_schemas(config: &mut Config) {
         std::fs::write(folder.join(name), schema.to_string()).unwrap();
     };
     write("user.json", |schema| {
-        schema["properties"]["userName"]["pattern"] = "^[a-z]+[.][a-z]+$".into()
+        schema["properties"]["userName"]["pattern"] = "^[a-z]+[.][a-z]+$".into();
     });
     write("patch.json", |schema| schema["properties"]["Operations"]["maxItems"] = 1.into());
     write("group.json", |schema| schema["properties"]["displayName"]["pattern"] = "^Team ".into());
@@ -386,7 +386,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// Sends a case's requests; the answer to the one that hits.
-fn hit(case: Case) -> Response {
+fn hit(case: &Case) -> Response {
     let rule = case.rule;
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], case.configure);
@@ -449,7 +449,7 @@ fn every_rule_refuses_what_it_is_for_and_nothing_else() {
     let mut answers: BTreeMap<Rule, Response> = BTreeMap::new();
     for case in cases() {
         let rule = case.rule;
-        answers.insert(rule, hit(case));
+        answers.insert(rule, hit(&case));
     }
     for (rule, response) in staged() {
         response.refused(rule.id());

@@ -16,9 +16,9 @@ mod check;
 mod config;
 mod demo;
 mod documents;
-mod parts;
 mod rules;
 mod serve;
+mod standin;
 
 /// A reverse proxy that stands in front of a Wire backend and guards its SCIM API.
 ///
@@ -47,6 +47,8 @@ enum Command {
     Config(config::Arguments),
     Rules(rules::Arguments),
     Check(check::Arguments),
+    #[command(hide = true)]
+    Standin(standin::Arguments),
 }
 
 /// Why a command did not do what it was asked to: one sentence for standard error.
@@ -89,6 +91,7 @@ pub fn run() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
+        Command::Standin(arguments) => standin::run(&arguments, &mut out),
     };
     let outcome = outcome.and_then(|code| out.flush().map(|()| code).map_err(Failure::from));
     match outcome {
@@ -134,7 +137,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// The program and the commands that were named, for the hint at `--help`.
 fn command_line() -> String {
-    let commands = ["serve", "demo", "config", "check", "rules"];
+    let commands = ["serve", "demo", "config", "check", "rules", "standin"];
     let named = std::env::args_os().skip(1).map(OsString::into_string).map_while(Result::ok);
     let named = named.take_while(|word| commands.contains(&word.as_str()));
     std::iter::once("wire-scim-guard".to_string()).chain(named).collect::<Vec<_>>().join(" ")

@@ -1,7 +1,6 @@
 # Every target does its own set-up; `make` alone lists them.
 
 CARGO ?= cargo
-BINARY := target/debug/wire-scim-guard
 CASES ?= 1000000
 SEED ?= 1
 
@@ -30,7 +29,7 @@ test: setup-test ## everything that CI runs
 
 differential: setup ## the guard against a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard
-	@python3 tests/differential/run.py --binary target/release/wire-scim-guard --cases $(CASES) --seed $(SEED)
+	@python3 tests/differential/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard --cases $(CASES) --seed $(SEED)
 
 bench: setup ## what a verdict costs
 	@$(CARGO) bench --bench verdict

@@ -18,7 +18,7 @@ step() { # step NAME COMMAND...: runs one step and counts it
     fi
 }
 
-binary=target/debug/wire-scim-guard
+binary=${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 step 'format' cargo fmt --check
 step 'lints' cargo clippy --quiet --all-targets -- -D warnings
 step 'build' cargo build --quiet --all-targets

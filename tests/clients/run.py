@@ -71,7 +71,16 @@ def scim2_client(binary):
     """The library from PyPI, with its own checks of what comes back."""
     import httpx2
     from scim2_client.engines.httpx2 import SyncSCIMClient
-    from scim2_models import URN, ComplexAttribute, Error, Extension, ScimProvider, SearchRequest, User
+    from scim2_models import (
+        URN,
+        ComplexAttribute,
+        Error,
+        Extension,
+        ResourceType,
+        ScimProvider,
+        SearchRequest,
+        User,
+    )
 
     class RichInfoMap(Extension):
         __schema__ = URN("urn:ietf:params:scim:schemas:extension:wire:1.0:User")
@@ -85,10 +94,11 @@ def scim2_client(binary):
         rich_info: RichInfo | None = None
 
     wire_user = User[RichInfoMap | Profile]
+    provider = ScimProvider([User, RichInfoMap, Profile], [ResourceType.from_resource(wire_user)])
     with Demo(binary) as demo:
         headers = {"Authorization": f"Bearer {demo.token}"}
         with httpx2.Client(base_url=demo.url + "/scim/v2", headers=headers, timeout=20, trust_env=False) as http:
-            client = SyncSCIMClient(http, provider=ScimProvider([wire_user]), raise_scim_errors=False)
+            client = SyncSCIMClient(http, provider=provider, raise_scim_errors=False)
             client.discover(schemas=False, resource_types=True, service_provider_config=True)
 
             def named(user_name, address, **more):

@@ -172,7 +172,7 @@ def main():
             print("%-13s%-7s" % (kind, identity) + row)
     print("refused though Wire serves it:", dict(stricter))
     for column, kind, identity, text, answer, verdict in differences[:SHOWN]:
-        shown = {key: answer[key] for key in ("ok", "status", "rule", "scimType", "reading")}
+        shown = {key: answer.get(key) for key in ("ok", "status", "rule", "scimType", "reading")}
         print(f"\n{column}: {kind}, {identity}\n  payload {text[:600]!r}\n  guard   {shown}\n  wire    {verdict}")
     print(f"\n{options.cases} cases, seed {options.seed}: {len(differences)} differences")
     return 1 if differences else 0

@@ -1,0 +1,319 @@
+//! The guard held against the stand-in on generated documents: two readings of the same contract that
+//! share no code. What the one serves the other serves, with the same reading, but for the rules by which
+//! the guard may be stricter.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+use std::sync::LazyLock;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Value, json};
+use wire_scim_guard::config::Config;
+use wire_scim_guard::guard::{CheckKind, CheckReport, Guard};
+use wire_scim_guard::policy::{Identity, Policy, Profile};
+use wire_scim_guard::rule::Rule;
+use wire_scim_guard::standin::reading::{self, Fault, Mode, User};
+
+const MODES: [(Mode, Identity); 2] = [(Mode::Email, Identity::Email), (Mode::Saml, Identity::Saml)];
+
+static GUARDS: LazyLock<[Guard; 2]> = LazyLock::new(|| {
+    MODES.map(|(_, identity)| {
+        let mut config = Config::new(Vec::new(), Vec::new());
+        config.policy = Policy::new(Profile::AsServed, identity);
+        Guard::new(&config).unwrap()
+    })
+});
+
+/// A name and a value as JSON text, so that names may repeat and values may be anything.
+type Member = (String, String);
+
+fn written(members: &[Member]) -> String {
+    let member = |(name, value): &Member| format!("{}:{value}", Value::from(name.as_str()));
+    format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
+}
+
+fn texts() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[a-z]{1,8}",
+        1 => "[a-zA-Z0-9@._ -]{0,12}",
+        1 => "[\\PC]{0,4}",
+        1 => select(vec!["K", "ſ", "ı", "\u{0}", "", "a@b", "ß", "🚀"]).prop_map(str::to_owned),
+    ]
+}
+
+fn addresses() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[a-z]{1,5}@[a-z]{1,5}\\.[a-z]{2}",
+        1 => "[ (a\"\\\\.)]{0,4}[a\"]{1,3}[ ).]{0,2}@[ (a)\\[.-]{0,4}[a-z]{1,3}[.\\] ]{0,2}",
+    ]
+}
+
+/// Any JSON value, as text.
+fn values() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => texts().prop_map(|text| Value::from(text).to_string()),
+        1 => select(vec!["null", "true", "false", "0", "-0", "0e5", "1e999", "1.5", "[]", "{}", "\"TRUE\"", "\"falſe\"",
+            "[null]", "[\"admin\"]", "[\"x\",\"y\"]", "[{\"value\":\"a\"}]", "\"\\ud83d\\ude00\"", "\"\\ud800\"",
+        ]).prop_map(str::to_owned),
+    ]
+}
+
+fn rich_fields() -> impl Strategy<Value = Vec<Member>> {
+    let key =
+        select(vec!["a", "A", "b", "Dept", "DEPT", "ſ", "s", "K", "k", ""]).prop_map(str::to_owned);
+    let value = select(vec!["", "x", "y"]).prop_map(|text| Value::from(text).to_string());
+    vec((key, value), 0..4)
+}
+
+/// A user that is valid or nearly so: the attributes that Wire reads, each with a likely value.
+fn users() -> impl Strategy<Value = Vec<Member>> {
+    let text = |text: String| Value::from(text).to_string();
+    let address_list = |address: String| json!([{"value": address, "primary": "true"}]).to_string();
+    let list = |fields: Vec<Member>| {
+        let field = |(key, value): &Member| {
+            format!("{{\"type\":{},\"value\":{value}}}", Value::from(key.as_str()))
+        };
+        let fields = fields.iter().map(field).collect::<Vec<_>>().join(",");
+        format!("{{\"richInfo\":{{\"version\":0,\"fields\":[{fields}]}}}}")
+    };
+    let optional = |name: &'static str, value: BoxedStrategy<String>| {
+        proptest::option::of(value)
+            .prop_map(move |value| value.map(|value| (name.to_owned(), value)))
+    };
+    let attributes = (
+        optional("displayName", texts().prop_map(text).boxed()),
+        optional("emails", addresses().prop_map(address_list).boxed()),
+        optional(
+            "active",
+            select(vec!["true", "\"False\"", "null", "1"]).prop_map(str::to_owned).boxed(),
+        ),
+        optional(
+            "roles",
+            select(vec!["[]", "[\"admin\"]", "[\"king\"]"]).prop_map(str::to_owned).boxed(),
+        ),
+        optional(
+            "preferredLanguage",
+            select(vec!["\"en\"", "\"DE\"", "\"ıt\""]).prop_map(str::to_owned).boxed(),
+        ),
+        optional(
+            "urn:ietf:params:scim:schemas:extension:wire:1.0:User",
+            rich_fields().prop_map(|fields| written(&fields)).boxed(),
+        ),
+        optional("urn:wire:scim:schemas:profile:1.0", rich_fields().prop_map(list).boxed()),
+        optional(
+            "profileUrl",
+            select(vec!["\"x:\"", "\"a\"", "\"http://[::1]\""]).prop_map(str::to_owned).boxed(),
+        ),
+    );
+    (texts(), addresses(), attributes).prop_map(move |(name, id, (a, b, c, d, e, f, g, h))| {
+        let mut members =
+            vec![("userName".to_owned(), text(name)), ("externalId".to_owned(), text(id))];
+        members.extend([a, b, c, d, e, f, g, h].into_iter().flatten());
+        members
+    })
+}
+
+/// One thing that is changed about an object.
+#[derive(Debug, Clone)]
+enum Spoil {
+    Value(String),
+    Upper,
+    LongS,
+    Kelvin,
+    Gone,
+    Twice(String),
+    TwiceFolded(String),
+}
+
+fn faults() -> impl Strategy<Value = (usize, Spoil)> {
+    let fault = prop_oneof![
+        2 => values().prop_map(Spoil::Value),
+        1 => Just(Spoil::Upper),
+        1 => Just(Spoil::LongS),
+        1 => Just(Spoil::Kelvin),
+        1 => Just(Spoil::Gone),
+        1 => values().prop_map(Spoil::Twice),
+        1 => values().prop_map(Spoil::TwiceFolded),
+    ];
+    (any::<usize>(), fault)
+}
+
+fn spoilt(mut members: Vec<Member>, faults: Vec<(usize, Spoil)>) -> Vec<Member> {
+    for (at, fault) in faults {
+        if members.is_empty() {
+            break;
+        }
+        let at = at % members.len();
+        let name = members[at].0.clone();
+        match fault {
+            Spoil::Value(value) => members[at].1 = value,
+            Spoil::Upper => members[at].0 = name.to_uppercase(),
+            Spoil::LongS => members[at].0 = name.replacen('s', "ſ", 1),
+            Spoil::Kelvin => members[at].0 = name.replacen('k', "K", 1),
+            Spoil::Gone => drop(members.remove(at)),
+            Spoil::Twice(value) => members.push((name, value)),
+            Spoil::TwiceFolded(value) => members.insert(0, (name.to_lowercase(), value)),
+        }
+    }
+    members
+}
+
+fn operations() -> impl Strategy<Value = Vec<Member>> {
+    let path = select(vec![
+        "userName",
+        "displayName",
+        "externalId",
+        "active",
+        "roles",
+        "ROLES",
+        "userName.x",
+        "title",
+        "emails[type eq \"work\"].value",
+        "urn:ietf:params:scim:schemas:extension:wire:1.0:User:Dept",
+        "urn:wire:scim:schemas:profile:1.0:dept",
+        "urn:x:userName",
+        "",
+        " active",
+        "urn:ietf:params:scim:schemas:core:2.0:User:displayName",
+    ]);
+    let op = select(vec!["add", "Replace", "remove", "set"]);
+    let pathless = users().prop_map(|user| {
+        let known = ["userName", "externalId", "displayName", "active"];
+        written(
+            &user
+                .into_iter()
+                .filter(|(name, _)| known.contains(&name.as_str()))
+                .collect::<Vec<_>>(),
+        )
+    });
+    let value = prop_oneof![3 => values(), 1 => pathless];
+    (op, proptest::option::of(path), proptest::option::of(value)).prop_map(|(op, path, value)| {
+        let mut members = vec![("op".to_owned(), Value::from(op).to_string())];
+        members.extend(path.map(|path| ("path".to_owned(), Value::from(path).to_string())));
+        members.extend(value.map(|value| ("value".to_owned(), value)));
+        members
+    })
+}
+
+/// The rules by which the guard may refuse what is served.
+fn is_stricter(rule: Rule) -> bool {
+    [Rule::JsonDuplicateKey, Rule::JsonSyntax, Rule::UserUserNameReserved].contains(&rule)
+}
+
+/// Holds a report against what the stand-in makes of the same document; for a PATCH there are several
+/// outcomes, one for each stored user.
+fn agree<T: serde::Serialize>(
+    body: &str,
+    report: &CheckReport,
+    outcomes: &[Result<T, Fault>],
+) -> Result<(), TestCaseError> {
+    let served = outcomes.iter().find_map(|outcome| outcome.as_ref().ok());
+    let Some(refusal) = &report.refusal else {
+        prop_assert!(served.is_some(), "false pass: {body}");
+        if let (Some(reading), Some(served)) = (&report.reading, served) {
+            let served = serde_json::to_value(served).unwrap();
+            prop_assert_eq!(
+                serde_json::to_value(reading).unwrap(),
+                served,
+                "second reading: {}",
+                body
+            );
+        }
+        return Ok(());
+    };
+    if is_stricter(refusal.rule) {
+        return Ok(());
+    }
+    prop_assert!(served.is_none(), "false refusal by {}: {body}", refusal.rule);
+    let known = |outcome: &Result<T, Fault>| match outcome {
+        Err(Fault::Parse(_)) => refusal.status() == 400,
+        Err(Fault::Rule { status: 500, .. }) => refusal.status() == 400,
+        Err(Fault::Rule { status, scim_type, .. }) => {
+            refusal.status() == *status
+                && refusal.rule.entry().scim_type.map(|kind| kind.as_str()) == *scim_type
+        }
+        Ok(_) => false,
+    };
+    prop_assert!(outcomes.iter().any(known), "another answer than {}: {body}", refusal.rule);
+    Ok(())
+}
+
+/// Users whom a PATCH may meet.
+fn stored() -> Vec<User> {
+    let user = |external_id: &str, emails: &[&str], display_name: Option<&str>| User {
+        user_name: "sample".into(),
+        external_id: Some(external_id.into()),
+        display_name: display_name.map(str::to_owned),
+        emails: emails.iter().map(|address| ((*address).to_owned(), true)).collect(),
+        ..User::default()
+    };
+    vec![
+        user("sample@example.com", &["sample@example.com"], Some("Sample")),
+        user("name-id", &["sample@example.com"], Some("Sample")),
+        user("sample@example.com", &[], None),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn on_users(user in users(), faults in vec(faults(), 0..3)) {
+        let body = written(&spoilt(user, faults));
+        for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
+            let outcome = reading::user(body.as_bytes()).and_then(|user| reading::validate(&user, mode));
+            agree(&body, &guard.check(CheckKind::User, body.as_bytes()), &[outcome])?;
+        }
+    }
+
+    #[test]
+    fn on_patches(operations in vec((operations(), vec(faults(), 0..2)), 0..4)) {
+        let operations: Vec<String> =
+            operations.into_iter().map(|(operation, faults)| written(&spoilt(operation, faults))).collect();
+        let body = format!(
+            r#"{{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{}]}}"#,
+            operations.join(",")
+        );
+        for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
+            let on = |user: User| {
+                let patched = reading::patch(body.as_bytes())?.apply(&user)?;
+                reading::validate(&patched, mode)
+            };
+            let outcomes: Vec<_> = stored().into_iter().map(on).collect();
+            agree(&body, &guard.check(CheckKind::Patch, body.as_bytes()), &outcomes)?;
+        }
+    }
+
+    #[test]
+    fn on_groups(name in values(), id in "[0-9a-fA-F]{8}(-[0-9a-f]{4}){3}-[0-9a-g]{12}", faults in vec(faults(), 0..3)) {
+        let member = format!(r#"{{"value":"{id}","type":"User","$ref":""}}"#);
+        let group = [("schemas", "[]".to_owned()), ("displayName", name), ("members", format!("[{member}]"))];
+        let body = written(&spoilt(group.map(|(name, value)| (name.to_owned(), value)).to_vec(), faults));
+        let outcome = reading::group(body.as_bytes()).map(|group| group.display_name);
+        agree(&body, &GUARDS[0].check(CheckKind::Group, body.as_bytes()), &[outcome])?;
+    }
+
+    #[test]
+    fn on_filters(
+        name in select(vec!["userName", "EXTERNALID", "displayName", "userName.x", "id", "uſerName"]),
+        blanks in select(vec![" ", "  ", "\t", "\u{a0}", ""]),
+        operator in select(vec!["eq", "EQ", "co", "ne", "pr"]),
+        literal in prop_oneof![values(), "[-+0-9.eE]{1,5}", select(vec!["NULL", "True", "x"]).prop_map(str::to_owned)],
+        behind in select(vec!["", "", "", " ", " and x eq 1", ")"]),
+    ) {
+        let filter = format!("{name}{blanks}{operator} {literal}{behind}");
+        let guard = &GUARDS[0];
+        let outcome = reading::user_filter(&filter).map(|_| ());
+        agree(&filter, &guard.check(CheckKind::Filter, filter.as_bytes()), &[outcome])?;
+        let outcome = reading::group_filter(&filter).map(|_| ());
+        let report = guard.check(CheckKind::GroupFilter, filter.as_bytes());
+        // Where Wire can only fail, the guard says what is unsupported.
+        let failing = matches!(outcome, Err(Fault::Rule { status: 500, .. }));
+        if failing {
+            prop_assert_eq!(report.refusal.map(|refusal| refusal.rule), Some(Rule::FilterUnsupported));
+        } else {
+            agree(&filter, &report, &[outcome])?;
+        }
+    }
+}

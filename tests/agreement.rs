@@ -231,7 +231,7 @@ fn agree<T: serde::Serialize>(
         Err(Fault::Rule { status: 500, .. }) => refusal.status() == 400,
         Err(Fault::Rule { status, scim_type, .. }) => {
             refusal.status() == *status
-                && refusal.rule.entry().scim_type.map(|kind| kind.as_str()) == *scim_type
+                && refusal.rule.entry().scim_type.map(rule::ScimType::as_str) == *scim_type
         }
         Ok(_) => false,
     };

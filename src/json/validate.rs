@@ -146,19 +146,30 @@ impl<'d> json::Object<'d, Folded> for Object<'d> {
     }
 
     fn members(&self) -> Spelled<'d> {
-        Spelled(Object::members(*self))
+        Spelled { object: *self, members: Object::members(*self) }
     }
 }
 
-/// The members of an object under the names that schemas use.
+/// The members of an object under the names that schemas use; of several that fold alike only the
+/// one that Wire reads.
 #[derive(Debug)]
-pub struct Spelled<'d>(Members<'d>);
+pub struct Spelled<'d> {
+    object: Object<'d>,
+    members: Members<'d>,
+}
 
 impl<'d> Iterator for Spelled<'d> {
     type Item = (&'d str, Value<'d>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next().map(|member| (spelling(&member), member.value))
+        let Self { object, members } = self;
+        let is_read = |member: &Member<'d>| match member.name() {
+            Some(name) if object.may_repeat() => {
+                object.value(name).is_some_and(|read| read.identity() == member.value.identity())
+            }
+            _ => true,
+        };
+        members.find(is_read).map(|member| (spelling(&member), member.value))
     }
 }
 

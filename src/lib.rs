@@ -8,8 +8,10 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod admission;
 mod body;
 pub mod config;
+pub mod digest;
 pub mod guard;
 mod headers;
 pub mod json;
@@ -18,9 +20,13 @@ pub mod metrics;
 pub mod policy;
 pub mod proxy;
 mod query;
+pub mod rate;
+pub mod register;
 pub mod rule;
 pub mod schema;
 pub mod scim;
+pub mod secret;
+pub mod shield;
 pub mod target;
 mod token;
 pub mod verdict;

@@ -69,7 +69,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 4] = [Self::Forwarded, Self::Refused, Self::Reported, Self::Failed];
+    pub const ALL: [Self; 4] = [Self::Forwarded, Self::Refused, Self::Reported, Self::Failed];
 
     pub fn as_str(self) -> &'static str {
         match self {

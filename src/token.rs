@@ -11,15 +11,20 @@ use crate::verdict::{Findings, Refusal};
 /// 32 bytes in standard base64.
 const LENGTH: usize = 44;
 
-/// Judges the token by its form; whether it is known is Wire's to say.
-pub fn judge(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+/// Judges the token by its form; whether it is known is for the register and for Wire to say.
+/// `None`: there is none, and that is only reported.
+pub fn judge<'h>(
+    headers: &'h HeaderMap,
+    findings: &mut Findings<'_>,
+) -> Result<Option<&'h [u8]>, Refusal> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let Some(line) = lines.next() else {
-        return findings.hit(Rule::TokenMissing, || {
+        findings.hit(Rule::TokenMissing, || {
             "There is no Authorization header. Send `Authorization: Bearer <token>` with a SCIM token from \
              Wire's team management (Entra ID: fill in Secret Token; Okta: HTTP Header authorization; \
              ldap-scim-bridge: `token: \"Bearer <token>\"`)."
-        });
+        })?;
+        return Ok(None);
     };
     if lines.next().is_some() {
         findings.hit(Rule::TokenDuplicate, || {
@@ -27,10 +32,13 @@ pub fn judge(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<(), Ref
         })?;
     }
     let line = line.as_bytes();
-    if line.strip_prefix(b"Bearer ").is_some_and(is_wire_token) {
-        return Ok(());
+    let token = line.strip_prefix(b"Bearer ");
+    if !token.is_some_and(is_wire_token) {
+        findings.hit(Rule::TokenMalformed, || malformed(line))?;
     }
-    findings.hit(Rule::TokenMalformed, || malformed(line))
+    // SECURITY: a token that cannot be read in one way is handed on whole, so that a register does
+    // not know it.
+    Ok(Some(token.unwrap_or(line)))
 }
 
 /// Whether bytes have the form of a token that Wire issues: base64 of 32 bytes.

@@ -10,6 +10,7 @@
 pub mod admin;
 mod admission;
 mod body;
+pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod guard;

@@ -8,6 +8,16 @@ use ipnet::IpNet;
 
 use crate::policy::{Identity, Policy, Profile};
 
+pub mod file;
+mod limits;
+mod mistake;
+mod near;
+mod reader;
+mod rules;
+mod value;
+pub mod words;
+mod yaml;
+
 /// Everything an operator can choose.
 #[derive(Debug, Clone)]
 pub struct Config {

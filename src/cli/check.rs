@@ -1,0 +1,212 @@
+//! `check`: judges payloads offline, with the code that guards.
+
+use std::fs::Metadata;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::documents::{self, Document, KINDS, Name, Rows};
+use super::{Failure, Outcome, REFUSED, UNUSABLE, complain, one_of};
+use crate::config::words::{IDENTITIES, PROFILES};
+use crate::config::{Config, file};
+use crate::guard::{CheckKind, CheckReport, Guard};
+use crate::policy::{Identity, Policy, Profile};
+use crate::rule::{Rule, ScimType};
+use crate::scim::user::Reading;
+
+/// Judge payloads and filters without any network, with the code that guards.
+///
+/// Users are judged as if they were new. Exit code 0: all accepted; 1: some refused; 2: something
+/// could not be read, whatever became of the rest.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+                        wire-scim-guard check user.json\n  \
+                        wire-scim-guard check --kind patch --identity email patch.json\n  \
+                        echo 'userName eq \"alice\"' | wire-scim-guard check --kind filter -\n  \
+                        wire-scim-guard check --profile as-served --json --rows payloads.jsonl")]
+pub struct Arguments {
+    /// What the files hold: a SCIM user, a PATCH of a user, a group, or the raw text of a filter
+    /// for users or groups
+    #[arg(long, value_name = "KIND", default_value = "user", conflicts_with = "rows",
+          value_parser = one_of(&KINDS))]
+    kind: CheckKind,
+
+    /// What Wire's documentation asks for, or exactly what Wire's server accepts; default: as
+    /// configured, or else `documented`
+    #[arg(long, value_name = "PROFILE", value_parser = one_of(&PROFILES))]
+    profile: Option<Profile>,
+
+    /// How the team logs in; default: as configured, or else `any`
+    #[arg(long, value_name = "IDENTITY", value_parser = one_of(&IDENTITIES))]
+    identity: Option<Identity>,
+
+    /// Judge with the rules, schemas and limits of this config file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Print one JSON object a document, in order
+    #[arg(long)]
+    json: bool,
+
+    /// Judge the rows of a JSON Lines file: kind, and body or body_base64; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    rows: Option<PathBuf>,
+
+    /// The files to judge; `-` is standard input
+    #[arg(value_name = "FILE", required_unless_present = "rows", conflicts_with = "rows")]
+    files: Vec<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
+    let guard = super::guard(&config(arguments)?)?;
+    let is_stdin = |file: &&PathBuf| file.as_path() == Path::new("-");
+    if arguments.files.iter().filter(is_stdin).count() > 1 {
+        return Err(Failure::Unusable("standard input (`-`) can be judged only once".into()));
+    }
+    let mut check = Check { guard, json: arguments.json, out, refused: false, unusable: false };
+    match &arguments.rows {
+        Some(path) => {
+            let size = path.metadata().ok().filter(Metadata::is_file).map(|data| data.len());
+            let bar = progress(size, "{wide_bar} {percent}% {eta}");
+            let mut rows = Rows::open(path).map_err(Failure::Unusable)?;
+            while let Some(row) = rows.next() {
+                check.judge(row, &bar)?;
+                bar.set_position(rows.position);
+            }
+            bar.finish_and_clear();
+        }
+        None => {
+            let bar = progress(Some(arguments.files.len() as u64), "{wide_bar} {pos}/{len} {eta}");
+            for path in &arguments.files {
+                let limit = check.guard.body_limit();
+                check.judge(documents::read(path, arguments.kind, limit), &bar)?;
+                bar.inc(1);
+            }
+            bar.finish_and_clear();
+        }
+    }
+    Ok(match (check.unusable, check.refused) {
+        (true, _) => ExitCode::from(UNUSABLE),
+        (false, true) => ExitCode::from(REFUSED),
+        (false, false) => ExitCode::SUCCESS,
+    })
+}
+
+/// The config file with the command line's own choices, or the defaults with these.
+fn config(arguments: &Arguments) -> Result<Config, Failure> {
+    let (profile, identity) = (arguments.profile, arguments.identity);
+    if let Some(path) = &arguments.config {
+        let overrides = file::Overrides { profile, identity };
+        return file::load_with(path, overrides)
+            .map_err(|error| Failure::Unusable(error.to_string()));
+    }
+    let mut config = Config::new(Vec::new(), Vec::new());
+    config.profile = profile.unwrap_or(config.profile);
+    config.policy = Policy::new(config.profile, identity.unwrap_or(config.policy.identity));
+    Ok(config)
+}
+
+/// A bar on standard error; nothing where that is no terminal.
+fn progress(length: Option<u64>, template: &str) -> ProgressBar {
+    match (length, ProgressStyle::with_template(template)) {
+        (Some(length), Ok(style)) => ProgressBar::new(length).with_style(style),
+        _ => ProgressBar::new_spinner(),
+    }
+}
+
+/// The judging of one document after the other.
+struct Check<'o, W> {
+    guard: Guard,
+    json: bool,
+    out: &'o mut W,
+    refused: bool,
+    unusable: bool,
+}
+
+impl<W: Write> Check<'_, W> {
+    fn judge(&mut self, document: Result<Document, String>, bar: &ProgressBar) -> io::Result<()> {
+        let document = match document {
+            Ok(document) => document,
+            Err(message) => {
+                self.unusable = true;
+                bar.suspend(|| complain(&message));
+                return Ok(());
+            }
+        };
+        let report = self.guard.check(document.kind, &document.bytes);
+        self.refused |= report.refusal.is_some();
+        if bar.is_hidden() || !io::stdout().is_terminal() {
+            return self.write(&document.name, &report);
+        }
+        bar.suspend(|| self.write(&document.name, &report).and_then(|()| self.out.flush()))
+    }
+
+    fn write(&mut self, name: &Name, report: &CheckReport) -> io::Result<()> {
+        if self.json {
+            serde_json::to_writer(&mut *self.out, &Line::new(name, report))?;
+            return writeln!(self.out);
+        }
+        write!(self.out, "{}: ", name.as_str())?;
+        match &report.refusal {
+            None => write!(self.out, "ok")?,
+            Some(refusal) => {
+                write!(self.out, "refused, {} {}", refusal.status(), refusal.rule)?;
+                if let Some(scim_type) = refusal.rule.entry().scim_type {
+                    write!(self.out, " ({})", scim_type.as_str())?;
+                }
+                write!(self.out, ": {}", refusal.detail)?;
+            }
+        }
+        if !report.reported.is_empty() {
+            write!(self.out, " [reported: {}]", ids(report).join(", "))?;
+        }
+        writeln!(self.out)
+    }
+}
+
+fn ids(report: &CheckReport) -> Vec<&'static str> {
+    report.reported.iter().copied().map(Rule::id).collect()
+}
+
+/// A line of the JSON output.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    ok: bool,
+    status: Option<u16>,
+    rule: Option<&'static str>,
+    scim_type: Option<&'static str>,
+    detail: Option<&'a str>,
+    reported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reading: Option<&'a Reading>,
+}
+
+impl<'a> Line<'a> {
+    fn new(name: &'a Name, report: &'a CheckReport) -> Self {
+        let (file, id) = match name {
+            Name::File(name) => (Some(name.as_str()), None),
+            Name::Id(name) => (None, Some(name.as_str())),
+        };
+        let refusal = report.refusal.as_ref();
+        let rule = refusal.map(|refusal| refusal.rule.entry());
+        Self {
+            file,
+            id,
+            ok: refusal.is_none(),
+            status: rule.map(|rule| rule.status),
+            rule: rule.map(|rule| rule.id),
+            scim_type: rule.and_then(|rule| rule.scim_type).map(ScimType::as_str),
+            detail: refusal.map(|refusal| refusal.detail.as_str()),
+            reported: ids(report),
+            reading: report.reading.as_ref(),
+        }
+    }
+}

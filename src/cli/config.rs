@@ -1,0 +1,44 @@
+//! `config check`: what is wrong with a config file, without starting anything.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{Failure, Outcome};
+use crate::config::file;
+
+/// Work with config files.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(CheckArguments),
+}
+
+/// Check a config file, and the schemas that it names.
+///
+/// Prints `FILE: ok`, or every mistake as FILE:LINE:COLUMN: message on standard error, with exit
+/// code 2.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: wire-scim-guard config check --config /etc/wire-scim-guard/config.yaml"
+)]
+struct CheckArguments {
+    /// The config file (YAML)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
+    let Command::Check(CheckArguments { config: path }) = &arguments.command;
+    let config = file::load(path).map_err(|error| Failure::Unusable(error.to_string()))?;
+    super::guard(&config)?;
+    writeln!(out, "{}: ok", path.display())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,99 @@
+//! `rules`: the table of all rules.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{Failure, Outcome};
+use crate::config::words::PROFILES;
+use crate::policy::default_action;
+use crate::rule::{Entry, ScimType, Standing, TABLE};
+
+/// List all rules: id, status, scimType, action in each profile, and what they check.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+                        wire-scim-guard rules | grep '^patch'\n  \
+                        wire-scim-guard rules --json | jq -r '.[] | select(.switchable) | .id'")]
+pub struct Arguments {
+    /// Print one JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
+    if arguments.json {
+        let rules: Vec<Row> = TABLE.iter().map(Row::new).collect();
+        serde_json::to_writer_pretty(&mut *out, &rules)
+            .map_err(|error| Failure::from(io::Error::from(error)))?;
+        writeln!(out)?;
+    } else {
+        write_table(out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A rule as the table shows it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    id: &'static str,
+    status: u16,
+    scim_type: Option<&'static str>,
+    actions: Actions,
+    switchable: bool,
+    checks: &'static str,
+}
+
+/// The action in each profile, under the profile's name.
+struct Actions([(&'static str, &'static str); PROFILES.len()]);
+
+impl Serialize for Actions {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0)
+    }
+}
+
+impl Row {
+    fn new(entry: &'static Entry) -> Self {
+        Self {
+            id: entry.id,
+            status: entry.status,
+            scim_type: entry.scim_type.map(ScimType::as_str),
+            actions: Actions(
+                PROFILES
+                    .map(|(name, profile)| (name, default_action(entry.rule, profile).as_str())),
+            ),
+            switchable: entry.standing != Standing::Fixed,
+            checks: entry.checks,
+        }
+    }
+}
+
+/// Columns that are as wide as their widest cell; the sentences stand last and are not cut.
+fn write_table(out: &mut impl Write) -> io::Result<()> {
+    let [(first, _), (second, _)] = PROFILES;
+    let head = ["RULE", "STATUS", "SCIMTYPE", first, second, "SWITCH", "CHECKS"].map(String::from);
+    let rows = TABLE.iter().map(Row::new).map(|row| {
+        let [(_, first), (_, second)] = row.actions.0;
+        [
+            row.id.to_string(),
+            row.status.to_string(),
+            row.scim_type.unwrap_or("-").to_string(),
+            first.to_string(),
+            second.to_string(),
+            if row.switchable { "yes" } else { "no" }.to_string(),
+            row.checks.to_string(),
+        ]
+    });
+    let table: Vec<[String; 7]> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| table.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    for row in &table {
+        for (cell, width) in row.iter().zip(&widths) {
+            write!(out, "{cell:width$}  ")?;
+        }
+        writeln!(out, "{}", row[6])?;
+    }
+    Ok(())
+}

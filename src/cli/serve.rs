@@ -1,0 +1,25 @@
+//! `serve`: the guard in front of a backend.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{Failure, Outcome, parts};
+use crate::config::file;
+
+/// Run the guard in front of a Wire backend.
+///
+/// Stays in the foreground and logs to standard error, one JSON object a line. SIGTERM and SIGINT
+/// stop it: requests in flight are finished first, for limits.shutdown_timeout at most.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: wire-scim-guard serve --config /etc/wire-scim-guard/config.yaml")]
+pub struct Arguments {
+    /// The config file (YAML); `config check` finds its mistakes without starting anything
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub fn run(arguments: &Arguments) -> Outcome {
+    let config =
+        file::load(&arguments.config).map_err(|error| Failure::Unusable(error.to_string()))?;
+    parts::serve(config).map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,239 @@
+//! The config file: YAML text to a [`Config`], or every mistake in it at once.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub use super::mistake::Mistake;
+use super::mistake::{At, Notes};
+use super::reader::{Field, Section};
+use super::words::{IDENTITIES, LEVELS, PASSAGES};
+use super::{Config, Server, ZHeaders, limits, rules, value, yaml};
+use crate::policy::{Identity, Profile};
+
+/// The largest file that is read, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// What the command line says in place of the file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Overrides {
+    pub profile: Option<Profile>,
+    pub identity: Option<Identity>,
+}
+
+/// Why a file gives no config.
+#[derive(Debug)]
+pub enum LoadError {
+    Unreadable { path: PathBuf, source: io::Error },
+    TooLarge { path: PathBuf },
+    Mistakes { path: PathBuf, mistakes: Vec<Mistake> },
+}
+
+impl fmt::Display for LoadError {
+    /// One line for each mistake, in the form that editors jump to.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, source } => {
+                write!(f, "{}: cannot be read: {source}", path.display())
+            }
+            Self::TooLarge { path } => {
+                let most = value::size_text(MAX_FILE);
+                write!(f, "{}: is larger than {most}; this is no config", path.display())
+            }
+            Self::Mistakes { path, mistakes } => {
+                for (index, mistake) in mistakes.iter().enumerate() {
+                    let end = if index == 0 { "" } else { "\n" };
+                    write!(f, "{end}{}:{mistake}", path.display())?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Reads the file at `path`. A relative `schemas` folder is taken from the file's own folder.
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    load_with(path, Overrides::default())
+}
+
+/// As [`load`], with what the command line says in place of the file.
+pub fn load_with(path: &Path, overrides: Overrides) -> Result<Config, LoadError> {
+    let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(LoadError::TooLarge { path: path.into() });
+    }
+    let mistakes = |mistakes| LoadError::Mistakes { path: path.into(), mistakes };
+    let text = String::from_utf8(bytes).map_err(|error| mistakes(vec![not_text(&error)]))?;
+    let mut config = parse_with(&text, overrides).map_err(mistakes)?;
+    if let (Some(schemas), Some(folder)) = (&mut config.schemas, path.parent()) {
+        *schemas = folder.join(&*schemas);
+    }
+    Ok(config)
+}
+
+fn not_text(error: &std::string::FromUtf8Error) -> Mistake {
+    let valid = error.utf8_error().valid_up_to();
+    let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
+    Mistake::new(At::of(&before, valid), "this is not UTF-8; save the file as UTF-8")
+}
+
+/// Reads a config. On failure the mistakes are in the order of the text.
+pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+    parse_with(text, Overrides::default())
+}
+
+/// As [`parse`], with what the command line says in place of the text.
+pub fn parse_with(text: &str, overrides: Overrides) -> Result<Config, Vec<Mistake>> {
+    let notes = Notes::default();
+    let config = read(text, overrides, &notes);
+    let (mistakes, _) = notes.into_parts();
+    match config {
+        Some(config) if mistakes.is_empty() => Ok(config),
+        _ => Err(mistakes),
+    }
+}
+
+/// Reads what can be read. A config that comes with mistakes in `notes` is not to be used.
+fn read(text: &str, overrides: Overrides, notes: &Notes) -> Option<Config> {
+    let (node, mistakes) = yaml::read(text);
+    let unreadable = node.is_none() && !mistakes.is_empty();
+    notes.add(mistakes);
+    if unreadable {
+        return None;
+    }
+    let mut top = Section::top(node.as_ref(), notes);
+    let listen =
+        top.required("listen", "write where clients connect: listen: [\"127.0.0.1:8080\"]");
+    let listen = listen.and_then(|field| {
+        field.filled_list("give one address at least", |item| item.parsed(value::listener))
+    });
+    let upstream = read_upstream(top.section("upstream"));
+    let mut config = Config::new(values(&listen), values(&upstream));
+
+    let mut admin = top.section("admin");
+    let written = admin.field("listen");
+    let own = written.as_ref().and_then(|field| field.parsed(value::listener));
+    set(&mut config.admin, own);
+    if own.is_some() == written.is_some() {
+        let at = written.map(|field| field.at);
+        check_addresses(listen.as_deref(), upstream.as_deref(), (config.admin, at), notes);
+    }
+    admin.close();
+
+    let threads = top.field("threads").and_then(|field| field.count(1..=1024));
+    set(&mut config.threads, threads.and_then(|threads| usize::try_from(threads).ok()));
+    let passage = |field: Field<'_, '_>| field.choice(&PASSAGES);
+    set(&mut config.other_paths, top.field("other_paths").and_then(passage));
+    set(&mut config.auth_tokens, top.field("auth_tokens").and_then(passage));
+    set(&mut config.z_headers, top.field("z_headers").and_then(read_z_headers));
+
+    let identity = top.field("identity").and_then(|field| field.choice(&IDENTITIES));
+    let identity = overrides.identity.or(identity).unwrap_or(Identity::Any);
+    (config.profile, config.policy) =
+        rules::read(top.section("rules"), overrides.profile, identity);
+
+    config.schemas = top.field("schemas").and_then(|field| field.parsed(value::folder));
+    let hosts = top.field("hosts").and_then(|field| field.list(|item| item.parsed(value::host)));
+    set(&mut config.hosts, hosts);
+    let proxies = top.field("trusted_proxies");
+    let proxies = proxies.and_then(|field| field.list(|item| item.parsed(value::network)));
+    set(&mut config.trusted_proxies, proxies);
+
+    let mut log = top.section("log");
+    set(&mut config.log.level, log.field("level").and_then(|field| field.choice(&LEVELS)));
+    set(&mut config.log.access, log.field("access").and_then(|field| field.flag()));
+    log.close();
+
+    config.limits = limits::read(top.section("limits"), notes);
+    top.close();
+    Some(config)
+}
+
+pub(super) fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn read_upstream(mut upstream: Section<'_, '_>) -> Option<Vec<(At, Server)>> {
+    let servers = upstream
+        .required("servers", "write where Wire listens: upstream: {servers: [\"nginz:8080\"]}");
+    let servers = servers.and_then(|field| {
+        field.filled_list("give one server at least", |item| item.parsed(value::server))
+    });
+    upstream.close();
+    servers
+}
+
+/// `strip`, or `{keep_from: [networks]}`.
+fn read_z_headers(field: Field<'_, '_>) -> Option<ZHeaders> {
+    if !field.is_mapping() {
+        return field.parsed(|text| match text {
+            "strip" => Ok(ZHeaders::Strip),
+            _ => Err(format!(
+                "{} is neither strip nor {{keep_from: [networks]}}",
+                value::quoted(text)
+            )),
+        });
+    }
+    let mut section = field.section();
+    let networks = section.required("keep_from", "name the networks, or write z_headers: strip");
+    let networks = networks.and_then(|field| {
+        field.filled_list("write z_headers: strip to keep none", |item| item.parsed(value::network))
+    });
+    section.close();
+    networks.is_some().then(|| ZHeaders::KeepFrom(values(&networks)))
+}
+
+/// The items of a list without their places.
+fn values<T: Clone>(list: &Option<Vec<(At, T)>>) -> Vec<T> {
+    list.iter().flatten().map(|(_, value)| value.clone()).collect()
+}
+
+/// Addresses that cannot stand beside each other.
+fn check_addresses(
+    listen: Option<&[(At, SocketAddr)]>,
+    upstream: Option<&[(At, Server)]>,
+    (admin, admin_at): (SocketAddr, Option<At>),
+    notes: &Notes,
+) {
+    let listen = listen.unwrap_or_default();
+    for (index, (at, address)) in listen.iter().enumerate() {
+        if let Some((_, other)) = listen[..index].iter().find(|(_, o)| overlap(*o, *address)) {
+            let message =
+                format!("listen: {address} and {other} take the same port; keep one of them");
+            notes.mistake(*at, message);
+        }
+        if overlap(*address, admin) {
+            let message = format!(
+                "listen ({address}) and admin.listen ({admin}) take the same port; metrics and \
+                 probes need a port of their own"
+            );
+            notes.mistake(admin_at.unwrap_or(*at), message);
+        }
+    }
+    for (at, server) in upstream.unwrap_or_default() {
+        let Ok(ip) = server.host.parse() else { continue };
+        let server = SocketAddr::new(ip, server.port);
+        if listen.iter().any(|(_, address)| *address == server) || server == admin {
+            let message =
+                format!("upstream.servers: {server} is this guard itself; name the backend");
+            notes.mistake(*at, message);
+        }
+    }
+}
+
+/// Whether two listeners cannot be open at one time.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let any = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && a.is_ipv4() == b.is_ipv4();
+    a.port() == b.port() && (a.ip() == b.ip() || any(a, b) || any(b, a))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Limits, Passage};
+use crate::policy::{Action, Policy};
+use crate::rule::Rule;
+
+const LEAST: &str = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
+const EXAMPLE: &str = include_str!("../../../conf/wire-scim-guard.yaml");
+
+/// The mistakes in a config of these lines, which stand behind the two that are needed.
+fn mistakes(lines: &str) -> Vec<String> {
+    let mistakes = parse(&format!("{LEAST}{lines}")).err().unwrap_or_default();
+    mistakes.iter().map(Mistake::to_string).collect()
+}
+
+fn valid(lines: &str) -> Config {
+    parse(&format!("{LEAST}{lines}")).unwrap()
+}
+
+fn defaults() -> Config {
+    let server = Server { host: "127.0.0.1".into(), port: 8088 };
+    Config::new(vec!["127.0.0.1:8080".parse().unwrap()], vec![server])
+}
+
+#[test]
+fn listen_and_upstream_alone_are_enough() {
+    assert_eq!(format!("{:?}", valid("")), format!("{:?}", defaults()));
+}
+
+#[test]
+fn every_key_is_taken() {
+    let config = valid(
+        "admin: {listen: \"[::1]:9999\"}\n\
+         threads: 3\n\
+         other_paths: forward\n\
+         auth_tokens: refuse\n\
+         z_headers: {keep_from: [10.0.0.0/8, 192.0.2.1]}\n\
+         identity: saml\n\
+         rules:\n  profile: as-served\n  mode: report\n  actions: {user.roles: off}\n\
+         schemas: schemas\n\
+         hosts: [Wire.Example.com]\n\
+         trusted_proxies: [\"fd00::/8\"]\n\
+         log: {level: warn, access: false}\n\
+         limits:\n  body: 1MiB\n  buffered_bytes: 2MiB\n  header_bytes: 16KiB\n  headers: 50\n\
+         \x20 header_timeout: 1s\n  body_timeout: 2s\n  keepalive_timeout: 3s\n\
+         \x20 requests_per_connection: 4\n  connections: 5\n  streams: 6\n\
+         \x20 upstream_connect_timeout: 700ms\n  upstream_timeout: 8m\n\
+         \x20 upstream_idle_timeout: 9s\n  shutdown_timeout: 0s\n",
+    );
+    let seconds = Duration::from_secs;
+    assert_eq!(config.admin, "[::1]:9999".parse::<SocketAddr>().unwrap());
+    assert_eq!(config.threads, 3);
+    assert_eq!(config.other_paths, Passage::Forward);
+    assert_eq!(config.auth_tokens, Passage::Refuse);
+    let kept = vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.1/32".parse().unwrap()];
+    assert_eq!(config.z_headers, ZHeaders::KeepFrom(kept));
+    assert_eq!(config.profile, Profile::AsServed);
+    assert_eq!(config.policy.identity, Identity::Saml);
+    assert_eq!(config.policy.action(Rule::UserRoles), Action::Off);
+    assert_eq!(config.policy.action(Rule::UserEmails), Action::Report);
+    assert_eq!(config.policy.action(Rule::JsonSyntax), Action::Enforce);
+    assert_eq!(config.schemas, Some("schemas".into()));
+    assert_eq!(config.hosts, ["wire.example.com"]);
+    assert_eq!(config.trusted_proxies, ["fd00::/8".parse().unwrap()]);
+    assert_eq!((config.log.level, config.log.access), (tracing::Level::WARN, false));
+    let limits = Limits {
+        body: 1 << 20,
+        buffered_bytes: 2 << 20,
+        header_bytes: 16 << 10,
+        headers: 50,
+        header_timeout: seconds(1),
+        body_timeout: seconds(2),
+        keepalive_timeout: seconds(3),
+        requests_per_connection: 4,
+        connections: 5,
+        streams: 6,
+        upstream_connect_timeout: Duration::from_millis(700),
+        upstream_timeout: seconds(480),
+        upstream_idle_timeout: seconds(9),
+        shutdown_timeout: seconds(0),
+    };
+    assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn the_more_exact_action_wins_in_any_order() {
+    for lines in [
+        "rules: {actions: {user.user_name.case: enforce, \"user.*\": report, \"*\": off}}",
+        "rules: {actions: {\"*\": off, \"user.*\": report, user.user_name.case: enforce}}",
+    ] {
+        let policy: Policy = valid(lines).policy;
+        assert_eq!(policy.action(Rule::UserUserNameCase), Action::Enforce);
+        assert_eq!(policy.action(Rule::UserEmails), Action::Report);
+        assert_eq!(policy.action(Rule::GroupMembers), Action::Off);
+    }
+}
+
+#[test]
+fn the_command_line_comes_before_the_file() {
+    let text = format!("{LEAST}identity: saml\nrules: {{profile: as-served}}\n");
+    let overrides =
+        Overrides { profile: Some(Profile::Documented), identity: Some(Identity::Email) };
+    let config = parse_with(&text, overrides).unwrap();
+    assert_eq!((config.profile, config.policy.identity), (Profile::Documented, Identity::Email));
+    assert_eq!(config.policy.action(Rule::UserUserNameCase), Action::Enforce);
+}
+
+#[test]
+fn all_mistakes_come_at_once_and_in_order() {
+    let text = "\
+listen: [\"127.0.0.1:8080\", \"localhost:81\", \"127.0.0.1:8080\"]
+admin:
+  listen: 127.0.0.1:8080
+upstream:
+  servers: [\"http://wire\"]
+  server: x
+lisen: []
+threads: 0
+other_paths: maybe
+identity: saml
+identity: email
+rules:
+  actions:
+    user.handle: report
+    target.ambiguous: off
+    json.*: warn
+limits: {body: 0, header_timeout: 10, body_size: 5}
+log: [info]
+";
+    let mistakes: Vec<String> = parse(text).unwrap_err().iter().map(Mistake::to_string).collect();
+    insta::assert_snapshot!(mistakes.join("\n"));
+}
+
+#[test]
+fn a_text_that_is_no_config_is_refused_as_a_whole() {
+    let first = |text: &str| parse(text).unwrap_err()[0].to_string();
+    assert!(first("").starts_with("1:1: listen is missing"), "{}", first(""));
+    assert!(first("# nothing\n").contains("listen is missing"));
+    assert!(first("- a\n- b\n").contains("a mapping (key: value) is wanted here, not a list"));
+    assert!(first("a: [").starts_with("2:1: this is not YAML: "));
+    assert!(first(&format!("{LEAST}---\n{LEAST}")).starts_with("3:1: a second document"));
+    assert!(first(&format!("{LEAST}threads: 1\0000\n")).contains("control character U+0000"));
+    assert!(first(&"- ".repeat(200_000)).contains("nested more than"));
+    for flow in ["[", "{a: ", "- [", "? "] {
+        let mistake = first(&flow.repeat(100_000));
+        assert!(mistake.contains("nested more than") || mistake.contains("not YAML"), "{mistake}");
+    }
+}
+
+#[test]
+fn what_yaml_has_beyond_a_config_is_named() {
+    assert_eq!(
+        mistakes("hosts: &hosts [a]\ntrusted_proxies: *hosts\n"),
+        ["4:18: aliases (`*name`) are not read here; write the value itself"]
+    );
+    assert_eq!(
+        mistakes("threads: !!int 3\n"),
+        ["3:10: tags (`!name`) are not read here; write the value alone"]
+    );
+    assert!(mistakes("? [a]\n: b\n")[0].contains("a key is a single word"));
+}
+
+#[test]
+fn single_mistakes_say_what_to_do() {
+    for (line, wanted) in [
+        ("threads:", "3:1: threads has no value"),
+        ("threads: many", "threads: \"many\" is no whole number"),
+        ("threads: 100000", "threads: \"100000\" is out of range; from 1 to 1024"),
+        ("threads: [1]", "threads: a text is wanted here, not a list"),
+        ("log: {access: \"true\"}", "log.access: true or false, without quotes, is wanted here"),
+        ("log: {access: yes}", "log.access: true or false"),
+        ("log: {level: inf}", "did you mean `info`?"),
+        ("z_headers: keep", "neither strip nor {keep_from"),
+        ("z_headers: {keep_from: []}", "the list is empty; write z_headers: strip"),
+        ("z_headers: {}", "z_headers.keep_from is missing"),
+        ("z_headers: {keep_from: [0.0.0.0/0]}", "is everybody"),
+        ("rules: {mode: of}", "is none of: enforce, report, off; did you mean `off`?"),
+        ("rules: {actions: {\"framing.*\": off}}", "is always enforced"),
+        ("rules: {actions: {\"pach.*\": off}}", "no such rule; did you mean `patch.*`?"),
+        ("rules: {profil: x}", "rules.profil is no known key; did you mean `profile`?"),
+        ("limits: {body: 100MiB}", "limits.buffered_bytes (64MiB) is less than limits.body"),
+        ("admin: {listen: \"127.0.0.1:8080\"}", "take the same port"),
+        ("admin: {listen: \"0.0.0.0:8080\"}", "take the same port"),
+        ("admin: {listen: \"127.0.0.1:8088\"}", "is this guard itself"),
+        ("schemas: \"\"", "schemas: \"\" is no folder"),
+        ("admin: {listen: x}", "admin.listen: \"x\" is no IP address with a port"),
+        ("schemas: []", "schemas: a text is wanted here, not a list"),
+        ("hosts: a.example.com", "hosts: a list, such as [a, b], is wanted here"),
+    ] {
+        let found = mistakes(line);
+        assert_eq!(found.len(), 1, "{line}: {found:?}");
+        assert!(found[0].contains(wanted), "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn a_large_file_takes_little_time() {
+    use std::fmt::Write;
+    let (mut keys, mut servers) = (String::new(), String::from(LEAST).replace("\"]}", "\""));
+    for number in 0..50_000 {
+        writeln!(keys, "key{number}: x").unwrap();
+        write!(servers, ",a:{}", number + 1).unwrap();
+    }
+    let start = std::time::Instant::now();
+    assert_eq!(mistakes(&keys).len(), 50_000);
+    assert!(parse(&format!("{}]}}\n", servers.trim_end())).is_err());
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// The keys that the reader asks for.
+fn known_keys() -> Vec<String> {
+    let notes = Notes::default();
+    let text = format!("{LEAST}z_headers: {{keep_from: [192.0.2.1]}}\n");
+    assert!(read(&text, Overrides::default(), &notes).is_some());
+    notes.into_parts().1
+}
+
+#[test]
+fn the_example_is_the_defaults() {
+    assert_eq!(format!("{:?}", parse(EXAMPLE).unwrap()), format!("{:?}", defaults()));
+}
+
+#[test]
+fn the_example_is_valid_with_everything_switched_on_and_names_every_key() {
+    // Keys stand behind `#` alone, sentences behind `# `.
+    let switched_on: String = EXAMPLE
+        .lines()
+        .filter(|line| *line != "z_headers: strip")
+        .map(|line| match line.trim_start().strip_prefix('#') {
+            Some(key) if !key.is_empty() && !key.starts_with(' ') => line.replacen('#', "", 1),
+            _ => line.to_string(),
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let config = parse(&switched_on).unwrap();
+    assert!(matches!(config.z_headers, ZHeaders::KeepFrom(_)));
+    for key in known_keys() {
+        let name = key.rsplit('.').next().unwrap();
+        let names_it = |line: &str| line.trim_start().starts_with(&format!("{name}:"));
+        assert!(switched_on.lines().any(names_it), "{key} is not in the example");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in any::<String>()) {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_yaml_like_text_makes_the_reader_panic(
+        text in r#"([a-z_]{0,9}|[ ]{1,4}|[\[\]{}:,\-?&*!|>'"%@`#~.]|\n|\t|[0-9]{1,3}|é|---|\.\.\.){0,60}"#
+    ) {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_mutated_config_makes_the_reader_panic(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..12, ".{0,4}"), 1..6)
+    ) {
+        let mut text: Vec<char> = EXAMPLE.lines().filter(|line| !line.trim_start().starts_with('#'))
+            .flat_map(|line| line.chars().chain(['\n'])).collect();
+        for (place, length, insert) in cuts {
+            let start = place.index(text.len());
+            let end = (start + length).min(text.len());
+            text.splice(start..end, insert.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(mistakes) = parse(&text) {
+            prop_assert!(!mistakes.is_empty());
+            prop_assert!(mistakes.is_sorted());
+            let lines = text.matches(['\n', '\r']).count() + 2;
+            prop_assert!(mistakes.iter().all(|m| m.line >= 1 && m.line <= lines && m.column >= 1));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What is wrong with a config, and where.
+
+use std::cell::RefCell;
+use std::fmt;
+
+/// A place in the text, as editors count: from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At {
+    pub line: usize,
+    pub column: usize,
+}
+
+impl At {
+    pub const START: Self = Self { line: 1, column: 1 };
+
+    /// The place of the byte `index`, which is the beginning of a character.
+    pub fn of(text: &str, index: usize) -> Self {
+        let before = text.get(..index).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let begin = before.rfind('\n').map_or(0, |end| end + 1);
+        Self { line, column: before[begin..].chars().count() + 1 }
+    }
+}
+
+/// One mistake of an operator, as one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mistake {
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+}
+
+impl Mistake {
+    pub fn new(at: At, message: impl Into<String>) -> Self {
+        Self { line: at.line, column: at.column, message: message.into() }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.message)
+    }
+}
+
+/// What the reader writes down on its way through a file.
+#[derive(Debug, Default)]
+pub struct Notes {
+    mistakes: RefCell<Vec<Mistake>>,
+    /// The full names of all keys that the reader asked for, present or not.
+    asked: RefCell<Vec<String>>,
+}
+
+impl Notes {
+    pub fn mistake(&self, at: At, message: impl Into<String>) {
+        self.mistakes.borrow_mut().push(Mistake::new(at, message));
+    }
+
+    pub fn add(&self, mistakes: Vec<Mistake>) {
+        self.mistakes.borrow_mut().extend(mistakes);
+    }
+
+    pub fn asked(&self, key: String) {
+        self.asked.borrow_mut().push(key);
+    }
+
+    /// The mistakes in the order of the file, and the keys in the order in which they were asked
+    /// for.
+    pub fn into_parts(self) -> (Vec<Mistake>, Vec<String>) {
+        let mut mistakes = self.mistakes.into_inner();
+        mistakes.sort();
+        mistakes.dedup();
+        (mistakes, self.asked.into_inner())
+    }
+}

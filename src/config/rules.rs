@@ -1,0 +1,62 @@
+//! The section `rules`: profile, single actions and the global switch, folded into a policy.
+
+use super::near;
+use super::reader::Section;
+use super::words::{ACTIONS, PROFILES};
+use crate::policy::{Action, Identity, Policy, PolicyError, Profile};
+use crate::rule::Rule;
+
+/// Reads the section. `profile` and `identity` are what is given from outside of the file, or
+/// what stands elsewhere in it.
+pub fn read(
+    mut rules: Section<'_, '_>,
+    profile: Option<Profile>,
+    identity: Identity,
+) -> (Profile, Policy) {
+    let written = rules.field("profile").and_then(|field| field.choice(&PROFILES));
+    let profile = profile.or(written).unwrap_or(Profile::Documented);
+    let mode = rules.field("mode").and_then(|field| field.choice(&ACTIONS));
+    let mut policy = Policy::new(profile, identity);
+    read_actions(rules.section("actions"), &mut policy);
+    if let Some(mode) = mode {
+        policy.cap(mode);
+    }
+    rules.close();
+    (profile, policy)
+}
+
+/// Applies the single actions, the widest pattern first: a mapping has no order to go by.
+fn read_actions(mut section: Section<'_, '_>, policy: &mut Policy) {
+    let mut actions = section.rest();
+    actions.sort_by_key(|(pattern, ..)| (!pattern.ends_with('*'), pattern.len()));
+    for (pattern, at, field) in actions {
+        // Where the action itself is wrong, the pattern is tried with the one that fits all.
+        let action = field.choice(&ACTIONS).unwrap_or(Action::Enforce);
+        if let Err(error) = policy.set(pattern, action) {
+            field.mistake_at(at, explain(&error));
+        }
+    }
+}
+
+fn explain(error: &PolicyError) -> String {
+    match error {
+        PolicyError::Unknown(pattern) => {
+            let groups = groups().map(|group| format!("{group}.*"));
+            let known: Vec<String> = Rule::all().map(|r| r.id().into()).chain(groups).collect();
+            let hint = near::hint(pattern, known.iter().map(String::as_str));
+            if hint.is_empty() { error.to_string() } else { format!("no such rule{hint}") }
+        }
+        PolicyError::Fixed(_) => error.to_string(),
+    }
+}
+
+/// What rules are called before the first dot.
+fn groups() -> impl Iterator<Item = &'static str> {
+    let mut last = "";
+    Rule::all().filter_map(move |rule| {
+        let group = rule.id().split('.').next()?;
+        let new = group != last;
+        last = group;
+        new.then_some(group)
+    })
+}

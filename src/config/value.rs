@@ -1,0 +1,277 @@
+//! Single values as operators write them: sizes, times, addresses, networks, names.
+//!
+//! Errors are the end of a sentence that begins with the key's name: what was found, and what to
+//! write instead.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::Server;
+
+const KIB: u64 = 1024;
+
+/// What was written, fit to stand in a message.
+pub fn quoted(text: &str) -> String {
+    const SHOWN: usize = 60;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+/// Bytes: plain, or with `KiB`, `MiB` or `GiB`.
+pub fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = number_and_unit(text);
+    let factor = match unit {
+        "" | "B" => Some(1),
+        "KiB" => Some(KIB),
+        "MiB" => Some(KIB * KIB),
+        "GiB" => Some(KIB * KIB * KIB),
+        _ => None,
+    };
+    let number = number.parse::<u64>().ok();
+    number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor)).ok_or_else(|| {
+        format!(
+            "{} is no size; write bytes, or a whole number with KiB, MiB or GiB, such as 512KiB",
+            quoted(text)
+        )
+    })
+}
+
+/// A size as `size` reads it, in its largest whole unit.
+pub fn size_text(bytes: u64) -> String {
+    if bytes == 1 {
+        return "1 byte".into();
+    }
+    [(KIB * KIB * KIB, "GiB"), (KIB * KIB, "MiB"), (KIB, "KiB")]
+        .into_iter()
+        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit))
+        .map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{}{name}", bytes / unit))
+}
+
+/// A time: a whole number with `ms`, `s`, `m` or `h`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = number_and_unit(text);
+    let milliseconds = match unit {
+        "ms" => Some(1),
+        "s" => Some(1000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        _ => None,
+    };
+    let number = number.parse::<u64>().ok();
+    number
+        .zip(milliseconds)
+        .and_then(|(number, factor)| number.checked_mul(factor))
+        .map(Duration::from_millis)
+        .ok_or_else(|| {
+            format!(
+                "{} is no time; write a whole number with ms, s, m or h, such as 10s",
+                quoted(text)
+            )
+        })
+}
+
+/// A time as `duration` reads it, in its largest whole unit.
+pub fn duration_text(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    [(3_600_000, "h"), (60_000, "m"), (1000, "s")]
+        .into_iter()
+        .find(|(unit, _)| milliseconds >= *unit && milliseconds.is_multiple_of(*unit))
+        .map_or_else(
+            || format!("{milliseconds}ms"),
+            |(unit, name)| format!("{}{name}", milliseconds / unit),
+        )
+}
+
+fn number_and_unit(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    (number, unit.trim_start_matches(' '))
+}
+
+/// Where to listen: an IP address and a port.
+pub fn listener(text: &str) -> Result<SocketAddr, String> {
+    let found = quoted(text);
+    let address = text.parse::<SocketAddr>().map_err(|_| {
+        let port = text.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok());
+        let port = port.unwrap_or("8080");
+        format!(
+            "{found} is no IP address with a port; write 127.0.0.1:{port} for this machine only, \
+             0.0.0.0:{port} or [::]:{port} for all interfaces"
+        )
+    })?;
+    if address.port() == 0 {
+        return Err(format!("{found} leaves the port open; name the port"));
+    }
+    Ok(address)
+}
+
+/// A backend server: a name or an address, and a port.
+pub fn server(text: &str) -> Result<Server, String> {
+    let found = quoted(text);
+    if text.contains("://") {
+        return Err(format!("{found} is a URL; write host:port alone (the backend speaks HTTP)"));
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Err(format!("{found} has no port; write [{text}]:8080"));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(format!("{found} has no port; write host:port, such as nginz:8080"));
+    };
+    let port = match port.parse::<u16>() {
+        Ok(port) if port != 0 && !text.contains(":+") => port,
+        _ => return Err(format!("{found} has no valid port behind the colon (1 to 65535)")),
+    };
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner,
+        Some(_) => return Err(format!("{found} has no IPv6 address between the brackets")),
+        None if host.contains(':') => {
+            return Err(format!("{found} has an IPv6 address without brackets; write [::1]:8080"));
+        }
+        None => host_name(host).map_err(|why| format!("{found} {why}"))?,
+    };
+    Ok(Server { host: host.into(), port })
+}
+
+/// A value of the Host header that is served, without its port.
+pub fn host(text: &str) -> Result<String, String> {
+    let found = quoted(text);
+    let bracketed = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+    if text.contains("://") || text.contains('/') {
+        return Err(format!("{found} is a URL; write the host alone, such as wire.example.com"));
+    }
+    if text.contains('*') {
+        return Err(format!("{found} has a wildcard; write each host in full"));
+    }
+    match bracketed {
+        Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => {}
+        _ if text.contains(':') => {
+            return Err(format!("{found} has a port; hosts are compared without their port"));
+        }
+        _ => {
+            host_name(text).map_err(|why| format!("{found} {why}"))?;
+        }
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// Checks a DNS name or an IPv4 address. Errors are the end of a sentence.
+fn host_name(host: &str) -> Result<&str, &'static str> {
+    const CHARACTERS: &str = "is no host name; it may have letters, digits, `.`, `-` and `_`";
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if name.is_empty() || !name.bytes().all(allowed) {
+        return Err(CHARACTERS);
+    }
+    if name.len() > 253 || name.split('.').any(|label| label.is_empty() || label.len() > 63) {
+        return Err("is no host name: a part between dots is empty or longer than 63 characters");
+    }
+    let numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    if name.rsplit('.').next().is_some_and(numeric) && name.parse::<IpAddr>().is_err() {
+        return Err("is no IPv4 address, and no host name ends in a number");
+    }
+    Ok(host)
+}
+
+/// A folder; whether it is there is seen when it is read.
+pub fn folder(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() {
+        return Err("\"\" is no folder; leave out the key for the built-in schemas".into());
+    }
+    Ok(text.into())
+}
+
+/// A network, or a single address.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    let found = quoted(text);
+    let network = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("{found} is no network; write 10.0.0.0/8, fd00::/8 or one address"))?;
+    if network.prefix_len() == 0 {
+        return Err(format!("{found} is everybody; name the networks that are yours"));
+    }
+    if network.trunc() != network {
+        return Err(format!(
+            "{found} has bits behind its prefix; write {} or the single address {}",
+            network.trunc(),
+            network.addr()
+        ));
+    }
+    Ok(network)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_read_back_as_they_are_shown() {
+        for bytes in [0, 1, 1023, 1024, 512 * 1024, 1 << 20, 3 << 30] {
+            assert_eq!(
+                size(size_text(bytes).trim_end_matches(" bytes").trim_end_matches(" byte")),
+                Ok(bytes)
+            );
+        }
+        for milliseconds in [0, 1, 500, 1000, 1500, 60_000, 90_000, 7_200_000] {
+            let duration_ = Duration::from_millis(milliseconds);
+            assert_eq!(duration(&duration_text(duration_)), Ok(duration_));
+        }
+        assert_eq!(size("512 KiB"), Ok(512 * 1024));
+        for wrong in ["", "KiB", "512KB", "1.5MiB", "-1", "99999999999GiB", "1 KiB x"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "10", "s", "1.5s", "-1s", "10 seconds", "99999999999999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn servers_are_a_host_and_a_port() {
+        let read = |text| server(text).map(|server| (server.host, server.port));
+        assert_eq!(read("127.0.0.1:8088"), Ok(("127.0.0.1".into(), 8088)));
+        assert_eq!(read("[::1]:80"), Ok(("::1".into(), 80)));
+        assert_eq!(read("nginz.wire.svc:8080"), Ok(("nginz.wire.svc".into(), 8080)));
+        for wrong in [
+            "",
+            ":80",
+            "nginz",
+            "nginz:",
+            "nginz:0",
+            "nginz:65536",
+            "nginz:+80",
+            "::1",
+            "::1:80x",
+            "[x]:80",
+            "http://nginz:80",
+            "a..b:80",
+            "a b:80",
+            "10.0.0:80",
+            "1.2.3.4.5:80",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn hosts_have_no_port_and_no_capitals() {
+        assert_eq!(host("Wire.Example.com"), Ok("wire.example.com".into()));
+        assert_eq!(host("[::1]"), Ok("[::1]".into()));
+        for wrong in ["", "a:80", "https://a", "*.a.com", "a/b", "[x]", "[::1]:80", "ä.de"] {
+            assert!(host(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn networks_end_at_their_prefix_and_are_not_everybody() {
+        assert_eq!(network("10.0.0.0/8"), Ok("10.0.0.0/8".parse().unwrap()));
+        assert_eq!(network("::1"), Ok("::1/128".parse().unwrap()));
+        for wrong in ["", "10.0.0.5/8", "10.0.0.0/33", "0.0.0.0/0", "::/0", "localhost"] {
+            assert!(network(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The words of the config file and the command line, and what they stand for.
+
+use tracing::Level;
+
+use super::Passage;
+use crate::policy::{Action, Identity, Profile};
+
+/// Words with their meanings, in the order in which they are listed to people.
+pub type Words<T, const N: usize> = [(&'static str, T); N];
+
+pub const PROFILES: Words<Profile, 2> =
+    [("documented", Profile::Documented), ("as-served", Profile::AsServed)];
+
+pub const IDENTITIES: Words<Identity, 3> =
+    [("any", Identity::Any), ("email", Identity::Email), ("saml", Identity::Saml)];
+
+pub const ACTIONS: Words<Action, 3> =
+    [("enforce", Action::Enforce), ("report", Action::Report), ("off", Action::Off)];
+
+pub const PASSAGES: Words<Passage, 2> =
+    [("refuse", Passage::Refuse), ("forward", Passage::Forward)];
+
+pub const LEVELS: Words<Level, 5> = [
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];

@@ -1,0 +1,144 @@
+//! YAML text to a tree of nodes that know where they stand.
+//!
+//! Only what a config needs is read: one document of mappings, lists and scalars. Scalars stay
+//! text; what they mean is the reader's to say. The tree is built from the parser's events with
+//! a bounded stack, so that no nesting can exhaust the thread's own, and keeps keys that stand
+//! twice, so that these can be reported.
+
+use std::borrow::Cow;
+
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
+
+use super::mistake::{At, Mistake};
+
+/// How deep mappings and lists may be nested: far more than any config needs.
+const MAX_DEPTH: usize = 32;
+
+#[derive(Debug)]
+pub struct Node<'t> {
+    pub at: At,
+    pub value: Value<'t>,
+}
+
+#[derive(Debug)]
+pub enum Value<'t> {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// `plain` scalars stand without quotes.
+    Scalar {
+        text: Cow<'t, str>,
+        plain: bool,
+    },
+    List(Vec<Node<'t>>),
+    /// Keys and values in the order of the file, repeated keys included.
+    Map(Vec<(Node<'t>, Node<'t>)>),
+    /// Something that is not read here; the mistake is already noted.
+    Unread,
+}
+
+/// A list or mapping whose end was not seen yet.
+enum Open<'t> {
+    List { at: At, items: Vec<Node<'t>> },
+    Map { at: At, entries: Vec<(Node<'t>, Node<'t>)>, key: Option<Node<'t>> },
+}
+
+/// Reads one document. Without a node there is nothing to read on with: the text is empty or no
+/// YAML.
+pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
+    let mut mistakes = Vec::new();
+    // SECURITY: the parser takes a NUL for the end of the text, and would leave the rest unread.
+    if let Some(mistake) = control_character(text) {
+        return (None, vec![mistake]);
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut parser = Parser::new_from_str(text);
+    let mut open: Vec<Open<'_>> = Vec::new();
+    let mut root = None;
+    let mut documents = 0;
+    while let Some(event) = parser.next_event() {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let message = format!("this is not YAML: {}", error.info());
+                mistakes.push(Mistake::new(at(*error.marker()), message));
+                return (None, mistakes);
+            }
+        };
+        let here = at(span.start);
+        let node = match event {
+            Event::DocumentStart(_) => {
+                documents += 1;
+                if documents > 1 {
+                    let message = "a second document begins here; a config is one document";
+                    mistakes.push(Mistake::new(here, message));
+                    break;
+                }
+                continue;
+            }
+            Event::SequenceStart(_, ref tag) | Event::MappingStart(_, ref tag) => {
+                refuse_tag(tag.as_deref(), here, &mut mistakes);
+                if open.len() == MAX_DEPTH {
+                    let message = format!("nested more than {MAX_DEPTH} levels deep");
+                    mistakes.push(Mistake::new(here, message));
+                    return (None, mistakes);
+                }
+                open.push(match event {
+                    Event::SequenceStart(..) => Open::List { at: here, items: Vec::new() },
+                    _ => Open::Map { at: here, entries: Vec::new(), key: None },
+                });
+                continue;
+            }
+            Event::SequenceEnd | Event::MappingEnd => match open.pop() {
+                Some(Open::List { at, items }) => Node { at, value: Value::List(items) },
+                Some(Open::Map { at, entries, .. }) => Node { at, value: Value::Map(entries) },
+                None => continue,
+            },
+            Event::Scalar(text, style, _, tag) => {
+                refuse_tag(tag.as_deref(), here, &mut mistakes);
+                Node { at: here, value: scalar(text, style) }
+            }
+            Event::Alias(_) => {
+                let message = "aliases (`*name`) are not read here; write the value itself";
+                mistakes.push(Mistake::new(here, message));
+                Node { at: here, value: Value::Unread }
+            }
+            _ => continue,
+        };
+        match open.last_mut() {
+            Some(Open::List { items, .. }) => items.push(node),
+            Some(Open::Map { entries, key, .. }) => match key.take() {
+                Some(key) => entries.push((key, node)),
+                None => *key = Some(node),
+            },
+            None => root = Some(node),
+        }
+    }
+    (root, mistakes)
+}
+
+fn at(marker: Marker) -> At {
+    At { line: marker.line().max(1), column: marker.col() + 1 }
+}
+
+fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Value<'_> {
+    let plain = style == ScalarStyle::Plain;
+    match &*text {
+        "" | "~" | "null" | "Null" | "NULL" if plain => Value::Null,
+        _ => Value::Scalar { text, plain },
+    }
+}
+
+fn refuse_tag(tag: Option<&Tag>, here: At, mistakes: &mut Vec<Mistake>) {
+    if tag.is_some() {
+        let message = "tags (`!name`) are not read here; write the value alone";
+        mistakes.push(Mistake::new(here, message));
+    }
+}
+
+fn control_character(text: &str) -> Option<Mistake> {
+    let refused = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    let (index, character) = text.char_indices().find(|(_, c)| refused(*c))?;
+    let message =
+        format!("the control character U+{:04X} stands here; remove it", u32::from(character));
+    Some(Mistake::new(At::of(text, index), message))
+}

@@ -1,0 +1,330 @@
+//! The program as operators run it: exit codes, messages, help.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const EXAMPLE: &str = "conf/wire-scim-guard.yaml";
+const GOOD: &str =
+    r#"{"userName":"new.user","displayName":"New User","externalId":"a@example.com"}"#;
+const BAD: &str =
+    r#"{"userName":"new user","displayName":"New User","externalId":"a@example.com"}"#;
+
+/// Runs the program and gives its exit code, standard output and standard error.
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    run_with(arguments, "")
+}
+
+fn run_with(arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wire-scim-guard"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that ends before it has read its input closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A folder that is removed at the end of the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{name}"));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Writes a file and gives its path.
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn help_and_version_are_there_on_every_command() {
+    for command in
+        [&[][..], &["serve"], &["demo"], &["config"], &["config", "check"], &["rules"], &["check"]]
+    {
+        let (code, out, err) = run(&[command, &["--help"]].concat());
+        assert_eq!((code, err.as_str()), (0, ""), "{command:?}");
+        assert!(out.contains("Usage: wire-scim-guard"), "{command:?}: {out}");
+        let (code, out, err) = run(&[command, &["--version"]].concat());
+        assert_eq!((code, err.as_str()), (0, ""), "{command:?}");
+        assert!(out.trim_end().ends_with(env!("CARGO_PKG_VERSION")), "{command:?}: {out}");
+    }
+    for (command, example) in [
+        (&["serve"][..], "wire-scim-guard serve --config"),
+        (&["demo"], "wire-scim-guard demo --listen"),
+        (&["config", "check"], "wire-scim-guard config check --config"),
+        (&["rules"], "wire-scim-guard rules --json | jq"),
+        (&["check"], "wire-scim-guard check --kind patch"),
+    ] {
+        let (_, out, _) = run(&[command, &["--help"]].concat());
+        assert!(out.contains("Example") && out.contains(example), "{command:?}: {out}");
+    }
+}
+
+#[test]
+fn unusable_arguments_are_one_sentence_and_exit_code_2() {
+    for (arguments, wanted) in [
+        (&["serve"][..], "required arguments were not provided: --config <FILE>"),
+        (&["sevre"], "unrecognized subcommand 'sevre'"),
+        (&["rules", "--yaml"], "unexpected argument '--yaml'"),
+        (&["check"], "required arguments were not provided"),
+        (&["check", "--kind", "users", "x"], "possible values: user, patch, group"),
+        (&["check", "--rows", "x", "y"], "cannot be used with"),
+        (&["check", "--rows", "x", "--kind", "group"], "cannot be used with"),
+        (&["check", "-", "-"], "can be judged only once"),
+        (&["demo", "--listen", "8080"], "invalid socket address"),
+    ] {
+        let (code, out, err) = run(arguments);
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
+        assert_eq!(err.lines().count(), 1, "{arguments:?}: {err}");
+        assert!(err.contains(wanted), "{arguments:?}: {err}");
+    }
+    let (code, _, err) = run(&[]);
+    assert_eq!(code, 2);
+    assert!(err.contains("Usage: wire-scim-guard"), "{err}");
+}
+
+#[test]
+fn a_good_config_is_ok() {
+    assert_eq!(
+        run(&["config", "check", "--config", EXAMPLE]),
+        (0, format!("{EXAMPLE}: ok\n"), String::new())
+    );
+}
+
+#[test]
+fn a_bad_config_shows_all_its_mistakes_with_their_places() {
+    let folder = Folder::new("mistakes");
+    let path = folder.file(
+        "bad.yaml",
+        "listen: [\"127.0.0.1\"]\nupstreams: {}\nlimits: {body: 0}\nrules:\n  mode: maybe\n",
+    );
+    let wanted = [
+        "1:1: upstream.servers is missing",
+        "1:10: listen[0]: \"127.0.0.1\" is no IP address with a port",
+        "2:1: upstreams is no known key; did you mean `upstream`?",
+        "3:16: limits.body: \"0\" is out of range",
+        "5:9: rules.mode: \"maybe\" is none of: enforce, report, off",
+    ];
+    for command in [&["config", "check"][..], &["serve"], &["check", "x"]] {
+        let (code, out, err) = run(&[command, &["--config", &path]].concat());
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert_eq!(err.lines().count(), wanted.len(), "{err}");
+        for (line, wanted) in err.lines().zip(wanted) {
+            assert!(line.starts_with(&format!("{path}:{wanted}")), "{line}");
+        }
+    }
+}
+
+#[test]
+fn files_that_are_no_config_are_refused() {
+    let folder = Folder::new("no-config");
+    let check = |path: &str| {
+        let (code, out, err) = run(&["config", "check", "--config", path]);
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        err
+    };
+    let missing = check(folder.0.join("none.yaml").to_str().unwrap());
+    assert!(missing.contains("none.yaml: cannot be read: No such file"), "{missing}");
+    let directory = check(folder.0.to_str().unwrap());
+    assert!(directory.contains("cannot be read: Is a directory"), "{directory}");
+    let latin = check(&folder.file("latin.yaml", b"listen: []\n# gr\xfc\xdfe\n"));
+    assert!(latin.contains("latin.yaml:2:5: this is not UTF-8"), "{latin}");
+    let large = check(&folder.file("large.yaml", vec![b'#'; 1024 * 1024 + 1]));
+    assert!(large.contains("large.yaml: is larger than 1MiB"), "{large}");
+}
+
+#[test]
+fn schemas_are_read_from_beside_the_config_and_checked_with_it() {
+    let folder = Folder::new("schemas");
+    let config = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [wire:80]}\nschemas: own\n";
+    let path = folder.file("config.yaml", config);
+    std::fs::create_dir(folder.0.join("own")).unwrap();
+    folder.file("own/user.json", "{");
+    let (code, _, err) = run(&["config", "check", "--config", &path]);
+    assert_eq!(code, 2);
+    assert!(err.contains("own/user.json: is not JSON"), "{err}");
+    folder.file("own/user.json", "{}");
+    assert_eq!(run(&["config", "check", "--config", &path]).0, 0);
+}
+
+#[test]
+fn the_rules_are_a_table() {
+    let (code, out, err) = run(&["rules"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    insta::assert_snapshot!(out);
+}
+
+#[test]
+fn the_rules_are_a_json_array() {
+    let (code, out, err) = run(&["rules", "--json"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let rules: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
+    let (_, table, _) = run(&["rules"]);
+    assert_eq!(rules.len(), table.lines().count() - 1);
+    let case = rules.iter().find(|rule| rule["id"] == "user.user_name.case").unwrap();
+    assert_eq!(
+        *case,
+        serde_json::json!({
+            "id": "user.user_name.case",
+            "status": 400,
+            "scimType": "invalidValue",
+            "actions": {"documented": "enforce", "as-served": "off"},
+            "switchable": true,
+            "checks": case["checks"],
+        })
+    );
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_wire-scim-guard"))
+        .arg("rules")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn documents_are_judged_in_order_and_the_worst_gives_the_exit_code() {
+    let folder = Folder::new("check");
+    let (good, bad) = (folder.file("good.json", GOOD), folder.file("bad.json", BAD));
+    assert_eq!(run(&["check", &good]), (0, format!("{good}: ok\n"), String::new()));
+    let (code, out, err) = run(&["check", &bad, &good]);
+    assert_eq!((code, err.as_str()), (1, ""));
+    let (first, second) = out.trim_end().split_once('\n').unwrap();
+    let wanted = format!("{bad}: refused, 400 user.user_name (invalidValue): ");
+    assert!(first.starts_with(&wanted), "{first}");
+    assert_eq!(second, format!("{good}: ok"));
+    let (code, out, err) = run(&["check", &bad, "none.json", &good]);
+    assert_eq!((code, out.lines().count()), (2, 2));
+    assert!(err.starts_with("none.json: cannot be read: "), "{err}");
+}
+
+#[test]
+fn standard_input_filters_and_profiles() {
+    let upper = GOOD.replace("new.user", "New.User");
+    assert_eq!(run_with(&["check", "-"], &upper).0, 1);
+    assert_eq!(run_with(&["check", "--profile", "as-served", "-"], &upper).0, 0);
+    let name_id = GOOD.replace("a@example.com", "4711");
+    assert_eq!(run_with(&["check", "-"], &name_id).0, 0);
+    assert_eq!(run_with(&["check", "--identity", "email", "-"], &name_id).0, 1);
+    let filter = ["check", "--kind", "filter", "-"];
+    assert_eq!(run_with(&filter, "userName eq \"a\"\n").0, 0);
+    assert_eq!(run_with(&filter, "userName co \"a\"\n").0, 1);
+}
+
+#[test]
+fn a_config_says_how_documents_are_judged() {
+    let folder = Folder::new("check-config");
+    let config = folder.file(
+        "config.yaml",
+        "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [wire:80]}\n\
+         rules: {actions: {user.user_name: report}}\n",
+    );
+    let (code, out, _) = run_with(&["check", "--config", &config, "-"], BAD);
+    assert_eq!((code, out.as_str()), (0, "-: ok [reported: user.user_name]\n"));
+    let upper = GOOD.replace("new.user", "New.User");
+    assert_eq!(run_with(&["check", "--config", &config, "-"], &upper).0, 1);
+    let as_served = ["check", "--config", &config, "--profile", "as-served", "-"];
+    assert_eq!(run_with(&as_served, &upper).0, 0);
+}
+
+#[test]
+fn json_lines_have_every_key() {
+    let folder = Folder::new("json");
+    let (good, bad) = (folder.file("good.json", GOOD), folder.file("bad.json", BAD));
+    let (code, out, _) = run(&["check", "--json", &good, &bad]);
+    assert_eq!(code, 1);
+    let lines: Vec<serde_json::Value> =
+        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(
+        lines[0],
+        serde_json::json!({
+            "file": good, "ok": true, "status": null, "rule": null, "scimType": null,
+            "detail": null, "reported": [],
+            "reading": {
+                "handle": "new.user", "name": "New User", "externalId": "a@example.com",
+                "emails": ["a@example.com"], "role": null, "active": true, "locale": null,
+                "richInfo": [],
+            },
+        })
+    );
+    assert_eq!(
+        lines[1],
+        serde_json::json!({
+            "file": bad, "ok": false, "status": 400, "rule": "user.user_name",
+            "scimType": "invalidValue", "detail": lines[1]["detail"], "reported": [],
+        })
+    );
+    assert!(lines[1]["detail"].as_str().unwrap().contains("userName"));
+}
+
+#[test]
+fn rows_are_judged_each_by_its_kind() {
+    let folder = Folder::new("rows");
+    let row = |value: serde_json::Value| format!("{value}\n");
+    let rows = [
+        row(serde_json::json!({"id": "a", "kind": "user", "body": GOOD, "wire": {"x": [1]}})),
+        row(serde_json::json!({"id": "b", "kind": "user", "body_base64": "/w=="})),
+        "\n".into(),
+        row(serde_json::json!({"kind": "group_filter", "body": "displayName co \"x\""})),
+    ];
+    let path = folder.file("rows.jsonl", rows.concat());
+    let (code, out, err) = run(&["check", "--json", "--rows", &path]);
+    assert_eq!((code, err.as_str()), (1, ""));
+    let summary: Vec<(String, bool)> = out
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|line| (line["id"].as_str().unwrap().to_string(), line["ok"].as_bool().unwrap()))
+        .collect();
+    let third = format!("{path}:4");
+    assert_eq!(summary, [("a".into(), true), ("b".into(), false), (third, true)]);
+
+    let path = folder.file("bad.jsonl", "{\n{\"kind\":\"x\",\"body\":\"\"}\n{\"kind\":\"user\"}\n{\"kind\":\"user\",\"body_base64\":\"?\"}\n");
+    let (code, out, err) = run(&["check", "--rows", &path]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    let wanted = ["this row cannot be read: EOF", "kind is \"x\"", "either body", "not base64"];
+    for ((line, wanted), number) in err.lines().zip(wanted).zip(1..) {
+        assert!(line.starts_with(&format!("{path}:{number}: ")), "{line}");
+        assert!(line.contains(wanted), "{line}");
+    }
+    assert_eq!(err.lines().count(), 4, "{err}");
+    assert_eq!(run(&["check", "--rows", "none.jsonl"]).0, 2);
+}
+
+#[test]
+fn a_taken_address_is_a_failure_while_running() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let folder = Folder::new("taken");
+    let config = format!("listen: [\"{address}\"]\nupstream: {{servers: [\"127.0.0.1:9\"]}}\n");
+    let path = folder.file("config.yaml", config);
+    let (code, _, err) = run(&["serve", "--config", &path]);
+    assert_eq!(code, 1);
+    assert!(err.contains(&format!("cannot listen on {address}: ")), "{err}");
+}

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{Head, BodyKind, BodyTask, Guard};
+use wire_scim_guard::guard::{BodyKind, BodyTask, Guard, Head};
 use wire_scim_guard::json;
 use wire_scim_guard::schema::Schemas;
 

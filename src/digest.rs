@@ -54,9 +54,9 @@ impl StoredHash {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if let Some(encoded) = text.strip_prefix("sha512:") {
             let bytes = STANDARD.decode(encoded).ok().and_then(|bytes| bytes.try_into().ok());
-            return bytes.map(Self::Sha512).ok_or(
-                "behind `sha512:` stand 88 characters of base64, as in Wire's database",
-            );
+            return bytes
+                .map(Self::Sha512)
+                .ok_or("behind `sha512:` stand 88 characters of base64, as in Wire's database");
         }
         if let Some(digits) = text.strip_prefix("sha256:") {
             return hexadecimal(digits)
@@ -64,8 +64,10 @@ impl StoredHash {
                 .ok_or("behind `sha256:` stand 64 hexadecimal digits");
         }
         if text.len() == 44 && text.ends_with('=') {
-            return Err("this looks like a token itself, which does not belong into a file; delete it in \
-                        Wire and write the hash of a new one (`wire-scim-guard token hash`)");
+            return Err(
+                "this looks like a token itself, which does not belong into a file; delete it in \
+                        Wire and write the hash of a new one (`wire-scim-guard token hash`)",
+            );
         }
         Err("this is no hash; write sha512:BASE64 or sha256:HEX, as `wire-scim-guard token hash` \
              prints them")

@@ -185,8 +185,13 @@ impl Guard {
 
     /// Judges target, method, headers, query and token: all that is known before the body.
     pub fn judge_head(&self, head: Head<'_>) -> HeadVerdict {
-        let undecided =
-            |handler, next| HeadVerdict { handler, token: None, digest: None, reported: Vec::new(), next };
+        let undecided = |handler, next| HeadVerdict {
+            handler,
+            token: None,
+            digest: None,
+            reported: Vec::new(),
+            next,
+        };
         let refuse = |handler, refusal| undecided(handler, Next::Refuse(refusal));
         let method = head.method;
         // SECURITY: a tunnel would carry bytes that nobody judges; it has no path to look at.

@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn extreme_rates_do_not_overflow() {
-        for (count, period) in [(0, Duration::ZERO), (u32::MAX, Duration::MAX), (1, Duration::MAX)] {
+        for (count, period) in [(0, Duration::ZERO), (u32::MAX, Duration::MAX), (1, Duration::MAX)]
+        {
             let meter = Meter::default();
             assert_eq!(meter.take(Rate::new(count, period), now()), Ok(()));
         }

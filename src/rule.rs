@@ -126,6 +126,7 @@ pub enum Rule {
     UpstreamConnect,
     UpstreamAnswer,
     UpstreamTimeout,
+    UpstreamThrottled,
 }
 
 /// One row of the table: what the guard knows of a rule before it sees a request.
@@ -239,11 +240,12 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::UpstreamConnect, "upstream.connect", 502, None, Fixed, "A server of upstream.servers accepts the connection."),
     row(R::UpstreamAnswer, "upstream.answer", 502, None, Fixed, "The backend answers with well-formed HTTP and does not cut its answer off."),
     row(R::UpstreamTimeout, "upstream.timeout", 504, None, Fixed, "The backend answers within limits.upstream_timeout."),
+    row(R::UpstreamThrottled, "upstream.throttled", 429, None, Fixed, "Wire's nginx does not throttle the request (its status 420)."),
 ];
 
 impl Rule {
     /// How many rules there are.
-    pub const COUNT: usize = Self::UpstreamTimeout as usize + 1;
+    pub const COUNT: usize = Self::UpstreamThrottled as usize + 1;
 
     /// All rules, in the order of the table.
     pub fn all() -> impl Iterator<Item = Self> {

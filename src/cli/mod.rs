@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::Config;
 use crate::config::words::Words;
 use crate::guard::Guard;
+use crate::secret;
 
 mod check;
 mod config;
@@ -127,6 +128,8 @@ fn usage(error: &clap::Error) -> ExitCode {
             let words: Vec<&str> = sentence.split_whitespace().collect();
             let sentence = words.join(" ").replace(" tip: ", "; ");
             let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+            // SECURITY: a token may have been given where none belongs.
+            let sentence = secret::blotted(sentence);
             fail(UNUSABLE, &format!("{sentence}; see {} --help", command_line()))
         }
     }

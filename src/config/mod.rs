@@ -10,13 +10,13 @@ use crate::policy::{Identity, Policy, Profile};
 
 pub mod file;
 mod limits;
-mod mistake;
-mod near;
-mod reader;
+pub(crate) mod mistake;
+pub(crate) mod near;
+pub(crate) mod reader;
 mod rules;
-mod value;
+pub(crate) mod value;
 pub mod words;
-mod yaml;
+pub(crate) mod yaml;
 
 /// Everything an operator can choose.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::config::{Config, Limits, ZHeaders};
-use crate::guard::{BodyTask, Guard, HeadVerdict, Next};
+use crate::guard::{BodyTask, Guard, Head, HeadVerdict, Next};
 use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics, Outcome};
 use crate::rule::Rule;
@@ -29,6 +29,7 @@ use super::forward::{self, Framing, Leaving};
 use super::head;
 use super::record::{Books, InFlight, Record};
 use super::replay::{self, Restore};
+use super::throttle;
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -40,6 +41,7 @@ pub struct Gate {
     hosts: Vec<String>,
     trusted_proxies: Vec<IpNet>,
     z_headers: ZHeaders,
+    map_420: bool,
     budget: Arc<Budget>,
     books: Books,
 }
@@ -81,19 +83,24 @@ enum Rest {
 }
 
 impl Gate {
-    /// A gate with this guard and what the configuration says of the proxy's own matters.
+    /// A gate with this guard and what the configuration says of the proxy's own matters. The
+    /// guard's register of tokens is kept up to date from now on.
     pub fn new(
         guard: Arc<Guard>,
         config: &Config,
         metrics: Arc<Metrics>,
         access: AccessLog,
     ) -> Self {
+        if let Some(register) = guard.register() {
+            register.watch();
+        }
         Self {
             guard,
             limits: config.limits.clone(),
             hosts: config.hosts.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             z_headers: config.z_headers.clone(),
+            map_420: config.map_420,
             budget: Budget::new(config.limits.buffered_bytes),
             books: Books { metrics, access },
         }
@@ -151,10 +158,16 @@ impl Gate {
         }
         let started = Instant::now();
         let head = session.req_header();
-        let HeadVerdict { handler, reported, next } =
-            self.guard.judge_head(&head.method, head.raw_path(), &head.headers);
+        let HeadVerdict { handler, token, digest, reported, next } = self.guard.judge_head(Head {
+            method: &head.method,
+            target: head.raw_path(),
+            headers: &head.headers,
+            client: ctx.record.client,
+        });
         ctx.record.validation += started.elapsed();
         ctx.record.handler = handler;
+        ctx.record.token = token;
+        ctx.record.digest = digest;
         ctx.record.reported = reported;
         match next {
             Next::Refuse(refusal) => Ok(Passage::Refuse(refusal, self.rest(session))),
@@ -381,7 +394,16 @@ impl Gate {
         upstream_response: &mut ResponseHeader,
         ctx: &mut GateCtx,
     ) -> Result<()> {
-        forward::response(upstream_response, &ctx.record.request_id)
+        let status = upstream_response.status.as_u16();
+        if let Some(digest) = ctx.record.digest {
+            self.guard.shield().answered(digest, ctx.record.client, status);
+        }
+        forward::response(upstream_response, &ctx.record.request_id)?;
+        if status == throttle::ENHANCE_YOUR_CALM && self.map_420 {
+            self.books.answered(Rule::UpstreamThrottled);
+            return throttle::translate(upstream_response);
+        }
+        Ok(())
     }
 
     /// Answers for a backend that failed, as a SCIM error.
@@ -393,11 +415,15 @@ impl Gate {
     ) -> FailToProxy {
         let answered =
             session.response_written().is_some_and(|head| !head.status.is_informational());
-        let refusal = failure(error).filter(|_| !answered);
+        let throttled = throttle::refusal(error);
+        let refusal = throttled.clone().or_else(|| failure(error)).filter(|_| !answered);
         let mut error_code = 0;
         if let Some(refusal) = refusal {
-            self.books.answered(refusal.rule);
-            ctx.record.answered = Some((refusal.rule, Outcome::Failed));
+            let outcome = if throttled.is_some() { Outcome::Forwarded } else { Outcome::Failed };
+            if throttled.is_none() {
+                self.books.answered(refusal.rule);
+            }
+            ctx.record.answered = Some((refusal.rule, outcome));
             let id = ctx.record.request_id.clone();
             if let Ok(bytes) = answer::send(session, &refusal, &id, true).await {
                 ctx.record.bytes_out = bytes;

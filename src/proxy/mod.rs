@@ -33,6 +33,7 @@ mod head;
 mod record;
 mod replay;
 pub mod server;
+mod throttle;
 pub mod upstream;
 
 pub use edge::Edge;

@@ -245,8 +245,10 @@ mod tests {
         if let StoredHash::Sha256(bytes) = &mut other {
             bytes[31] ^= 1;
         }
-        let register =
-            Register::new(vec![Entry::new("other", other), Entry::new("one", StoredHash::short(b"one"))]);
+        let register = Register::new(vec![
+            Entry::new("other", other),
+            Entry::new("one", StoredHash::short(b"one")),
+        ]);
         assert_eq!(register.find(b"one", None).map(|e| e.label.as_str()), Some("one"));
     }
 
@@ -264,7 +266,8 @@ mod tests {
     fn an_entry_admits_its_networks_only() {
         let mut entry = Entry::new("a", StoredHash::short(b"a"));
         assert!(entry.admits(None));
-        entry.networks = Some(vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
+        entry.networks =
+            Some(vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()]);
         for (address, admitted) in [
             ("192.0.2.255", true),
             ("192.0.3.0", false),

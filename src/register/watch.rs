@@ -1,7 +1,7 @@
 //! The register of a running guard: read at start, and again whenever the file has changed.
 //!
-//! The file is looked at every second, and read when it has rested for one: a text editor or a
-//! script that writes it in pieces is not caught half-way. Looking is asking for its inode, size
+//! The file is looked at every second, and read when it has rested for one, or after three: a text
+//! editor or a script that writes it in pieces is not caught half-way. Looking is asking for its inode, size
 //! and times, through all symbolic links, so that the swap of a link by which Kubernetes changes a
 //! mounted secret is a change like any other; file system events would miss it, and network file
 //! systems send none.
@@ -10,6 +10,7 @@ use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,14 +19,18 @@ use arc_swap::ArcSwap;
 use super::Register;
 use super::file::{self, LoadError};
 
-/// How often the file is looked at. A change is live after three times this at most.
+/// How often the file is looked at.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How many looks in a row may find a file that goes on changing, before it is read as it is.
+const RESTLESS: u32 = 3;
 
 /// A register and the file that it comes from.
 pub struct Source {
     path: PathBuf,
     current: ArcSwap<Register>,
     state: Mutex<State>,
+    watched: AtomicBool,
 }
 
 /// What became of the file.
@@ -39,6 +44,8 @@ pub struct State {
     tried: Option<Stamp>,
     /// The file when it was last looked at.
     seen: Option<Stamp>,
+    /// How many looks in a row have found it changed.
+    restless: u32,
 }
 
 /// What changes when a file is written or another is put in its place.
@@ -63,7 +70,9 @@ impl Source {
                 failure: None,
                 tried: stamp,
                 seen: stamp,
+                restless: 0,
             }),
+            watched: AtomicBool::new(false),
         }))
     }
 
@@ -76,18 +85,25 @@ impl Source {
         self.lock().clone()
     }
 
-    /// Keeps the register up to date on a thread of its own, for as long as anybody uses it.
-    pub fn watch(self: &Arc<Self>) -> std::io::Result<()> {
+    /// Keeps the register up to date on a thread of its own, for as long as anybody uses it. Later
+    /// calls change nothing.
+    pub fn watch(self: &Arc<Self>) {
+        if self.watched.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let source = Arc::downgrade(self);
         let thread = std::thread::Builder::new().name("register".into());
-        thread.spawn(move || {
+        let started = thread.spawn(move || {
             loop {
                 std::thread::sleep(EVERY);
                 let Some(source) = source.upgrade() else { return };
                 source.look();
             }
-        })?;
-        Ok(())
+        });
+        if let Err(error) = started {
+            tracing::error!(%error, "the register of tokens is not watched: no thread to be had");
+            self.lock().failure = Some(format!("it is not watched: {error}"));
+        }
     }
 
     /// Looks at the file once, and reads it when it has changed and come to rest.
@@ -95,12 +111,13 @@ impl Source {
         let stamp = Stamp::of(&self.path);
         {
             let mut state = self.lock();
-            let rests = state.seen == stamp;
+            state.restless = if state.seen == stamp { 0 } else { state.restless + 1 };
             state.seen = stamp;
-            if !rests || state.tried == stamp {
+            if state.tried == stamp || (1..RESTLESS).contains(&state.restless) {
                 return;
             }
             state.tried = stamp;
+            state.restless = 0;
         }
         self.read();
     }
@@ -156,11 +173,11 @@ impl Stamp {
 mod tests {
     use super::*;
 
-    const FIRST: &str =
-        "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    const FIRST: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     fn write(path: &Path, label: &str) {
-        std::fs::write(path, format!("tokens:\n- {{label: {label}, hash: \"{FIRST}\"}}\n")).unwrap();
+        std::fs::write(path, format!("tokens:\n- {{label: {label}, hash: \"{FIRST}\"}}\n"))
+            .unwrap();
     }
 
     fn folder(name: &str) -> PathBuf {

@@ -32,6 +32,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const MOST: usize = 8 * 1024;
 
 /// What the listener shows.
+#[derive(Debug)]
 pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub upstreams: Arc<Upstreams>,
@@ -48,13 +49,10 @@ impl Admin {
         let places = Arc::new(Semaphore::new(AT_ONCE));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let stream = match listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(_) => {
-                    // Out of descriptors, most likely: waiting is all that helps.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
+            let Ok((stream, _)) = listener.accept().await else {
+                // Out of descriptors, most likely: waiting is all that helps.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
             };
             let admin = Arc::clone(&admin);
             tokio::spawn(async move {

@@ -28,6 +28,7 @@ pub mod schema;
 pub mod scim;
 pub mod secret;
 pub mod shield;
+pub mod standin;
 pub mod target;
 mod token;
 pub mod verdict;

@@ -181,12 +181,12 @@ pub struct Access<'a> {
 }
 
 /// Where access lines go.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct AccessLog {
     to: To,
 }
 
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 enum To {
     #[default]
     Nowhere,

@@ -107,6 +107,7 @@ impl MethodLabel {
 }
 
 /// All metrics of one guard, in a registry of their own.
+#[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,

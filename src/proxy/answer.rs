@@ -26,8 +26,8 @@ pub(super) async fn send(
     head.insert_header(header::CONTENT_TYPE, SCIM_JSON)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
-    head.insert_header(&SCIM_GUARD_RULE, refusal.rule.id())?;
-    head.insert_header(&X_REQUEST_ID, request_id.clone())?;
+    head.insert_header(SCIM_GUARD_RULE, refusal.rule.id())?;
+    head.insert_header(X_REQUEST_ID, request_id.clone())?;
     if let Some(challenge) = refusal.challenge() {
         head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
     }
@@ -49,8 +49,8 @@ pub(super) async fn send(
 }
 
 /// A refusal as bytes of HTTP/1.1, for requests that never became a session. The connection is
-/// closed behind it.
-pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> Vec<u8> {
+/// closed behind it. Returns the length of the body as well.
+pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> (Vec<u8>, usize) {
     use std::io::Write as _;
     let body = refusal.to_json();
     let status = http::StatusCode::from_u16(refusal.status()).unwrap_or_default();
@@ -72,10 +72,9 @@ pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> Vec<u8>
         let _ = write!(out, "Retry-After: {seconds}\r\n");
     }
     out.extend_from_slice(b"Connection: close\r\n\r\n");
-    if method != b"HEAD" {
-        out.extend_from_slice(&body);
-    }
-    out
+    let body = if method == b"HEAD" { &[][..] } else { &body };
+    out.extend_from_slice(body);
+    (out, body.len())
 }
 
 /// Seconds after which another try is worth it.

@@ -9,7 +9,9 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BufMut, BytesMut};
@@ -19,9 +21,13 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Sleep;
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
-const READ_CHUNK: usize = 8 * 1024;
+const READ_CHUNK: usize = 4 * 1024;
+
+/// How much is read at once of a request that comes before the one at hand is answered.
+const IDLE_CHUNK: usize = 512;
 
 /// What is gathered before it is written: a head and a short body go out in one segment.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -42,17 +48,26 @@ pub(super) struct ClientConn {
     /// Read from the socket and not handed out yet.
     read_ahead: BytesMut,
     extent: Extent,
+    /// The message whose extent was not known has been read to its end.
+    ended: AtomicBool,
     /// To be written to the socket.
     write_behind: BytesMut,
+    /// How long the client may take nothing of what is written.
+    patience: Duration,
+    /// Runs while it takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientConn {
-    pub(super) fn new(io: Stream) -> Self {
+    pub(super) fn new(io: Stream, patience: Duration) -> Self {
         Self {
             io,
             read_ahead: BytesMut::new(),
             extent: Extent::Unknown,
+            ended: AtomicBool::new(false),
             write_behind: BytesMut::new(),
+            patience,
+            stalled: None,
         }
     }
 
@@ -75,6 +90,7 @@ impl ClientConn {
     /// Takes the head and what is there of its body, for Pingora to parse; the rest of the body is
     /// read through this connection, and what follows the message stays here.
     pub(super) fn take_message(&mut self, head: usize, extent: Extent) -> BytesMut {
+        *self.ended.get_mut() = false;
         match extent {
             Extent::Unknown => {
                 self.extent = Extent::Unknown;
@@ -89,9 +105,14 @@ impl ClientConn {
         }
     }
 
+    /// Notes that the whole message was read: what comes now is the next one.
+    pub(super) fn message_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
     /// Says good-bye so that the client reads the answer before it sees the end: closing with
     /// unread bytes would reset the connection, and the reset overtakes the answer.
-    pub(super) async fn linger(mut self, at_most: std::time::Duration) {
+    pub(super) async fn linger(mut self, at_most: Duration) {
         Shutdown::shutdown(&mut self).await;
         let drain = async {
             loop {
@@ -107,7 +128,8 @@ impl ClientConn {
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.write_behind.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.write_behind))?;
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.write_behind);
+            let written = ready!(self.watch(cx, written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -116,14 +138,30 @@ impl ClientConn {
         Poll::Ready(Ok(()))
     }
 
+    /// SECURITY: a client that asks for much and reads nothing would hold its answer, and what the
+    /// backend spends on it, for ever: Pingora waits without a limit for a flush.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
     /// Nothing of the message is left: Pingora only wants to know whether the client has gone.
     /// Bytes that come are the next request and are kept.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.read_ahead.is_empty() {
             return Poll::Pending;
         }
-        self.read_ahead.reserve(READ_CHUNK);
-        let mut chunk = [0; READ_CHUNK];
+        let mut chunk = [0; IDLE_CHUNK];
         let mut buf = ReadBuf::new(&mut chunk);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
         if buf.filled().is_empty() {
@@ -141,6 +179,9 @@ impl AsyncRead for ClientConn {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if *this.ended.get_mut() {
+            return this.poll_idle(cx);
+        }
         let allowed = match this.extent {
             Extent::Length(0) => return this.poll_idle(cx),
             Extent::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
@@ -183,7 +224,8 @@ impl AsyncWrite for ClientConn {
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.io).poll_write(cx, bytes)
+        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.watch(cx, written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -6,13 +6,14 @@
 //! differently. Reading the heads here puts all of that under the guard's rules: Pingora parses
 //! only bytes that were found to have one reading, and never waits for a head.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{GetSocketDigest, Stream};
 use pingora::server::ShutdownWatch;
@@ -83,6 +84,7 @@ impl Drop for Open {
 
 /// The edge in front of an HTTP application of Pingora's, which serves HTTP/2 itself if its options
 /// say `h2c`.
+#[derive(Debug)]
 pub struct Edge<A> {
     app: Arc<A>,
     limits: Limits,
@@ -118,7 +120,7 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let mut conn = Box::new(ClientConn::new(stream));
+        let mut conn = Box::new(ClientConn::new(stream, self.limits.keepalive_timeout));
         let _open = self.connections.enter();
         let open = self.connections.open();
         if open > self.limits.connections {
@@ -206,7 +208,7 @@ where
             let left = self.limits.requests_per_connection.saturating_sub(served);
             session.set_keepalive_reuses_remaining(Some(left));
             let reusable = self.app.process_new_http(session, &shutdown).await;
-            let Some((stream, _)) = reusable.map(|reusable| reusable.consume()) else { return };
+            let Some((stream, _)) = reusable.map(ReusedHttpStream::consume) else { return };
             let Some(next) = ClientConn::recover(stream) else { return };
             conn = next;
             if !wait_for_bytes(&mut conn, self.limits.keepalive_timeout, &mut shutdown).await {
@@ -270,9 +272,10 @@ where
         record.answered = Some((refusal.rule, Outcome::Refused));
         record.client = conn
             .get_socket_digest()
-            .and_then(|digest| digest.peer_addr()?.as_inet().map(|address| address.ip()));
+            .and_then(|digest| digest.peer_addr()?.as_inet().map(SocketAddr::ip));
         let id = record.request_id.to_str().unwrap_or("-");
-        let bytes = answer::raw(refusal, id, method);
+        let (bytes, length) = answer::raw(refusal, id, method);
+        record.bytes_out = length;
         let write = async {
             conn.write_all(&bytes).await?;
             conn.flush().await

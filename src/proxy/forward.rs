@@ -11,9 +11,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use crate::config::ZHeaders;
 use crate::target::Handler;
 
-pub(super) static SCIM_GUARD_RULE: HeaderName = HeaderName::from_static("scim-guard-rule");
-pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+// Names as HTTP/1 readers are used to see them; Pingora writes them so.
+pub(super) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
+pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
+const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 
 /// How the body of a forwarded request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +73,9 @@ pub(super) fn request(head: &mut RequestHeader, leaving: Leaving<'_>) -> Result<
     };
     head.append_header(header::VIA, via)?;
     if let Some(value) = leaving.forwarded_for {
-        head.insert_header(&X_FORWARDED_FOR, value)?;
+        head.insert_header(X_FORWARDED_FOR, value)?;
     }
-    head.insert_header(&X_REQUEST_ID, leaving.request_id.clone())
+    head.insert_header(X_REQUEST_ID, leaving.request_id.clone())
 }
 
 /// Turns the backend's head into the one that the client gets.
@@ -88,8 +89,8 @@ pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> R
     head.remove_header("keep-alive");
     head.remove_header("proxy-connection");
     // SECURITY: only the guard says which of its rules answered.
-    head.remove_header(&SCIM_GUARD_RULE);
-    head.insert_header(&X_REQUEST_ID, request_id.clone())
+    head.remove_header(SCIM_GUARD_RULE);
+    head.insert_header(X_REQUEST_ID, request_id.clone())
 }
 
 /// Headers between the client and the guard only (RFC 9110 §7.6.1). Transfer-Encoding and Trailer
@@ -162,7 +163,7 @@ pub(super) fn origin(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet
     let peer = peer.to_canonical();
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut elements: Vec<&[u8]> = headers
-        .get_all(&X_FORWARDED_FOR)
+        .get_all(X_FORWARDED_FOR)
         .iter()
         .flat_map(|value| value.as_bytes().split(|b| *b == b','))
         .map(<[u8]>::trim_ascii)
@@ -190,7 +191,7 @@ fn address(element: &[u8]) -> Option<IpAddr> {
 
 /// The client's request id if it is well-formed and the only one, else a new one.
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let mut given = headers.get_all(&X_REQUEST_ID).iter();
+    let mut given = headers.get_all(X_REQUEST_ID).iter();
     match (given.next(), given.next()) {
         (Some(id), None) if is_request_id(id.as_bytes()) => id.clone(),
         _ => {

@@ -9,11 +9,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderValue, Method, Version, header};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, Result};
 
 use crate::config::{Config, Limits, ZHeaders};
 use crate::guard::{BodyTask, Guard, Head, HeadVerdict, Next};
@@ -25,7 +25,10 @@ use crate::verdict::Refusal;
 
 use super::answer;
 use super::body::{self, Budget, Share, Unread};
+use super::conn::ClientConn;
+use super::failure;
 use super::forward::{self, Framing, Leaving};
+use super::framing;
 use super::head;
 use super::record::{Books, InFlight, Record};
 use super::replay::{self, Restore};
@@ -35,6 +38,7 @@ use super::throttle;
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// The guard for Pingora services.
+#[derive(Debug)]
 pub struct Gate {
     guard: Arc<Guard>,
     limits: Limits,
@@ -44,9 +48,12 @@ pub struct Gate {
     map_420: bool,
     budget: Arc<Budget>,
     books: Books,
+    /// Every HTTP/1 head has passed the edge.
+    behind_edge: bool,
 }
 
 /// What the gate remembers of a request between the phases.
+#[derive(Debug)]
 pub struct GateCtx {
     record: Record,
     target: Option<Vec<u8>>,
@@ -103,7 +110,14 @@ impl Gate {
             map_420: config.map_420,
             budget: Budget::new(config.limits.buffered_bytes),
             books: Books { metrics, access },
+            behind_edge: false,
         }
+    }
+
+    /// The same for a service behind an [`Edge`](super::Edge), which has checked the framing of
+    /// every HTTP/1 head from its bytes already.
+    pub fn behind_edge(self) -> Self {
+        Self { behind_edge: true, ..self }
     }
 
     /// The context of a new request.
@@ -123,9 +137,9 @@ impl Gate {
     /// Judges the request. `true`: it was answered, and nothing of it may leave.
     pub async fn request_filter(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<bool> {
         self.prepare(session, ctx);
-        let passage = self.judge(session, ctx).await?;
+        let passage = self.judge(session, ctx).await;
         self.books.judged(&ctx.record);
-        match passage {
+        match passage? {
             Passage::Forward => Ok(false),
             Passage::Refuse(refusal, rest) => {
                 self.refuse(session, ctx, &refusal, rest).await?;
@@ -142,7 +156,9 @@ impl Gate {
         // the backend has begun is not cut off (RFC 9112 §9.6).
         session.set_abort_on_close(false);
         session.set_read_timeout(Some(self.limits.body_timeout));
-        session.set_write_timeout(Some(self.limits.body_timeout));
+        if session.is_http2() || !self.behind_edge {
+            session.set_write_timeout(Some(self.limits.keepalive_timeout));
+        }
         let peer = peer_ip(session);
         let head = session.req_header();
         ctx.record.method = MethodLabel::of(&head.method);
@@ -153,7 +169,11 @@ impl Gate {
     }
 
     async fn judge(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Passage> {
-        if let Err(refusal) = self.framing(session) {
+        // The edge has looked at the bytes of HTTP/1 heads.
+        if (session.is_http2() || !self.behind_edge)
+            && let Err(refusal) =
+                framing::check(session.req_header(), self.limits.headers, &self.hosts)
+        {
             return Ok(Passage::Refuse(refusal, Rest::LeftUnread));
         }
         let started = Instant::now();
@@ -184,62 +204,6 @@ impl Gate {
         }
     }
 
-    /// What can be said of the framing when the head has been parsed. The edge has looked at the
-    /// bytes of HTTP/1 heads before; this is all there is for HTTP/2, and for services that have
-    /// no edge.
-    ///
-    /// SECURITY: HTTP/2 has its own framing, but what is forwarded becomes HTTP/1, and headers
-    /// that mean nothing in the one frame messages in the other (RFC 9113 §8.2.2, §10.3).
-    fn framing(&self, session: &Session) -> Result<(), Refusal> {
-        let RequestParts { version, headers, uri_host } = RequestParts::of(session.req_header());
-        if headers.len() > self.limits.headers {
-            return Err(Refusal::new(
-                Rule::LimitsHeaders,
-                format!("The request has more than {} header lines.", self.limits.headers),
-            ));
-        }
-        let host = match (headers.get(header::HOST), uri_host) {
-            (Some(host), Some(authority)) if host.as_bytes() != authority => {
-                return Err(Refusal::new(Rule::FramingHost, "Host and :authority differ."));
-            }
-            (host, authority) => host.map(HeaderValue::as_bytes).or(authority),
-        };
-        head::host_is_served(host, &self.hosts)?;
-        if headers.contains_key(header::UPGRADE) {
-            return Err(Refusal::new(
-                Rule::FramingUpgrade,
-                "The request asks to switch to another protocol (Upgrade).",
-            ));
-        }
-        for value in headers.get_all(header::CONNECTION) {
-            head::check_connection(value.as_bytes())?;
-        }
-        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-        match (codings.next(), codings.next(), headers.contains_key(header::CONTENT_LENGTH)) {
-            (None, ..) => {}
-            (Some(coding), None, false)
-                if version != Version::HTTP_2
-                    && coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
-            _ => {
-                return Err(Refusal::new(
-                    Rule::FramingTransferEncoding,
-                    "Transfer-Encoding is not `chunked`, once, and without Content-Length.",
-                ));
-            }
-        }
-        if headers.get_all(header::CONTENT_LENGTH).iter().count() > 1
-            || headers
-                .get(header::CONTENT_LENGTH)
-                .is_some_and(|length| head::decimal(length.as_bytes()).is_none())
-        {
-            return Err(Refusal::new(
-                Rule::FramingLength,
-                "Content-Length does not stand once, as a plain decimal number.",
-            ));
-        }
-        Ok(())
-    }
-
     /// A request whose body nobody judges.
     async fn pass_unjudged(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Passage> {
         if session.is_body_done() {
@@ -252,9 +216,7 @@ impl Gate {
         }
         if matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other) {
             // Not SCIM: the body is the backend's to read, and passes as it comes.
-            if let Err(error) = self.invite_body(session).await {
-                return Err(error);
-            }
+            self.invite_body(session).await?;
             ctx.framing = Framing::Streamed;
             return Ok(Passage::Forward);
         }
@@ -313,6 +275,11 @@ impl Gate {
         let mut share = Share::of(&self.budget);
         let read = body::read(session, &self.limits, &mut share, keep).await;
         ctx.share = Some(share);
+        if read.is_ok()
+            && let Some(conn) = session.stream().and_then(|stream| stream.as_any().downcast_ref())
+        {
+            ClientConn::message_ended(conn);
+        }
         match read {
             Ok(body) => Ok(Ok(body)),
             Err(Unread::Refused(refusal)) => Ok(Err(refusal)),
@@ -416,11 +383,15 @@ impl Gate {
         let answered =
             session.response_written().is_some_and(|head| !head.status.is_informational());
         let throttled = throttle::refusal(error);
-        let refusal = throttled.clone().or_else(|| failure(error)).filter(|_| !answered);
+        let refusal = throttled.or_else(|| failure::answer(error)).filter(|_| !answered);
         let mut error_code = 0;
         if let Some(refusal) = refusal {
-            let outcome = if throttled.is_some() { Outcome::Forwarded } else { Outcome::Failed };
-            if throttled.is_none() {
+            // A backend that throttles has answered, and was counted when it did.
+            let outcome = match refusal.rule {
+                Rule::UpstreamThrottled => Outcome::Forwarded,
+                _ => Outcome::Failed,
+            };
+            if outcome == Outcome::Failed {
                 self.books.answered(refusal.rule);
             }
             ctx.record.answered = Some((refusal.rule, outcome));
@@ -455,23 +426,6 @@ impl Gate {
     }
 }
 
-/// The parts of a head that say how a message is framed and whom it is for.
-struct RequestParts<'a> {
-    version: Version,
-    headers: &'a HeaderMap,
-    uri_host: Option<&'a [u8]>,
-}
-
-impl<'a> RequestParts<'a> {
-    fn of(head: &'a RequestHeader) -> Self {
-        Self {
-            version: head.version,
-            headers: &head.headers,
-            uri_host: head.uri.authority().map(|authority| authority.as_str().as_bytes()),
-        }
-    }
-}
-
 fn peer_ip(session: &Session) -> Option<IpAddr> {
     session.client_addr()?.as_inet().map(SocketAddr::ip)
 }
@@ -481,44 +435,9 @@ fn declared(session: &Session) -> Option<u64> {
 }
 
 fn expects_continue(session: &Session) -> bool {
-    session
-        .get_header(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
-/// The answer for an error of Pingora's; `None` when the client has gone and gets none.
-fn failure(error: &Error) -> Option<Refusal> {
-    use ErrorType as T;
-    let answer = |rule, detail: &str| Some(Refusal::new(rule, detail));
-    match (error.esource(), error.etype()) {
-        (ErrorSource::Downstream, T::WriteError | T::ReadError | T::ConnectionClosed) => None,
-        (ErrorSource::Downstream, T::H2Error | T::WriteTimedout) => None,
-        (ErrorSource::Downstream, T::ReadTimedout) => {
-            answer(Rule::BodyTimeout, "The request body stopped coming before it was complete.")
-        }
-        (ErrorSource::Downstream, _) => {
-            answer(Rule::FramingMessage, "The request body is not framed as its head says.")
-        }
-        (
-            _,
-            T::ConnectTimedout
-            | T::ConnectRefused
-            | T::ConnectNoRoute
-            | T::ConnectError
-            | T::BindError
-            | T::SocketError
-            | T::ConnectProxyFailure,
-        ) => answer(
-            Rule::UpstreamConnect,
-            "Wire's server could not be reached. The request was not processed; try again later.",
-        ),
-        (_, T::ReadTimedout | T::WriteTimedout) => answer(
-            Rule::UpstreamTimeout,
-            "Wire's server did not answer in time. The request may have been processed.",
-        ),
-        _ => answer(
-            Rule::UpstreamAnswer,
-            "Wire's server gave no proper answer. The request may have been processed.",
-        ),
-    }
+    // HTTP/1.0 knows no interim answers (RFC 9110 §15.2).
+    session.req_header().version != Version::HTTP_10
+        && session
+            .get_header(header::EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

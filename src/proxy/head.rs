@@ -198,7 +198,8 @@ impl<'a> Fields<'a> {
         let value = value.trim_ascii();
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
-                if self.host.replace(value).is_some() {
+                let first = self.host.replace(value);
+                if first.is_some() {
                     return refuse(Rule::FramingHost, "The request has more than one Host header.");
                 }
             }

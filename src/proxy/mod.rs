@@ -3,9 +3,9 @@
 //! 1. [`server`]: listeners, workers, start and stop.
 //! 2. `edge`, with `conn` and `head`: a client's connection; reads the head of every HTTP/1 request
 //!    itself and refuses what two readers could take differently.
-//! 3. [`gate`]: judges the request in Pingora's phases, with `body` to read and `replay` to hand
-//!    out again what was read.
-//! 4. `answer`: the guard's own answers.
+//! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
+//!    seen, `body` to read and `replay` to hand out again what was read.
+//! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets.
 //! 5. `forward`: what leaves for the backend and what comes back.
 //! 6. [`upstream`]: which server gets it.
 //! 7. `record`: what is counted and logged of it.
@@ -20,14 +20,17 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorType, Result};
 
 mod answer;
 mod body;
 mod conn;
-mod edge;
+pub mod edge;
+mod failure;
 mod forward;
+mod framing;
 pub mod gate;
 mod head;
 mod record;
@@ -43,18 +46,22 @@ pub use server::{Running, ServeError, serve, start};
 use upstream::{Attempts, Upstreams};
 
 /// The finished proxy: the gate in front of the configured servers.
+#[derive(Debug)]
 pub struct GuardProxy {
-    gate: Gate,
+    gate: Arc<Gate>,
     upstreams: Arc<Upstreams>,
+    stopping: ShutdownWatch,
 }
 
 impl GuardProxy {
-    pub fn new(gate: Gate, upstreams: Arc<Upstreams>) -> Self {
-        Self { gate, upstreams }
+    /// `stopping` turns true when the process is to stop.
+    pub fn new(gate: Arc<Gate>, upstreams: Arc<Upstreams>, stopping: ShutdownWatch) -> Self {
+        Self { gate, upstreams, stopping }
     }
 }
 
 /// What the proxy remembers of a request.
+#[derive(Debug)]
 pub struct ProxyCtx {
     gate: GateCtx,
     attempts: Attempts,
@@ -122,10 +129,14 @@ impl ProxyHttp for GuardProxy {
 
     async fn upstream_response_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         ctx: &mut ProxyCtx,
     ) -> Result<()> {
+        if *self.stopping.borrow() {
+            // The client is told that its connection ends, and sends its next request elsewhere.
+            session.set_keepalive(None);
+        }
         self.gate.upstream_response_filter(response, &mut ctx.gate).await
     }
 

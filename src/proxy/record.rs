@@ -15,13 +15,14 @@ use crate::rule::Rule;
 use crate::target::Handler;
 
 /// Where records go when the request has ended.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct Books {
     pub metrics: Arc<Metrics>,
     pub access: AccessLog,
 }
 
 /// One request.
+#[derive(Debug)]
 pub(super) struct Record {
     pub started: Instant,
     pub handler: Handler,
@@ -122,6 +123,7 @@ impl Books {
 }
 
 /// One more in a gauge for as long as it lives.
+#[derive(Debug)]
 pub(super) struct InFlight(IntGauge);
 
 impl InFlight {

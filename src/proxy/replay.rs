@@ -7,6 +7,7 @@
 //! The trait of such a session is hidden from Pingora's documentation and may change with any
 //! release; the exact version is pinned for it.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,12 @@ pub(super) fn replace(session: &mut ServerSession, body: Bytes) -> Restore {
     let replay = Replay { inner: Some(inner), body, empty, home: Arc::clone(&home) };
     *session = ServerSession::new_custom(Box::new(replay));
     Restore(home)
+}
+
+impl fmt::Debug for Restore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restore").finish_non_exhaustive()
+    }
 }
 
 impl Restore {

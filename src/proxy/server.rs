@@ -41,6 +41,9 @@ use super::{Edge, GuardProxy};
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;
 
+/// How long the start waits for the names of the backend servers.
+const FIRST_ANSWER: Duration = Duration::from_secs(3);
+
 /// Why the guard cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -60,12 +63,14 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     logging::init(&config.log);
     let guard = Guard::new(&config).map_err(|error| ServeError::Guard(error.to_string()))?;
     let access = AccessLog::new(&config.log);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _in_runtime = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
     let running = start(config, Arc::new(guard), access)?;
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
-    let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -77,13 +82,15 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
             _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
             _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
         }
-        Ok::<(), io::Error>(())
-    })?;
+    });
+    // A stop that was cut short goes on in a thread; the process does not wait for it.
+    runtime.shutdown_background();
     logging::flush();
     Ok(())
 }
 
 /// Starts the guard on threads of its own and returns when it listens. Port 0 takes a free port.
+#[allow(clippy::needless_pass_by_value, reason = "what runs owns what it runs with")]
 pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Running, ServeError> {
     let control = Builder::new_multi_thread()
         .worker_threads(1)
@@ -112,16 +119,26 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     };
     control.spawn(admin.serve(admin_listener));
     let resolving = Arc::clone(&upstreams);
-    control.spawn(async move { resolving.keep_resolving().await });
+    let (resolved, first_answer) = std::sync::mpsc::channel();
+    control.spawn(async move {
+        resolving.resolve().await;
+        let _ = resolved.send(());
+        resolving.keep_resolving().await;
+    });
+    // The first requests find addresses, if the names can be resolved at all.
+    let _ = first_answer.recv_timeout(FIRST_ANSWER);
 
     let listeners: Vec<std::net::TcpListener> =
         listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;
+    // One gate for all: what is buffered is bounded for the process.
+    let gate = Gate::new(guard, &config, Arc::clone(&metrics), access.clone());
+    let gate = Arc::new(gate.behind_edge());
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
         let listeners =
             listeners.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
-        let gate = Gate::new(Arc::clone(&guard), &config, Arc::clone(&metrics), access.clone());
-        let proxy = Arc::new(http_app(&config, GuardProxy::new(gate, Arc::clone(&upstreams))));
+        let proxy = GuardProxy::new(Arc::clone(&gate), Arc::clone(&upstreams), stopping.clone());
+        let proxy = Arc::new(http_app(&config, proxy));
         let edge = Edge::new(
             proxy,
             &config,
@@ -142,6 +159,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
 }
 
 /// A guard that runs.
+#[derive(Debug)]
 pub struct Running {
     addrs: Vec<SocketAddr>,
     admin_addr: SocketAddr,

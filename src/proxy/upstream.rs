@@ -26,6 +26,7 @@ const REST: Duration = Duration::from_secs(5);
 const MOST: usize = 64;
 
 /// The backend servers.
+#[derive(Debug)]
 pub struct Upstreams {
     servers: Vec<Server>,
     found: ArcSwap<Found>,
@@ -37,11 +38,12 @@ pub struct Upstreams {
 }
 
 /// The addresses of one resolution.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Found {
     endpoints: Vec<Endpoint>,
 }
 
+#[derive(Debug)]
 struct Endpoint {
     address: SocketAddr,
     /// Milliseconds since the start until which the server is left alone.
@@ -49,7 +51,7 @@ struct Endpoint {
 }
 
 /// The servers that one request has tried.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Attempts {
     found: Option<Arc<Found>>,
     tried: u64,
@@ -148,24 +150,24 @@ impl Upstreams {
         found.endpoints.iter().map(state).collect()
     }
 
-    /// Resolves the names for as long as it is polled.
+    /// Resolves the names again and again, for as long as it is polled.
     pub async fn keep_resolving(&self) {
         // Nothing can change about addresses.
         if self.servers.iter().all(|server| literal(server).is_some()) {
             return;
         }
         loop {
-            self.resolve().await;
             let early = async {
                 tokio::time::sleep(RESOLVE_AT_MOST).await;
                 self.wanted.notified().await;
             };
             let _ = tokio::time::timeout(RESOLVE_EVERY, early).await;
+            self.resolve().await;
         }
     }
 
     /// Resolves every name once. A name that cannot be resolved keeps its last good answer.
-    async fn resolve(&self) {
+    pub(super) async fn resolve(&self) {
         let mut addresses = Vec::new();
         for server in &self.servers {
             match tokio::net::lookup_host((server.host.as_str(), server.port)).await {

@@ -89,9 +89,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
         field.filled_list("leave it out to allow all networks", |item| item.parsed(value::network))
     });
     let methods = section.field("methods").and_then(|field| {
-        field.filled_list("leave it out to allow all methods", |item| {
-            item.choice(&[("GET", 0), ("POST", 1), ("PUT", 2), ("PATCH", 3), ("DELETE", 4)])
-        })
+        field.filled_list("leave it out to allow all methods", |item| item.parsed(read_method))
     });
     let resources = section.field("resources").and_then(|field| {
         field.filled_list("leave it out to allow all resources", |item| {
@@ -106,8 +104,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
     let entry = label.zip(hash).map(|(label, hash)| Entry {
         expires,
         networks: networks.map(|list| list.into_iter().map(|(_, network)| network).collect()),
-        methods: methods
-            .map_or(Methods::ALL, |list| Methods::at(list.into_iter().map(|(_, place)| place))),
+        methods: methods.map_or(Methods::ALL, union),
         resources: resources.map_or(Resources::ALL, |list| Resources {
             users: list.iter().any(|(_, users)| *users),
             groups: list.iter().any(|(_, users)| !*users),
@@ -134,6 +131,17 @@ fn note_repetitions(read: &[Read], notes: &Notes) {
             notes.mistake(*at, format!("the hash of {label} stands twice; first on line {first}"));
         }
     }
+}
+
+fn read_method(text: &str) -> Result<Methods, String> {
+    Methods::named(text).ok_or_else(|| {
+        let found = value::quoted(text);
+        format!("{found} is none of: GET, HEAD, POST, PUT, PATCH, DELETE")
+    })
+}
+
+fn union(list: Vec<(At, Methods)>) -> Methods {
+    list.into_iter().map(|(_, one)| one).fold(Methods::NONE, Methods::and)
 }
 
 /// A label: short, and made of characters that need no escaping anywhere.

@@ -181,20 +181,30 @@ impl fmt::Debug for TokenLabel {
 pub struct Methods(u8);
 
 impl Methods {
-    /// The methods that can be named. GET stands for HEAD as well.
-    pub const NAMES: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+    /// The methods that can be named.
+    const NAMES: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    /// All methods, also those that Wire does not serve: a rule of its own says so.
     pub const ALL: Self = Self(u8::MAX);
+    pub const NONE: Self = Self(0);
+    /// GET and HEAD.
+    pub const READ_ONLY: Self = Self(0b11);
 
-    /// The set of the methods at these places of [`Methods::NAMES`].
-    pub fn at(places: impl IntoIterator<Item = usize>) -> Self {
-        Self(places.into_iter().fold(0, |set, place| set | 1 << place))
+    /// The method of this name alone. GET stands for HEAD as well, which is the same without the
+    /// answer's body.
+    pub fn named(name: &str) -> Option<Self> {
+        match Self::NAMES.iter().position(|known| *known == name)? {
+            0 => Some(Self::READ_ONLY),
+            place => Some(Self(1 << place)),
+        }
+    }
+
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     pub fn allow(self, method: &Method) -> bool {
-        let name = if method == Method::HEAD { "GET" } else { method.as_str() };
-        match Self::NAMES.iter().position(|known| *known == name) {
+        match Self::NAMES.iter().position(|known| *known == method.as_str()) {
             Some(place) => self.0 & (1 << place) != 0,
-            // Wire serves no other, and a rule of its own says so.
             None => self == Self::ALL,
         }
     }
@@ -254,9 +264,12 @@ mod tests {
 
     #[test]
     fn methods_and_resources_are_what_was_named() {
-        let read_only = Methods::at([0]);
+        let read_only = Methods::READ_ONLY;
         assert!(read_only.allow(&Method::GET) && read_only.allow(&Method::HEAD));
         assert!(!read_only.allow(&Method::POST) && !read_only.allow(&Method::OPTIONS));
+        let delete = Methods::named("DELETE").unwrap();
+        assert!(delete.allow(&Method::DELETE) && !delete.allow(&Method::GET));
+        assert!(!delete.and(read_only).allow(&Method::PUT));
         assert!(Methods::ALL.allow(&Method::DELETE) && Methods::ALL.allow(&Method::OPTIONS));
         let users = Resources { users: true, groups: false };
         assert!(users.allow(Handler::User) && !users.allow(Handler::Groups));

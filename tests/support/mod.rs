@@ -18,6 +18,9 @@ pub mod h2c;
 /// A token of Wire's form, and the header that carries it.
 pub const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
+/// The path of a user, with an id of Wire's form.
+pub const USER: &str = "/scim/v2/Users/3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3";
+
 /// The longest that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -62,7 +62,7 @@ fn all_mistakes_come_at_once_with_their_places() {
     let text = format!(
         "tokens:\n\
          - label: a b\n  hash: sha256:12\n  expires: soon\n  networks: []\n\
-         - {{label: a, hash: \"{hash}\", methods: [HEAD, get], rate: 5, expired: 1}}\n\
+         - {{label: a, hash: \"{hash}\", methods: [get], rate: 5, expired: 1}}\n\
          - {{label: a, hash: \"{hash}\", identity: any, resources: [users]}}\n\
          - nonsense\n\
          token: 1\n"
@@ -75,9 +75,35 @@ fn all_mistakes_come_at_once_with_their_places() {
             "4:12: tokens[0].expires: \"soon\" is no time; write a day such as 2027-06-30, which counts to \
              its end in UTC, or 2027-06-30T12:00:00Z",
             "5:13: tokens[0].networks: the list is empty; leave it out to allow all networks",
-            "6:3: the label a stands twice; first on line 6",
-            "",
+            "6:129: tokens[1].methods[0]: \"get\" is none of: GET, HEAD, POST, PUT, PATCH, DELETE",
+            "6:141: tokens[1].rate: \"5\" is no rate; write requests in a second, a minute or an hour, such \
+             as 20/s or 600/m",
+            "6:144: tokens[1].expired is no known key; did you mean `expires`?",
+            "7:3: the hash of a stands twice; first on line 6",
+            "7:3: the label a stands twice; first on line 6",
+            "7:129: tokens[2].identity: \"any\" is none of: email, saml",
+            "7:146: tokens[2].resources[0]: \"users\" is none of: Users, Groups; did you mean `Users`?",
+            "8:3: tokens[3].hash is missing: write the hash of the token, as `wire-scim-guard token hash` \
+             prints it",
+            "8:3: tokens[3].label is missing: give the token a name for logs and metrics",
+            "8:3: tokens[3]: a mapping (key: value) is wanted here, not \"nonsense\"",
+            "9:1: token is no known key; did you mean `tokens`?",
         ]
+    );
+}
+
+#[test]
+fn a_register_is_bounded() {
+    let entries = |count: usize| {
+        let entry = |n: usize| {
+            format!("- {{label: t{n}, hash: \"{}\"}}\n", StoredHash::short(&n.to_be_bytes()))
+        };
+        format!("tokens:\n{}", (0..count).map(entry).collect::<String>())
+    };
+    assert_eq!(parse(&entries(MAX_ENTRIES)).unwrap().entries().len(), MAX_ENTRIES);
+    assert_eq!(
+        mistakes(&entries(MAX_ENTRIES + 1)),
+        ["2:3: tokens: 10001 tokens are more than the 10000 that a register may hold"]
     );
 }
 

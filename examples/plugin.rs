@@ -1,0 +1,132 @@
+//! The guard inside another Pingora service: a reverse proxy with business of its own, which asks
+//! the guard in each phase.
+//!
+//! ```text
+//! cargo run --example plugin -- 127.0.0.1:8080 127.0.0.1:8088
+//! ```
+//!
+//! The first address is where it listens, the second the backend.
+#![allow(clippy::print_stderr, reason = "it speaks to who starts it")]
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, ProxyHttp, Session, http_proxy};
+use pingora::server::Server;
+use pingora::services::listening::Service;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, Result};
+use wire_scim_guard::config::Config;
+use wire_scim_guard::guard::Guard;
+use wire_scim_guard::logging::AccessLog;
+use wire_scim_guard::metrics::Metrics;
+use wire_scim_guard::proxy::edge::Connections;
+use wire_scim_guard::proxy::{Edge, Gate, GateCtx};
+
+/// A service that marks every answer, and guards SCIM on the way.
+struct MyService {
+    gate: Gate,
+    backend: SocketAddr,
+}
+
+/// Its context holds the gate's, and whatever it needs itself.
+struct MyCtx {
+    gate: GateCtx,
+}
+
+#[async_trait]
+impl ProxyHttp for MyService {
+    type CTX = MyCtx;
+
+    fn new_ctx(&self) -> MyCtx {
+        MyCtx { gate: self.gate.new_ctx() }
+    }
+
+    // The only phase before Pingora connects to the backend: `true` says that the guard answered.
+    async fn request_filter(&self, session: &mut Session, ctx: &mut MyCtx) -> Result<bool> {
+        self.gate.request_filter(session, &mut ctx.gate).await
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, ctx: &mut MyCtx) -> Result<Box<HttpPeer>> {
+        ctx.gate.set_upstream(self.backend);
+        Ok(Box::new(HttpPeer::new(self.backend, false, String::new())))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut MyCtx,
+    ) -> Result<()> {
+        self.gate.upstream_request_filter(session, request, &mut ctx.gate).await
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut MyCtx,
+    ) -> Result<()> {
+        self.gate.upstream_response_filter(response, &mut ctx.gate).await?;
+        response.insert_header("X-My-Service", "1")
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut MyCtx,
+    ) -> FailToProxy {
+        self.gate.fail_to_proxy(session, error, &mut ctx.gate).await
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut MyCtx) {
+        self.gate.logging(session, error, &mut ctx.gate).await;
+    }
+
+    // Pingora's own lines about failed requests hold targets with their queries.
+    fn suppress_error_log(&self, _: &Session, _: &MyCtx, _: &Error) -> bool {
+        true
+    }
+}
+
+/// Serves until the process is told to stop.
+pub fn run(listen: &str, backend: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let backend: SocketAddr = backend.parse()?;
+    let config = Config::new(vec![listen.parse()?], Vec::new());
+    let guard = Arc::new(Guard::new(&config)?);
+    let metrics = Arc::new(Metrics::new()?);
+    let access = AccessLog::new(&config.log);
+
+    let mut server = Server::new(None)?;
+    server.bootstrap();
+    let gate = Gate::new(guard, &config, Arc::clone(&metrics), access.clone()).behind_edge();
+    let app = http_proxy(&server.configuration, MyService { gate, backend });
+    // The edge reads HTTP/1 heads strictly before Pingora parses them. A service that goes without
+    // it leaves out `behind_edge` above, and hosts `app` itself.
+    let connections = Arc::new(Connections::default());
+    let edge = Edge::new(Arc::new(app), &config, connections, metrics, access);
+    let mut service = Service::new("guarded proxy".to_owned(), edge);
+    service.add_tcp(listen);
+    server.add_service(service);
+    eprintln!("listening on {listen}, forwarding to {backend}");
+    server.run_forever()
+}
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let (Some(listen), Some(backend)) = (args.next(), args.next()) else {
+        eprintln!("usage: plugin LISTEN BACKEND, as in 127.0.0.1:8080 127.0.0.1:8088");
+        return ExitCode::from(2);
+    };
+    match run(&listen, &backend) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("plugin: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

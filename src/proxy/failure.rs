@@ -1,0 +1,47 @@
+//! What a client is told when a request could not be carried to the backend and back.
+
+use pingora::{Error, ErrorSource, ErrorType};
+
+use crate::rule::Rule;
+use crate::verdict::Refusal;
+
+/// The answer for an error of Pingora's; `None` when the client has gone and gets none.
+///
+/// SECURITY: nothing of the error's own text is sent: it names addresses, and quotes bytes.
+pub(super) fn answer(error: &Error) -> Option<Refusal> {
+    use ErrorType as T;
+    let (rule, detail) = match (error.esource(), error.etype()) {
+        (
+            ErrorSource::Downstream,
+            T::WriteError | T::ReadError | T::ConnectionClosed | T::H2Error | T::WriteTimedout,
+        ) => return None,
+        (ErrorSource::Downstream, T::ReadTimedout) => {
+            (Rule::BodyTimeout, "The request body stopped coming before it was complete.")
+        }
+        (ErrorSource::Downstream, _) => {
+            (Rule::FramingMessage, "The request body is not framed as its head says.")
+        }
+        (
+            _,
+            T::ConnectTimedout
+            | T::ConnectRefused
+            | T::ConnectNoRoute
+            | T::ConnectError
+            | T::BindError
+            | T::SocketError
+            | T::ConnectProxyFailure,
+        ) => (
+            Rule::UpstreamConnect,
+            "Wire's server could not be reached. The request was not processed; try again later.",
+        ),
+        (_, T::ReadTimedout | T::WriteTimedout) => (
+            Rule::UpstreamTimeout,
+            "Wire's server did not answer in time. The request may have been processed.",
+        ),
+        _ => (
+            Rule::UpstreamAnswer,
+            "Wire's server gave no proper answer. The request may have been processed.",
+        ),
+    };
+    Some(Refusal::new(rule, detail))
+}

@@ -1,0 +1,123 @@
+//! What can be said of a request's framing once its head has been parsed: all there is for HTTP/2,
+//! and for services without an [`Edge`](super::Edge). Behind an edge, HTTP/1 heads have been looked
+//! at byte by byte before.
+//!
+//! SECURITY: HTTP/2 has its own framing, but what is forwarded becomes HTTP/1, and headers that
+//! mean nothing in the one frame messages in the other (RFC 9113 §8.2.2, §10.3).
+
+use http::{HeaderMap, HeaderValue, Version, header};
+use pingora::http::RequestHeader;
+
+use crate::rule::Rule;
+use crate::verdict::Refusal;
+
+use super::head;
+
+/// Checks a parsed head: at most so many headers, and one of these hosts where there are some.
+pub(super) fn check(head: &RequestHeader, most: usize, hosts: &[String]) -> Result<(), Refusal> {
+    if head.headers.len() > most {
+        return Err(Refusal::new(
+            Rule::LimitsHeaders,
+            format!("The request has more than {most} header lines."),
+        ));
+    }
+    host(head, hosts)?;
+    if head.headers.contains_key(header::UPGRADE) {
+        return Err(Refusal::new(
+            Rule::FramingUpgrade,
+            "The request asks to switch to another protocol (Upgrade).",
+        ));
+    }
+    for value in head.headers.get_all(header::CONNECTION) {
+        head::check_connection(value.as_bytes())?;
+    }
+    coding(head)?;
+    length(&head.headers)
+}
+
+/// HTTP/2 names the host in `:authority`; a Host beside it has to be the same.
+fn host(head: &RequestHeader, hosts: &[String]) -> Result<(), Refusal> {
+    let refuse = |what| Err(Refusal::new(Rule::FramingHost, what));
+    let mut given = head.headers.get_all(header::HOST).iter();
+    let (host, second) = (given.next().map(HeaderValue::as_bytes), given.next());
+    if second.is_some() {
+        return refuse("The request has more than one Host header.");
+    }
+    let authority = head.uri.authority().map(|authority| authority.as_str().as_bytes());
+    if host.zip(authority).is_some_and(|(host, authority)| host != authority) {
+        return refuse("Host and :authority differ.");
+    }
+    head::host_is_served(host.or(authority), hosts)
+}
+
+fn coding(head: &RequestHeader) -> Result<(), Refusal> {
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let has_length = head.headers.contains_key(header::CONTENT_LENGTH);
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None)
+            if head.version == Version::HTTP_11
+                && !has_length
+                && coding.as_bytes().eq_ignore_ascii_case(b"chunked") =>
+        {
+            Ok(())
+        }
+        _ => Err(Refusal::new(
+            Rule::FramingTransferEncoding,
+            "Transfer-Encoding is not `chunked`, once, and without Content-Length.",
+        )),
+    }
+}
+
+fn length(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => Ok(()),
+        (Some(length), None) if head::decimal(length.as_bytes()).is_some() => Ok(()),
+        _ => Err(Refusal::new(
+            Rule::FramingLength,
+            "Content-Length does not stand once, as a plain decimal number.",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(version: Version, headers: &[(&'static str, &'static str)]) -> Option<Rule> {
+        let mut head = RequestHeader::build("POST", b"/scim/v2/Users", None).unwrap();
+        head.set_version(version);
+        for (name, value) in headers {
+            head.append_header(*name, *value).unwrap();
+        }
+        check(&head, 5, &[]).err().map(|refusal| refusal.rule)
+    }
+
+    #[test]
+    fn a_parsed_head_is_held_to_the_rules_of_a_raw_one() {
+        const HOST: (&str, &str) = ("host", "a");
+        const CHUNKED: (&str, &str) = ("transfer-encoding", "chunked");
+        let http1 = |headers: &[_]| rule(Version::HTTP_11, headers);
+        assert_eq!(http1(&[HOST]), None);
+        assert_eq!(http1(&[HOST, CHUNKED]), None);
+        assert_eq!(http1(&[HOST, ("content-length", "5")]), None);
+        for (headers, expected) in [
+            (&[][..], Rule::FramingHost),
+            (&[HOST, HOST], Rule::FramingHost),
+            (&[HOST, CHUNKED, ("content-length", "5")], Rule::FramingTransferEncoding),
+            (&[HOST, CHUNKED, CHUNKED], Rule::FramingTransferEncoding),
+            (&[HOST, ("transfer-encoding", "gzip, chunked")], Rule::FramingTransferEncoding),
+            (&[HOST, ("content-length", "5"), ("content-length", "5")], Rule::FramingLength),
+            (&[HOST, ("content-length", "+5")], Rule::FramingLength),
+            (&[HOST, ("upgrade", "websocket")], Rule::FramingUpgrade),
+            (&[HOST, ("connection", "authorization")], Rule::FramingHeader),
+            (&[HOST, HOST, HOST, HOST, HOST, HOST], Rule::LimitsHeaders),
+        ] {
+            assert_eq!(http1(headers), Some(expected), "{headers:?}");
+        }
+        for version in [Version::HTTP_10, Version::HTTP_2] {
+            assert_eq!(rule(version, &[HOST, CHUNKED]), Some(Rule::FramingTransferEncoding));
+        }
+    }
+}

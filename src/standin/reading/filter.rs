@@ -1,0 +1,157 @@
+//! Filters and paths: split into words, of which only the last may hold blanks.
+
+use super::Fault;
+
+const CORE: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
+pub(super) const PROFILE: &str = "urn:wire:scim:schemas:profile:1.0";
+pub(super) const EXTENSION: &str = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
+const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
+const OPERATORS: [&str; 9] = ["eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"];
+
+/// A filter for users that can be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserFilter {
+    UserName(String),
+    ExternalId(String),
+}
+
+/// An attribute with the schema in front and the sub-attribute behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attribute {
+    pub(super) schema: Option<&'static str>,
+    pub(super) name: String,
+    pub(super) sub: bool,
+}
+
+struct Comparison {
+    attribute: Attribute,
+    operator: String,
+    text: Option<String>,
+}
+
+/// Reads a filter for users.
+pub fn user_filter(text: &str) -> Result<UserFilter, Fault> {
+    let Comparison { attribute, operator, text } = read(text)?;
+    match (attribute.name.to_lowercase().as_str(), operator.as_str(), text) {
+        ("username", "eq", Some(text)) => Ok(UserFilter::UserName(text)),
+        ("externalid", "eq", Some(text)) => Ok(UserFilter::ExternalId(text)),
+        _ => Err(Fault::rule("invalidFilter", "filter is not supported")),
+    }
+}
+
+/// Reads a filter for groups: the text that displayName is to contain.
+pub fn group_filter(text: &str) -> Result<String, Fault> {
+    let Comparison { attribute, operator, text } = read(text)?;
+    match (attribute.name.to_lowercase().as_str(), attribute.sub, operator.as_str(), text) {
+        ("displayname", false, "co", Some(text)) => Ok(text),
+        _ => Err(Fault::Rule {
+            status: 500,
+            scim_type: None,
+            detail: "filter is not supported".into(),
+        }),
+    }
+}
+
+fn read(text: &str) -> Result<Comparison, Fault> {
+    let text = text.trim_matches(BLANKS);
+    match comparison(text, &[CORE]) {
+        Some((comparison, "")) => Ok(comparison),
+        _ => Fault::parse("filter"),
+    }
+}
+
+/// Whether a path goes to an attribute or selects values; `None` if it cannot be read.
+pub(super) fn path(text: &str) -> Option<(Attribute, bool)> {
+    let schemas = [CORE, PROFILE, EXTENSION];
+    let (attribute, rest) = attribute(text, &schemas)?;
+    if rest.is_empty() {
+        return Some((attribute, false));
+    }
+    let (_, rest) = comparison(rest.strip_prefix('[')?, &schemas)?;
+    let rest = rest.strip_prefix(']')?;
+    let rest = match rest.strip_prefix('.') {
+        Some(sub) => name(sub)?.1,
+        None => rest,
+    };
+    rest.is_empty().then_some((attribute, true))
+}
+
+fn comparison<'a>(text: &'a str, schemas: &[&'static str]) -> Option<(Comparison, &'a str)> {
+    let (attribute, rest) = attribute(text, schemas)?;
+    let rest = blanks(rest)?;
+    let operator = rest.get(..2)?.to_ascii_lowercase();
+    if !OPERATORS.contains(&operator.as_str()) {
+        return None;
+    }
+    let (text, rest) = literal(blanks(&rest[2..])?)?;
+    Some((Comparison { attribute, operator, text }, rest))
+}
+
+fn blanks(text: &str) -> Option<&str> {
+    let rest = text.trim_start_matches(BLANKS);
+    (rest.len() < text.len()).then_some(rest)
+}
+
+fn attribute<'a>(text: &'a str, schemas: &[&'static str]) -> Option<(Attribute, &'a str)> {
+    let in_front = |schema: &&'static str| text.strip_prefix(*schema)?.strip_prefix(':');
+    let schema = schemas.iter().find(|schema| in_front(schema).is_some()).copied();
+    let text = schema.as_ref().and_then(in_front).unwrap_or(text);
+    let (first, rest) = name(text)?;
+    let sub = rest.strip_prefix('.').and_then(name);
+    let attribute = Attribute { schema, name: first.to_owned(), sub: sub.is_some() };
+    Some((attribute, sub.map_or(rest, |(_, rest)| rest)))
+}
+
+fn name(text: &str) -> Option<(&str, &str)> {
+    if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return None;
+    }
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
+    Some(text.split_at(end.unwrap_or(text.len())))
+}
+
+/// A literal: its text if it is one, and what stands behind it.
+fn literal(text: &str) -> Option<(Option<String>, &str)> {
+    if text.starts_with('"') {
+        return string(text).map(|(string, rest)| (Some(string), rest));
+    }
+    for word in ["null", "true", "false"] {
+        if let Some(front) = text.get(..word.len())
+            && front.eq_ignore_ascii_case(word)
+            && (word != "null" || front == word)
+        {
+            return Some((None, &text[word.len()..]));
+        }
+    }
+    let unsigned = text.strip_prefix('+').unwrap_or(text);
+    if unsigned.len() < text.len() && unsigned.starts_with('-') {
+        return None;
+    }
+    // The longest run that may be a number is shortened until it is one.
+    let run = unsigned
+        .find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c))
+        .unwrap_or(unsigned.len());
+    let is_number = |end: &usize| {
+        let run = &unsigned[..*end];
+        !run.is_empty() && serde_json::from_str::<&serde_json::value::RawValue>(run).is_ok()
+    };
+    let end = (1..=run).rev().find(is_number)?;
+    Some((None, &unsigned[end..]))
+}
+
+fn string(text: &str) -> Option<(String, &str)> {
+    let mut end = None;
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            '"' if !escaped => {
+                end = Some(at + 1);
+                break;
+            }
+            _ => escaped = c == '\\' && !escaped,
+        }
+    }
+    let (quoted, rest) = text.split_at(end?);
+    let quoted = super::json::text_of(quoted.as_bytes()).ok()?;
+    Some((serde_json::from_str(&quoted).ok()?, rest))
+}

@@ -1,0 +1,191 @@
+//! JSON objects as Wire takes them: lazily, name by name, so that what nobody reads may be anything.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::Fault;
+
+/// A value that was scanned, but not read.
+pub(super) type Raw<'a> = &'a RawValue;
+
+/// The members of an object in the order they stand, of equal names the first only.
+#[derive(Debug, Default)]
+pub(super) struct Members<'a>(pub Vec<(String, Raw<'a>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Vec<(String, Raw<'de>)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                let mut seen = HashSet::new();
+                while let Some((name, value)) = map.next_entry::<String, Raw<'de>>()? {
+                    if seen.insert(name.clone()) {
+                        members.push((name, value));
+                    }
+                }
+                Ok(members)
+            }
+        }
+        deserializer.deserialize_map(InOrder).map(Members)
+    }
+}
+
+/// An object by its folded names; of several spellings the greatest counts.
+#[derive(Debug)]
+pub(super) struct Object<'a>(BTreeMap<String, Raw<'a>>);
+
+impl<'a> Object<'a> {
+    pub(super) fn read(raw: Raw<'a>, what: &str) -> Result<Self, Fault> {
+        let Ok(Members(mut members)) = serde_json::from_str(raw.get()) else {
+            return Fault::parse(what);
+        };
+        members.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(Self(members.into_iter().map(|(name, value)| (fold(&name), value)).collect()))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Raw<'a>> {
+        self.0.get(name).copied()
+    }
+
+    /// The value under a name; `None` also for null.
+    pub(super) fn some(&self, name: &str) -> Option<Raw<'a>> {
+        self.get(name).filter(|raw| raw.get() != "null")
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, Fault> {
+        self.some(name)
+            .map(|raw| as_text(raw).ok_or_else(|| Fault::Parse(format!("Error in $.{name}"))))
+            .transpose()
+    }
+
+    pub(super) fn required_text(&self, name: &str) -> Result<String, Fault> {
+        self.text(name)?
+            .ok_or_else(|| Fault::Parse(format!("Error in $: key \"{name}\" not found")))
+    }
+
+    /// A list; null and nothing are empty.
+    pub(super) fn list(&self, name: &str) -> Result<Vec<Raw<'a>>, Fault> {
+        match self.some(name) {
+            None => Ok(Vec::new()),
+            Some(raw) => as_list(raw).ok_or_else(|| Fault::Parse(format!("Error in $.{name}"))),
+        }
+    }
+
+    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, Fault> {
+        let list = self.list(name)?.into_iter().map(as_text).collect::<Option<_>>();
+        list.ok_or_else(|| Fault::Parse(format!("Error in $.{name}: no text")))
+    }
+
+    pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, Fault> {
+        let Some(raw) = self.some(name) else { return Ok(None) };
+        match as_boolean(raw) {
+            Some(value) => Ok(Some(value)),
+            None => Fault::parse(name),
+        }
+    }
+}
+
+pub(super) fn as_text(raw: Raw<'_>) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+pub(super) fn as_list(raw: Raw<'_>) -> Option<Vec<Raw<'_>>> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// A boolean, or a text that says one in any case.
+pub(super) fn as_boolean(raw: Raw<'_>) -> Option<bool> {
+    match raw.get() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => match fold(&as_text(raw)?).as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        },
+    }
+}
+
+/// Scans a body; serde_json checks all of it, however deep.
+pub(super) fn scan(text: &str) -> Result<Raw<'_>, Fault> {
+    serde_json::from_str(text).map_err(|_| Fault::Parse("Error in $: not enough input".into()))
+}
+
+/// The body as text that serde_json reads like Wire: control characters in a text are let pass behind
+/// its first backslash or non-ASCII character, so these are written as escapes.
+pub(super) fn text_of(body: &[u8]) -> Result<String, Fault> {
+    let text =
+        std::str::from_utf8(body).map_err(|_| Fault::Parse("Error in $: invalid UTF-8".into()))?;
+    let mut out = String::with_capacity(text.len());
+    let (mut quoted, mut lenient, mut escaped) = (false, false, false);
+    for c in text.chars() {
+        if quoted && lenient && c < ' ' {
+            // An escape that ends in a control character is none.
+            if escaped {
+                return Err(Fault::Parse("Error in $: invalid escape".into()));
+            }
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            continue;
+        }
+        match c {
+            '"' if !escaped => {
+                quoted = !quoted;
+                lenient = false;
+            }
+            '\\' if quoted => lenient = true,
+            _ if !c.is_ascii() => lenient = true,
+            _ => {}
+        }
+        escaped = quoted && c == '\\' && !escaped;
+        out.push(c);
+    }
+    if surrogates_are_paired(&out) { Ok(out) } else { Fault::parse("a lone surrogate") }
+}
+
+/// Whether every escaped surrogate has its other half; serde_json does not look at texts it skips.
+fn surrogates_are_paired(text: &str) -> bool {
+    let code = |escape: &str| u32::from_str_radix(escape.strip_prefix('u')?.get(..4)?, 16).ok();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        rest = &rest[at + 1..];
+        let behind = rest.chars().next().map_or(0, char::len_utf8);
+        match code(rest) {
+            Some(0xD800..=0xDBFF) => {
+                let low = rest[5..].strip_prefix('\\').and_then(code);
+                if !low.is_some_and(|low| (0xDC00..=0xDFFF).contains(&low)) {
+                    return false;
+                }
+                rest = &rest[11..];
+            }
+            Some(0xDC00..=0xDFFF) => return false,
+            _ => rest = &rest[behind..],
+        }
+    }
+    true
+}
+
+/// Whether a body is JSON at all.
+pub fn is_json(body: &[u8]) -> bool {
+    text_of(body).is_ok_and(|text| scan(&text).is_ok())
+}
+
+/// Case folding by way of upper case, which joins what full folding joins; the dotless i has an upper
+/// case that is not its own.
+pub(super) fn fold(text: &str) -> String {
+    let folded = |c: char| {
+        let upper: Vec<char> = if c == 'ı' { vec![c] } else { c.to_uppercase().collect() };
+        upper.into_iter().flat_map(char::to_lowercase)
+    };
+    text.chars().flat_map(folded).collect()
+}

@@ -1,0 +1,21 @@
+//! The proxy over real sockets: raw bytes in, and what a recording backend got of them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+#[path = "proxy/bodies.rs"]
+mod bodies;
+#[path = "proxy/connections.rs"]
+mod connections;
+#[path = "proxy/forwarding.rs"]
+mod forwarding;
+#[path = "proxy/framing.rs"]
+mod framing;
+#[path = "proxy/observing.rs"]
+mod observing;
+#[path = "proxy/plugin.rs"]
+mod plugin;
+#[path = "proxy/slowness.rs"]
+mod slowness;
+#[path = "proxy/upstreams.rs"]
+mod upstreams;

@@ -1,0 +1,212 @@
+//! Bodies arrive byte for byte, whatever their size and framing, or do not leave at all.
+
+use crate::support::{
+    Backend, Guarded, Response, USER, chunked, control, h2c, head, user, wait_until, with_length,
+};
+
+const KIB: usize = 1024;
+/// Around Pingora's own buffer of 64 KiB, and up to the limit.
+const SIZES: [usize; 6] = [KIB, 63 * KIB, 64 * KIB, 65 * KIB, 200 * KIB, 512 * KIB];
+
+fn arrived(backend: &Backend, nth: usize, body: &[u8]) {
+    let seen = backend.wait(nth);
+    assert_eq!(seen.line(), "POST /scim/v2/Users HTTP/1.1");
+    assert_eq!(seen.header("content-length"), [body.len().to_string()]);
+    assert!(!seen.chunked && seen.header("transfer-encoding").is_empty());
+    assert!(seen.body == body, "{} bytes differ", body.len());
+}
+
+#[test]
+fn over_http1_with_a_length_or_chunked_on_one_connection() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    let mut sent = 0;
+    for size in SIZES {
+        let body = user(size);
+        for request in
+            [with_length("POST", "/scim/v2/Users", &body), chunked("POST", "/scim/v2/Users", &body)]
+        {
+            client.send(request);
+            let response = client.response();
+            assert_eq!(response.status, 200, "{size}: {}", response.head);
+            assert_eq!(response.header("connection"), Some("keep-alive"), "{size}");
+            sent += 1;
+            arrived(&backend, sent, &body);
+        }
+    }
+    assert_eq!(guarded.running.as_ref().unwrap().connections(), 1);
+}
+
+#[test]
+fn over_h2c_with_and_without_a_length_on_one_connection() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let bodies: Vec<Vec<u8>> = SIZES.iter().flat_map(|size| [user(*size), user(*size)]).collect();
+    let requests = bodies
+        .iter()
+        .enumerate()
+        .map(|(nth, body)| {
+            let mut request = h2c::head("POST", "/scim/v2/Users", guarded.addr);
+            if nth % 2 == 0 {
+                request = request.header("content-length", body.len());
+            }
+            (request.body(()).unwrap(), body.clone())
+        })
+        .collect();
+    for (nth, answer) in h2c::ask(guarded.addr, requests).into_iter().enumerate() {
+        let answer = answer.unwrap();
+        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"{}"[..]), "{nth}");
+        arrived(&backend, nth + 1, &bodies[nth]);
+    }
+}
+
+#[test]
+fn the_backend_connection_is_used_again() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| config.threads = 1);
+    for nth in 1..=5 {
+        let body = user(nth * 30 * KIB);
+        assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", &body)).status, 200);
+        arrived(&backend, nth, &body);
+    }
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn a_refused_body_leaves_no_trace_at_the_backend() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    for body in [&b"{"[..], b"", &[b'['; 70 * KIB]] {
+        for request in
+            [with_length("POST", "/scim/v2/Users", body), chunked("POST", "/scim/v2/Users", body)]
+        {
+            client.send(request);
+            let response = client.response();
+            assert_eq!(response.status, 400, "{}", response.head);
+            assert!(response.rule().starts_with("json."), "{}", response.rule());
+            assert_eq!(response.header("connection"), Some("keep-alive"));
+        }
+    }
+    assert_eq!(backend.accepted(), 0);
+    client.send(control());
+    assert_eq!(client.response().status, 200);
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_unread_by_its_length_and_at_the_limit_without() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    client.send(format!("{}Content-Length: 600000\r\n\r\n", head("POST", "/scim/v2/Users")));
+    let response = client.response();
+    response.refused("body.too_large");
+    assert_eq!(response.header("connection"), Some("close"));
+    drop(client);
+    let mut client = guarded.client();
+    client.send(chunked("POST", "/scim/v2/Users", &user(512 * KIB + 1)));
+    let response = client.response();
+    response.refused("body.too_large");
+    client.ends();
+    assert_eq!(backend.accepted(), 0);
+    let request = h2c::head("POST", "/scim/v2/Users", guarded.addr).body(()).unwrap();
+    let answers = h2c::ask(guarded.addr, vec![(request, user(512 * KIB + 1))]);
+    assert_eq!(answers[0].as_ref().unwrap().rule(), "body.too_large");
+    assert_eq!(backend.accepted(), 0);
+    assert_eq!(guarded.ask(control()).status, 200);
+}
+
+#[test]
+fn a_waiting_client_is_told_to_go_on_only_when_its_body_is_wanted() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let body = user(2 * KIB);
+    let mut client = guarded.client();
+    let expecting = |length: usize| {
+        format!(
+            "{}Expect: 100-continue\r\nContent-Length: {length}\r\n\r\n",
+            head("POST", "/scim/v2/Users")
+        )
+    };
+    client.send(expecting(body.len()));
+    assert_eq!(client.response().status, 100);
+    client.send(&body);
+    assert_eq!(client.response().status, 200);
+    arrived(&backend, 1, &body);
+    assert!(backend.wait(1).header("expect").is_empty());
+    client.send(expecting(600_000));
+    client.response().refused("body.too_large");
+    client.ends();
+    let mut client = guarded.client();
+    client.send(expecting(10).replace(crate::support::TOKEN, "short"));
+    let response: Response = client.response();
+    response.refused("token.malformed");
+    assert_eq!(response.header("connection"), Some("close"));
+    assert_eq!(backend.seen().len(), 1);
+}
+
+#[test]
+fn bodies_together_take_no_more_than_their_budget() {
+    let backend = Backend::fine();
+    let guarded =
+        Guarded::configured(&[backend.addr], |config| config.limits.buffered_bytes = 100 * KIB);
+    let body = user(90 * KIB);
+    let request = with_length("POST", "/scim/v2/Users", &body);
+    // The first has come but for its last byte, and is held.
+    let mut first = guarded.client();
+    first.send(&request[..request.len() - 1]);
+    let series = "scim_guard_requests_in_flight";
+    guarded.wait_metric(series, 1.0);
+    let ask = || guarded.ask(with_length("POST", "/scim/v2/Users", &user(30 * KIB)));
+    // It takes a moment until all of it has been read.
+    wait_until("a refusal for want of room", || ask().status == 503);
+    // Whichever worker a connection gets, the room is the same.
+    for _ in 0..10 {
+        let refused = ask();
+        refused.refused("limits.buffered_bytes");
+        assert_eq!(refused.header("retry-after"), Some("5"));
+    }
+    first.send(&request[request.len() - 1..]);
+    assert_eq!(first.response().status, 200);
+    assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", &user(60 * KIB))).status, 200);
+}
+
+#[test]
+fn a_body_that_wire_does_not_read_is_dropped_and_not_passed_on_unjudged() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    for (nth, method) in ["GET", "DELETE", "GET", "DELETE"].into_iter().enumerate() {
+        let request = if nth < 2 {
+            with_length(method, USER, b"GET /i/secret HTTP/1.1\r\nHost: a\r\n\r\n")
+        } else {
+            chunked(method, USER, &user(100 * KIB))
+        };
+        client.send(request);
+        assert_eq!(client.response().status, 200, "{nth}");
+        let seen = backend.wait(nth + 1);
+        assert_eq!(seen.line(), format!("{method} {USER} HTTP/1.1"));
+        assert!(seen.body.is_empty());
+        assert!(seen.header("content-length").is_empty(), "{}", seen.head);
+        assert!(seen.header("transfer-encoding").is_empty(), "{}", seen.head);
+    }
+    assert_eq!(backend.seen().len(), 4);
+}
+
+#[test]
+fn the_token_api_gets_its_body_as_it_comes() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    let body = vec![b'x'; 100 * KIB];
+    client.send(with_length("POST", "/scim/auth-tokens", &body));
+    assert_eq!(client.response().status, 200);
+    let seen = backend.wait(1);
+    assert!(seen.body == body && !seen.chunked);
+    client.send(chunked("POST", "/scim/auth-tokens", &body));
+    assert_eq!(client.response().status, 200);
+    let seen = backend.wait(2);
+    assert!(seen.body == body && seen.chunked);
+}

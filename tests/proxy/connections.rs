@@ -1,0 +1,194 @@
+//! Connections: how long they live, how many there are, and how the guard stops.
+
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    Backend, Guarded, Reply, TOKEN, USER, answer, chunked, control, head, ok, user, wait_until,
+    with_length,
+};
+
+#[test]
+fn a_refusal_leaves_the_connection_open() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    let refused = [
+        (format!("GET {USER} HTTP/1.1\r\nHost: a\r\n\r\n"), "token.missing"),
+        (String::from("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"), "target.not_found"),
+        (head("BREW", "/scim/v2/Users") + "\r\n", "method.not_allowed"),
+        (head("POST", "/scim/v2/Users") + "Content-Length: 2\r\n\r\n{]", "json.syntax"),
+        // A body that nobody read is read behind the answer.
+        (
+            (head("POST", "/scim/v2/Users") + "Content-Length: 2\r\n\r\n{}").replace(TOKEN, "no"),
+            "token.malformed",
+        ),
+    ];
+    for (request, rule) in refused {
+        client.send(request);
+        let response = client.response();
+        response.refused(rule);
+        assert_eq!(response.header("connection"), Some("keep-alive"), "{rule}");
+        let has = |name| response.header(name).is_some();
+        assert_eq!(has("allow"), rule == "method.not_allowed");
+        assert_eq!(has("www-authenticate"), rule.starts_with("token."));
+    }
+    client.send(control());
+    assert_eq!(client.response().status, 200);
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_order() {
+    let (go, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let backend = Backend::start(move |seen| {
+        if seen.body.len() == 301 {
+            let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(10));
+        }
+        ok(&format!("{{\"length\":{}}}", seen.body.len()))
+    });
+    let guarded = Guarded::before(&backend);
+    // All at once.
+    let mut client = guarded.client();
+    let sizes = [400, 300, 70_000, 350];
+    client.send(sizes.map(|size| with_length("POST", "/scim/v2/Users", &user(size))).concat());
+    for size in sizes {
+        let response = client.response();
+        assert_eq!((response.status, &response.json()["length"]), (200, &size.into()));
+    }
+    // While the answer before is awaited.
+    for (nth, first) in [with_length, chunked].into_iter().enumerate() {
+        client.send(first("POST", "/scim/v2/Users", &user(301)));
+        backend.wait(5 + 2 * nth);
+        client.send(with_length("POST", "/scim/v2/Users", &user(2000)));
+        go.send(()).unwrap();
+        for size in [301, 2000] {
+            assert_eq!(client.response().json()["length"], size);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_closes_its_half_gets_its_answer() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    client.send(control());
+    client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.response().status, 200);
+    client.ends();
+}
+
+#[test]
+fn close_is_respected_and_http_1_0_closes_by_itself() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    for request in [
+        head("GET", USER) + "Connection: close\r\n\r\n",
+        head("GET", USER).replace("HTTP/1.1", "HTTP/1.0") + "\r\n",
+    ] {
+        let mut client = guarded.client();
+        client.send(request);
+        let response = client.response();
+        assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+        client.ends();
+    }
+}
+
+#[test]
+fn a_connection_ends_after_its_number_of_requests() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.limits.requests_per_connection = 3;
+    });
+    let mut client = guarded.client();
+    for expected in ["keep-alive", "keep-alive", "close"] {
+        client.send(control());
+        assert_eq!(client.response().header("connection"), Some(expected));
+    }
+    client.ends();
+}
+
+#[test]
+fn more_connections_than_the_limit_are_told_so() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| config.limits.connections = 2);
+    let mut held = [guarded.client(), guarded.client()];
+    for client in &mut held {
+        client.send(control());
+        assert_eq!(client.response().status, 200);
+    }
+    let response = guarded.ask(control());
+    response.refused("limits.connections");
+    assert_eq!(response.header("retry-after"), Some("5"));
+    drop(held);
+    let running = guarded.running.as_ref().unwrap();
+    wait_until("room", || running.connections() == 0);
+    assert_eq!(guarded.ask(control()).status, 200);
+}
+
+#[test]
+fn stopping_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
+    let (go, held) = mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let backend = Backend::start(move |_| {
+        let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(10));
+        Reply::Bytes(answer(201, "{}"))
+    });
+    let mut guarded = Guarded::before(&backend);
+    let mut resting = guarded.client();
+    resting.send("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(resting.response().status, 404);
+    let mut busy = guarded.client();
+    busy.send(control());
+    backend.wait(1);
+    let running = guarded.running.take().unwrap();
+    let admin = running.admin_addr();
+    let stopping = std::thread::spawn(move || running.stop());
+    // The resting connection ends, no other is accepted, and the busy one goes on.
+    resting.ends();
+    wait_until("the listener to close", || std::net::TcpStream::connect(guarded.addr).is_err());
+    assert!(!stopping.is_finished());
+    let mut probe = crate::support::Client::connect(admin);
+    probe.send("GET /i/ready HTTP/1.1\r\n\r\n");
+    assert_eq!(probe.response().status, 503);
+    go.send(()).unwrap();
+    let response = busy.response();
+    assert_eq!((response.status, response.header("connection")), (201, Some("close")));
+    busy.ends();
+    stopping.join().unwrap();
+
+    let mut idle = Guarded::before(&Backend::fine());
+    let _resting = idle.client();
+    let started = Instant::now();
+    idle.running.take().unwrap().stop();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[test]
+fn stopping_is_bounded() {
+    let backend = Backend::start(|_| Reply::Stall);
+    let mut guarded = Guarded::configured(&[backend.addr], |config| {
+        config.limits.shutdown_timeout = Duration::from_millis(200);
+    });
+    let mut client = guarded.client();
+    client.send(control());
+    backend.wait(1);
+    let started = Instant::now();
+    guarded.running.take().unwrap().stop();
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+#[test]
+fn an_address_in_use_is_a_clear_error() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let mut config = wire_scim_guard::config::Config::new(vec![addr], Vec::new());
+    config.admin = "127.0.0.1:0".parse().unwrap();
+    let guard = wire_scim_guard::guard::Guard::new(&config).unwrap_or_else(|e| panic!("{e}"));
+    let access = wire_scim_guard::logging::AccessLog::default();
+    let error = wire_scim_guard::proxy::start(config, Arc::new(guard), access).err().unwrap();
+    assert!(error.to_string().starts_with(&format!("cannot listen on {addr}: ")), "{error}");
+}

@@ -1,0 +1,115 @@
+//! What leaves for the backend, and what comes back.
+
+use wire_scim_guard::config::ZHeaders;
+
+use crate::support::{Backend, Guarded, Reply, USER, control, head, user, with_length};
+
+#[test]
+fn a_request_leaves_under_its_canonical_target_with_its_end_to_end_headers() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let body = user(300);
+    let mut client = guarded.client();
+    client.send(
+        [
+            (head("POST", "/v7//scim/Users/?a=%22b%22")
+                + "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 9\r\nTE: trailers\r\n\
+                   Proxy-Connection: x\r\nScim-Guard-Rule: forged\r\nZ-User: admin\r\n\
+                   Via: 1.0 before\r\nX-Forwarded-For: 203.0.113.7\r\nX-Request-Id: id-1\r\n\
+                   traceparent: 00-abc-def-01\r\nX-End: to-end\r\n")
+                .into_bytes(),
+            format!("Content-Length: {}\r\n\r\n", body.len()).into_bytes(),
+            body,
+        ]
+        .concat(),
+    );
+    assert_eq!(client.response().status, 200);
+    let seen = backend.wait(1);
+    assert_eq!(seen.line(), "POST /v7/scim/v2/Users?a=%22b%22 HTTP/1.1");
+    for gone in ["connection", "x-hop", "keep-alive", "te", "proxy-connection", "z-user"] {
+        assert!(seen.header(gone).is_empty(), "{gone}: {}", seen.head);
+    }
+    assert!(seen.header("scim-guard-rule").is_empty());
+    assert_eq!(seen.header("host"), ["wire.example"]);
+    assert_eq!(seen.header("via"), ["1.0 before", "1.1 wire-scim-guard"]);
+    assert_eq!(seen.header("x-forwarded-for"), ["203.0.113.7, 127.0.0.1"]);
+    assert_eq!(seen.header("x-request-id"), ["id-1"]);
+    assert_eq!(seen.header("traceparent"), ["00-abc-def-01"]);
+    assert_eq!(seen.header("x-end"), ["to-end"]);
+    assert_eq!(seen.header("authorization").len(), 1);
+}
+
+#[test]
+fn a_trusted_proxy_names_the_client() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let mut client = guarded.client();
+    client.send(head("GET", USER) + "X-Forwarded-For: 1.1.1.1, 203.0.113.7\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+    assert_eq!(backend.wait(1).header("x-forwarded-for"), ["1.1.1.1, 203.0.113.7"]);
+    assert_eq!(guarded.access_line(1)["client"], "203.0.113.7");
+}
+
+#[test]
+fn login_headers_are_kept_from_named_peers_on_the_token_api_only() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.z_headers = ZHeaders::KeepFrom(vec!["127.0.0.1/32".parse().unwrap()]);
+    });
+    for (nth, (target, kept)) in
+        [("/scim/auth-tokens", true), (USER, false)].into_iter().enumerate()
+    {
+        guarded.ask(head("GET", target) + "Z-User: me\r\n\r\n");
+        assert_eq!(!backend.wait(nth + 1).header("z-user").is_empty(), kept, "{target}");
+    }
+}
+
+#[test]
+fn an_answer_comes_back_as_it_is() {
+    let backend = Backend::start(|_| {
+        Reply::Bytes(
+            b"HTTP/1.1 418 Odd\r\nContent-Type: text/odd\r\nX-Odd: 1\r\nX-Odd: 2\r\n\
+              Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n\
+              Scim-Guard-Rule: forged\r\nCache-Control: max-age=1\r\nContent-Encoding: gzip\r\n\
+              Content-Length: 5\r\n\r\n\x1f\x8b\x00\x01\xff"
+                .to_vec(),
+        )
+    });
+    let guarded = Guarded::before(&backend);
+    let response = guarded.ask(control());
+    assert_eq!((response.status, response.body.as_slice()), (418, &b"\x1f\x8b\x00\x01\xff"[..]));
+    assert!(response.head.starts_with("HTTP/1.1 418 Odd\r\n"), "{}", response.head);
+    assert_eq!(response.head.matches("X-Odd").count(), 2);
+    assert_eq!(response.header("cache-control"), Some("max-age=1"));
+    for gone in ["x-hop", "keep-alive", "scim-guard-rule"] {
+        assert_eq!(response.header(gone), None, "{gone}");
+    }
+    assert_eq!(response.header("connection"), Some("keep-alive"));
+    assert_eq!(response.header("x-request-id").map(str::len), Some(36));
+    assert_eq!(
+        response.header("x-request-id"),
+        backend.wait(1).header("x-request-id").first().copied()
+    );
+}
+
+#[test]
+fn an_answer_of_unknown_length_and_one_without_a_body_keep_the_connection() {
+    let backend = Backend::start(|seen| {
+        if seen.line().starts_with("DELETE") {
+            Reply::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())
+        } else {
+            Reply::Last(b"HTTP/1.1 200 OK\r\n\r\nuntil the end".to_vec())
+        }
+    });
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    for _ in 0..2 {
+        client.send(with_length("DELETE", USER, b""));
+        assert_eq!(client.response().status, 204);
+        client.send(head("GET", USER) + "\r\n");
+        let response = client.response();
+        assert_eq!(response.body, b"until the end");
+    }
+}

@@ -1,0 +1,209 @@
+//! Requests that HTTP/1 readers disagree on, sent as raw bytes: refused by their rule, as a SCIM
+//! error, with nothing at the backend.
+
+use crate::support::{Backend, Guarded, control, h2c};
+
+/// Method line and headers after `Host`, or the whole head where it does not begin with `/`.
+fn requests() -> Vec<(&'static str, Vec<u8>)> {
+    let authorized = format!("Authorization: Bearer {}", crate::support::TOKEN);
+    let get = |lines: &str| {
+        format!("GET /scim/v2/Users HTTP/1.1\r\nHost: wire.example\r\n{authorized}\r\n{lines}\r\n")
+            .into_bytes()
+    };
+    let post = |lines: &str, body: &str| {
+        format!(
+            "POST /scim/v2/Users HTTP/1.1\r\nHost: wire.example\r\n{authorized}\r\n\
+             Content-Type: application/scim+json\r\n{lines}\r\n{body}"
+        )
+        .into_bytes()
+    };
+    let line = |line: &str| format!("{line}\r\nHost: wire.example\r\n\r\n").into_bytes();
+    vec![
+        ("framing.message", line("GET /scim/v2/Users")),
+        ("framing.message", line("GET  /scim/v2/Users HTTP/1.1")),
+        ("framing.message", line("GET /scim/v2/Users?filter=a b HTTP/1.1")),
+        ("framing.message", line("GET /scim/v2/Users HTTP/1.1 ")),
+        ("framing.message", line(" GET /scim/v2/Users HTTP/1.1")),
+        ("framing.message", line("GET /scim/v2/Users HTTP/2.0")),
+        ("framing.message", line("GET /scim/v2/Users HTTP/0.9")),
+        ("framing.message", line("GET /scim/v2/Users http/1.1")),
+        ("framing.message", line("GET /scim/v2\x00/Users HTTP/1.1")),
+        ("framing.message", line("GET /scim/v2\x0b/Users HTTP/1.1")),
+        ("framing.message", line("G\x08ET /scim/v2/Users HTTP/1.1")),
+        ("framing.message", line("G(T /scim/v2/Users HTTP/1.1")),
+        ("framing.message", line("PRI * HTTP/2.0")),
+        ("framing.message", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".to_vec()),
+        ("framing.message", b"GET /scim/v2/Users HTTP/1.1\nHost: wire.example\n\n".to_vec()),
+        ("framing.message", b"GET /scim/v2/Users HTTP/1.1\r\nHost: wire.example\n\r\n".to_vec()),
+        ("framing.message", get("X-A: 1\nX-B: 2\r\n")),
+        ("framing.header", get("X-A: 1\r\n folded: 2\r\n")),
+        ("framing.header", get("X-A: 1\r\n\tfolded\r\n")),
+        ("framing.header", get("X-A : 1\r\n")),
+        ("framing.header", get("X A: 1\r\n")),
+        ("framing.header", get(": 1\r\n")),
+        ("framing.header", get("no colon\r\n")),
+        ("framing.header", get("X-A: a\x00b\r\n")),
+        ("framing.header", get("X-A: a\rb\r\n")),
+        ("framing.header", get("X-A: a\x7fb\r\n")),
+        ("framing.header", get("Connection: close, Authorization\r\n")),
+        ("framing.header", get("Connection: content-length\r\n")),
+        ("framing.header", get("Connection: X-Forwarded-For\r\n")),
+        ("framing.header", get("Connection: \"a\"\r\n")),
+        ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nX-A: 1\r\n\r\n".to_vec()),
+        ("framing.host", b"GET /scim/v2/Users HTTP/1.0\r\n\r\n".to_vec()),
+        ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nHost:\r\n\r\n".to_vec()),
+        ("framing.host", get("Host: wire.example\r\n")),
+        ("framing.host", get("host: other.example\r\n")),
+        ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nHost: a@wire.example\r\n\r\n".to_vec()),
+        ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nHost: wire.example/x\r\n\r\n".to_vec()),
+        ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nHost: other.example\r\n\r\n".to_vec()),
+        ("framing.length", post("Content-Length: 2\r\nContent-Length: 2\r\n", "{}")),
+        ("framing.length", post("Content-Length: 2\r\nContent-Length: 3\r\n", "{}")),
+        ("framing.length", post("Content-Length: 2, 2\r\n", "{}")),
+        ("framing.length", post("Content-Length: +2\r\n", "{}")),
+        ("framing.length", post("Content-Length: 0x2\r\n", "{}")),
+        ("framing.length", post("Content-Length: -1\r\n", "{}")),
+        ("framing.length", post("Content-Length:\r\n", "{}")),
+        ("framing.length", post("Content-Length: 99999999999999999999\r\n", "{}")),
+        (
+            "framing.transfer_encoding",
+            post("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n"),
+        ),
+        (
+            "framing.transfer_encoding",
+            post("Transfer-Encoding: gzip, chunked\r\n", "2\r\n{}\r\n0\r\n\r\n"),
+        ),
+        (
+            "framing.transfer_encoding",
+            post(
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                "2\r\n{}\r\n0\r\n\r\n",
+            ),
+        ),
+        ("framing.transfer_encoding", post("Transfer-Encoding: identity\r\n", "{}")),
+        ("framing.transfer_encoding", post("Transfer-Encoding: xchunked\r\n", "{}")),
+        ("framing.header", post("Transfer-Encoding: \x0bchunked\r\n", "{}")),
+        ("framing.transfer_encoding", post("Transfer-Encoding:\r\n", "{}")),
+        (
+            "framing.transfer_encoding",
+            b"POST /scim/v2/Users HTTP/1.0\r\nHost: wire.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(),
+        ),
+        ("framing.upgrade", get("Upgrade: websocket\r\nConnection: Upgrade\r\n")),
+        ("framing.upgrade", get("Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n")),
+        ("framing.upgrade", b"CONNECT wire.example:443 HTTP/1.1\r\nHost: wire.example\r\n\r\n".to_vec()),
+        ("framing.upgrade", line("CONNECT /scim/v2/Users HTTP/1.1")),
+        ("target.ambiguous", line("GET http://wire.example/scim/v2/Users HTTP/1.1")),
+        ("target.ambiguous", line("GET http://other.example/scim/v2/Users HTTP/1.1")),
+        ("target.ambiguous", line("GET scim/v2/Users HTTP/1.1")),
+        ("target.ambiguous", line("OPTIONS * HTTP/1.1")),
+        ("target.ambiguous", line("GET /scim/v2/Users#x HTTP/1.1")),
+        ("target.ambiguous", line("GET /scim/v2/Users?a=b#x HTTP/1.1")),
+        ("target.ambiguous", line("GET /scim/v2\\Users HTTP/1.1")),
+        ("target.ambiguous", line("GET /scim/v2/../../i/status HTTP/1.1")),
+        ("target.ambiguous", line("GET /scim/v2/%2e%2e/Users HTTP/1.1")),
+        ("limits.headers", get(&"X-A: 1\r\n".repeat(101))),
+        ("limits.headers", get(&format!("X-A: {}\r\n", "a".repeat(40_000)))),
+    ]
+}
+
+#[test]
+fn each_is_refused_by_its_rule_and_nothing_reaches_the_backend() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.hosts = vec!["wire.example".into()];
+    });
+    for (rule, request) in requests() {
+        let shown = request.escape_ascii().to_string();
+        let shown = &shown[..shown.len().min(300)];
+        let mut client = guarded.client();
+        client.send(&request);
+        let response = client.response_to("GET").unwrap_or_else(|| panic!("no answer: {shown}"));
+        assert_eq!(response.rule(), rule, "{shown}");
+        response.refused(rule);
+        assert!(response.header("x-request-id").is_some());
+        if response.header("connection") == Some("close") {
+            let _ = client.stream.shutdown(std::net::Shutdown::Write);
+            client.ends();
+        }
+    }
+    assert_eq!(backend.accepted(), 0);
+    assert_eq!(guarded.ask(control()).status, 200);
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_read_like_any_other() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    for byte in control() {
+        client.send([byte]);
+    }
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
+fn a_raw_quote_in_the_query_is_encoded_for_the_backend() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let target = "/scim/v2/Users?filter=userName%20eq%20\"alice\"";
+    let mut client = guarded.client();
+    client.send(format!("{}\r\n", crate::support::head("GET", target)));
+    assert_eq!(client.response().status, 200);
+    assert_eq!(
+        backend.wait(1).line(),
+        "GET /scim/v2/Users?filter=userName%20eq%20%22alice%22 HTTP/1.1"
+    );
+}
+
+#[test]
+fn an_answer_to_head_has_a_length_and_no_body() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    client.send("HEAD /nowhere HTTP/1.1\r\nHost: wire.example\r\n\r\n");
+    let response = client.response_to("HEAD").unwrap();
+    assert_eq!((response.status, response.rule()), (404, "target.not_found"));
+    assert_ne!(response.header("content-length"), Some("0"));
+    client.send("HEAD /nowhere HTTP/1.1\r\n\r\n");
+    let response = client.response_to("HEAD").unwrap();
+    assert_eq!((response.status, response.rule()), (400, "framing.host"));
+    client.ends();
+}
+
+#[test]
+fn http2_requests_are_held_to_the_same_rules() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.hosts = vec!["127.0.0.1".into()];
+    });
+    let build = |path: &str| h2c::head("GET", path, guarded.addr);
+    let empty = |builder: http::request::Builder| (builder.body(()).unwrap(), Vec::new());
+    let foreign: std::net::SocketAddr = "127.0.0.2:80".parse().unwrap();
+    let cases = vec![
+        ("framing.host", empty(h2c::head("GET", "/scim/v2/Users", foreign))),
+        ("target.ambiguous", empty(build("/scim/v2/../Users"))),
+        ("target.not_found", empty(build("/i/status"))),
+        ("target.not_found", empty(build("/nowhere"))),
+    ];
+    let (rules, requests): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
+    for (rule, answer) in rules.iter().zip(h2c::ask(guarded.addr, requests)) {
+        assert_eq!(answer.unwrap().rule(), *rule);
+    }
+    // What HTTP/2 itself forbids, Pingora or the codec below it answers: a reset or an empty 400.
+    let malformed = vec![
+        empty(build("/scim/v2/Users").header("host", "other.example")),
+        (
+            build("/scim/v2/Users").method("POST").header("content-length", "5").body(()).unwrap(),
+            b"{}".to_vec(),
+        ),
+    ];
+    for answer in h2c::ask(guarded.addr, malformed) {
+        assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 400));
+    }
+    assert_eq!(backend.accepted(), 0);
+    let control = h2c::head("POST", "/scim/v2/Users", guarded.addr).body(()).unwrap();
+    let answers = h2c::ask(guarded.addr, vec![(control, crate::support::user(300))]);
+    assert_eq!(answers[0].as_ref().unwrap().status, 200);
+    assert_eq!(backend.accepted(), 1);
+}

@@ -1,0 +1,131 @@
+//! Metrics, the access log and the admin listener.
+
+use std::io::{Read, Write};
+
+use crate::support::{Backend, Guarded, Reply, TOKEN, control, head, user, with_length};
+
+fn requests(handler: &str, method: &str, status: u16, verdict: &str) -> String {
+    format!(
+        "scim_guard_requests_total{{handler=\"{handler}\",method=\"{method}\",status_code=\"{status}\",verdict=\"{verdict}\"}}"
+    )
+}
+
+fn hits(rule: &str, action: &str) -> String {
+    format!("scim_guard_rule_hits_total{{action=\"{action}\",rule=\"{rule}\"}}")
+}
+
+#[test]
+fn requests_and_rule_hits_are_counted() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    assert_eq!(guarded.metric(&hits("json.syntax", "enforce")), 0.0);
+    let mut client = guarded.client();
+    client.send(control());
+    assert_eq!(client.response().status, 200);
+    client.send(with_length("POST", "/scim/v2/Users", b"{"));
+    client.response().refused("json.syntax");
+    client.send(head("BREW", "/scim/v2/Users") + "\r\n");
+    client.response().refused("method.not_allowed");
+    client.send("GET /x HTTP/1.1\r\n\r\n");
+    client.response().refused("framing.host");
+    guarded.wait_metric(&requests("/scim/v2/Users", "POST", 200, "forwarded"), 1.0);
+    guarded.wait_metric(&requests("/scim/v2/Users", "POST", 400, "refused"), 1.0);
+    guarded.wait_metric(&requests("/scim/v2/Users", "OTHER", 405, "refused"), 1.0);
+    guarded.wait_metric(&requests("invalid", "GET", 400, "refused"), 1.0);
+    guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
+    for rule in ["json.syntax", "method.not_allowed", "framing.host"] {
+        assert_eq!(guarded.metric(&hits(rule, "enforce")), 1.0, "{rule}");
+    }
+    for (histogram, count) in [
+        ("request_duration_seconds", 4.0),
+        ("upstream_duration_seconds", 1.0),
+        ("validation_duration_seconds", 3.0),
+        ("request_body_bytes", 2.0),
+    ] {
+        assert_eq!(guarded.metric(&format!("scim_guard_{histogram}_count")), count, "{histogram}");
+    }
+}
+
+#[test]
+fn a_reported_rule_is_counted_before_the_request_leaves_and_the_request_passes() {
+    let backend = Backend::start(|_| Reply::Stall);
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.policy.set("user.user_name", wire_scim_guard::policy::Action::Report).unwrap();
+    });
+    let body = String::from_utf8(user(300)).unwrap().replace("alice\"", "a b\"");
+    let mut client = guarded.client();
+    client.send(with_length("POST", "/scim/v2/Users", body.as_bytes()));
+    assert_eq!(String::from_utf8(backend.wait(1).body).unwrap(), body);
+    // No answer has come, and the hit stands already.
+    assert_eq!(guarded.metric(&hits("user.user_name", "report")), 1.0);
+}
+
+#[test]
+fn an_access_line_tells_the_request_without_what_is_in_it() {
+    let backend = Backend::start(|_| Reply::Bytes(crate::support::answer(201, "{\"id\":1}")));
+    let guarded = Guarded::before(&backend);
+    let body = user(300);
+    let mut client = guarded.client();
+    client.send(
+        [
+            head("POST", "/scim/v2/Users?secret=query").into_bytes(),
+            format!("X-Request-Id: req.1\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes(),
+            body.clone(),
+        ]
+        .concat(),
+    );
+    assert_eq!(client.response().status, 201);
+    let line = guarded.access_line(1);
+    for (key, value) in [
+        ("level", "Info".into()),
+        ("request", "req.1".into()),
+        ("handler", "/scim/v2/Users".into()),
+        ("method", "POST".into()),
+        ("status", 201.into()),
+        ("verdict", "forwarded".into()),
+        ("bytes_in", body.len().into()),
+        ("bytes_out", 8.into()),
+        ("client", "127.0.0.1".into()),
+        ("upstream", backend.addr.to_string().into()),
+    ] as [(&str, serde_json::Value); 10]
+    {
+        assert_eq!(line[key], value, "{key}: {line}");
+    }
+    client.send("GET /scim/v2/Users?secret=query HTTP/1.1\r\nHost: a\nb\r\n\r\n");
+    client.response().refused("framing.message");
+    let line = guarded.access_line(2);
+    assert_eq!((&line["rule"], &line["handler"]), (&"framing.message".into(), &"invalid".into()));
+    let all = guarded.access_lines().iter().map(ToString::to_string).collect::<String>();
+    for secret in ["secret", TOKEN, "alice", "wire.example"] {
+        assert!(!all.contains(secret), "{secret}: {all}");
+    }
+}
+
+fn admin(guarded: &Guarded, method: &str, path: &str) -> (u16, String) {
+    let addr = guarded.running.as_ref().unwrap().admin_addr();
+    let mut stream = std::net::TcpStream::connect(addr).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    (text.split(' ').nth(1).unwrap().parse().unwrap(), text)
+}
+
+#[test]
+fn the_admin_listener_serves_metrics_and_probes_and_nothing_else() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    for path in ["/metrics", "/i/metrics"] {
+        let (status, text) = admin(&guarded, "GET", path);
+        assert_eq!(status, 200);
+        assert!(text.contains("scim_guard_build_info{version="));
+        assert!(text.contains("process_open_fds"));
+    }
+    assert_eq!(admin(&guarded, "GET", "/i/status").0, 200);
+    let (status, text) = admin(&guarded, "GET", "/i/ready");
+    assert_eq!(status, 200);
+    assert!(text.contains(&format!("upstream {}: in turn", backend.addr)), "{text}");
+    assert!(admin(&guarded, "HEAD", "/i/status").1.ends_with("\r\n\r\n"));
+    assert_eq!(admin(&guarded, "POST", "/metrics").0, 405);
+    assert_eq!(admin(&guarded, "GET", "/scim/v2/Users").0, 404);
+    assert_eq!(backend.accepted(), 0);
+}

@@ -1,0 +1,35 @@
+//! The example of an embedding service, run as it stands.
+
+#[path = "../../examples/plugin.rs"]
+#[allow(dead_code, reason = "its main is not called here")]
+mod example;
+
+use crate::support::{Backend, Client, control, user, wait_until, with_length};
+
+#[test]
+fn another_service_guards_with_the_gate() {
+    let backend = Backend::fine();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = free.local_addr().unwrap();
+    drop(free);
+    let backend_addr = backend.addr.to_string();
+    std::thread::spawn(move || {
+        example::run(&addr.to_string(), &backend_addr).map_err(|error| error.to_string())
+    });
+    wait_until("the service", || std::net::TcpStream::connect(addr).is_ok());
+    let mut client = Client::connect(addr);
+    client.send(with_length("POST", "/scim/Users", b"{"));
+    client.response().refused("json.syntax");
+    assert_eq!(backend.accepted(), 0);
+    client.send(control());
+    let response = client.response();
+    assert_eq!((response.status, response.header("x-my-service")), (200, Some("1")));
+    let long = user(100_000);
+    client.send(with_length("POST", "/scim/Users", &long));
+    assert_eq!(client.response().status, 200);
+    let seen = backend.wait(2);
+    assert_eq!(seen.line(), "POST /scim/v2/Users HTTP/1.1");
+    assert!(seen.body == long);
+    client.send("GET /scim/v2/Users HTTP/1.1\r\nHost: a\nb: c\r\n\r\n");
+    client.response().refused("framing.message");
+}

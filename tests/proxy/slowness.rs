@@ -1,0 +1,113 @@
+//! Clients that take their time are cut off at a deadline, and others don't notice.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{Backend, Guarded, Reply, control, h2c, head, user, wait_until};
+
+const SHORT: Duration = Duration::from_millis(300);
+
+fn guarded(backend: &Backend) -> Guarded {
+    Guarded::configured(&[backend.addr], |config| {
+        config.limits.header_timeout = SHORT;
+        config.limits.body_timeout = SHORT;
+        config.limits.keepalive_timeout = 2 * SHORT;
+    })
+}
+
+#[test]
+fn a_head_that_drips_is_cut_off_at_one_deadline_for_the_whole() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend);
+    let mut client = guarded.client();
+    let mut writer = client.stream.try_clone().unwrap();
+    let started = Instant::now();
+    let dripping = std::thread::spawn(move || {
+        use std::io::Write;
+        for byte in "GET /scim/v2/Users HTTP/1.1\r\nX-Drip: ".bytes().chain([b'a'; 1000]) {
+            if writer.write_all(&[byte]).is_err() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    // Another client is served meanwhile.
+    assert_eq!(guarded.ask(control()).status, 200);
+    client.response().refused("limits.header_timeout");
+    assert!((SHORT..10 * SHORT).contains(&started.elapsed()), "{:?}", started.elapsed());
+    drop(client);
+    dripping.join().unwrap();
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn a_body_that_drips_is_cut_off() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend);
+    let body = user(300);
+    for framing in ["Content-Length: 300\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n12c\r\n"] {
+        let mut client = guarded.client();
+        let started = Instant::now();
+        client.send(head("POST", "/scim/v2/Users") + framing);
+        client.send(&body[..100]);
+        client.response().refused("body.timeout");
+        assert!((SHORT..10 * SHORT).contains(&started.elapsed()), "{:?}", started.elapsed());
+        client.ends();
+    }
+    assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
+fn a_body_that_never_comes_over_http2_is_cut_off() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let rule = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(guarded.addr).await.unwrap();
+        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let request = h2c::head("POST", "/scim/v2/Users", guarded.addr).body(()).unwrap();
+        let mut sender = sender.ready().await.unwrap();
+        let (response, _stream) = sender.send_request(request, false).unwrap();
+        let response = tokio::time::timeout(crate::support::PATIENCE, response).await;
+        let response = response.unwrap().unwrap();
+        response.headers()["scim-guard-rule"].to_str().unwrap().to_owned()
+    });
+    assert_eq!(rule, "body.timeout");
+    assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
+fn connections_that_rest_too_long_are_closed() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend);
+    let mut silent = guarded.client();
+    let mut used = guarded.client();
+    used.send(control());
+    assert_eq!(used.response().status, 200);
+    silent.ends();
+    used.ends();
+    // So is an HTTP/2 connection without streams, and one that never gets beyond its preface.
+    let mut preface = guarded.client();
+    preface.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+    let mut rest = Vec::new();
+    std::io::Read::read_to_end(&mut preface.stream, &mut rest).unwrap();
+    let mut part = guarded.client();
+    part.send("PRI * HT");
+    part.ends();
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
+    let backend = Backend::start(|_| {
+        let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n".to_vec();
+        answer.resize(answer.len() + 50_000_000, b'a');
+        Reply::Bytes(answer)
+    });
+    let guarded = guarded(&backend);
+    let mut client = guarded.client();
+    client.send(control());
+    backend.wait(1);
+    let running = guarded.running.as_ref().unwrap();
+    wait_until("the connection to be cut", || running.connections() == 0);
+    guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
+}

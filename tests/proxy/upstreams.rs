@@ -1,0 +1,122 @@
+//! Backends that fail: a SCIM error in bounded time, another server where no byte has left, and no
+//! request repeated.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use crate::support::{Backend, Guarded, Reply, answer, control, ok, user, with_length};
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn each_failure_is_a_scim_error_and_nothing_is_repeated() {
+    type Failing = fn() -> Reply;
+    let cases: [(&str, Failing); 6] = [
+        ("upstream.answer", || Reply::Reset),
+        ("upstream.answer", || Reply::Last(b"garbage\r\n\r\n".to_vec())),
+        ("upstream.answer", || Reply::Last(b"HTTP/1.1 200 OK\r\nConte".to_vec())),
+        ("upstream.answer", || {
+            Reply::Last(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_vec(),
+            )
+        }),
+        ("upstream.answer", || Reply::Last(Vec::new())),
+        ("upstream.timeout", || Reply::Stall),
+    ];
+    for (nth, (rule, reply)) in cases.into_iter().enumerate() {
+        let backend = Backend::start(move |_| reply());
+        let guarded = Guarded::configured(&[backend.addr], |config| {
+            config.limits.upstream_timeout = Duration::from_millis(300);
+        });
+        for body in [user(300), user(100_000)] {
+            let started = Instant::now();
+            let response = guarded.ask(with_length("POST", "/scim/v2/Users", &body));
+            assert_eq!(response.rule(), rule, "{nth}: {}", response.head);
+            response.refused(rule);
+            assert!(started.elapsed() < Duration::from_secs(3), "{nth}: {:?}", started.elapsed());
+        }
+        assert_eq!(backend.seen().len(), 2, "{nth}");
+        let series = format!("scim_guard_rule_hits_total{{action=\"enforce\",rule=\"{rule}\"}}");
+        assert_eq!(guarded.metric(&series), 2.0);
+        let line = guarded.access_line(1);
+        assert_eq!((&line["verdict"], &line["rule"]), (&"failed".into(), &rule.into()));
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_not_taken_for_a_whole_one() {
+    let backend = Backend::start(|_| {
+        Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart".to_vec())
+    });
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    client.send(control());
+    assert!(client.response_to("POST").is_none());
+    let line = guarded.access_line(1);
+    assert_eq!((&line["verdict"], &line["rule"]), (&"failed".into(), &"upstream.answer".into()));
+}
+
+#[test]
+fn a_dead_server_is_a_502_and_is_found_again_when_it_comes_back() {
+    let addr = nobody();
+    let guarded = Guarded::configured(&[addr], |_| {});
+    guarded.ask(control()).refused("upstream.connect");
+    let listener = TcpListener::bind(addr).unwrap();
+    std::thread::spawn(move || {
+        use std::io::Write;
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut buffer = [0; 4096];
+            let _ = std::io::Read::read(&mut stream, &mut buffer);
+            let _ = stream.write_all(&answer(200, "{}"));
+        }
+    });
+    assert_eq!(guarded.ask(control()).status, 200);
+}
+
+#[test]
+fn the_next_server_takes_over_when_one_refuses_the_connection() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[nobody(), backend.addr, nobody()], |_| {});
+    for nth in 1..=6 {
+        for size in [300, 100_000] {
+            let body = user(size + nth);
+            assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", &body)).status, 200);
+            assert!(backend.seen().last().unwrap().body == body);
+        }
+    }
+    assert_eq!(backend.seen().len(), 12);
+}
+
+#[test]
+fn servers_take_turns() {
+    let backends = [Backend::fine(), Backend::fine()];
+    let guarded = Guarded::configured(&[backends[0].addr, backends[1].addr], |_| {});
+    for _ in 0..10 {
+        assert_eq!(guarded.ask(control()).status, 200);
+    }
+    assert_eq!(backends.map(|backend| backend.seen().len()), [5, 5]);
+}
+
+#[test]
+fn a_connection_that_the_backend_closed_is_not_used_again() {
+    let backend = Backend::start(|_| Reply::Last(answer(200, "{}")));
+    let guarded = Guarded::configured(&[backend.addr], |config| config.threads = 1);
+    let mut client = guarded.client();
+    for _ in 0..20 {
+        client.send(control());
+        assert_eq!(client.response().status, 200);
+        // Some time for the end to arrive, as between a client's requests.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(backend.seen().len(), 20);
+}
+
+#[test]
+fn an_early_answer_of_the_backend_is_passed_on() {
+    let backend = Backend::start(|seen| if seen.body.len() > 400 { ok("[]") } else { ok("{}") });
+    let guarded = Guarded::before(&backend);
+    assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", &user(500))).body, b"[]");
+}

@@ -42,7 +42,7 @@ pub fn judge<'h>(
 }
 
 /// Whether bytes have the form of a token that Wire issues: base64 of 32 bytes.
-fn is_wire_token(token: &[u8]) -> bool {
+pub fn is_wire_token(token: &[u8]) -> bool {
     // The last of 43 digits stands for four bits of the token, so its two lowest bits are zero.
     let [digits @ .., last, b'='] = token else { return false };
     token.len() == LENGTH

@@ -20,6 +20,7 @@ mod documents;
 mod parts;
 mod rules;
 mod serve;
+mod token;
 
 /// A reverse proxy that stands in front of a Wire backend and guards its SCIM API.
 ///
@@ -48,6 +49,7 @@ enum Command {
     Config(config::Arguments),
     Rules(rules::Arguments),
     Check(check::Arguments),
+    Token(token::Arguments),
 }
 
 /// Why a command did not do what it was asked to: one sentence for standard error.
@@ -90,6 +92,7 @@ pub fn run() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
+        Command::Token(arguments) => token::run(&arguments, &mut out),
     };
     let outcome = outcome.and_then(|code| out.flush().map(|()| code).map_err(Failure::from));
     match outcome {
@@ -137,7 +140,10 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// The program and the commands that were named, for the hint at `--help`.
 fn command_line() -> String {
-    let commands = ["serve", "demo", "config", "check", "rules"];
+    let commands = [
+        "serve", "demo", "config", "check", "rules", "token", "create", "list", "rename", "delete",
+        "hash",
+    ];
     let named = std::env::args_os().skip(1).map(OsString::into_string).map_while(Result::ok);
     let named = named.take_while(|word| commands.contains(&word.as_str()));
     std::iter::once("wire-scim-guard".to_string()).chain(named).collect::<Vec<_>>().join(" ")

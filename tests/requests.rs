@@ -7,10 +7,8 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use support::{Backend, Client, Guarded, Response, Seen};
+use support::{Backend, Client, Guarded, Response, Seen, corpus};
 use wire_scim_guard::config::{Config, Passage};
 use wire_scim_guard::policy::{Identity, Policy, Profile};
 
@@ -27,62 +25,10 @@ fn is_stricter(rule: &str) -> bool {
             .contains(&rule)
 }
 
-fn rows(file: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(format!("tests/corpus/{file}")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 fn as_served(config: &mut Config) {
     // One row is a head that never ends.
     config.limits.header_timeout = Duration::from_millis(500);
     config.policy = Policy::new(Profile::AsServed, Identity::Any);
-}
-
-/// Header values of the corpus are latin-1.
-fn latin1(text: &str) -> Vec<u8> {
-    text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
-}
-
-fn body_of(row: &Value) -> Vec<u8> {
-    match row["body_base64"].as_str() {
-        Some(encoded) => STANDARD.decode(encoded).unwrap(),
-        None => row["body"].as_str().unwrap_or_default().as_bytes().to_vec(),
-    }
-}
-
-/// The bytes of a row's request.
-fn request_of(row: &Value) -> Vec<u8> {
-    if let Some(raw) = row["raw_base64"].as_str() {
-        return STANDARD.decode(raw).unwrap();
-    }
-    let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
-    if let Some(map) = row["headers"].as_object() {
-        headers.extend(
-            map.iter().map(|(name, value)| (name.clone(), latin1(value.as_str().unwrap()))),
-        );
-    }
-    for pair in row["headers_list"].as_array().into_iter().flatten() {
-        headers.push((pair[0].as_str().unwrap().into(), latin1(pair[1].as_str().unwrap())));
-    }
-    let has = |name: &str| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
-    let mut request = format!("{} ", row["method"].as_str().unwrap()).into_bytes();
-    request.extend_from_slice(row["target"].as_str().unwrap().as_bytes());
-    request.extend_from_slice(b" HTTP/1.1\r\n");
-    let body = body_of(row);
-    if !has("host") {
-        request.extend_from_slice(b"Host: wire.example.com\r\n");
-    }
-    if !body.is_empty() && !has("content-length") && !has("transfer-encoding") {
-        request.extend_from_slice(format!("Content-Length: {}\r\n", body.len()).as_bytes());
-    }
-    for (name, value) in &headers {
-        request.extend_from_slice(format!("{name}: ").as_bytes());
-        request.extend_from_slice(value);
-        request.extend_from_slice(b"\r\n");
-    }
-    request.extend_from_slice(b"\r\n");
-    request.extend_from_slice(&body);
-    request
 }
 
 /// What Pingora cannot carry in a target is percent-encoded, which Wire decodes alike; and an empty
@@ -112,7 +58,7 @@ fn difference(row: &Value, answer: Option<&Response>, seen: &[Seen]) -> Option<S
         // Raw rows frame their body themselves; bodies of GET and DELETE are dropped.
         let judged = row["raw_base64"].is_null()
             && !matches!(row["method"].as_str(), Some("GET" | "HEAD" | "DELETE"));
-        return (judged && seen.body != body_of(row))
+        return (judged && seen.body != corpus::body(row))
             .then(|| "the backend got another body".into());
     }
     // What is pipelined behind a refused request is a request of its own.
@@ -145,14 +91,14 @@ fn difference(row: &Value, answer: Option<&Response>, seen: &[Seen]) -> Option<S
 fn every_request_of_the_corpus_is_judged_as_wire_judges_it() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], as_served);
-    let rows = rows("requests.jsonl");
+    let rows = corpus::rows("requests.jsonl");
     assert!(rows.len() > 500, "the corpus is not whole");
     let (mut forwarded, mut refused) = (0, BTreeMap::<String, usize>::new());
     let mut differences = BTreeMap::new();
     for row in &rows {
         let before = backend.seen().len();
         let mut client = Client::connect(guarded.addr);
-        client.send(request_of(row));
+        client.send(corpus::request(row, None));
         let answer = client.response_to(row["method"].as_str().unwrap());
         // Whatever else stands behind a raw request is served too, before the next row begins.
         client.finish();
@@ -186,7 +132,7 @@ fn no_target_that_wire_serves_goes_past_the_guard() {
             as_served(config);
             config.other_paths = other_paths;
         });
-        let rows = rows("targets.jsonl");
+        let rows = corpus::rows("targets.jsonl");
         assert!(rows.len() > 400, "the corpus is not whole");
         let (mut judged, mut refused, mut passed) = (0, 0, 0);
         for row in &rows {

@@ -1,14 +1,17 @@
 //! `demo`: the guard in front of an embedded Wire, and lines to try it with.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use super::parts::{self, Backend};
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, one_of};
+use crate::config::words::PROFILES;
 use crate::config::{Config, Server};
+use crate::logging::{self, AccessLog};
+use crate::policy::{Identity, Policy, Profile};
+use crate::proxy::{self, Running, ServeError, Signals};
+use crate::standin::{Standin, TOKEN};
 
 /// Start the guard in front of an embedded Wire, for trying and testing only.
 ///
@@ -28,67 +31,53 @@ pub struct Arguments {
     /// taken
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<SocketAddr>,
+
+    /// What Wire's documentation asks for, or exactly what Wire's server accepts
+    #[arg(long, value_name = "PROFILE", default_value = "documented",
+          value_parser = one_of(&PROFILES))]
+    profile: Profile,
 }
 
-/// How long the guard may take to listen.
-const START: Duration = Duration::from_secs(10);
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
+const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
-    let backend = Backend::start(DEMO_USER)?;
-    let upstream = Server { host: backend.addr().ip().to_string(), port: backend.addr().port() };
-    // Both are held until both are found: they cannot be the same.
-    let (listen, held) = listener(arguments.listen, 8080)?;
-    let (admin, held_too) = listener(arguments.admin, 9090)?;
-    drop((held, held_too));
-
-    let mut config = Config::new(vec![listen], vec![upstream]);
-    config.admin = admin;
-    let guard = std::thread::spawn(move || parts::serve(config));
-    let guard = match wait_for([listen, admin], guard) {
-        Ok(guard) => guard,
-        Err(outcome) => return outcome.map(|()| ExitCode::SUCCESS),
-    };
-    write_lines(out, reachable(listen), reachable(admin), backend.token())?;
-    end_of(guard).map(|()| ExitCode::SUCCESS)
+    let standin = Standin::start(FREE)
+        .map_err(|error| Failure::Running(format!("the embedded Wire cannot listen: {error}")))?;
+    let upstream = Server { host: standin.addr().ip().to_string(), port: standin.addr().port() };
+    let mut config = Config::new(vec![arguments.listen.unwrap_or(LISTEN)], vec![upstream]);
+    config.admin = arguments.admin.unwrap_or(ADMIN);
+    config.profile = arguments.profile;
+    config.policy = Policy::new(arguments.profile, Identity::Any);
+    logging::init(&config.log);
+    let signals = Signals::listen().map_err(ServeError::from)?;
+    let running = start(arguments, config)?;
+    let guard = running.addrs().first().copied().unwrap_or(LISTEN);
+    write_lines(out, reachable(guard), reachable(running.admin_addr()), TOKEN)?;
+    signals.then_stop(running);
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Finds where to listen: as told, or at the default port, or at a free one.
-fn listener(wanted: Option<SocketAddr>, port: u16) -> Result<(SocketAddr, TcpListener), Failure> {
-    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let bound = match wanted {
-        Some(address) => TcpListener::bind(address),
-        None => TcpListener::bind(local(port)).or_else(|_| TcpListener::bind(local(0))),
-    };
-    bound.and_then(|listener| Ok((listener.local_addr()?, listener))).map_err(|error| {
-        let address = wanted.unwrap_or(local(port));
-        Failure::Running(format!("cannot listen on {address}: {error}"))
-    })
-}
-
-/// Waits until the guard listens. `Err` is how it ended instead.
-fn wait_for(
-    addresses: [SocketAddr; 2],
-    guard: JoinHandle<Result<(), Failure>>,
-) -> Result<JoinHandle<Result<(), Failure>>, Result<(), Failure>> {
-    let start = Instant::now();
-    let pause = Duration::from_millis(10);
-    let open = |address| TcpStream::connect_timeout(&reachable(address), START).is_ok();
-    while !guard.is_finished() {
-        if addresses.into_iter().all(open) {
-            return Ok(guard);
+/// Starts the guard; where a default port is taken, on a free one.
+fn start(arguments: &Arguments, mut config: Config) -> Result<Running, Failure> {
+    let guard = Arc::new(super::guard(&config)?);
+    let access = AccessLog::new(&config.log);
+    loop {
+        match proxy::start(config.clone(), Arc::clone(&guard), access.clone()) {
+            Err(ServeError::Listen { address, .. })
+                if address == LISTEN && arguments.listen.is_none() =>
+            {
+                config.listen = vec![FREE];
+            }
+            Err(ServeError::Listen { address, .. })
+                if address == ADMIN && arguments.admin.is_none() =>
+            {
+                config.admin = FREE;
+            }
+            started => return started.map_err(Failure::from),
         }
-        if start.elapsed() > START {
-            let message = format!("the guard does not listen after {} s", START.as_secs());
-            return Err(Err(Failure::Running(message)));
-        }
-        std::thread::sleep(pause);
     }
-    Err(end_of(guard))
-}
-
-fn end_of(guard: JoinHandle<Result<(), Failure>>) -> Result<(), Failure> {
-    let ended_in_panic = |_| Err(Failure::Running("the guard ended by a fault of its own".into()));
-    guard.join().unwrap_or_else(ended_in_panic)
 }
 
 /// Where a listener is reached from this machine.
@@ -145,8 +134,6 @@ const fn send(method: &'static str, path: &'static str, body: &'static str, expe
 }
 
 /// The user who is there from the start.
-const DEMO_USER: &str = "5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
-
 const USER: &str = "/scim/v2/Users/5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
 
 /// A provisioning cycle, and then what the guard refuses. All lines but the first creation and the
@@ -253,15 +240,7 @@ mod tests {
 
     #[test]
     fn the_user_of_the_lines_is_the_one_that_is_there() {
-        assert!(USER.ends_with(DEMO_USER));
-    }
-
-    #[test]
-    fn a_taken_default_port_is_replaced_and_a_taken_choice_is_not() {
-        let (taken, _held) = listener(None, 0).ok().unwrap();
-        let (other, _) = listener(None, taken.port()).ok().unwrap();
-        assert_ne!(taken, other);
-        assert!(listener(Some(taken), 0).is_err());
+        assert!(USER.ends_with(crate::standin::USER_ID));
     }
 
     #[test]

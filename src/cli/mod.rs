@@ -17,9 +17,9 @@ mod check;
 mod config;
 mod demo;
 mod documents;
-mod parts;
 mod rules;
 mod serve;
+mod standin;
 mod token;
 
 /// A reverse proxy that stands in front of a Wire backend and guards its SCIM API.
@@ -50,6 +50,8 @@ enum Command {
     Rules(rules::Arguments),
     Check(check::Arguments),
     Token(token::Arguments),
+    #[command(hide = true)]
+    Standin(standin::Arguments),
 }
 
 /// Why a command did not do what it was asked to: one sentence for standard error.
@@ -93,6 +95,7 @@ pub fn run() -> ExitCode {
         Command::Rules(arguments) => rules::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
+        Command::Standin(arguments) => standin::run(&arguments, &mut out),
     };
     let outcome = outcome.and_then(|code| out.flush().map(|()| code).map_err(Failure::from));
     match outcome {
@@ -142,7 +145,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn command_line() -> String {
     let commands = [
         "serve", "demo", "config", "check", "rules", "token", "create", "list", "rename", "delete",
-        "hash",
+        "hash", "standin",
     ];
     let named = std::env::args_os().skip(1).map(OsString::into_string).map_while(Result::ok);
     let named = named.take_while(|word| commands.contains(&word.as_str()));

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{Failure, Outcome, parts};
+use super::{Failure, Outcome};
 use crate::config::file;
+use crate::proxy::{self, ServeError};
 
 /// Run the guard in front of a Wire backend.
 ///
@@ -21,5 +22,14 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Outcome {
     let config =
         file::load(&arguments.config).map_err(|error| Failure::Unusable(error.to_string()))?;
-    parts::serve(config).map(|()| ExitCode::SUCCESS)
+    proxy::serve(config).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        match error {
+            ServeError::Guard(message) => Self::Unusable(message),
+            error => Self::Running(error.to_string()),
+        }
+    }
 }

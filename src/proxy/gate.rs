@@ -367,8 +367,8 @@ impl Gate {
         }
         forward::response(upstream_response, &ctx.record.request_id)?;
         if status == throttle::ENHANCE_YOUR_CALM && self.map_420 {
+            throttle::translate(upstream_response)?;
             self.books.answered(Rule::UpstreamThrottled);
-            return throttle::translate(upstream_response);
         }
         Ok(())
     }
@@ -382,30 +382,23 @@ impl Gate {
     ) -> FailToProxy {
         let answered =
             session.response_written().is_some_and(|head| !head.status.is_informational());
-        let throttled = throttle::refusal(error);
-        let refusal = throttled.or_else(|| failure::answer(error)).filter(|_| !answered);
         let mut error_code = 0;
-        if let Some(refusal) = refusal {
-            // A backend that throttles has answered, and was counted when it did.
-            let outcome = match refusal.rule {
-                Rule::UpstreamThrottled => Outcome::Forwarded,
-                _ => Outcome::Failed,
-            };
-            if outcome == Outcome::Failed {
+        match failure::answer(error) {
+            // The client has gone.
+            None => {}
+            // It has a part of an answer, and sees it break off.
+            Some(_) if answered && error.esource() != &ErrorSource::Upstream => {}
+            Some(refusal) => {
                 self.books.answered(refusal.rule);
-            }
-            ctx.record.answered = Some((refusal.rule, outcome));
-            let id = ctx.record.request_id.clone();
-            if let Ok(bytes) = answer::send(session, &refusal, &id, true).await {
-                ctx.record.bytes_out = bytes;
-                error_code = refusal.status();
-            }
-        } else {
-            // The client has gone, or has half of an answer.
-            let rule = if answered { Rule::UpstreamAnswer } else { Rule::FramingMessage };
-            if answered && error.esource() == &ErrorSource::Upstream {
-                self.books.answered(rule);
-                ctx.record.answered = Some((rule, Outcome::Failed));
+                // A backend that throttles is there.
+                let throttled = refusal.rule == Rule::UpstreamThrottled;
+                let outcome = if throttled { Outcome::Forwarded } else { Outcome::Failed };
+                ctx.record.answered = Some((refusal.rule, outcome));
+                let id = ctx.record.request_id.clone();
+                if !answered && let Ok(bytes) = answer::send(session, &refusal, &id, true).await {
+                    ctx.record.bytes_out = bytes;
+                    error_code = refusal.status();
+                }
             }
         }
         FailToProxy { error_code, can_reuse_downstream: false }
@@ -418,11 +411,12 @@ impl Gate {
         record.bytes_in = session.body_bytes_read();
         record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
         self.books.close(record, status);
-        ctx.in_flight = None;
         // The session that read the request ends it, so that its connection can go on.
         if let Some(restore) = ctx.restore.take() {
             restore.restore(session);
         }
+        ctx.share = None;
+        ctx.in_flight = None;
     }
 }
 

@@ -41,7 +41,7 @@ pub mod upstream;
 
 pub use edge::Edge;
 pub use gate::{Gate, GateCtx};
-pub use server::{Running, ServeError, serve, start};
+pub use server::{Running, ServeError, Signals, serve, start};
 
 use upstream::{Attempts, Upstreams};
 

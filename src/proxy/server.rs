@@ -23,7 +23,7 @@ use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -63,30 +63,50 @@ pub fn serve(config: Config) -> Result<(), ServeError> {
     logging::init(&config.log);
     let guard = Guard::new(&config).map_err(|error| ServeError::Guard(error.to_string()))?;
     let access = AccessLog::new(&config.log);
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt) = {
-        let _in_runtime = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-    };
+    let signals = Signals::listen()?;
     let running = start(config, Arc::new(guard), access)?;
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
-    runtime.block_on(async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: finishing the requests in flight");
-        let stopped = running.stop_async();
-        tokio::select! {
-            () = stopped => tracing::info!("stopped"),
-            _ = terminate.recv() => tracing::warn!("stopped at once by a second signal"),
-            _ = interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
-        }
-    });
-    // A stop that was cut short goes on in a thread; the process does not wait for it.
-    runtime.shutdown_background();
+    signals.then_stop(running);
     logging::flush();
     Ok(())
+}
+
+/// SIGTERM and SIGINT, held from before the guard listens, so that none is missed.
+#[derive(Debug)]
+pub struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub fn listen() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let _in_runtime = runtime.enter();
+        let (terminate, interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(_in_runtime);
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// Waits for a signal, and then stops the guard.
+    pub fn then_stop(mut self, running: Running) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            tracing::info!("stopping: finishing the requests in flight");
+            let stopped = running.stop_async();
+            tokio::select! {
+                () = stopped => tracing::info!("stopped"),
+                _ = self.terminate.recv() => tracing::warn!("stopped at once by a second signal"),
+                _ = self.interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
+            }
+        });
+        // A stop that was cut short goes on in a thread; the process does not wait for it.
+        self.runtime.shutdown_background();
+    }
 }
 
 /// Starts the guard on threads of its own and returns when it listens. Port 0 takes a free port.

@@ -170,6 +170,7 @@ fn bodies_together_take_no_more_than_their_budget() {
     }
     first.send(&request[request.len() - 1..]);
     assert_eq!(first.response().status, 200);
+    guarded.wait_metric(series, 0.0);
     assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", &user(60 * KIB))).status, 200);
 }
 

@@ -47,16 +47,24 @@ fn each_failure_is_a_scim_error_and_nothing_is_repeated() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_not_taken_for_a_whole_one() {
-    let backend = Backend::start(|_| {
-        Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart".to_vec())
-    });
-    let guarded = Guarded::before(&backend);
-    let mut client = guarded.client();
-    client.send(control());
-    assert!(client.response_to("POST").is_none());
-    let line = guarded.access_line(1);
-    assert_eq!((&line["verdict"], &line["rule"]), (&"failed".into(), &"upstream.answer".into()));
+fn an_answer_that_breaks_off_or_stalls_is_not_taken_for_a_whole_one() {
+    const PART: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart";
+    type Failing = fn() -> Reply;
+    let cases: [(&str, Failing); 2] = [
+        ("upstream.answer", || Reply::Last(PART.to_vec())),
+        ("upstream.timeout", || Reply::Bytes(PART.to_vec())),
+    ];
+    for (rule, reply) in cases {
+        let backend = Backend::start(move |_| reply());
+        let guarded = Guarded::configured(&[backend.addr], |config| {
+            config.limits.upstream_timeout = Duration::from_millis(300);
+        });
+        let mut client = guarded.client();
+        client.send(control());
+        assert!(client.response_to("POST").is_none());
+        let line = guarded.access_line(1);
+        assert_eq!((&line["verdict"], &line["rule"]), (&"failed".into(), &rule.into()));
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use wire_scim_guard::guard::Guard;
 use wire_scim_guard::logging::AccessLog;
 use wire_scim_guard::proxy::{self, Running};
 
+pub mod corpus;
 pub mod h2c;
 
 /// A token of Wire's form, and the header that carries it.

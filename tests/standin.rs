@@ -1,0 +1,126 @@
+//! The stand-in over real sockets, without the guard: it answers the corpus as Wire did.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use support::{Client, Response, corpus};
+use wire_scim_guard::standin::{Standin, TOKEN, USER_ID};
+
+fn start() -> Standin {
+    Standin::start("127.0.0.1:0".parse().unwrap()).unwrap()
+}
+
+fn ask(standin: &Standin, method: &str, target: &str, body: Option<&Value>) -> Response {
+    let body = body.map_or_else(String::new, Value::to_string);
+    let mut client = Client::connect(standin.addr());
+    client.send(format!(
+        "{method} {target} HTTP/1.1\r\nHost: wire.example\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Content-Type: application/scim+json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    client.response_to(method).unwrap()
+}
+
+#[test]
+fn a_provisioning_cycle() {
+    let standin = start();
+    let user =
+        json!({"userName": "Alice", "externalId": "alice@example.com", "displayName": "Alice"});
+    let created = ask(&standin, "POST", "/scim/v2/Users", Some(&user));
+    assert_eq!(created.status, 201);
+    assert_eq!(created.json()["userName"], "alice");
+    let id = created.json()["id"].as_str().unwrap().to_owned();
+    let taken = ask(&standin, "POST", "/v8/scim/v2/Users/", Some(&user));
+    assert_eq!((taken.status, &taken.json()["scimType"]), (409, &json!("uniqueness")));
+    let found = ask(&standin, "GET", "/scim/v2/Users?filter=userName%20eq%20%22ALICE%22", None);
+    assert_eq!(found.json()["Resources"][0]["id"], id.as_str());
+    let off = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [{"op": "Replace", "path": "active", "value": "False"}]
+    });
+    let target = format!("/scim/v2/Users/{id}");
+    assert_eq!(ask(&standin, "PATCH", &target, Some(&off)).json()["active"], false);
+    assert_eq!(ask(&standin, "PUT", &target, Some(&user)).json()["active"], true);
+    assert_eq!(ask(&standin, "DELETE", &target, None).status, 204);
+    assert_eq!(ask(&standin, "DELETE", &target, None).status, 204);
+    assert_eq!(ask(&standin, "GET", &target, None).status, 404);
+}
+
+/// Why an answer is not Wire's: another status, where it does not depend on what Wire has stored.
+fn differs(row: &Value, answer: &Response) -> Option<String> {
+    match row["wire_status"].as_u64() {
+        Some(status) if u64::from(answer.status) == status => None,
+        Some(status) => Some(format!("{} is not {status}", answer.status)),
+        None if row["wire"] == "accept" && answer.status >= 400 && answer.status != 404 => {
+            Some(format!("{} is a refusal", answer.status))
+        }
+        None => None,
+    }
+}
+
+#[test]
+fn the_stand_in_answers_the_requests_of_the_corpus() {
+    let mut differences = BTreeMap::new();
+    let mut compared = 0;
+    for row in corpus::rows("requests.jsonl") {
+        let method = row["method"].as_str().unwrap();
+        // How Wire's server frames messages is not what the stand-in is for; what Wire refuses for its
+        // state alone is not in this one's; and OPTIONS is answered by the nginx in front.
+        let by_state = row["wire"] == "reject" && row["proxy"] == "forward";
+        if row["raw_base64"].is_string() || by_state || method == "OPTIONS" {
+            continue;
+        }
+        let standin = start();
+        let body: Value = serde_json::from_slice(&corpus::body(&row)).unwrap_or_default();
+        for member in body["members"].as_array().into_iter().flatten() {
+            if let Some(id) = member["value"].as_str() {
+                standin.wire().add_user(&id.to_lowercase());
+            }
+        }
+        // Attacks are judged for the target as it was sent, the others for the canonical one.
+        let canonical = row["canonical_target"].as_str().filter(|_| row["attack"] != true);
+        let mut request = corpus::request(&row, canonical);
+        if row["target"].as_str().is_some_and(|target| target.contains("/scim/auth-tokens")) {
+            // As the nginx in front says that somebody is logged in.
+            let end = request.windows(2).position(|two| two == b"\r\n").unwrap() + 2;
+            request.splice(end..end, *b"Z-User: 00000000-0000-4000-8000-000000000002\r\n");
+        }
+        let mut client = Client::connect(standin.addr());
+        client.send(request);
+        let answer = client.response_to(method);
+        compared += 1;
+        let why =
+            answer.as_ref().map_or(Some("no answer".to_owned()), |answer| differs(&row, answer));
+        if let Some(why) = why {
+            differences.insert(
+                row["id"].to_string(),
+                format!("{} | {} | {}", why, row["what"], row["reason"]),
+            );
+        }
+    }
+    assert!(compared > 500, "the corpus is not whole");
+    assert!(differences.is_empty(), "{} of {compared}: {differences:#?}", differences.len());
+}
+
+#[test]
+fn the_stand_in_routes_the_targets_of_the_corpus_as_wire_does() {
+    let standin = start();
+    let faulty = json!({
+        "schemas": [], "userName": "bad one", "externalId": "a@example.com", "displayName": "A", "members": []
+    });
+    let mut differences = Vec::new();
+    for row in corpus::rows("targets.jsonl") {
+        let (method, target) = (row["method"].as_str().unwrap(), row["target"].as_str().unwrap());
+        // A group has no handle that could be at fault.
+        let answer = ask(&standin, method, target, Some(&faulty));
+        let status = row["wire_status"].as_u64().unwrap();
+        if u64::from(answer.status) != status {
+            differences.push(format!("{} {target}: {} is not {status}", row["id"], answer.status));
+        }
+    }
+    assert!(differences.is_empty(), "{}: {differences:#?}", differences.len());
+    assert_eq!(ask(&standin, "GET", &format!("/scim/v2/Users/{USER_ID}"), None).status, 200);
+}

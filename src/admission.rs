@@ -17,6 +17,7 @@ use crate::register::{Entry, TokenLabel};
 use crate::rule::Rule;
 use crate::shield::Shield;
 use crate::target::Handler;
+use crate::token::Credentials;
 use crate::verdict::{Findings, Refusal};
 
 /// What admits tokens.
@@ -50,17 +51,26 @@ impl Admission {
     /// Judges a token. `bearer` is filled as far as the judging went.
     pub fn judge(
         &self,
-        token: &[u8],
+        credentials: Credentials<'_>,
         wanted: Use<'_>,
         bearer: &mut Bearer,
         findings: &mut Findings<'_>,
     ) -> Result<(), Refusal> {
+        let token = match credentials {
+            // Wire refuses it, and so does the guard where it may.
+            Credentials::None => return Ok(()),
+            // SECURITY: whatever is made of the form of tokens, a register does not know this one.
+            Credentials::Unreadable => None,
+            Credentials::Token(token) => Some(token),
+        };
         // Without a register and a shield, nobody asks for a hash.
         if findings.wants(Rule::TokenRefused) || findings.wants(Rule::LimitsFailures) {
-            bearer.digest = Some(TokenDigest::of(token));
+            bearer.digest = token.map(TokenDigest::of);
         }
         let register = self.register.as_ref().map(|source| source.current());
-        let entry = register.as_ref().map(|register| register.find(token, bearer.digest));
+        let entry = register
+            .as_ref()
+            .map(|register| token.and_then(|token| register.find(token, bearer.digest)));
         let verdict = self.judge_all(entry, wanted, bearer, findings);
         // What is answered here never comes back from Wire, where it would be noticed.
         if verdict.as_ref().is_err_and(|refusal| refusal.status() == 401) {

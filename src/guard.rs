@@ -262,11 +262,9 @@ impl Guard {
             _ => {}
         }
         if !target.handler.is_discovery() {
-            let token = token::judge(headers, findings)?;
-            if let Some(token) = token {
-                let wanted = Use { method, handler: target.handler, client };
-                self.admission.judge(token, wanted, bearer, findings)?;
-            }
+            let credentials = token::judge(headers, findings)?;
+            let wanted = Use { method, handler: target.handler, client };
+            self.admission.judge(credentials, wanted, bearer, findings)?;
         }
         let Some(kind) = kind else { return Ok(None) };
         let gzip = headers::judge_content_encoding(headers, findings)?;

@@ -11,12 +11,22 @@ use crate::verdict::{Findings, Refusal};
 /// 32 bytes in standard base64.
 const LENGTH: usize = 44;
 
+/// What an Authorization header holds.
+#[derive(Clone, Copy)]
+pub enum Credentials<'h> {
+    None,
+    /// Something that is no bearer token.
+    Unreadable,
+    /// What stands behind `Bearer `, of whatever form.
+    Token(&'h [u8]),
+}
+
 /// Judges the token by its form; whether it is known is for the register and for Wire to say.
-/// `None`: there is none, and that is only reported.
+/// What cannot be read comes back only where that is not enforced.
 pub fn judge<'h>(
     headers: &'h HeaderMap,
     findings: &mut Findings<'_>,
-) -> Result<Option<&'h [u8]>, Refusal> {
+) -> Result<Credentials<'h>, Refusal> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let Some(line) = lines.next() else {
         findings.hit(Rule::TokenMissing, || {
@@ -24,7 +34,7 @@ pub fn judge<'h>(
              Wire's team management (Entra ID: fill in Secret Token; Okta: HTTP Header authorization; \
              ldap-scim-bridge: `token: \"Bearer <token>\"`)."
         })?;
-        return Ok(None);
+        return Ok(Credentials::None);
     };
     if lines.next().is_some() {
         findings.hit(Rule::TokenDuplicate, || {
@@ -36,9 +46,7 @@ pub fn judge<'h>(
     if !token.is_some_and(is_wire_token) {
         findings.hit(Rule::TokenMalformed, || malformed(line))?;
     }
-    // SECURITY: a token that cannot be read in one way is handed on whole, so that a register does
-    // not know it.
-    Ok(Some(token.unwrap_or(line)))
+    Ok(token.map_or(Credentials::Unreadable, Credentials::Token))
 }
 
 /// Whether bytes have the form of a token that Wire issues: base64 of 32 bytes.

@@ -1,6 +1,7 @@
 //! `token`: Wire's SCIM tokens, and their hashes for the register.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -73,6 +74,9 @@ struct Access {
 impl Access {
     /// Logs in. The password is wanted again by Wire to create a token.
     fn login(&self) -> Result<(Login, Secret), Failure> {
+        if self.backend.starts_with("http://") && !is_local(&self.backend) {
+            complain("warning: the password goes over the network in clear text (http://)");
+        }
         let wire = wire::Wire::new(&self.backend, self.ca.as_deref(), self.api_version)?;
         let password = match &self.password_file {
             Some(path) => first_line(path)?,
@@ -86,6 +90,13 @@ impl Access {
         )?;
         Ok((login, password))
     }
+}
+
+/// Whether a URL leads to this machine.
+fn is_local(url: &str) -> bool {
+    let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// Tries something that may want a second-factor code, which Wire sends by email when it is asked to.

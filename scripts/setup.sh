@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Installs what is missing to build (`setup.sh build`) or also to test (`setup.sh test`). Prints
+# nothing when nothing is missing, and one sentence when it cannot.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+    printf 'setup: %s\n' "$1" >&2
+    exit 1
+}
+
+need() { # need COMMAND PACKAGE: remembers the package if the command is not there
+    command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || packages+=("$2")
+}
+
+# Daemons that come with the packages are not to run: the tests start their own.
+without_daemons() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ -e "$policy" ]; then
+        "$@"
+    else
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+        local status=0
+        "$@" || status=$?
+        rm -f "$policy"
+        return "$status"
+    fi
+}
+
+install_packages() {
+    local missing="${packages[*]}"
+    command -v apt-get >/dev/null || fail "please install: $missing (there is no apt-get here to do it)."
+    [ "$(id -u)" = 0 ] || fail "please install as root: apt-get install $missing"
+    local log
+    log=$(mktemp)
+    export DEBIAN_FRONTEND=noninteractive
+    local apt=(apt-get -qq -y -o DPkg::Lock::Timeout=300)
+    if ! { "${apt[@]}" update && without_daemons "${apt[@]}" install --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
+        tail -n 5 "$log" >&2
+        fail "apt-get could not install $missing; the lines above say why."
+    fi
+    rm -f "$log"
+}
+
+install_python_packages() {
+    local venv=target/venv wanted=tests/clients/requirements.txt
+    if ! cmp -s "$wanted" "$venv/requirements.txt"; then
+        mkdir -p target
+        rm -rf "$venv"
+        python3 -m venv "$venv" || fail "python3 cannot make a virtual environment; install python3-venv."
+        "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" ||
+            fail "pip could not install the packages of $wanted; the lines above say why."
+        cp "$wanted" "$venv/requirements.txt"
+    fi
+}
+
+command -v cargo >/dev/null || fail "please install the Rust toolchain: cargo is not there."
+packages=()
+need cc gcc
+need make make
+need cmake cmake # a dependency builds its C code with it
+if [ "${1:-build}" = test ]; then
+    need curl curl
+    need nginx nginx-light
+    need slapd slapd
+    need ldapsearch ldap-utils
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+fi
+if [ "${#packages[@]}" -gt 0 ]; then
+    install_packages
+fi
+if [ "${1:-build}" = test ]; then
+    install_python_packages
+fi

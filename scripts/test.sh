@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# All tests. Each step is quiet when it is fine and loud when it is not; the last line counts them.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export CARGO_TERM_COLOR=never INSTA_UPDATE=no
+
+passed=0
+failed=0
+step() { # step NAME COMMAND...: runs one step and counts it
+    local name=$1
+    shift
+    printf -- '--- %s\n' "$name"
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        printf 'FAILED: %s\n' "$name"
+    fi
+}
+
+binary=${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
+step 'format' cargo fmt --check
+step 'lints' cargo clippy --quiet --all-targets -- -D warnings
+step 'build' cargo build --quiet --all-targets
+step 'unit and socket tests' cargo test --quiet
+step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items
+step 'differential, 20,000 cases' python3 tests/differential/run.py --binary "$binary" --cases 20000 --seed 7
+step 'real clients' target/venv/bin/python tests/clients/run.py --binary "$binary"
+step 'behind a real nginx' target/venv/bin/python tests/nginx/run.py --binary "$binary"
+
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,122 @@
+"""A running guard for scenarios: started as a process, reached over real sockets, stopped at the end."""
+
+import json
+import socket
+import subprocess
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+
+PATIENCE = 20
+
+
+class Process:
+    """A program whose standard output ends its start with the line `ready`."""
+
+    def __init__(self, command):
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        killer = threading.Timer(PATIENCE, self.process.kill)
+        killer.start()
+        self.lines = []
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if self.lines[-1] == "ready":
+                break
+        killer.cancel()
+        if not self.lines or self.lines[-1] != "ready":
+            raise RuntimeError(f"{command} did not start: {self.errors()}")
+
+    def value(self, name):
+        """What stands behind a word at the beginning of a line."""
+        return next(line.split(" ", 1)[1] for line in self.lines if line.startswith(name + " "))
+
+    def errors(self):
+        self.log.seek(0)
+        return self.log.read()[-2000:]
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            return self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Demo(Process):
+    """The guard in front of the embedded Wire."""
+
+    def __init__(self, binary, profile="documented"):
+        options = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--profile", profile]
+        super().__init__([binary, "demo", *options])
+        self.url = self.value("guard")
+        self.curl_lines = [line for line in self.lines if line.startswith("curl ")]
+        self.token = self.curl_lines[0].split("Bearer ")[1].split("'")[0]
+
+    def request(self, method, path, body=None):
+        return request(self.url, self.token, method, path, body)
+
+
+def request(url, token, method, path, body=None):
+    """Status and JSON body of one SCIM request."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/scim+json"}
+    if data is not None:
+        headers["Content-Type"] = "application/scim+json"
+    ask = urllib.request.Request(url + path, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(ask, timeout=PATIENCE) as answer:
+            return answer.status, parsed(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, parsed(error.read())
+
+
+def parsed(body):
+    return json.loads(body) if body else None
+
+
+def raw_request(url, message):
+    """Status and body of a request that is sent byte for byte."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(message)
+        stream = connection.makefile("rb")
+        status = int(stream.readline().split(b" ")[1])
+        length = 0
+        while (line := stream.readline().strip()) != b"":
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        return status, parsed(stream.read(length))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        raise AssertionError(f"{what}: got {got!r}, wanted {wanted!r}")
+
+
+def run(scenarios):
+    """Runs scenarios, (name, function) pairs; prints a line for each and a sum. The exit code."""
+    failed = 0
+    for name, scenario in scenarios:
+        try:
+            scenario()
+            print(f"ok      {name}", flush=True)
+        except Exception as error:  # whatever it is, the scenario has failed and the next one runs
+            failed += 1
+            print(f"FAILED  {name}: {type(error).__name__}: {error}", flush=True)
+    print(f"{len(scenarios) - failed} scenarios passed, {failed} failed")
+    return 1 if failed else 0

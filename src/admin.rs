@@ -128,14 +128,16 @@ impl Admin {
         }
         if let Some(register) = &self.register {
             let entries = register.current().entries().len();
-            let _ = match register.state().failure {
-                None => writeln!(text, "register: {entries} tokens"),
-                Some(why) => writeln!(
-                    text,
-                    "register: {entries} tokens, of the last good file; the file as it is now is not in \
-                     use:\n{why}"
-                ),
-            };
+            let tokens = if entries == 1 { "token" } else { "tokens" };
+            let _ = write!(text, "register: {entries} {tokens}");
+            text.push_str(&match register.state().failure {
+                None => "\n".into(),
+                Some(why) => {
+                    format!(
+                        ", of the last good file; the file as it is now is not in use:\n{why}\n"
+                    )
+                }
+            });
         }
         let _ = writeln!(text, "log lines dropped: {}", logging::dropped_lines());
         Answer::text(if stopping { 503 } else { 200 }, text)

@@ -18,7 +18,7 @@ use crate::digest::TokenDigest;
 use crate::rate::{self, Rate};
 
 /// Refused tokens, accepted tokens and failing addresses that are remembered: in each of two
-/// generations. An entry takes about 80 bytes, so that all of them full take less than 4 MiB.
+/// generations. An entry takes some 85 bytes, so that all of them full take 4 MiB.
 const MOST: usize = 8192;
 
 /// How long a token that Wire accepted is beyond suspicion.

@@ -284,7 +284,7 @@ fn a_bad_change_keeps_the_last_good_register_and_says_so() {
     let guarded = Guarded::configured(&[backend.addr], |config| config.tokens = Some(path.clone()));
     let failed = "scim_guard_register_failed";
     assert_eq!(guarded.metric(failed), 0.0);
-    assert!(admin(&guarded, "/i/ready").contains("register: 1 tokens\n"));
+    assert!(admin(&guarded, "/i/ready").contains("register: 1 token\n"));
     replace(&path, "tokens:\n- {label: good}\n- {label: good, hash: x}\n");
     guarded.wait_metric(failed, 1.0);
     assert_eq!(guarded.ask(get(TOKEN)).status, 200);

@@ -1,7 +1,7 @@
 //! The register: which tokens may provision, until when, from where, for what, and how fast. It holds
 //! hashes, never tokens.
 //!
-//! [`file`] says how it is written, [`watch`] keeps it up to date while the guard runs.
+//! [`mod@file`] says how it is written, [`watch`] keeps it up to date while the guard runs.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -18,7 +18,7 @@ use crate::digest::StoredHash;
 /// until it is deleted there: an expiry in the register is kept by the guard alone.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: wire-scim-guard token create --backend https://nginz-https.example.com \\\n    \
+    after_help = "Example: wire-scim-guard token create --backend https://wire.example.com \\\n    \
                   --email admin@example.com --description \"Okta, production\" --name okta \\\n    \
                   --register /etc/wire-scim-guard/tokens.yaml --label okta --expires 2027-06-30"
 )]

@@ -2,7 +2,7 @@
 //! is, comments included.
 
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
@@ -59,18 +59,26 @@ impl Addition {
     }
 
     fn replace(&self, text: &str) -> std::io::Result<()> {
-        let mode = std::fs::metadata(&self.path).map_or(0o640, |old| old.permissions().mode());
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".{}", std::process::id()));
         let new = PathBuf::from(name);
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode & 0o777)
-            .open(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, &self.path)
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&new)?;
+        let written = file.write_all(text.as_bytes()).and_then(|()| {
+            // Whoever reads the old file, a guard with rights of its own, has to read this one.
+            if let Ok(old) = std::fs::metadata(&self.path) {
+                file.set_permissions(old.permissions())?;
+                let own = file.metadata()?;
+                if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+                    std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
+                }
+            }
+            file.sync_all()?;
+            std::fs::rename(&new, &self.path)
+        });
+        if written.is_err() {
+            let _ = std::fs::remove_file(&new);
+        }
+        written
     }
 
     /// What stands there; nothing if there is no file yet.

@@ -6,6 +6,10 @@ use super::{Access, Failure, complain};
 
 /// List the SCIM tokens of a team; the tokens themselves are not told by Wire.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: wire-scim-guard token list --backend https://wire.example.com \\\n    --email \
+                  admin@example.com"
+)]
 pub struct ListArguments {
     #[command(flatten)]
     access: Access,
@@ -13,6 +17,10 @@ pub struct ListArguments {
 
 /// Give a SCIM token another name (API version 8 and newer).
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: wire-scim-guard token rename 5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f 'Okta, test' --backend https://wire.example.com \\\n    --email \
+                  admin@example.com"
+)]
 pub struct RenameArguments {
     #[command(flatten)]
     access: Access,
@@ -27,6 +35,10 @@ pub struct RenameArguments {
 ///
 /// Deleting the last token of a team turns the creation of users by their first SSO login on again.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: wire-scim-guard token delete 5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f --backend https://wire.example.com \\\n    --email \
+                  admin@example.com"
+)]
 pub struct DeleteArguments {
     #[command(flatten)]
     access: Access,

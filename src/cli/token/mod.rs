@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 /// Which Wire, and who asks.
 #[derive(Debug, clap::Args)]
 struct Access {
-    /// The Wire backend, such as <https://nginz-https.example.com>
+    /// The Wire backend, such as `https://wire.example.com`
     #[arg(long, value_name = "URL")]
     backend: String,
     /// The email address of an admin or owner of the team

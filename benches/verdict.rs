@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{BodyKind, BodyTask, Guard};
+use wire_scim_guard::guard::{BodyKind, BodyTask, Guard, Head};
 use wire_scim_guard::json;
 use wire_scim_guard::schema::Schemas;
 
@@ -117,7 +117,7 @@ fn reading(c: &mut Criterion) {
     group
         .bench_function("schema", |b| b.iter(|| schemas.user.is_valid(black_box(document.root()))));
     let guard = guard();
-    let task = BodyTask { kind: BodyKind::NewUser, gzip: false };
+    let task = BodyTask { kind: BodyKind::NewUser, gzip: false, identity: None };
     group.bench_function("whole verdict on the body", |b| {
         b.iter(|| guard.judge_body(task, black_box(&body), &mut Vec::new()).is_ok());
     });
@@ -143,7 +143,10 @@ fn head(c: &mut Criterion) {
         ),
     ] {
         group.bench_function(name, |b| {
-            b.iter(|| guard.judge_head(black_box(&method), black_box(target.as_bytes()), &headers));
+            b.iter(|| {
+                let target = black_box(target.as_bytes());
+                guard.judge_head(Head { method: &method, target, headers: &headers, client: None })
+            });
         });
     }
     group.finish();
@@ -163,7 +166,7 @@ fn linear(c: &mut Criterion) {
     for (name, kind, make, sizes) in cases {
         for size in sizes {
             let body = make(size);
-            let task = BodyTask { kind, gzip: false };
+            let task = BodyTask { kind, gzip: false, identity: None };
             assert!(guard.judge_body(task, &body, &mut Vec::new()).is_ok(), "{name} {size}");
             bench.throughput(Throughput::Bytes(body.len() as u64));
             bench.bench_with_input(BenchmarkId::new(name, body.len()), &body, |b, body| {

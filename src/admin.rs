@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/metrics`, `/i/metrics` | Prometheus' text format |
 //! | `/i/status` | 200 while the process lives |
-//! | `/i/ready` | 200; 503 while it drains. The backend's state is shown, and does not count: a guard that is taken out of service does not heal a backend |
+//! | `/i/ready` | 200; 503 while it drains. The states of the backend and of the register are shown, and do not count: a guard that is taken out of service heals neither |
 //!
 //! SECURITY: no login; it belongs on an address that clients cannot reach. What it takes is
 //! bounded all the same: one short request a connection, few connections, little time.
@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::proxy::upstream::Upstreams;
+use crate::register::watch::Source;
 
 /// Requests at one time; more wait in the listener's queue.
 const AT_ONCE: usize = 32;
@@ -35,6 +36,8 @@ const MOST: usize = 8 * 1024;
 pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub upstreams: Arc<Upstreams>,
+    /// The register of tokens, if there is one.
+    pub register: Option<Arc<Source>>,
     /// Whether the process is to stop.
     pub stopping: watch::Receiver<bool>,
 }
@@ -122,6 +125,19 @@ impl Admin {
         for (address, awake) in states {
             let state = if awake { "in turn" } else { "refused a connection" };
             let _ = writeln!(text, "upstream {address}: {state}");
+        }
+        if let Some(register) = &self.register {
+            let entries = register.current().entries().len();
+            let tokens = if entries == 1 { "token" } else { "tokens" };
+            let _ = write!(text, "register: {entries} {tokens}");
+            text.push_str(&match register.state().failure {
+                None => "\n".into(),
+                Some(why) => {
+                    format!(
+                        ", of the last good file; the file as it is now is not in use:\n{why}\n"
+                    )
+                }
+            });
         }
         let _ = writeln!(text, "log lines dropped: {}", logging::dropped_lines());
         Answer::text(if stopping { 503 } else { 200 }, text)

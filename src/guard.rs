@@ -4,16 +4,29 @@
 //! The order is fixed: target, method, Accept, Content-Type, query, token, Content-Encoding; then,
 //! when the body was read, its size, JSON, schema and rules. The token comes before the body, so
 //! that no body of a stranger is buffered or parsed.
+//!
+//! A verdict depends on the request and the configuration alone, but for the rules about the use of
+//! tokens: these also look at the register, the shield and the clock.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
+use crate::admission::{Admission, Bearer, Use};
 use crate::config::{Config, Passage};
+use crate::digest::TokenDigest;
 use crate::json::{self, Document, JsonError};
-use crate::policy::Policy;
+use crate::policy::{Identity, Policy};
+use crate::register::TokenLabel;
+use crate::register::file::LoadError;
+use crate::register::watch::Source;
 use crate::rule::Rule;
 use crate::schema::{SchemaErrors, Schemas};
 use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
+use crate::shield::Shield;
 use crate::target::{self, Handler, Target};
 use crate::verdict::{Findings, Outcome, Refusal, Verdict};
 use crate::{body, headers, query, token};
@@ -25,13 +38,48 @@ pub struct Guard {
     schemas: Schemas,
     other_paths: Passage,
     auth_tokens: Passage,
+    admission: Admission,
     body_limit: usize,
+}
+
+/// Why a configuration gives no guard.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    #[error(transparent)]
+    Schemas(#[from] SchemaErrors),
+    #[error(transparent)]
+    Register(#[from] LoadError),
+}
+
+/// The head of a request, and who sends it.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    pub method: &'a Method,
+    /// The request target as it came.
+    pub target: &'a [u8],
+    pub headers: &'a HeaderMap,
+    /// The client's address, behind proxies that are trusted.
+    pub client: Option<IpAddr>,
+}
+
+impl fmt::Debug for Head<'_> {
+    /// SECURITY: neither the query nor a header is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head")
+            .field("method", self.method)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the head of a request says.
 #[derive(Debug)]
 pub struct HeadVerdict {
     pub handler: Handler,
+    /// The token's name in the register.
+    pub token: Option<TokenLabel>,
+    /// The token's digest, with which the backend's answer is told to [`Shield::answered`].
+    pub digest: Option<TokenDigest>,
     /// Rules that the head hit and that were only reported.
     pub reported: Vec<Rule>,
     pub next: Next,
@@ -58,6 +106,9 @@ pub struct BodyTask {
     pub kind: BodyKind,
     /// The body is a gzip stream, which Wire inflates.
     pub gzip: bool,
+    /// What the team behind the token knows its users by, where the register says it; otherwise
+    /// the configured mode counts.
+    pub identity: Option<Identity>,
 }
 
 /// What a body is judged as.
@@ -94,19 +145,33 @@ pub struct CheckReport {
 }
 
 impl Guard {
-    /// Builds a guard; fails if the operator's schemas cannot be used.
-    pub fn new(config: &Config) -> Result<Self, SchemaErrors> {
+    /// Builds a guard; fails if the operator's schemas or register of tokens cannot be used.
+    ///
+    /// The register is read once here; [`Source::watch`] keeps it up to date.
+    pub fn new(config: &Config) -> Result<Self, GuardError> {
         let schemas = match &config.schemas {
             Some(folder) => Schemas::load(folder)?,
             None => Schemas::built_in(),
         };
+        let register = config.tokens.as_deref().map(Source::open).transpose()?;
         Ok(Self {
             policy: config.policy.clone(),
             schemas,
             other_paths: config.other_paths,
             auth_tokens: config.auth_tokens,
+            admission: Admission { register, shield: Arc::new(Shield::new(&config.shield)) },
             body_limit: config.limits.body,
         })
+    }
+
+    /// The register of tokens, if there is one.
+    pub fn register(&self) -> Option<&Arc<Source>> {
+        self.admission.register.as_ref()
+    }
+
+    /// What remembers refused tokens; it wants to be told of the backend's answers.
+    pub fn shield(&self) -> &Arc<Shield> {
+        &self.admission.shield
     }
 
     /// The largest body that is read, in bytes.
@@ -119,12 +184,16 @@ impl Guard {
     }
 
     /// Judges target, method, headers, query and token: all that is known before the body.
-    pub fn judge_head(&self, method: &Method, target: &[u8], headers: &HeaderMap) -> HeadVerdict {
-        let refuse = |handler, refusal| HeadVerdict {
+    pub fn judge_head(&self, head: Head<'_>) -> HeadVerdict {
+        let undecided = |handler, next| HeadVerdict {
             handler,
+            token: None,
+            digest: None,
             reported: Vec::new(),
-            next: Next::Refuse(refusal),
+            next,
         };
+        let refuse = |handler, refusal| undecided(handler, Next::Refuse(refusal));
+        let method = head.method;
         // SECURITY: a tunnel would carry bytes that nobody judges; it has no path to look at.
         if method == Method::CONNECT {
             let detail =
@@ -132,7 +201,7 @@ impl Guard {
             let refusal = Refusal::new(Rule::MethodNotAllowed, detail);
             return refuse(Handler::Invalid, Refusal { allow: Some("GET, HEAD"), ..refusal });
         }
-        let target = match target::read(target) {
+        let target = match target::read(head.target) {
             Ok(target) => target,
             Err(refusal) => return refuse(Handler::Invalid, refusal),
         };
@@ -148,32 +217,32 @@ impl Guard {
                 return refuse(Handler::AuthTokens, refusal);
             }
             (Handler::Other | Handler::AuthTokens, ..) => {
-                return HeadVerdict {
-                    handler: target.handler,
-                    reported: Vec::new(),
-                    next: Next::Forward { target: None },
-                };
+                return undecided(target.handler, Next::Forward { target: None });
             }
             _ => {}
         }
         let mut findings = Findings::new(&self.policy);
-        let task = self.judge_request(method, &target, headers, &mut findings);
+        let mut bearer = Bearer::default();
+        let task = self.judge_request(head, &target, &mut bearer, &mut findings);
         let next = match task {
             Err(refusal) => Next::Refuse(refusal),
             Ok(None) => Next::Forward { target: target.canonical },
             Ok(Some(task)) => Next::Body { target: target.canonical, task },
         };
-        HeadVerdict { handler: target.handler, reported: findings.into_reported(), next }
+        let Bearer { label: token, digest, .. } = bearer;
+        let reported = findings.into_reported();
+        HeadVerdict { handler: target.handler, token, digest, reported, next }
     }
 
     /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.
     fn judge_request(
         &self,
-        method: &Method,
+        head: Head<'_>,
         target: &Target<'_>,
-        headers: &HeaderMap,
+        bearer: &mut Bearer,
         findings: &mut Findings<'_>,
     ) -> Result<Option<BodyTask>, Refusal> {
+        let Head { method, headers, client, .. } = head;
         let route = route(target.handler, method);
         if let Err(allow) = route {
             findings.hit_method(method, allow)?;
@@ -193,11 +262,13 @@ impl Guard {
             _ => {}
         }
         if !target.handler.is_discovery() {
-            token::judge(headers, findings)?;
+            let credentials = token::judge(headers, findings)?;
+            let wanted = Use { method, handler: target.handler, client };
+            self.admission.judge(credentials, wanted, bearer, findings)?;
         }
         let Some(kind) = kind else { return Ok(None) };
         let gzip = headers::judge_content_encoding(headers, findings)?;
-        Ok(Some(BodyTask { kind, gzip }))
+        Ok(Some(BodyTask { kind, gzip, identity: bearer.identity }))
     }
 
     /// Judges a body that [`Next::Body`] asked for. Hits that are only reported are added to
@@ -213,7 +284,7 @@ impl Guard {
         }
         let body = body::decoded(body, task.gzip, self.body_limit)?;
         let document = read_document(&body)?;
-        let mut findings = Findings::new(&self.policy);
+        let mut findings = Findings::new(&self.policy).with_identity(task.identity);
         let verdict = self.judge_document(task.kind, &document, &mut findings);
         reported.extend(findings.into_reported());
         verdict
@@ -242,14 +313,8 @@ impl Guard {
     }
 
     /// Judges a whole request at once.
-    pub fn evaluate(
-        &self,
-        method: &Method,
-        target: &[u8],
-        headers: &HeaderMap,
-        body: &[u8],
-    ) -> Verdict {
-        let HeadVerdict { handler, mut reported, next } = self.judge_head(method, target, headers);
+    pub fn evaluate(&self, head: Head<'_>, body: &[u8]) -> Verdict {
+        let HeadVerdict { handler, mut reported, next, .. } = self.judge_head(head);
         let outcome = match next {
             Next::Refuse(refusal) => Outcome::Refuse(refusal),
             Next::Forward { target } => Outcome::Forward { target },

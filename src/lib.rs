@@ -8,9 +8,11 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+mod admission;
 mod body;
 pub mod cli;
 pub mod config;
+pub mod digest;
 pub mod guard;
 mod headers;
 pub mod json;
@@ -19,9 +21,13 @@ pub mod metrics;
 pub mod policy;
 pub mod proxy;
 mod query;
+pub mod rate;
+pub mod register;
 pub mod rule;
 pub mod schema;
 pub mod scim;
+pub mod secret;
+pub mod shield;
 pub mod standin;
 pub mod target;
 mod token;

@@ -150,6 +150,8 @@ pub struct AccessLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<SocketAddr>,
 }
 
@@ -173,6 +175,8 @@ pub struct Access<'a> {
     /// Bytes of the answer's body.
     pub bytes_out: usize,
     pub client: Option<IpAddr>,
+    /// The token's name in the register.
+    pub token: Option<&'a str>,
     pub upstream: Option<SocketAddr>,
 }
 
@@ -225,6 +229,7 @@ impl AccessLog {
             bytes_in: access.bytes_in,
             bytes_out: access.bytes_out,
             client: access.client,
+            token: access.token,
             upstream: access.upstream,
         };
         let mut bytes = Vec::with_capacity(512);
@@ -269,6 +274,7 @@ mod tests {
             bytes_in: 10,
             bytes_out: 200,
             client: Some([192, 0, 2, 1].into()),
+            token: Some("okta"),
             upstream: None,
         });
         let line = String::from_utf8(lines.lock().unwrap().clone()).unwrap();
@@ -280,6 +286,7 @@ mod tests {
         assert_eq!(line["reported"][0], "user.roles");
         assert_eq!(line["duration_ms"], 1.5);
         assert_eq!(line["client"], "192.0.2.1");
+        assert_eq!(line["token"], "okta");
         assert!(line.get("upstream").is_none());
     }
 }

@@ -1,12 +1,13 @@
 //! What operators see of the guard in Prometheus.
 //!
 //! SECURITY: no label value comes from a client. Handlers are route templates, methods outside of
-//! the known ones are `OTHER`, rule ids come from the table, and a status is three digits.
+//! the known ones are `OTHER`, rule ids come from the table, a status is three digits, and the names of
+//! tokens come from the operator's register.
 //!
 //! Every counter that a request touches is looked up once and kept, so that counting is an atomic
 //! addition and no hashing of labels.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::Method;
@@ -16,9 +17,12 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::guard::Guard;
 use crate::policy::Action;
 use crate::rule::Rule;
 use crate::target::Handler;
+
+mod tokens;
 
 /// Seconds of a whole request: from 250 µs, what a forwarded request takes on a quiet machine, to
 /// the longest timeouts.
@@ -69,7 +73,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const ALL: [Self; 4] = [Self::Forwarded, Self::Refused, Self::Reported, Self::Failed];
+    pub const ALL: [Self; 4] = [Self::Forwarded, Self::Refused, Self::Reported, Self::Failed];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -196,6 +200,12 @@ impl Metrics {
             )?,
             registry,
         })
+    }
+
+    /// Shows the register of tokens and the shield of this guard.
+    pub fn show_tokens(&self, guard: &Guard) -> Result<(), prometheus::Error> {
+        let tokens = tokens::Tokens::new(guard.register().cloned(), Arc::clone(guard.shield()))?;
+        self.registry.register(Box::new(tokens))
     }
 
     /// Counts a request whose answer has ended.

@@ -67,6 +67,13 @@ pub enum Rule {
     TokenMissing,
     TokenMalformed,
     TokenDuplicate,
+    LimitsFailures,
+    TokenUnknown,
+    TokenExpired,
+    TokenNetwork,
+    TokenOperation,
+    TokenRefused,
+    TokenRate,
     BodyMediaType,
     BodyEncoding,
     BodyTooLarge,
@@ -119,6 +126,7 @@ pub enum Rule {
     UpstreamConnect,
     UpstreamAnswer,
     UpstreamTimeout,
+    UpstreamThrottled,
 }
 
 /// One row of the table: what the guard knows of a rule before it sees a request.
@@ -173,6 +181,13 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::TokenMissing, "token.missing", 401, None, Wire, "An Authorization header is there."),
     row(R::TokenMalformed, "token.malformed", 401, None, Wire, "Authorization is `Bearer`, one space, and a token of the form that Wire issues: 44 characters of base64."),
     row(R::TokenDuplicate, "token.duplicate", 400, None, Fixed, "There is one Authorization header only."),
+    row(R::LimitsFailures, "limits.failures", 429, None, Wire, "No more requests with invalid tokens come from one address than shield.failures allows."),
+    row(R::TokenUnknown, "token.unknown", 401, None, Wire, "The token is in the register, where there is one."),
+    row(R::TokenExpired, "token.expired", 401, None, Wire, "The token has not expired by its entry in the register."),
+    row(R::TokenNetwork, "token.network", 403, None, Wire, "The token comes from one of the networks of its entry in the register."),
+    row(R::TokenOperation, "token.operation", 403, None, Wire, "The token's entry in the register allows the method and the resource."),
+    row(R::TokenRefused, "token.refused", 401, None, Wire, "Wire did not refuse the same token a moment ago."),
+    row(R::TokenRate, "token.rate", 429, None, Wire, "The token is used no faster than its entry in the register allows."),
     row(R::BodyMediaType, "body.media_type", 415, None, Wire, "Content-Type is application/scim+json or application/json."),
     row(R::BodyEncoding, "body.encoding", 415, None, Fixed, "The body is sent without Content-Encoding, or with a gzip stream that can be read in one way only."),
     row(R::BodyTooLarge, "body.too_large", 413, None, Fixed, "The body is no larger than limits.body, before and after decompression."),
@@ -225,11 +240,12 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::UpstreamConnect, "upstream.connect", 502, None, Fixed, "A server of upstream.servers accepts the connection."),
     row(R::UpstreamAnswer, "upstream.answer", 502, None, Fixed, "The backend answers with well-formed HTTP and does not cut its answer off."),
     row(R::UpstreamTimeout, "upstream.timeout", 504, None, Fixed, "The backend answers within limits.upstream_timeout."),
+    row(R::UpstreamThrottled, "upstream.throttled", 429, None, Fixed, "Wire's nginx does not throttle the request (its status 420)."),
 ];
 
 impl Rule {
     /// How many rules there are.
-    pub const COUNT: usize = Self::UpstreamTimeout as usize + 1;
+    pub const COUNT: usize = Self::UpstreamThrottled as usize + 1;
 
     /// All rules, in the order of the table.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -273,7 +289,7 @@ mod tests {
     #[test]
     fn scim_types_stand_only_where_a_client_expects_them() {
         for entry in &TABLE {
-            if matches!(entry.status, 401 | 403 | 404 | 500..) {
+            if matches!(entry.status, 401 | 403 | 404 | 429 | 500..) {
                 assert_eq!(entry.scim_type, None, "{}", entry.id);
             }
         }

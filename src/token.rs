@@ -11,15 +11,30 @@ use crate::verdict::{Findings, Refusal};
 /// 32 bytes in standard base64.
 const LENGTH: usize = 44;
 
-/// Judges the token by its form; whether it is known is Wire's to say.
-pub fn judge(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+/// What an Authorization header holds.
+#[derive(Clone, Copy)]
+pub enum Credentials<'h> {
+    None,
+    /// Something that is no bearer token.
+    Unreadable,
+    /// What stands behind `Bearer `, of whatever form.
+    Token(&'h [u8]),
+}
+
+/// Judges the token by its form; whether it is known is for the register and for Wire to say.
+/// What cannot be read comes back only where that is not enforced.
+pub fn judge<'h>(
+    headers: &'h HeaderMap,
+    findings: &mut Findings<'_>,
+) -> Result<Credentials<'h>, Refusal> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let Some(line) = lines.next() else {
-        return findings.hit(Rule::TokenMissing, || {
+        findings.hit(Rule::TokenMissing, || {
             "There is no Authorization header. Send `Authorization: Bearer <token>` with a SCIM token from \
              Wire's team management (Entra ID: fill in Secret Token; Okta: HTTP Header authorization; \
              ldap-scim-bridge: `token: \"Bearer <token>\"`)."
-        });
+        })?;
+        return Ok(Credentials::None);
     };
     if lines.next().is_some() {
         findings.hit(Rule::TokenDuplicate, || {
@@ -27,14 +42,15 @@ pub fn judge(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<(), Ref
         })?;
     }
     let line = line.as_bytes();
-    if line.strip_prefix(b"Bearer ").is_some_and(is_wire_token) {
-        return Ok(());
+    let token = line.strip_prefix(b"Bearer ");
+    if !token.is_some_and(is_wire_token) {
+        findings.hit(Rule::TokenMalformed, || malformed(line))?;
     }
-    findings.hit(Rule::TokenMalformed, || malformed(line))
+    Ok(token.map_or(Credentials::Unreadable, Credentials::Token))
 }
 
 /// Whether bytes have the form of a token that Wire issues: base64 of 32 bytes.
-fn is_wire_token(token: &[u8]) -> bool {
+pub fn is_wire_token(token: &[u8]) -> bool {
     // The last of 43 digits stands for four bits of the token, so its two lowest bits are zero.
     let [digits @ .., last, b'='] = token else { return false };
     token.len() == LENGTH

@@ -1,10 +1,13 @@
 //! What the guard says of a request: forward it, or refuse it with one SCIM error; and which
 //! rules it hit on the way.
 
+use std::time::Duration;
+
 use http::Method;
 use serde::Serialize;
 
-use crate::policy::{Action, Policy};
+use crate::policy::{Action, Identity, Policy};
+use crate::rate;
 use crate::rule::Rule;
 use crate::target::Handler;
 
@@ -24,11 +27,18 @@ pub struct Refusal {
     pub detail: String,
     /// The value of the Allow header, with a 405 (RFC 9110 §15.5.6).
     pub allow: Option<&'static str>,
+    /// Seconds after which another try is worth it, with a 429.
+    pub retry_after: Option<u32>,
 }
 
 impl Refusal {
     pub fn new(rule: Rule, detail: impl Into<String>) -> Self {
-        Self { rule, detail: detail.into(), allow: None }
+        Self { rule, detail: detail.into(), allow: None, retry_after: None }
+    }
+
+    /// The same, to be tried again after this time.
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(rate::retry_after(wait)), ..self }
     }
 
     /// The HTTP status, from the rule's row.
@@ -71,12 +81,23 @@ impl Refusal {
 #[derive(Debug, Clone)]
 pub struct Findings<'p> {
     policy: &'p Policy,
+    identity: Identity,
     reported: Vec<Rule>,
 }
 
 impl<'p> Findings<'p> {
     pub fn new(policy: &'p Policy) -> Self {
-        Self { policy, reported: Vec::new() }
+        Self { policy, identity: policy.identity, reported: Vec::new() }
+    }
+
+    /// The same for a token whose team's mode is known.
+    pub fn with_identity(self, identity: Option<Identity>) -> Self {
+        Self { identity: identity.unwrap_or(self.identity), ..self }
+    }
+
+    /// The mode in which users are judged.
+    pub fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// Notes a fault. `Err` ends the judging; `Ok` says to go on, as the rule is off or only

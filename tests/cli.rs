@@ -58,9 +58,21 @@ impl Drop for Folder {
 
 #[test]
 fn help_and_version_are_there_on_every_command() {
-    for command in
-        [&[][..], &["serve"], &["demo"], &["config"], &["config", "check"], &["rules"], &["check"]]
-    {
+    for command in [
+        &[][..],
+        &["serve"],
+        &["demo"],
+        &["config"],
+        &["config", "check"],
+        &["rules"],
+        &["check"],
+        &["token"],
+        &["token", "create"],
+        &["token", "list"],
+        &["token", "rename"],
+        &["token", "delete"],
+        &["token", "hash"],
+    ] {
         let (code, out, err) = run(&[command, &["--help"]].concat());
         assert_eq!((code, err.as_str()), (0, ""), "{command:?}");
         assert!(out.contains("Usage: wire-scim-guard"), "{command:?}: {out}");
@@ -74,6 +86,11 @@ fn help_and_version_are_there_on_every_command() {
         (&["config", "check"], "wire-scim-guard config check --config"),
         (&["rules"], "wire-scim-guard rules --json | jq"),
         (&["check"], "wire-scim-guard check --kind patch"),
+        (&["token", "create"], "wire-scim-guard token create --backend"),
+        (&["token", "list"], "wire-scim-guard token list --backend"),
+        (&["token", "rename"], "wire-scim-guard token rename"),
+        (&["token", "delete"], "wire-scim-guard token delete"),
+        (&["token", "hash"], "wire-scim-guard token hash <"),
     ] {
         let (_, out, _) = run(&[command, &["--help"]].concat());
         assert!(out.contains("Example") && out.contains(example), "{command:?}: {out}");

@@ -13,7 +13,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Backend, Guarded, Reply, Response, TOKEN, control, head, ok, user, with_length};
+use support::{
+    Backend, Guarded, OTHER, Reply, Response, TOKEN, control, entry, head, ok, register, user,
+    with_length,
+};
 use wire_scim_guard::config::Config;
 use wire_scim_guard::policy::Action;
 use wire_scim_guard::rule::{Entry, Rule, Standing, TABLE};
@@ -98,6 +101,10 @@ fn opt_in(rule: Rule, hit: &str, miss: &str) -> Case {
         |config| config.policy.set("user.text.*", Action::Enforce).unwrap();
     let named = |name: &str| post_user(&changed(&json!({"displayName": name})));
     configured(rule, switch_on, named(hit), named(miss))
+}
+
+fn with_token(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
 }
 
 fn patch(body: &Value) -> Vec<u8> {
@@ -297,6 +304,38 @@ fn cases() -> Vec<Case> {
         users(R::UserRichInfoSize, &rich(5001), &rich(5000)),
         users(R::UserProfileUrl, &json!({"profileUrl": "example.com"}), &json!({"profileUrl": "https:example.com"})),
         opt_in(R::UserTextControl, "Al\u{7}ice", "Al ice"),
+        configured(
+            R::TokenUnknown,
+            |config| config.tokens = Some(register(&[entry("known", TOKEN, "")])),
+            authorized(&with_token(OTHER)),
+            authorized(&with_token(TOKEN)),
+        ),
+        configured(
+            R::TokenExpired,
+            |config| {
+                let old = entry("old", OTHER, "expires: 2020-02-29");
+                let new = entry("new", TOKEN, "expires: 9999-12-30");
+                config.tokens = Some(register(&[old, new]));
+            },
+            authorized(&with_token(OTHER)),
+            authorized(&with_token(TOKEN)),
+        ),
+        configured(
+            R::TokenNetwork,
+            |config| {
+                let elsewhere = entry("elsewhere", OTHER, "networks: [127.0.0.2, 192.0.2.0/24]");
+                let here = entry("here", TOKEN, "networks: [192.0.2.0/24, 127.0.0.1]");
+                config.tokens = Some(register(&[elsewhere, here]));
+            },
+            authorized(&with_token(OTHER)),
+            authorized(&with_token(TOKEN)),
+        ),
+        configured(
+            R::TokenOperation,
+            |config| config.tokens = Some(register(&[entry("audit", TOKEN, "methods: [GET]")])),
+            post_user(&changed(&json!({}))),
+            get(&path),
+        ),
         opt_in(R::UserTextBidirectional, "Al\u{202e}ice", "Al\u{200d}ice"),
         opt_in(R::UserTextInvisible, "Al\u{200b}ice", "Al\u{200d}ice"),
         opt_in(R::UserTextBlank, "\u{2003}", "\u{2003}."),
@@ -426,11 +465,31 @@ fn staged() -> Vec<(Rule, Response)> {
         answer
     };
     assert_eq!(answered(|| ok("{}")).rule(), "-");
+    // The first request goes to the backend; the second, with this token, is refused.
+    let second = |status, configure: fn(&mut Config), token| {
+        let backend = Backend::start(move |_| Reply::Bytes(support::answer(status, "{}")));
+        let guarded = Guarded::configured(&[backend.addr], configure);
+        assert_eq!(guarded.ask(authorized(&with_token(OTHER))).rule(), "-");
+        let refused = guarded.ask(authorized(&with_token(token)));
+        assert_eq!(backend.seen().len(), 1);
+        refused
+    };
     vec![
         (Rule::LimitsConnections, connections),
         (Rule::UpstreamConnect, connect),
         (Rule::UpstreamAnswer, answered(|| Reply::Last(b"garbage\r\n\r\n".to_vec()))),
         (Rule::UpstreamTimeout, answered(|| Reply::Stall)),
+        (Rule::UpstreamThrottled, answered(|| Reply::Bytes(support::answer(420, "")))),
+        (Rule::TokenRefused, second(401, |_| {}, OTHER)),
+        (Rule::LimitsFailures, second(401, |config| config.shield.failures = 1, TOKEN)),
+        (
+            Rule::TokenRate,
+            second(
+                200,
+                |config| config.tokens = Some(register(&[entry("slow", OTHER, "rate: 1/h")])),
+                OTHER,
+            ),
+        ),
     ]
 }
 

@@ -208,7 +208,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method};
 
     use super::*;
-    use crate::guard::Guard;
+    use crate::guard::{Guard, Head};
     use crate::verdict::Outcome;
 
     #[test]
@@ -227,7 +227,9 @@ mod tests {
             }
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let body = body.unwrap_or_default().as_bytes();
-            let refused = match guard.evaluate(&method, path.as_bytes(), &headers, body).outcome {
+            let head =
+                Head { method: &method, target: path.as_bytes(), headers: &headers, client: None };
+            let refused = match guard.evaluate(head, body).outcome {
                 Outcome::Forward { .. } => None,
                 Outcome::Refuse(refusal) => Some(refusal.status()),
             };

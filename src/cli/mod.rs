@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::Config;
 use crate::config::words::Words;
 use crate::guard::Guard;
+use crate::secret;
 
 mod check;
 mod config;
@@ -19,6 +20,7 @@ mod documents;
 mod rules;
 mod serve;
 mod standin;
+mod token;
 
 /// A reverse proxy that stands in front of a Wire backend and guards its SCIM API.
 ///
@@ -47,6 +49,7 @@ enum Command {
     Config(config::Arguments),
     Rules(rules::Arguments),
     Check(check::Arguments),
+    Token(token::Arguments),
     #[command(hide = true)]
     Standin(standin::Arguments),
 }
@@ -91,6 +94,7 @@ pub fn run() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
+        Command::Token(arguments) => token::run(&arguments, &mut out),
         Command::Standin(arguments) => standin::run(&arguments, &mut out),
     };
     let outcome = outcome.and_then(|code| out.flush().map(|()| code).map_err(Failure::from));
@@ -130,6 +134,8 @@ fn usage(error: &clap::Error) -> ExitCode {
             let words: Vec<&str> = sentence.split_whitespace().collect();
             let sentence = words.join(" ").replace(" tip: ", "; ");
             let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
+            // SECURITY: a token may have been given where none belongs.
+            let sentence = secret::blotted(sentence);
             fail(UNUSABLE, &format!("{sentence}; see {} --help", command_line()))
         }
     }
@@ -137,7 +143,10 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// The program and the commands that were named, for the hint at `--help`.
 fn command_line() -> String {
-    let commands = ["serve", "demo", "config", "check", "rules", "standin"];
+    let commands = [
+        "serve", "demo", "config", "check", "rules", "token", "create", "list", "rename", "delete",
+        "hash", "standin",
+    ];
     let named = std::env::args_os().skip(1).map(OsString::into_string).map_while(Result::ok);
     let named = named.take_while(|word| commands.contains(&word.as_str()));
     std::iter::once("wire-scim-guard".to_string()).chain(named).collect::<Vec<_>>().join(" ")

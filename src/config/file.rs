@@ -4,12 +4,13 @@ use std::fmt;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use super::mistake::Mistake;
 use super::mistake::{At, Notes};
 use super::reader::{Field, Section};
 use super::words::{IDENTITIES, LEVELS, PASSAGES};
-use super::{Config, Server, ZHeaders, limits, rules, value, yaml};
+use super::{Config, Server, ShieldSettings, ZHeaders, limits, rules, value, yaml};
 use crate::policy::{Identity, Profile};
 
 /// The largest file that is read, in bytes.
@@ -26,7 +27,7 @@ pub struct Overrides {
 #[derive(Debug)]
 pub enum LoadError {
     Unreadable { path: PathBuf, source: io::Error },
-    TooLarge { path: PathBuf },
+    TooLarge { path: PathBuf, most: u64 },
     Mistakes { path: PathBuf, mistakes: Vec<Mistake> },
 }
 
@@ -37,9 +38,9 @@ impl fmt::Display for LoadError {
             Self::Unreadable { path, source } => {
                 write!(f, "{}: cannot be read: {source}", path.display())
             }
-            Self::TooLarge { path } => {
-                let most = value::size_text(MAX_FILE);
-                write!(f, "{}: is larger than {most}; this is no config", path.display())
+            Self::TooLarge { path, most } => {
+                let most = value::size_text(*most);
+                write!(f, "{}: is larger than {most}, the most that is read here", path.display())
             }
             Self::Mistakes { path, mistakes } => {
                 for (index, mistake) in mistakes.iter().enumerate() {
@@ -54,27 +55,37 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Reads the file at `path`. A relative `schemas` folder is taken from the file's own folder.
+/// Reads the file at `path`. Relative paths in it begin at the file's own folder.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
     load_with(path, Overrides::default())
 }
 
 /// As [`load`], with what the command line says in place of the file.
 pub fn load_with(path: &Path, overrides: Overrides) -> Result<Config, LoadError> {
+    let mut config = read_file(path, MAX_FILE, |text| parse_with(text, overrides))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for place in [&mut config.schemas, &mut config.tokens].into_iter().flatten() {
+        *place = folder.join(&*place);
+    }
+    Ok(config)
+}
+
+/// Reads a whole text file of at most so many bytes, and what it says.
+pub(crate) fn read_file<T>(
+    path: &Path,
+    most: u64,
+    parse: impl FnOnce(&str) -> Result<T, Vec<Mistake>>,
+) -> Result<T, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(LoadError::TooLarge { path: path.into() });
+    file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > most {
+        return Err(LoadError::TooLarge { path: path.into(), most });
     }
     let mistakes = |mistakes| LoadError::Mistakes { path: path.into(), mistakes };
     let text = String::from_utf8(bytes).map_err(|error| mistakes(vec![not_text(&error)]))?;
-    let mut config = parse_with(&text, overrides).map_err(mistakes)?;
-    if let (Some(schemas), Some(folder)) = (&mut config.schemas, path.parent()) {
-        *schemas = folder.join(&*schemas);
-    }
-    Ok(config)
+    parse(&text).map_err(mistakes)
 }
 
 fn not_text(error: &std::string::FromUtf8Error) -> Mistake {
@@ -145,6 +156,10 @@ fn read(text: &str, overrides: Overrides, notes: &Notes) -> Option<Config> {
     let proxies = proxies.and_then(|field| field.list(|item| item.parsed(value::network)));
     set(&mut config.trusted_proxies, proxies);
 
+    config.tokens = top.field("tokens").and_then(|field| field.text()).map(PathBuf::from);
+    config.shield = read_shield(top.section("shield"));
+    set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
+
     let mut log = top.section("log");
     set(&mut config.log.level, log.field("level").and_then(|field| field.choice(&LEVELS)));
     set(&mut config.log.access, log.field("access").and_then(|field| field.flag()));
@@ -169,6 +184,22 @@ fn read_upstream(mut upstream: Section<'_, '_>) -> Option<Vec<(At, Server)>> {
     });
     upstream.close();
     servers
+}
+
+fn read_shield(mut section: Section<'_, '_>) -> ShieldSettings {
+    let mut shield = ShieldSettings::default();
+    let hour = Duration::from_secs(3600);
+    let refused_for = section.field("refused_for");
+    set(
+        &mut shield.refused_for,
+        refused_for.and_then(|field| field.duration(Duration::ZERO..=hour)),
+    );
+    let failures = section.field("failures").and_then(|field| field.count(1..=1_000_000));
+    set(&mut shield.failures, failures.and_then(|count| u32::try_from(count).ok()));
+    let window = section.field("window");
+    set(&mut shield.window, window.and_then(|field| field.duration(Duration::from_secs(1)..=hour)));
+    section.close();
+    shield
 }
 
 /// `strip`, or `{keep_from: [networks]}`.

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use crate::secret;
+
 /// A place in the text, as editors count: from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
@@ -32,7 +34,9 @@ pub struct Mistake {
 
 impl Mistake {
     pub fn new(at: At, message: impl Into<String>) -> Self {
-        Self { line: at.line, column: at.column, message: message.into() }
+        // SECURITY: messages quote the file, and a token may have been pasted into it.
+        let message = secret::blotted(&message.into());
+        Self { line: at.line, column: at.column, message }
     }
 }
 

@@ -10,13 +10,13 @@ use crate::policy::{Identity, Policy, Profile};
 
 pub mod file;
 mod limits;
-mod mistake;
-mod near;
-mod reader;
+pub(crate) mod mistake;
+pub(crate) mod near;
+pub(crate) mod reader;
 mod rules;
-mod value;
+pub(crate) mod value;
 pub mod words;
-mod yaml;
+pub(crate) mod yaml;
 
 /// Everything an operator can choose.
 #[derive(Debug, Clone)]
@@ -41,8 +41,33 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Peers whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The register of tokens; `None`: every well-formed token is Wire's to judge.
+    pub tokens: Option<std::path::PathBuf>,
+    pub shield: ShieldSettings,
+    /// Whether 420, with which Wire's nginx throttles, is handed on as 429.
+    pub map_420: bool,
     pub log: Log,
     pub limits: Limits,
+}
+
+/// How requests with useless tokens are kept away from Wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShieldSettings {
+    /// For how long a token that Wire refused is refused by the guard.
+    pub refused_for: Duration,
+    /// How many requests with invalid tokens may come from one address within `window`.
+    pub failures: u32,
+    pub window: Duration,
+}
+
+impl Default for ShieldSettings {
+    fn default() -> Self {
+        Self {
+            refused_for: Duration::from_secs(10),
+            failures: 100,
+            window: Duration::from_secs(60),
+        }
+    }
 }
 
 /// One backend server as written: a name or address, and a port.
@@ -144,6 +169,9 @@ impl Config {
             schemas: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
+            tokens: None,
+            shield: ShieldSettings::default(),
+            map_420: true,
             log: Log { level: tracing::Level::INFO, access: true },
             limits: Limits::default(),
         }

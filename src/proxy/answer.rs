@@ -34,7 +34,7 @@ pub(super) async fn send(
     if let Some(allow) = refusal.allow {
         head.insert_header(header::ALLOW, allow)?;
     }
-    if let Some(seconds) = retry_after(refusal.rule) {
+    if let Some(seconds) = retry_after(refusal) {
         head.insert_header(header::RETRY_AFTER, seconds)?;
     }
     if close {
@@ -68,7 +68,7 @@ pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> (Vec<u8
     if let Some(challenge) = refusal.challenge() {
         let _ = write!(out, "WWW-Authenticate: {challenge}\r\n");
     }
-    if let Some(seconds) = retry_after(refusal.rule) {
+    if let Some(seconds) = retry_after(refusal) {
         let _ = write!(out, "Retry-After: {seconds}\r\n");
     }
     out.extend_from_slice(b"Connection: close\r\n\r\n");
@@ -77,7 +77,8 @@ pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> (Vec<u8
     (out, body.len())
 }
 
-/// Seconds after which a refusal for want of room is worth another try.
-fn retry_after(rule: Rule) -> Option<&'static str> {
-    matches!(rule, Rule::LimitsConnections | Rule::LimitsBufferedBytes).then_some("5")
+/// Seconds after which another try is worth it.
+fn retry_after(refusal: &Refusal) -> Option<u32> {
+    let room = matches!(refusal.rule, Rule::LimitsConnections | Rule::LimitsBufferedBytes);
+    refusal.retry_after.or(room.then_some(5))
 }

@@ -5,11 +5,16 @@ use pingora::{Error, ErrorSource, ErrorType};
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
+use super::throttle;
+
 /// The answer for an error of Pingora's; `None` when the client has gone and gets none.
 ///
 /// SECURITY: nothing of the error's own text is sent: it names addresses, and quotes bytes.
 pub(super) fn answer(error: &Error) -> Option<Refusal> {
     use ErrorType as T;
+    if let Some(refusal) = throttle::refusal(error) {
+        return Some(refusal);
+    }
     let (rule, detail) = match (error.esource(), error.etype()) {
         (
             ErrorSource::Downstream,

@@ -16,9 +16,10 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, Result};
 
 use crate::config::{Config, Limits, ZHeaders};
-use crate::guard::{BodyTask, Guard, HeadVerdict, Next};
+use crate::guard::{BodyTask, Guard, Head, HeadVerdict, Next};
 use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics, Outcome};
+use crate::rule::Rule;
 use crate::target::Handler;
 use crate::verdict::Refusal;
 
@@ -31,6 +32,7 @@ use super::framing;
 use super::head;
 use super::record::{Books, InFlight, Record};
 use super::replay::{self, Restore};
+use super::throttle;
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -43,6 +45,7 @@ pub struct Gate {
     hosts: Vec<String>,
     trusted_proxies: Vec<IpNet>,
     z_headers: ZHeaders,
+    map_420: bool,
     budget: Arc<Budget>,
     books: Books,
     /// Every HTTP/1 head has passed the edge.
@@ -87,19 +90,24 @@ enum Rest {
 }
 
 impl Gate {
-    /// A gate with this guard and what the configuration says of the proxy's own matters.
+    /// A gate with this guard and what the configuration says of the proxy's own matters. The
+    /// guard's register of tokens is kept up to date from now on.
     pub fn new(
         guard: Arc<Guard>,
         config: &Config,
         metrics: Arc<Metrics>,
         access: AccessLog,
     ) -> Self {
+        if let Some(register) = guard.register() {
+            register.watch();
+        }
         Self {
             guard,
             limits: config.limits.clone(),
             hosts: config.hosts.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
             z_headers: config.z_headers.clone(),
+            map_420: config.map_420,
             budget: Budget::new(config.limits.buffered_bytes),
             books: Books { metrics, access },
             behind_edge: false,
@@ -170,10 +178,16 @@ impl Gate {
         }
         let started = Instant::now();
         let head = session.req_header();
-        let HeadVerdict { handler, reported, next } =
-            self.guard.judge_head(&head.method, head.raw_path(), &head.headers);
+        let HeadVerdict { handler, token, digest, reported, next } = self.guard.judge_head(Head {
+            method: &head.method,
+            target: head.raw_path(),
+            headers: &head.headers,
+            client: ctx.record.client,
+        });
         ctx.record.validation += started.elapsed();
         ctx.record.handler = handler;
+        ctx.record.token = token;
+        ctx.record.digest = digest;
         ctx.record.reported = reported;
         match next {
             Next::Refuse(refusal) => Ok(Passage::Refuse(refusal, self.rest(session))),
@@ -347,7 +361,16 @@ impl Gate {
         upstream_response: &mut ResponseHeader,
         ctx: &mut GateCtx,
     ) -> Result<()> {
-        forward::response(upstream_response, &ctx.record.request_id)
+        let status = upstream_response.status.as_u16();
+        if let Some(digest) = ctx.record.digest {
+            self.guard.shield().answered(digest, ctx.record.client, status);
+        }
+        forward::response(upstream_response, &ctx.record.request_id)?;
+        if status == throttle::ENHANCE_YOUR_CALM && self.map_420 {
+            throttle::translate(upstream_response)?;
+            self.books.answered(Rule::UpstreamThrottled);
+        }
+        Ok(())
     }
 
     /// Answers for a backend that failed, as a SCIM error.
@@ -367,7 +390,10 @@ impl Gate {
             Some(_) if answered && error.esource() != &ErrorSource::Upstream => {}
             Some(refusal) => {
                 self.books.answered(refusal.rule);
-                ctx.record.answered = Some((refusal.rule, Outcome::Failed));
+                // A backend that throttles is there.
+                let throttled = refusal.rule == Rule::UpstreamThrottled;
+                let outcome = if throttled { Outcome::Forwarded } else { Outcome::Failed };
+                ctx.record.answered = Some((refusal.rule, outcome));
                 let id = ctx.record.request_id.clone();
                 if !answered && let Ok(bytes) = answer::send(session, &refusal, &id, true).await {
                     ctx.record.bytes_out = bytes;

@@ -36,6 +36,7 @@ mod head;
 mod record;
 mod replay;
 pub mod server;
+mod throttle;
 pub mod upstream;
 
 pub use edge::Edge;

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use prometheus::IntGauge;
 
+use crate::digest::TokenDigest;
 use crate::logging::{Access, AccessLog};
 use crate::metrics::{MethodLabel, Metrics, Outcome};
+use crate::register::TokenLabel;
 use crate::rule::Rule;
 use crate::target::Handler;
 
@@ -27,6 +29,9 @@ pub(super) struct Record {
     pub method: MethodLabel,
     pub request_id: HeaderValue,
     pub client: Option<IpAddr>,
+    /// The token's name in the register.
+    pub token: Option<TokenLabel>,
+    pub digest: Option<TokenDigest>,
     pub reported: Vec<Rule>,
     /// The rule that answered, its status, and whether it says that the backend failed.
     pub answered: Option<(Rule, Outcome)>,
@@ -45,6 +50,8 @@ impl Record {
             method: MethodLabel::OTHER,
             request_id: HeaderValue::from_static("-"),
             client: None,
+            token: None,
+            digest: None,
             reported: Vec::new(),
             answered: None,
             validation: Duration::ZERO,
@@ -87,6 +94,9 @@ impl Books {
             None if record.reported.is_empty() => Outcome::Forwarded,
             None => Outcome::Reported,
         };
+        if let Some(token) = &record.token {
+            token.count(outcome);
+        }
         self.metrics.request(record.handler, record.method, status, outcome, took);
         if !self.access.is_on() {
             return;
@@ -106,6 +116,7 @@ impl Books {
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
             client: record.client,
+            token: record.token.as_ref().map(TokenLabel::as_str),
             upstream: record.upstream,
         });
     }

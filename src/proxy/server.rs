@@ -126,6 +126,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     let addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     let admin_addr = admin_listener.local_addr()?;
     let metrics = Arc::new(Metrics::new()?);
+    metrics.show_tokens(&guard)?;
     let upstreams = Arc::new(Upstreams::new(config.upstream.clone(), &config.limits));
     let connections = Arc::new(Connections::default());
     let (stop, stopping) = watch::channel(false);
@@ -133,6 +134,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     let admin = Admin {
         metrics: Arc::clone(&metrics),
         upstreams: Arc::clone(&upstreams),
+        register: guard.register().cloned(),
         stopping: stopping.clone(),
     };
     control.spawn(admin.serve(admin_listener));

@@ -103,7 +103,7 @@ pub fn in_mode(
     findings: &mut Findings<'_>,
     rules: impl Fn(Mode, &mut Findings<'_>) -> Result<(), Refusal>,
 ) -> Result<Mode, Refusal> {
-    match findings.policy().identity {
+    match findings.identity() {
         Identity::Email => rules(Mode::Email, findings).map(|()| Mode::Email),
         Identity::Saml => rules(Mode::Saml, findings).map(|()| Mode::Saml),
         Identity::Any => {

@@ -22,6 +22,7 @@ enum Route {
     AuthTokens,
     AuthToken(String),
     Login,
+    ApiVersion,
 }
 
 /// Answers one request.
@@ -59,6 +60,15 @@ pub(super) fn answer(store: &mut Store, request: &Request) -> Response {
         Route::AuthTokens => login::tokens(store, request, &query, version),
         Route::AuthToken(id) => login::rename(store, request, &id, version),
         Route::Login => login::login(store, request),
+        Route::ApiVersion => Response::json(
+            200,
+            &serde_json::json!({
+                "development": [NEWEST + 1],
+                "domain": "example.com",
+                "federation": false,
+                "supported": (0..=NEWEST).collect::<Vec<u32>>(),
+            }),
+        ),
     }
 }
 
@@ -111,6 +121,7 @@ fn route(segments: &[&[u8]]) -> Result<Option<Route>, Response> {
         [b"scim", b"auth-tokens"] => Route::AuthTokens,
         [b"scim", b"auth-tokens", token] => Route::AuthToken(id(token)?),
         [b"login"] => Route::Login,
+        [b"api-version"] => Route::ApiVersion,
         _ => return Ok(None),
     }))
 }

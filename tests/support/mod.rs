@@ -4,11 +4,13 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use wire_scim_guard::config::{Config, Server};
+use wire_scim_guard::digest::StoredHash;
 use wire_scim_guard::guard::Guard;
 use wire_scim_guard::logging::AccessLog;
 use wire_scim_guard::proxy::{self, Running};
@@ -21,6 +23,9 @@ pub const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// The path of a user, with an id of Wire's form.
 pub const USER: &str = "/scim/v2/Users/3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3";
+
+/// Another one.
+pub const OTHER: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
 /// The longest that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -457,4 +462,28 @@ pub fn chunked(method: &str, target: &str, body: &[u8]) -> Vec<u8> {
 /// A request that is forwarded, to show that the backend is there.
 pub fn control() -> Vec<u8> {
     with_length("POST", "/scim/v2/Users", &user(300))
+}
+
+/// A register file of its own with these entries.
+pub fn register(entries: &[String]) -> PathBuf {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::SeqCst);
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("register-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(format!("{number}.yaml"));
+    std::fs::write(&path, register_text(entries)).unwrap();
+    path
+}
+
+pub fn register_text(entries: &[String]) -> String {
+    let items: String = entries.iter().map(|entry| format!("- {entry}\n")).collect();
+    if items.is_empty() { "tokens: []\n".into() } else { format!("tokens:\n{items}") }
+}
+
+/// An entry of a register; `more` is what stands behind label and hash.
+pub fn entry(label: &str, token: &str, more: &str) -> String {
+    let hash = StoredHash::wire(token.as_bytes());
+    let comma = if more.is_empty() { "" } else { ", " };
+    format!("{{label: {label}, hash: \"{hash}\"{comma}{more}}}")
 }

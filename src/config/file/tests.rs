@@ -44,6 +44,9 @@ fn every_key_is_taken() {
          schemas: schemas\n\
          hosts: [Wire.Example.com]\n\
          trusted_proxies: [\"fd00::/8\"]\n\
+         tokens: tokens.yaml\n\
+         shield: {refused_for: 0s, failures: 7, window: 2m}\n\
+         map_420: false\n\
          log: {level: warn, access: false}\n\
          limits:\n  body: 1MiB\n  buffered_bytes: 2MiB\n  header_bytes: 16KiB\n  headers: 50\n\
          \x20 header_timeout: 1s\n  body_timeout: 2s\n  keepalive_timeout: 3s\n\
@@ -66,6 +69,10 @@ fn every_key_is_taken() {
     assert_eq!(config.schemas, Some("schemas".into()));
     assert_eq!(config.hosts, ["wire.example.com"]);
     assert_eq!(config.trusted_proxies, ["fd00::/8".parse().unwrap()]);
+    assert_eq!(config.tokens, Some("tokens.yaml".into()));
+    let shield = ShieldSettings { refused_for: seconds(0), failures: 7, window: seconds(120) };
+    assert_eq!(config.shield, shield);
+    assert!(!config.map_420);
     assert_eq!((config.log.level, config.log.access), (tracing::Level::WARN, false));
     let limits = Limits {
         body: 1 << 20,

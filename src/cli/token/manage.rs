@@ -1,0 +1,118 @@
+//! `token list`, `token rename` and `token delete`.
+
+use std::io::Write;
+
+use super::{Access, Failure, complain};
+
+/// List the SCIM tokens of a team; the tokens themselves are not told by Wire.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: wire-scim-guard token list --backend https://wire.example.com \\\n    --email \
+                  admin@example.com"
+)]
+pub struct ListArguments {
+    #[command(flatten)]
+    access: Access,
+}
+
+/// Give a SCIM token another name (API version 8 and newer).
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: wire-scim-guard token rename 5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f 'Okta, test' --backend https://wire.example.com \\\n    --email \
+                  admin@example.com"
+)]
+pub struct RenameArguments {
+    #[command(flatten)]
+    access: Access,
+    /// The token's id, from `token list`
+    #[arg(value_parser = uuid)]
+    id: String,
+    /// The new name
+    name: String,
+}
+
+/// Delete a SCIM token: Wire refuses it from then on.
+///
+/// Deleting the last token of a team turns the creation of users by their first SSO login on again.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: wire-scim-guard token delete 5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f --backend https://wire.example.com \\\n    --email \
+                  admin@example.com"
+)]
+pub struct DeleteArguments {
+    #[command(flatten)]
+    access: Access,
+    /// The token's id, from `token list`
+    #[arg(value_parser = uuid)]
+    id: String,
+}
+
+pub fn list(arguments: &ListArguments, out: &mut impl Write) -> Result<(), Failure> {
+    let (login, _) = arguments.access.login()?;
+    let mut rows = vec![["ID", "CREATED", "NAME", "IDP", "DESCRIPTION"].map(String::from)];
+    for token in login.list()? {
+        let or_dash =
+            |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or("-".into());
+        rows.push(
+            [
+                token.id,
+                or_dash(Some(token.created_at)),
+                or_dash(token.name),
+                or_dash(token.idp),
+                token.description,
+            ]
+            .map(|text| shown(&text)),
+        );
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..4).map(|column| width(column).unwrap_or(0)).collect();
+    for row in &rows {
+        for (text, width) in row.iter().zip(&widths) {
+            write!(out, "{text:width$}  ")?;
+        }
+        writeln!(out, "{}", row[4])?;
+    }
+    Ok(())
+}
+
+pub fn rename(arguments: &RenameArguments) -> Result<(), Failure> {
+    let (login, _) = arguments.access.login()?;
+    if !login.has_names() {
+        return Err(Failure::Unusable(
+            "this Wire gives no names to tokens (that takes API version 8)".into(),
+        ));
+    }
+    login.rename(&arguments.id, &arguments.name)?;
+    complain(&format!("renamed token {}", arguments.id));
+    Ok(())
+}
+
+pub fn delete(arguments: &DeleteArguments) -> Result<(), Failure> {
+    let (login, _) = arguments.access.login()?;
+    let id = &arguments.id;
+    // Wire answers alike whether there was such a token or not.
+    let tokens = login.list()?;
+    if !tokens.iter().any(|token| token.id.eq_ignore_ascii_case(id)) {
+        return Err(Failure::Running(format!(
+            "the team has no token {id}; `token list` shows them"
+        )));
+    }
+    login.delete(id)?;
+    complain(&format!("deleted token {id}"));
+    if tokens.len() == 1 {
+        complain("it was the team's last token: users are created by their first SSO login again");
+    }
+    Ok(())
+}
+
+fn uuid(text: &str) -> Result<String, &'static str> {
+    match uuid::Uuid::try_parse(text) {
+        Ok(id) => Ok(id.hyphenated().to_string()),
+        Err(_) => Err("an id has the form 8-4-4-4-12, as `token list` shows it"),
+    }
+}
+
+/// SECURITY: what others have written must not steer the terminal.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,140 @@
+//! `token`: Wire's SCIM tokens, and their hashes for the register.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::{Failure, Outcome, complain};
+use crate::secret::Secret;
+
+mod create;
+mod entry;
+mod hash;
+mod manage;
+mod wire;
+
+use wire::Login;
+
+/// Create, list, rename and delete the SCIM tokens of a Wire team; hash tokens for the register.
+///
+/// Logs in to the Wire backend as an admin of the team. Behind a guard, that takes `other_paths:
+/// forward` and `auth_tokens: forward` in the guard's config; or name Wire itself as --backend.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Create(Box<create::Arguments>),
+    List(manage::ListArguments),
+    Rename(manage::RenameArguments),
+    Delete(manage::DeleteArguments),
+    Hash(hash::Arguments),
+}
+
+pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
+    match &arguments.command {
+        Command::Create(arguments) => create::run(arguments, out)?,
+        Command::List(arguments) => manage::list(arguments, out)?,
+        Command::Rename(arguments) => manage::rename(arguments)?,
+        Command::Delete(arguments) => manage::delete(arguments)?,
+        Command::Hash(arguments) => hash::run(arguments, out)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Which Wire, and who asks.
+#[derive(Debug, clap::Args)]
+struct Access {
+    /// The Wire backend, such as `https://wire.example.com`
+    #[arg(long, value_name = "URL")]
+    backend: String,
+    /// The email address of an admin or owner of the team
+    #[arg(long)]
+    email: String,
+    /// A file whose first line is the admin's password; without it, the password is asked for
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// The second-factor code of the login, if Wire demands one; without it, it is asked for
+    #[arg(long, value_name = "CODE")]
+    login_code: Option<String>,
+    /// A file with certificates (PEM) of authorities to trust, in place of the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Wire's API version, if it cannot be found out
+    #[arg(long, value_name = "NUMBER")]
+    api_version: Option<u32>,
+}
+
+impl Access {
+    /// Logs in. The password is wanted again by Wire to create a token.
+    fn login(&self) -> Result<(Login, Secret), Failure> {
+        if self.backend.starts_with("http://") && !is_local(&self.backend) {
+            complain("warning: the password goes over the network in clear text (http://)");
+        }
+        let wire = wire::Wire::new(&self.backend, self.ca.as_deref(), self.api_version)?;
+        let password = match &self.password_file {
+            Some(path) => first_line(path)?,
+            None => ask("Password", "--password-file FILE")?,
+        };
+        let login = with_code(
+            self.login_code.as_deref(),
+            "--login-code CODE",
+            |code| wire.login(&self.email, &password, code),
+            || wire.send_code("login", &self.email),
+        )?;
+        Ok((login, password))
+    }
+}
+
+/// Whether a URL leads to this machine.
+fn is_local(url: &str) -> bool {
+    let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// Tries something that may want a second-factor code, which Wire sends by email when it is asked to.
+fn with_code<T>(
+    given: Option<&str>,
+    option: &str,
+    attempt: impl Fn(Option<&str>) -> Result<T, wire::Error>,
+    send: impl FnOnce() -> Result<(), wire::Error>,
+) -> Result<T, Failure> {
+    match attempt(given) {
+        Err(wire::Error::CodeWanted) if given.is_none() => {
+            send()?;
+            complain("Wire demands a second-factor code and has sent one to the email address.");
+            let code = ask("Code", option)?;
+            Ok(attempt(Some(code.reveal().trim()))?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Asks a person, without echo.
+fn ask(what: &str, option: &str) -> Result<Secret, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Unusable(format!(
+            "{what}: there is no terminal to ask on; use {option}"
+        )));
+    }
+    let text = rpassword::prompt_password(format!("{what}: "))
+        .map_err(|error| Failure::Unusable(format!("{what}: cannot be read: {error}")))?;
+    Ok(Secret::new(text))
+}
+
+fn first_line(path: &Path) -> Result<Secret, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::Unusable(format!("{}: cannot be read: {error}", path.display()))
+    })?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(Secret::new(line)),
+        _ => Err(Failure::Unusable(format!("{}: the first line is empty", path.display()))),
+    }
+}

@@ -1,0 +1,137 @@
+//! The register and the shield in Prometheus. Their numbers stand where they are counted, and are
+//! put into metrics when somebody asks: so a token that is taken out of the register takes its
+//! series with it, and the labels are never more than the register holds.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+
+use super::Outcome;
+use crate::register::watch::Source;
+use crate::shield::Shield;
+
+/// What there is to tell of the tokens of one guard.
+pub(super) struct Tokens {
+    register: Option<Arc<Source>>,
+    shield: Arc<Shield>,
+    families: Mutex<Families>,
+    descs: Vec<Desc>,
+}
+
+/// Empty metrics, filled anew for each answer.
+struct Families {
+    requests: IntCounterVec,
+    entries: IntGauge,
+    failed: IntGauge,
+    read: Gauge,
+    next_expiry: Gauge,
+    remembered: IntGaugeVec,
+}
+
+impl Tokens {
+    pub(super) fn new(
+        register: Option<Arc<Source>>,
+        shield: Arc<Shield>,
+    ) -> Result<Self, prometheus::Error> {
+        let families = Families {
+            requests: IntCounterVec::new(
+                Opts::new(
+                    "scim_guard_token_requests_total",
+                    "Requests with a token of the register; the label is its label there.",
+                ),
+                &["token", "verdict"],
+            )?,
+            entries: IntGauge::new(
+                "scim_guard_register_entries",
+                "Tokens in the register in use.",
+            )?,
+            failed: IntGauge::new(
+                "scim_guard_register_failed",
+                "1 if the register's file cannot be used as it is now, and an earlier one is in use.",
+            )?,
+            read: Gauge::new(
+                "scim_guard_register_read_timestamp_seconds",
+                "When the register in use was read.",
+            )?,
+            next_expiry: Gauge::new(
+                "scim_guard_register_next_expiry_timestamp_seconds",
+                "When the next token of the register expires; 0 if none will.",
+            )?,
+            remembered: IntGaugeVec::new(
+                Opts::new(
+                    "scim_guard_shield_remembered",
+                    "Tokens that were refused or accepted, and addresses of failures, that are remembered.",
+                ),
+                &["what"],
+            )?,
+        };
+        let mut descs = families.remembered.desc();
+        if register.is_some() {
+            descs.extend(families.of_register().iter().flat_map(|family| family.desc()));
+        }
+        let descs = descs.into_iter().cloned().collect();
+        Ok(Self { register, shield, families: Mutex::new(families), descs })
+    }
+}
+
+impl Families {
+    fn of_register(&self) -> [&dyn Collector; 5] {
+        [&self.requests, &self.entries, &self.failed, &self.read, &self.next_expiry]
+    }
+
+    fn fill(&self, source: &Source) {
+        let state = source.state();
+        let register = source.current();
+        self.requests.reset();
+        for entry in register.entries() {
+            for outcome in Outcome::ALL {
+                let counted = entry.label.counted(outcome);
+                // A series for each outcome that there was, and one that is always there.
+                if counted > 0 || outcome == Outcome::Forwarded {
+                    let labels = [entry.label.as_str(), outcome.as_str()];
+                    self.requests.with_label_values(&labels).inc_by(counted);
+                }
+            }
+        }
+        self.entries.set(i64::try_from(register.entries().len()).unwrap_or(i64::MAX));
+        self.failed.set(i64::from(state.failure.is_some()));
+        self.read.set(seconds(state.read));
+        let now = SystemTime::now();
+        let expiries = register.entries().iter().filter_map(|entry| entry.expires);
+        let next = expiries.filter(|expiry| *expiry > now).min();
+        self.next_expiry.set(next.map_or(0.0, seconds));
+    }
+}
+
+impl Collector for Tokens {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        // Filled and read by one at a time.
+        let metrics = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = self.shield.remembered();
+        for (what, count) in [
+            ("refused_tokens", remembered.refused),
+            ("accepted_tokens", remembered.accepted),
+            ("addresses", remembered.addresses),
+        ] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            metrics.remembered.with_label_values(&[what]).set(count);
+        }
+        let mut families = metrics.remembered.collect();
+        if let Some(source) = &self.register {
+            metrics.fill(source);
+            families.extend(metrics.of_register().iter().flat_map(|family| family.collect()));
+        }
+        families
+    }
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}

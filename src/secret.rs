@@ -1,0 +1,79 @@
+//! Texts that must not be seen: tokens and passwords.
+
+use std::fmt;
+
+/// A token or a password.
+///
+/// SECURITY: there is no `Debug`, `Display` or `Serialize` on purpose, so that no log line, error
+/// or dump of a larger value can hold one: it does not compile. The only way to the text is
+/// [`Secret::reveal`], whose few uses are easy to look through.
+#[allow(missing_debug_implementations, reason = "a secret is never shown")]
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A text for people in which whatever looks like a token is blotted out.
+///
+/// SECURITY: sentences about a file quote what stands there, and a token may have been pasted
+/// where something else belongs.
+pub fn blotted(text: &str) -> String {
+    /// As long as a token of Wire, or a little shorter where its beginning was not copied.
+    const LEAST: usize = 40;
+    let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(begin) = rest.find(is_digit) {
+        let (before, run) = rest.split_at(begin);
+        let end = run.find(|c| !is_digit(c)).unwrap_or(run.len());
+        let padding = run[end..].len() - run[end..].trim_start_matches('=').len();
+        out.push_str(before);
+        if end >= LEAST && padding > 0 {
+            out.push_str("(hidden)");
+        } else {
+            out.push_str(&run[..end + padding]);
+        }
+        rest = &run[end + padding..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Something that stands in a larger value's `Debug` in place of what is not shown.
+pub(crate) fn hidden(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+    write!(f, "{name}(hidden)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_blotted_out_of_sentences_and_other_words_are_not() {
+        let token = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        assert_eq!(blotted(&format!("not {token:?} here")), "not \"(hidden)\" here");
+        assert_eq!(blotted(token), "(hidden)");
+        for text in [
+            "",
+            "a = b",
+            "listen[1]: \"localhost:81\" is no address; write a=b",
+            "/etc/wire-scim-guard/a-very-long-path/of-more-than-forty/letters: cannot be read",
+            "größer als =",
+        ] {
+            assert_eq!(blotted(text), text);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The shield: tokens that Wire has just refused, and addresses that such requests come from.
+
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use crate::support::{Backend, Guarded, OTHER, Reply, TOKEN, answer, entry, register, wait_until};
+use crate::{USER, get, request, token};
+
+/// A backend that takes one token only.
+fn picky() -> Backend {
+    Backend::start(|seen| {
+        let good = seen.header("authorization") == [format!("Bearer {TOKEN}")];
+        Reply::Bytes(answer(if good { 200 } else { 401 }, "{}"))
+    })
+}
+
+#[test]
+fn a_token_that_was_just_refused_is_answered_by_the_guard_and_asked_again_later() {
+    let backend = picky();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.shield.refused_for = Duration::from_millis(500);
+    });
+    let first = guarded.ask(get(OTHER));
+    assert_eq!((first.status, first.rule()), (401, "-"));
+    guarded.ask(get(OTHER)).refused("token.refused");
+    assert_eq!(backend.seen().len(), 1);
+    assert_eq!(guarded.ask(get(TOKEN)).status, 200);
+    wait_until("the token to be asked again", || guarded.ask(get(OTHER)).rule() == "-");
+    assert_eq!(guarded.metric("scim_guard_shield_remembered{what=\"accepted_tokens\"}"), 1.0);
+}
+
+#[test]
+fn a_token_that_was_accepted_is_never_shut_out() {
+    let status = std::sync::Arc::new(AtomicU16::new(200));
+    let now = std::sync::Arc::clone(&status);
+    let backend = Backend::start(move |_| Reply::Bytes(answer(now.load(Ordering::SeqCst), "{}")));
+    let guarded = Guarded::before(&backend);
+    assert_eq!(guarded.ask(get(TOKEN)).status, 200);
+    status.store(401, Ordering::SeqCst);
+    for _ in 0..5 {
+        let answer = guarded.ask(get(TOKEN));
+        assert_eq!((answer.status, answer.rule()), (401, "-"));
+    }
+    status.store(200, Ordering::SeqCst);
+    assert_eq!(guarded.ask(get(TOKEN)).status, 200);
+    assert_eq!(backend.seen().len(), 7);
+}
+
+#[test]
+fn answers_to_others_than_scim_tokens_teach_nothing() {
+    let backend = Backend::start(|_| Reply::Bytes(answer(401, "{}")));
+    let guarded = Guarded::before(&backend);
+    for _ in 0..3 {
+        let login = guarded.ask(request("GET", "/scim/auth-tokens", TOKEN, ""));
+        assert_eq!((login.status, login.rule()), (401, "-"));
+    }
+    assert_eq!(guarded.ask(get(TOKEN)).rule(), "-");
+}
+
+#[test]
+fn an_address_with_many_failures_is_slowed_and_its_good_tokens_are_not() {
+    let backend = picky();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.shield.failures = 3;
+        config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    });
+    let from = |client: &str, token: &str| {
+        guarded.ask(request("GET", USER, token, &format!("X-Forwarded-For: {client}\r\n")))
+    };
+    assert_eq!(from("192.0.2.1", TOKEN).status, 200);
+    for number in 1..=3 {
+        assert_eq!(from("192.0.2.1", &token(number)).rule(), "-");
+    }
+    let slowed = from("192.0.2.1", &token(4));
+    slowed.refused("limits.failures");
+    let wait: u32 = slowed.header("retry-after").unwrap().parse().unwrap();
+    assert!((15..=20).contains(&wait), "{wait}");
+    // A token that works is let through, and so is everybody from elsewhere.
+    assert_eq!(from("192.0.2.1", TOKEN).status, 200);
+    assert_eq!(from("192.0.2.2", &token(5)).rule(), "-");
+    // A header that is no token at all is told what is wrong with it, however often it comes.
+    for _ in 0..5 {
+        from("192.0.2.1", "x").refused("token.malformed");
+    }
+    assert_eq!(backend.seen().len(), 6);
+}
+
+#[test]
+fn tokens_that_a_register_does_not_know_are_failures_and_those_it_knows_are_let_through() {
+    let backend = Backend::fine();
+    let path = register(&[entry("known", TOKEN, "")]);
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.tokens = Some(path);
+        config.shield.failures = 2;
+    });
+    for number in 1..=2 {
+        guarded.ask(get(&token(number))).refused("token.unknown");
+    }
+    guarded.ask(get(&token(3))).refused("limits.failures");
+    assert_eq!(guarded.ask(get(TOKEN)).status, 200);
+    assert_eq!(backend.seen().len(), 1);
+}
+
+#[test]
+fn the_shield_can_be_switched_off() {
+    use wire_scim_guard::policy::Action;
+    let backend = picky();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.shield.failures = 1;
+        config.policy.set("token.refused", Action::Off).unwrap();
+        config.policy.set("limits.failures", Action::Off).unwrap();
+    });
+    for _ in 0..5 {
+        assert_eq!(guarded.ask(get(OTHER)).rule(), "-");
+    }
+    assert_eq!(backend.seen().len(), 5);
+}

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use wire_scim_guard::config::Config;
 use wire_scim_guard::guard::{CheckKind, CheckReport, Guard};
 use wire_scim_guard::policy::{Identity, Policy, Profile};
-use wire_scim_guard::rule::Rule;
+use wire_scim_guard::rule::{Rule, ScimType};
 use wire_scim_guard::standin::reading::{self, Fault, Mode, User};
 
 const MODES: [(Mode, Identity); 2] = [(Mode::Email, Identity::Email), (Mode::Saml, Identity::Saml)];
@@ -231,7 +231,7 @@ fn agree<T: serde::Serialize>(
         Err(Fault::Rule { status: 500, .. }) => refusal.status() == 400,
         Err(Fault::Rule { status, scim_type, .. }) => {
             refusal.status() == *status
-                && refusal.rule.entry().scim_type.map(rule::ScimType::as_str) == *scim_type
+                && refusal.rule.entry().scim_type.map(ScimType::as_str) == *scim_type
         }
         Ok(_) => false,
     };

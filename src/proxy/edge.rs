@@ -235,6 +235,9 @@ where
             {
                 return Read::Head(end);
             }
+            if let Some(refusal) = head::hopeless(bytes, searched) {
+                return Read::Refused(refusal);
+            }
             if bytes.len() > self.limits.header_bytes {
                 return Read::Refused(Refusal::new(
                     Rule::LimitsHeaders,

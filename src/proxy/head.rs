@@ -44,6 +44,28 @@ pub(super) fn end(bytes: &[u8], from: usize) -> Option<usize> {
     })
 }
 
+/// Why no request can come of these bytes, if none can, however they go on.
+///
+/// `seen` bytes of them were looked at before. Answered at once, so that who speaks TLS or HTTP/0.9 to the guard need not wait for a deadline.
+pub(super) fn hopeless(bytes: &[u8], seen: usize) -> Option<Refusal> {
+    let first = *bytes.first()?;
+    if !is_tchar(first) && first != b'\r' {
+        let hint =
+            if first == 0x16 { " It looks like TLS; this port speaks plain HTTP." } else { "" };
+        return Some(Refusal::new(
+            Rule::FramingMessage,
+            format!("The request line does not begin with a method.{hint}"),
+        ));
+    }
+    // The first line counts once, when it has ended.
+    let end = seen + memchr::memchr(b'\n', bytes.get(seen..)?)?;
+    if memchr::memchr(b'\n', &bytes[..end]).is_some() {
+        return None;
+    }
+    let line = Lines { rest: bytes }.next()?;
+    line.and_then(RequestLine::read).err()
+}
+
 /// The first word of a request line, if it can be one.
 pub(super) fn method(head: &[u8]) -> &[u8] {
     let end = head.iter().take(32).position(|b| *b == b' ').unwrap_or(0);
@@ -74,8 +96,21 @@ impl HeadRules {
         }
         let extent = fields.extent()?;
         host_is_served(fields.host, &self.hosts)?;
-        Ok(Head { extent, rewritten: request.rewritten(head)? })
+        let mut rewritten = request.rewritten(head)?;
+        if fields.offers_h2c {
+            rewritten = Some(without_upgrade(rewritten.as_deref().unwrap_or(head)));
+        }
+        Ok(Head { extent, rewritten })
     }
+}
+
+/// The head without the offer to go on in HTTP/2, which a server may pass over (RFC 9110 §7.8).
+fn without_upgrade(head: &[u8]) -> Vec<u8> {
+    let stays = |line: &&[u8]| {
+        let name = line.split(|b| *b == b':').next().unwrap_or_default();
+        !name.eq_ignore_ascii_case(b"upgrade") && !name.eq_ignore_ascii_case(b"http2-settings")
+    };
+    head.split_inclusive(|b| *b == b'\n').filter(stays).flatten().copied().collect()
 }
 
 /// The lines of a head, without their CRLF.
@@ -177,6 +212,9 @@ struct Fields<'a> {
     host: Option<&'a [u8]>,
     length: Option<u64>,
     chunked: bool,
+    /// The client could go on in HTTP/2, as Java's clients and `curl --http2` say with every
+    /// request, and is served as well without.
+    offers_h2c: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -204,6 +242,10 @@ impl<'a> Fields<'a> {
                 }
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                if value.eq_ignore_ascii_case(b"h2c") {
+                    self.offers_h2c = true;
+                    return Ok(());
+                }
                 return refuse(
                     Rule::FramingUpgrade,
                     "The request asks to switch to another protocol (Upgrade).",

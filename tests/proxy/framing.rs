@@ -89,7 +89,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
             b"POST /scim/v2/Users HTTP/1.0\r\nHost: wire.example\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(),
         ),
         ("framing.upgrade", get("Upgrade: websocket\r\nConnection: Upgrade\r\n")),
-        ("framing.upgrade", get("Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\n")),
+        ("framing.upgrade", get("Upgrade: h2c, websocket\r\nConnection: Upgrade\r\n")),
         ("framing.upgrade", b"CONNECT wire.example:443 HTTP/1.1\r\nHost: wire.example\r\n\r\n".to_vec()),
         ("framing.upgrade", line("CONNECT /scim/v2/Users HTTP/1.1")),
         ("target.ambiguous", line("GET http://wire.example/scim/v2/Users HTTP/1.1")),
@@ -129,6 +129,49 @@ fn each_is_refused_by_its_rule_and_nothing_reaches_the_backend() {
     assert_eq!(backend.accepted(), 0);
     assert_eq!(guarded.ask(control()).status, 200);
     assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn what_cannot_become_a_request_is_answered_at_once() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    // None of these has the empty line that ends a head; no deadline is awaited.
+    let openings: [&[u8]; 4] = [
+        b"GET /scim/v2/Users\r\n",
+        b"GET /scim/v2/Users HTTP/1.1\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\0\0\0\0",
+    ];
+    for opening in openings {
+        let mut client = guarded.client();
+        client.send(opening);
+        client.response().refused("framing.message");
+    }
+    let tls = guarded.ask(openings[2]);
+    assert!(tls.json()["detail"].as_str().unwrap().contains("TLS"));
+    assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
+fn an_offer_to_go_on_in_http2_is_passed_over() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let offer =
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n";
+    let mut client = guarded.client();
+    for nth in 1..=2 {
+        let body = crate::support::user(300);
+        client.send(
+            crate::support::head("POST", "/scim/v2/Users") + offer + "Content-Length: 300\r\n\r\n",
+        );
+        client.send(&body);
+        assert_eq!(client.response().status, 200);
+        let seen = backend.wait(nth);
+        assert!(seen.body == body);
+        for name in ["connection", "upgrade", "http2-settings"] {
+            assert_eq!(seen.header(name), Vec::<&str>::new(), "{name}");
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! request repeated.
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{Backend, Guarded, Reply, answer, control, ok, user, with_length};
 
@@ -32,11 +32,9 @@ fn each_failure_is_a_scim_error_and_nothing_is_repeated() {
             config.limits.upstream_timeout = Duration::from_millis(300);
         });
         for body in [user(300), user(100_000)] {
-            let started = Instant::now();
             let response = guarded.ask(with_length("POST", "/scim/v2/Users", &body));
             assert_eq!(response.rule(), rule, "{nth}: {}", response.head);
             response.refused(rule);
-            assert!(started.elapsed() < Duration::from_secs(3), "{nth}: {:?}", started.elapsed());
         }
         assert_eq!(backend.seen().len(), 2, "{nth}");
         let series = format!("scim_guard_rule_hits_total{{action=\"enforce\",rule=\"{rule}\"}}");

@@ -442,9 +442,9 @@ fn hit(case: &Case) -> Response {
 
 /// The rules that take more than one request to hit.
 fn staged() -> Vec<(Rule, Response)> {
-    let connections = {
+    let connections = |limit: fn(&mut Config)| {
         let backend = Backend::fine();
-        let guarded = Guarded::configured(&[backend.addr], |config| config.limits.connections = 1);
+        let guarded = Guarded::configured(&[backend.addr], limit);
         let mut first = guarded.client();
         first.send(control());
         assert_eq!(first.response().rule(), "-");
@@ -475,7 +475,8 @@ fn staged() -> Vec<(Rule, Response)> {
         refused
     };
     vec![
-        (Rule::LimitsConnections, connections),
+        (Rule::LimitsConnections, connections(|config| config.limits.connections = 1)),
+        (Rule::LimitsAddress, connections(|config| config.limits.connections_per_address = 1)),
         (Rule::UpstreamConnect, connect),
         (Rule::UpstreamAnswer, answered(|| Reply::Last(b"garbage\r\n\r\n".to_vec()))),
         (Rule::UpstreamTimeout, answered(|| Reply::Stall)),

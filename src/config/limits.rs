@@ -43,6 +43,12 @@ pub fn read(mut section: Section<'_, '_>, notes: &Notes) -> Limits {
     count(&mut section, "headers", HEADERS, &mut limits.headers);
     count(&mut section, "requests_per_connection", REQUESTS, &mut limits.requests_per_connection);
     count(&mut section, "connections", CONNECTIONS, &mut limits.connections);
+    count(
+        &mut section,
+        "connections_per_address",
+        CONNECTIONS,
+        &mut limits.connections_per_address,
+    );
     count(&mut section, "streams", STREAMS, &mut limits.streams);
 
     let mut time = |key, range, place: &mut Duration| {
@@ -50,6 +56,7 @@ pub fn read(mut section: Section<'_, '_>, notes: &Notes) -> Limits {
     };
     time("header_timeout", TIME, &mut limits.header_timeout);
     time("body_timeout", TIME, &mut limits.body_timeout);
+    time("request_timeout", TIME, &mut limits.request_timeout);
     time("keepalive_timeout", TIME, &mut limits.keepalive_timeout);
     time("upstream_connect_timeout", TIME, &mut limits.upstream_connect_timeout);
     time("upstream_timeout", TIME, &mut limits.upstream_timeout);

@@ -114,12 +114,16 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// From the end of the head to the end of the body.
     pub body_timeout: Duration,
+    /// From the end of the head to the end of the answer, for all but what streams through.
+    pub request_timeout: Duration,
     /// How long a connection may rest between two requests.
     pub keepalive_timeout: Duration,
     /// Requests on one connection.
     pub requests_per_connection: u32,
     /// Open client connections, on all listeners together.
     pub connections: usize,
+    /// Open connections of one address (IPv6: one /64) that is no trusted proxy.
+    pub connections_per_address: usize,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
     pub upstream_connect_timeout: Duration,
@@ -140,9 +144,11 @@ impl Default for Limits {
             headers: 100,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(120),
             keepalive_timeout: Duration::from_secs(60),
             requests_per_connection: 10_000,
             connections: 10_000,
+            connections_per_address: 10_000,
             streams: 100,
             upstream_connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(60),

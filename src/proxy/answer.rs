@@ -79,6 +79,9 @@ pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> (Vec<u8
 
 /// Seconds after which another try is worth it.
 fn retry_after(refusal: &Refusal) -> Option<u32> {
-    let room = matches!(refusal.rule, Rule::LimitsConnections | Rule::LimitsBufferedBytes);
+    let room = matches!(
+        refusal.rule,
+        Rule::LimitsConnections | Rule::LimitsAddress | Rule::LimitsBufferedBytes
+    );
     refusal.retry_after.or(room.then_some(5))
 }

@@ -6,13 +6,16 @@
 //! differently. Reading the heads here puts all of that under the guard's rules: Pingora parses
 //! only bytes that were found to have one reading, and never waits for a head.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use ipnet::IpNet;
 use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::{GetSocketDigest, Stream};
@@ -25,6 +28,7 @@ use crate::config::{Config, Limits};
 use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics, Outcome};
 use crate::rule::Rule;
+use crate::shield;
 use crate::verdict::Refusal;
 
 use super::answer;
@@ -47,6 +51,7 @@ const MOST_HEADERS: usize = 250;
 pub struct Connections {
     open: AtomicUsize,
     none: Notify,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Connections {
@@ -54,9 +59,21 @@ impl Connections {
         self.open.load(Ordering::Relaxed)
     }
 
-    fn enter(self: &Arc<Self>) -> Open {
+    /// Counts a connection, by its address where that is given.
+    fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Open {
         self.open.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(self))
+        let mut of_address = 0;
+        if let Some(address) = address {
+            let mut by_address = self.by_address();
+            let count = by_address.entry(address).or_default();
+            *count += 1;
+            of_address = *count;
+        }
+        Open { connections: Arc::clone(self), address, of_address }
+    }
+
+    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there is none.
@@ -72,12 +89,25 @@ impl Connections {
 }
 
 /// One open connection.
-struct Open(Arc<Connections>);
+struct Open {
+    connections: Arc<Connections>,
+    address: Option<IpAddr>,
+    /// How many its address had, with this one.
+    of_address: usize,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.none.notify_waiters();
+        if let Some(address) = self.address
+            && let Entry::Occupied(mut count) = self.connections.by_address().entry(address)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        if self.connections.open.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.connections.none.notify_waiters();
         }
     }
 }
@@ -89,6 +119,7 @@ pub struct Edge<A> {
     app: Arc<A>,
     limits: Limits,
     rules: HeadRules,
+    trusted_proxies: Vec<IpNet>,
     connections: Arc<Connections>,
     books: Books,
 }
@@ -106,7 +137,19 @@ impl<A> Edge<A> {
             hosts: config.hosts.clone(),
         };
         let books = Books { metrics, access };
-        Self { app, limits: config.limits.clone(), rules, connections, books }
+        let (limits, trusted_proxies) = (config.limits.clone(), config.trusted_proxies.clone());
+        Self { app, limits, rules, trusted_proxies, connections, books }
+    }
+
+    /// The address whose connections are counted: none for a proxy that stands for many clients,
+    /// and none where the limit says nothing that `limits.connections` doesn't.
+    fn counted_address(&self, conn: &ClientConn) -> Option<IpAddr> {
+        if self.limits.connections_per_address >= self.limits.connections {
+            return None;
+        }
+        let address = peer_address(conn)?.to_canonical();
+        let trusted = self.trusted_proxies.iter().any(|network| network.contains(&address));
+        (!trusted).then(|| shield::group(address))
     }
 }
 
@@ -121,13 +164,18 @@ where
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let mut conn = Box::new(ClientConn::new(stream, self.limits.keepalive_timeout));
-        let _open = self.connections.enter();
+        let address = self.counted_address(&conn);
+        let entered = self.connections.enter(address);
         let open = self.connections.open();
         if open > self.limits.connections {
             // SECURITY: answering costs a moment of lingering each, so that only some get one.
             if open <= self.limits.connections + self.limits.connections / 8 + 16 {
                 self.refuse(*conn, &too_many_connections(), b"").await;
             }
+            return None;
+        }
+        if entered.of_address > self.limits.connections_per_address {
+            self.refuse(*conn, &too_many_of_one_address(), b"").await;
             return None;
         }
         let mut shutdown = shutdown.clone();
@@ -273,9 +321,7 @@ where
         record.method = MethodLabel::of_bytes(method);
         record.request_id = forward::request_id(&http::HeaderMap::new());
         record.answered = Some((refusal.rule, Outcome::Refused));
-        record.client = conn
-            .get_socket_digest()
-            .and_then(|digest| digest.peer_addr()?.as_inet().map(SocketAddr::ip));
+        record.client = peer_address(&conn);
         let id = record.request_id.to_str().unwrap_or("-");
         let (bytes, length) = answer::raw(refusal, id, method);
         record.bytes_out = length;
@@ -287,6 +333,10 @@ where
         self.books.close(&record, if matches!(written, Ok(Ok(()))) { refusal.status() } else { 0 });
         conn.linger(LINGER).await;
     }
+}
+
+fn peer_address(conn: &ClientConn) -> Option<IpAddr> {
+    conn.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(SocketAddr::ip))
 }
 
 /// Waits for the first bytes of a request. `false`: the connection has ended, rested too long, or
@@ -305,6 +355,13 @@ async fn wait_for_bytes(
         read = pingora::time::timeout(at_most, conn.read_more()) => matches!(read, Ok(Ok(1..))),
         _ = shutdown.wait_for(|stop| *stop) => false,
     }
+}
+
+fn too_many_of_one_address() -> Refusal {
+    Refusal::new(
+        Rule::LimitsAddress,
+        "This address has as many connections as it may. Close some, or use them again.",
+    )
 }
 
 fn too_many_connections() -> Refusal {

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, Version, header};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -60,13 +61,33 @@ pub struct GateCtx {
     framing: Framing,
     forwarded_for: Option<HeaderValue>,
     keep_z_headers: bool,
+    /// The body as it was read; `None` when it streams.
+    whole: Option<Whole>,
     restore: Option<Restore>,
     /// Held until the request ends, as the body is.
     share: Option<Share>,
     in_flight: Option<InFlight>,
 }
 
+/// A body that was read.
+#[derive(Debug)]
+struct Whole {
+    body: Bytes,
+    /// Pingora has nothing left to read of it.
+    taken: bool,
+}
+
 impl GateCtx {
+    /// When the request began.
+    pub(super) fn started(&self) -> Instant {
+        self.record.started
+    }
+
+    /// The whole body that goes to the backend, empty for none; `None` if the body streams.
+    pub(super) fn take_body(&mut self) -> Option<Bytes> {
+        self.whole.take().map(|whole| whole.body)
+    }
+
     /// Notes the server that the request goes to, for the access log.
     pub fn set_upstream(&mut self, address: SocketAddr) {
         self.record.upstream = Some(address);
@@ -128,6 +149,7 @@ impl Gate {
             framing: Framing::Streamed,
             forwarded_for: None,
             keep_z_headers: false,
+            whole: None,
             restore: None,
             share: None,
             in_flight: Some(InFlight::new(self.books.metrics.in_flight())),
@@ -136,6 +158,22 @@ impl Gate {
 
     /// Judges the request. `true`: it was answered, and nothing of it may leave.
     pub async fn request_filter(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<bool> {
+        let answered = self.admit(session, ctx).await?;
+        if !answered {
+            self.hand_again(session, ctx);
+        }
+        Ok(answered)
+    }
+
+    /// Hands Pingora again what was read, for it to send.
+    pub(super) fn hand_again(&self, session: &mut Session, ctx: &mut GateCtx) {
+        if let Some(Whole { body, taken: true }) = ctx.whole.take() {
+            ctx.restore = Some(replay::replace(session, body));
+        }
+    }
+
+    /// As [`Gate::request_filter`], for a proxy that sends the body that was read itself.
+    pub(super) async fn admit(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<bool> {
         self.prepare(session, ctx);
         let passage = self.judge(session, ctx).await;
         self.books.judged(&ctx.record);
@@ -212,6 +250,7 @@ impl Gate {
                 // `Content-Length: 0` is told to the backend, as some ask for it with a POST.
                 ctx.framing = Framing::Length(0);
             }
+            ctx.whole = Some(Whole { body: Bytes::new(), taken: false });
             return Ok(Passage::Forward);
         }
         if matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other) {
@@ -225,7 +264,7 @@ impl Gate {
         match self.read_body(session, ctx, false).await? {
             Ok(_) => {
                 ctx.framing = Framing::Nothing;
-                ctx.restore = Some(replay::replace(session, bytes::Bytes::new()));
+                ctx.whole = Some(Whole { body: Bytes::new(), taken: true });
                 Ok(Passage::Forward)
             }
             Err(refusal) => Ok(Passage::Refuse(refusal, Rest::LeftUnread)),
@@ -239,7 +278,6 @@ impl Gate {
         ctx: &mut GateCtx,
         task: BodyTask,
     ) -> Result<Passage> {
-        session.enable_retry_buffering();
         let body = match self.read_body(session, ctx, true).await? {
             Ok(body) => body,
             Err(refusal) => return Ok(Passage::Refuse(refusal, Rest::LeftUnread)),
@@ -252,11 +290,7 @@ impl Gate {
             return Ok(Passage::Refuse(refusal, Rest::Drained));
         }
         ctx.framing = Framing::Length(body.len());
-        // What Pingora has kept for itself it sends; what is longer, and what is nothing, it needs
-        // to be handed again.
-        if body.is_empty() || session.retry_buffer_truncated() {
-            ctx.restore = Some(replay::replace(session, body));
-        }
+        ctx.whole = Some(Whole { body, taken: true });
         Ok(Passage::Forward)
     }
 
@@ -266,7 +300,7 @@ impl Gate {
         session: &mut Session,
         ctx: &mut GateCtx,
         keep: bool,
-    ) -> Result<Result<bytes::Bytes, Refusal>> {
+    ) -> Result<Result<Bytes, Refusal>> {
         let limit = self.limits.body;
         if declared(session).is_some_and(|length| length > limit as u64) {
             return Ok(Err(body::too_large(limit)));

@@ -7,13 +7,15 @@
 //!    seen, `body` to read and `replay` to hand out again what was read.
 //! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets.
 //! 5. `forward`: what leaves for the backend and what comes back.
-//! 6. [`upstream`]: which server gets it.
-//! 7. `record`: what is counted and logged of it.
+//! 6. [`upstream`]: which server gets it; `pool` and `backend_conn`: over which connection.
+//! 7. `exchange`: sends a request that was read whole. What streams goes Pingora's own way.
+//! 8. `record`: what is counted and logged of it.
 //!
 //! [`GuardProxy`] ties them together into a finished proxy; another Pingora service embeds the
 //! [`Gate`] alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -22,17 +24,20 @@ use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{BError, Error, ErrorType, Result};
+use pingora::{BError, Error, Result};
 
 mod answer;
+mod backend_conn;
 mod body;
 mod conn;
 pub mod edge;
+mod exchange;
 mod failure;
 mod forward;
 mod framing;
 pub mod gate;
 mod head;
+mod pool;
 mod record;
 mod replay;
 pub mod server;
@@ -43,6 +48,9 @@ pub use edge::Edge;
 pub use gate::{Gate, GateCtx};
 pub use server::{Running, ServeError, Signals, serve, start};
 
+use crate::config::Limits;
+
+use pool::Pool;
 use upstream::{Attempts, Upstreams};
 
 /// The finished proxy: the gate in front of the configured servers.
@@ -50,13 +58,42 @@ use upstream::{Attempts, Upstreams};
 pub struct GuardProxy {
     gate: Arc<Gate>,
     upstreams: Arc<Upstreams>,
+    pool: Arc<Pool>,
+    upstream_timeout: Duration,
+    request_timeout: Duration,
     stopping: ShutdownWatch,
 }
 
 impl GuardProxy {
     /// `stopping` turns true when the process is to stop.
-    pub fn new(gate: Arc<Gate>, upstreams: Arc<Upstreams>, stopping: ShutdownWatch) -> Self {
-        Self { gate, upstreams, stopping }
+    pub fn new(
+        gate: Arc<Gate>,
+        upstreams: Arc<Upstreams>,
+        limits: &Limits,
+        stopping: ShutdownWatch,
+    ) -> Self {
+        Self {
+            gate,
+            upstreams,
+            pool: Pool::new(limits),
+            upstream_timeout: limits.upstream_timeout,
+            request_timeout: limits.request_timeout,
+            stopping,
+        }
+    }
+
+    /// What is done about every answer of the backend.
+    async fn answer_came(
+        &self,
+        session: &mut Session,
+        answer: &mut ResponseHeader,
+        ctx: &mut ProxyCtx,
+    ) -> Result<()> {
+        if *self.stopping.borrow() {
+            // The client is told that its connection ends, and sends its next request elsewhere.
+            session.set_keepalive(None);
+        }
+        self.gate.upstream_response_filter(answer, &mut ctx.gate).await
     }
 }
 
@@ -79,17 +116,23 @@ impl ProxyHttp for GuardProxy {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<bool> {
-        self.gate.request_filter(session, &mut ctx.gate).await
+        if self.gate.admit(session, &mut ctx.gate).await? {
+            return Ok(true);
+        }
+        if Self::can_exchange(session)
+            && let Some(body) = ctx.gate.take_body()
+        {
+            self.exchange(session, ctx, body).await?;
+            return Ok(true);
+        }
+        self.gate.hand_again(session, &mut ctx.gate);
+        Ok(false)
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut ProxyCtx) -> Result<Box<HttpPeer>> {
-        let Some(peer) = self.upstreams.next(&mut ctx.attempts) else {
-            return Err(Error::explain(ErrorType::ConnectNoRoute, "no server has an address"));
-        };
-        if let Some(address) = ctx.attempts.address() {
-            ctx.gate.set_upstream(address);
-        }
-        Ok(Box::new(peer))
+        let server = self.upstreams.next(&mut ctx.attempts).ok_or_else(exchange::no_server)?;
+        ctx.gate.set_upstream(server);
+        Ok(Box::new(self.upstreams.peer(server)))
     }
 
     /// Another server is tried only here, where no byte of the request has left.
@@ -133,11 +176,7 @@ impl ProxyHttp for GuardProxy {
         response: &mut ResponseHeader,
         ctx: &mut ProxyCtx,
     ) -> Result<()> {
-        if *self.stopping.borrow() {
-            // The client is told that its connection ends, and sends its next request elsewhere.
-            session.set_keepalive(None);
-        }
-        self.gate.upstream_response_filter(response, &mut ctx.gate).await
+        self.answer_came(session, response, ctx).await
     }
 
     /// Bytes have left: whether the backend has read them is not known, so nothing is repeated.

@@ -157,7 +157,8 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     for number in 0..config.threads.max(1) {
         let listeners =
             listeners.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
-        let proxy = GuardProxy::new(Arc::clone(&gate), Arc::clone(&upstreams), stopping.clone());
+        let (gate, upstreams) = (Arc::clone(&gate), Arc::clone(&upstreams));
+        let proxy = GuardProxy::new(gate, upstreams, &config.limits, stopping.clone());
         let proxy = Arc::new(http_app(&config, proxy));
         let edge = Edge::new(
             proxy,

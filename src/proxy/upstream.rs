@@ -59,13 +59,6 @@ pub struct Attempts {
     at: Option<usize>,
 }
 
-impl Attempts {
-    /// The address that is tried now.
-    pub fn address(&self) -> Option<SocketAddr> {
-        Some(self.found.as_ref()?.endpoints.get(self.at?)?.address)
-    }
-}
-
 impl Upstreams {
     pub fn new(servers: Vec<Server>, limits: &Limits) -> Self {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -96,7 +89,7 @@ impl Upstreams {
     ///
     /// Resting servers come last, so that a request is refused only when every server refuses it,
     /// and a single server that comes back is found at once.
-    pub(super) fn next(&self, attempts: &mut Attempts) -> Option<HttpPeer> {
+    pub(super) fn next(&self, attempts: &mut Attempts) -> Option<SocketAddr> {
         let found = attempts.found.get_or_insert_with(|| self.found.load_full());
         let count = found.endpoints.len().min(MOST);
         if count == 0 {
@@ -114,10 +107,14 @@ impl Upstreams {
         let at = untried().find(awake).or_else(|| untried().next())?;
         attempts.tried |= 1 << at;
         attempts.at = Some(at);
+        Some(found.endpoints[at].address)
+    }
+
+    /// A server as Pingora's own way to the backend wants it told.
+    pub(super) fn peer(&self, server: SocketAddr) -> HttpPeer {
         let mut peer = self.options.clone();
-        peer._address =
-            pingora::protocols::l4::socket::SocketAddr::Inet(found.endpoints[at].address);
-        Some(peer)
+        peer._address = pingora::protocols::l4::socket::SocketAddr::Inet(server);
+        peer
     }
 
     /// Notes that the server that is tried now did not take the connection. Says whether another
@@ -223,8 +220,7 @@ mod tests {
     }
 
     fn next(upstreams: &Upstreams, attempts: &mut Attempts) -> Option<u16> {
-        upstreams.next(attempts)?;
-        attempts.address().map(|address| address.port())
+        upstreams.next(attempts).map(|server| server.port())
     }
 
     #[test]

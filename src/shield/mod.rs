@@ -150,8 +150,10 @@ impl fmt::Debug for Shield {
     }
 }
 
+/// The address that a client is counted by.
+///
 /// SECURITY: whoever has one IPv6 address has a whole /64 of them.
-fn group(address: IpAddr) -> IpAddr {
+pub(crate) fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()

@@ -130,6 +130,54 @@ fn more_connections_than_the_limit_are_told_so() {
 }
 
 #[test]
+fn one_address_has_its_share_of_the_connections_and_trusted_proxies_have_them_all() {
+    let backend = Backend::fine();
+    let limited = |trusted: &[&str]| {
+        Guarded::configured(&[backend.addr], |config| {
+            config.limits.connections_per_address = 2;
+            config.trusted_proxies = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        })
+    };
+    let hold = |guarded: &Guarded| {
+        let mut held = [guarded.client(), guarded.client()];
+        for client in &mut held {
+            client.send(control());
+            assert_eq!(client.response().status, 200);
+        }
+        held
+    };
+    let guarded = limited(&[]);
+    let held = hold(&guarded);
+    let response = guarded.ask(control());
+    response.refused("limits.address");
+    assert_eq!(response.header("retry-after"), Some("5"));
+    drop(held);
+    let running = guarded.running.as_ref().unwrap();
+    wait_until("room", || running.connections() == 0);
+    assert_eq!(guarded.ask(control()).status, 200);
+
+    let guarded = limited(&["127.0.0.0/8"]);
+    let _held = hold(&guarded);
+    assert_eq!(guarded.ask(control()).status, 200);
+}
+
+#[test]
+fn a_client_has_one_backend_connection_as_long_as_it_can_be_used_again() {
+    for threads in [1, 2] {
+        let backend = Backend::fine();
+        let guarded = Guarded::configured(&[backend.addr], |config| config.threads = threads);
+        let mut client = guarded.client();
+        for size in [300, 20_000, 400_000, 300] {
+            client.send(with_length("POST", "/scim/v2/Users", &user(size)));
+            assert_eq!(client.response().status, 200);
+            client.send(control());
+            assert_eq!(client.response().status, 200);
+        }
+        assert_eq!(backend.accepted(), 1);
+    }
+}
+
+#[test]
 fn stopping_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
     let (go, held) = mpsc::channel::<()>();
     let held = Arc::new(Mutex::new(held));

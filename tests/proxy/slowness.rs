@@ -111,3 +111,39 @@ fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     wait_until("the connection to be cut", || running.connections() == 0);
     guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
 }
+
+#[test]
+fn an_answer_that_drips_for_ever_is_cut_off_at_the_deadline_of_the_request() {
+    for (head, tail) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n", "a"),
+        ("HTTP/1.1 200 OK\r\nX-Drip: ", "a"),
+        ("", "HTTP/1.1 102 Processing\r\n\r\n"),
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let dripping = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            while stream.write_all(tail.as_bytes()).is_ok() {
+                std::thread::sleep(SHORT / 10);
+            }
+        });
+        let guarded = Guarded::configured(&[addr], |config| {
+            config.limits.request_timeout = 2 * SHORT;
+            config.limits.upstream_timeout = SHORT;
+        });
+        let mut client = guarded.client();
+        client.send(control());
+        if head.contains("Content-Length") {
+            // A part of the answer has been handed on; the rest never comes.
+            assert!(client.response_to("GET").is_none());
+        } else {
+            assert!(client.response().rule().starts_with("upstream."));
+        }
+        // The backend sees the end too.
+        dripping.join().unwrap();
+        guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
+    }
+}

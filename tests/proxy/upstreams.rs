@@ -121,8 +121,36 @@ fn a_connection_that_the_backend_closed_is_not_used_again() {
 }
 
 #[test]
-fn an_early_answer_of_the_backend_is_passed_on() {
-    let backend = Backend::start(|seen| if seen.body.len() > 400 { ok("[]") } else { ok("{}") });
-    let guarded = Guarded::before(&backend);
-    assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", &user(500))).body, b"[]");
+fn an_answer_that_comes_before_the_body_was_taken_is_passed_on() {
+    use std::io::{Read, Write};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (done, end) = std::sync::mpsc::channel::<()>();
+    let answering = std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for mut stream in listener.incoming().take(2).map(Result::unwrap) {
+            // The head, and nothing of the body behind it.
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            stream.write_all(&answer(413, "[]")).unwrap();
+            held.push(stream);
+        }
+        let _ = end.recv();
+    });
+    let guarded = Guarded::configured(&[addr], |config| {
+        config.limits.body = 16 << 20;
+        config.limits.buffered_bytes = 64 << 20;
+        config.threads = 1;
+    });
+    for size in [16_000_000, 500] {
+        let response = guarded.ask(with_length("POST", "/scim/v2/Users", &user(size)));
+        assert_eq!((response.status, response.rule()), (413, "-"), "{size}");
+        assert_eq!(response.body, b"[]");
+    }
+    drop(done);
+    answering.join().unwrap();
 }

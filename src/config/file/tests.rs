@@ -49,8 +49,8 @@ fn every_key_is_taken() {
          map_420: false\n\
          log: {level: warn, access: false}\n\
          limits:\n  body: 1MiB\n  buffered_bytes: 2MiB\n  header_bytes: 16KiB\n  headers: 50\n\
-         \x20 header_timeout: 1s\n  body_timeout: 2s\n  keepalive_timeout: 3s\n\
-         \x20 requests_per_connection: 4\n  connections: 5\n  streams: 6\n\
+         \x20 header_timeout: 1s\n  body_timeout: 2s\n  request_timeout: 4s\n  keepalive_timeout: 3s\n\
+         \x20 requests_per_connection: 4\n  connections: 5\n  connections_per_address: 3\n  streams: 6\n\
          \x20 upstream_connect_timeout: 700ms\n  upstream_timeout: 8m\n\
          \x20 upstream_idle_timeout: 9s\n  shutdown_timeout: 0s\n",
     );
@@ -81,9 +81,11 @@ fn every_key_is_taken() {
         headers: 50,
         header_timeout: seconds(1),
         body_timeout: seconds(2),
+        request_timeout: seconds(4),
         keepalive_timeout: seconds(3),
         requests_per_connection: 4,
         connections: 5,
+        connections_per_address: 3,
         streams: 6,
         upstream_connect_timeout: Duration::from_millis(700),
         upstream_timeout: seconds(480),

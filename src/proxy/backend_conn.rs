@@ -1,0 +1,178 @@
+//! A connection to a backend server, as Pingora's HTTP/1 client sees it.
+//!
+//! Pingora flushes a head before it writes the body behind it, which costs a second segment and a
+//! second look by the server. Here what is written leaves when the answer is read, or when it is
+//! too much to be held, so that a request of common size is one segment.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What is held back at most.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// How much is read of an answer that comes before the request has been taken.
+const EARLY_CHUNK: usize = 4 * 1024;
+
+#[derive(Debug)]
+pub(super) struct BackendConn {
+    io: TcpStream,
+    server: SocketAddr,
+    /// To be written to the socket.
+    held: BytesMut,
+    /// The server answered, or closed, before it had taken the whole request.
+    early: Option<BytesMut>,
+}
+
+impl BackendConn {
+    pub(super) fn new(io: TcpStream, server: SocketAddr) -> io::Result<Self> {
+        // What is held back is held back here; the kernel is not to wait for more.
+        io.set_nodelay(true)?;
+        Ok(Self { io, server, held: BytesMut::new(), early: None })
+    }
+
+    pub(super) fn server(&self) -> SocketAddr {
+        self.server
+    }
+
+    /// Nothing has come since the last answer, not even the end.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        matches!(self.io.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// The server has taken the whole request.
+    pub(super) fn is_reusable(&self) -> bool {
+        self.held.is_empty() && self.early.is_none()
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.held.is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.held);
+            let written = ready!(self.unless_answered(cx, written))?;
+            self.held.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// A server that refuses a large body answers without taking it, and takes nothing more: then
+    /// the rest is not written, and its answer counts.
+    fn unless_answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(1..)) => return written,
+            Poll::Ready(_) => {
+                // What it may have said before it closed is still to be read.
+                self.early.get_or_insert_default();
+            }
+            Poll::Pending => {
+                let mut chunk = [0; EARLY_CHUNK];
+                let mut early = ReadBuf::new(&mut chunk);
+                ready!(Pin::new(&mut self.io).poll_read(cx, &mut early))?;
+                self.early = Some(BytesMut::from(early.filled()));
+            }
+        }
+        self.held.clear();
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+}
+
+impl AsyncRead for BackendConn {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.held.is_empty() {
+            // A request that was not taken may have been answered all the same.
+            let _ = ready!(this.poll_drain(cx));
+        }
+        if let Some(early) = this.early.as_mut().filter(|early| !early.is_empty()) {
+            let taken = early.len().min(buf.remaining());
+            buf.put_slice(&early[..taken]);
+            early.advance(taken);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for BackendConn {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.held.len() + bytes.len() <= WRITE_BUFFER {
+            this.held.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(this.poll_drain(cx))?;
+        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.unless_answered(cx, written)
+    }
+
+    /// The reading of the answer flushes.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for BackendConn {
+    async fn shutdown(&mut self) {
+        // A server that has gone needs no good-bye.
+        let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for BackendConn {
+    fn id(&self) -> UniqueIDType {
+        self.io.as_raw_fd()
+    }
+}
+
+#[async_trait]
+impl Peek for BackendConn {}
+
+impl Ssl for BackendConn {}
+
+impl GetTimingDigest for BackendConn {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for BackendConn {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for BackendConn {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}

@@ -1,0 +1,173 @@
+//! One request that was read whole, sent to a backend server, and the answer handed back.
+//!
+//! Pingora's own way to the backend is made for streams: the body goes through channels, and the
+//! head is flushed before it. A SCIM request has been read and judged before it leaves, so that it
+//! can go in one piece. Pingora's HTTP/1 client frames what is written and reads the answer.
+
+use bytes::Bytes;
+use http::{Method, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::HttpTask;
+use pingora::protocols::http::v1::client::HttpSession as Backend;
+use pingora::proxy::Session;
+use pingora::{BError, Error, ErrorType, Result};
+
+use super::{GuardProxy, ProxyCtx};
+
+/// Interim answers (1xx) at most, before the final one.
+const MOST_INTERIM: usize = 16;
+
+impl GuardProxy {
+    /// Whether the answer to this request can be handed back here. The answer to HEAD has a length
+    /// and no body, which is for Pingora's own way to keep.
+    pub(super) fn can_exchange(session: &Session) -> bool {
+        session.req_header().method != Method::HEAD
+    }
+
+    /// Sends the request with its body, and hands back the answer.
+    ///
+    /// SECURITY: one deadline for the whole, so that neither a backend nor a client that goes on
+    /// drop by drop holds a request for ever.
+    pub(super) async fn exchange(
+        &self,
+        session: &mut Session,
+        ctx: &mut ProxyCtx,
+        body: Bytes,
+    ) -> Result<()> {
+        let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + self.request_timeout;
+        let exchange = self.send_and_hand_back(session, ctx, body);
+        tokio::time::timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(too_slow()))
+    }
+
+    async fn send_and_hand_back(
+        &self,
+        session: &mut Session,
+        ctx: &mut ProxyCtx,
+        body: Bytes,
+    ) -> Result<()> {
+        let mut backend = self.connect(ctx).await?;
+        let mut head = session.req_header().clone();
+        // Whatever the client speaks.
+        head.set_version(Version::HTTP_11);
+        self.gate.upstream_request_filter(session, &mut head, &mut ctx.gate).await?;
+        send(&mut backend, head, &body).await.map_err(Error::into_up)?;
+        read_head(&mut backend).await.map_err(Error::into_up)?;
+        self.hand_back(&mut backend, session, ctx).await?;
+        backend.respect_keepalive();
+        if let Some(stream) = backend.reuse().await {
+            self.pool.keep(stream);
+        }
+        Ok(())
+    }
+
+    /// Connects to the first server in turn that accepts. Another one is tried only here, where no
+    /// byte of the request has left.
+    async fn connect(&self, ctx: &mut ProxyCtx) -> Result<Backend> {
+        loop {
+            let Some(server) = self.upstreams.next(&mut ctx.attempts) else {
+                return Err(no_server());
+            };
+            ctx.gate.set_upstream(server);
+            match self.pool.get(server).await {
+                Ok(conn) => {
+                    self.upstreams.accepted(&ctx.attempts);
+                    let mut backend = Backend::new(conn);
+                    backend.read_timeout = Some(self.upstream_timeout);
+                    backend.write_timeout = Some(self.upstream_timeout);
+                    return Ok(backend);
+                }
+                Err(error) => {
+                    if !self.upstreams.refused(&ctx.attempts) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn hand_back(
+        &self,
+        backend: &mut Backend,
+        session: &mut Session,
+        ctx: &mut ProxyCtx,
+    ) -> Result<()> {
+        let mut answer = match backend.resp_header() {
+            Some(head) => Box::new(head.clone()),
+            None => return Err(Error::explain(ErrorType::InvalidHTTPHeader, "no head").into_up()),
+        };
+        let mut done = backend.is_body_done();
+        frame(&mut answer, done)?;
+        self.answer_came(session, &mut answer, ctx).await?;
+        // The head goes with what there is of the body, so that an answer of common size is one
+        // segment, and one that stalls behind its head is still answered for.
+        let mut piece = None;
+        if !done {
+            piece = backend.read_body_bytes().await.map_err(Error::into_up)?;
+            done = backend.is_body_done();
+        }
+        let mut tasks = vec![HttpTask::Header(answer, done && piece.is_none())];
+        if let Some(piece) = piece {
+            tasks.push(HttpTask::Body(Some(piece), done));
+        }
+        session.downstream_session.response_duplex_vec(tasks).await.map_err(Error::into_down)?;
+        while !done {
+            let piece = backend.read_body_bytes().await.map_err(Error::into_up)?;
+            done = piece.is_none() || backend.is_body_done();
+            let task = HttpTask::Body(piece, done);
+            let written = session.downstream_session.response_duplex_vec(vec![task]).await;
+            written.map_err(Error::into_down)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes head and body.
+async fn send(backend: &mut Backend, head: RequestHeader, body: &[u8]) -> Result<()> {
+    let written = async {
+        backend.write_request_header(Box::new(head)).await?;
+        if !body.is_empty() {
+            backend.write_body(body).await?;
+        }
+        backend.finish_body().await
+    };
+    match written.await {
+        Err(error) if error.etype() == &ErrorType::WriteTimedout => Err(error),
+        // A server that does not take the whole request may have answered all the same.
+        _ => Ok(()),
+    }
+}
+
+/// Reads the head of the final answer.
+async fn read_head(backend: &mut Backend) -> Result<()> {
+    for _ in 0..MOST_INTERIM {
+        backend.read_response().await?;
+        match backend.get_status() {
+            // The switch was not asked for.
+            Some(StatusCode::SWITCHING_PROTOCOLS) => break,
+            Some(status) if status.is_informational() => {}
+            _ => return Ok(()),
+        }
+    }
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, "no final answer"))
+}
+
+/// An answer that ends with its connection is sent on in chunks, so that the client's connection
+/// lives on.
+fn frame(answer: &mut ResponseHeader, done: bool) -> Result<()> {
+    let framed = answer.headers.contains_key(header::CONTENT_LENGTH)
+        || answer.headers.contains_key(header::TRANSFER_ENCODING);
+    if !done && !framed {
+        answer.set_version(Version::HTTP_11);
+        answer.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    Ok(())
+}
+
+/// No name of a server could be resolved so far.
+pub(super) fn no_server() -> BError {
+    Error::explain(ErrorType::ConnectNoRoute, "no server has an address").into_up()
+}
+
+fn too_slow() -> BError {
+    Error::explain(ErrorType::ReadTimedout, "limits.request_timeout").into_up()
+}

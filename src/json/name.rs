@@ -56,8 +56,7 @@ pub enum Name {
     WireUser,
 }
 
-/// Every name with its usual spelling, in the order of [`Name`]: by length, so that a look-up
-/// compares with the few names of its own length only.
+/// Every name with its usual spelling, in the order of [`Name`].
 const SPELLINGS: [&str; Name::COUNT] = [
     "op",
     "ims",
@@ -157,23 +156,31 @@ const ALL: [Name; Name::COUNT] = [
 /// The longest spelling in bytes.
 const LONGEST: usize = 52;
 
-/// `FIRST[n]` is where the names of `n` bytes begin.
-const FIRST: [u8; LONGEST + 2] = {
-    let mut first = [Name::COUNT as u8; LONGEST + 2];
-    let mut length = LONGEST + 1;
-    while length > 0 {
-        length -= 1;
-        first[length] = first[length + 1];
-        let mut at = 0;
-        while at < Name::COUNT {
-            if SPELLINGS[at].len() == length && (at as u8) < first[length] {
-                first[length] = at as u8;
-            }
-            at += 1;
-        }
+/// Where the look-up of a key begins, by [`slot`]: the index of the only name that the key can be,
+/// and [`Name::COUNT`] where it can be none.
+const SLOTS: [u8; 1 << SLOT_BITS] = {
+    let mut slots = [Name::COUNT as u8; 1 << SLOT_BITS];
+    let mut at = 0;
+    while at < Name::COUNT {
+        let slot = slot(SPELLINGS[at].as_bytes());
+        assert!(slots[slot] as usize == Name::COUNT, "two names share a slot: change SLOT_FACTOR");
+        slots[slot] = at as u8;
+        at += 1;
     }
-    first
+    slots
 };
+
+const SLOT_BITS: u32 = 7;
+
+/// Found by trying: with it no two names share a slot.
+const SLOT_FACTOR: u32 = 0x0b83_c705;
+
+/// A number that ASCII spellings of one name share, from length, first and last letter, and one between.
+const fn slot(key: &[u8]) -> usize {
+    let length = key.len();
+    let letters = [key[0] | 0x20, key[length * 2 / 3] | 0x20, key[length - 1] | 0x20, length as u8];
+    (u32::from_le_bytes(letters).wrapping_mul(SLOT_FACTOR) >> (32 - SLOT_BITS)) as usize
+}
 
 impl Name {
     pub const COUNT: usize = Name::WireUser as usize + 1;
@@ -190,19 +197,12 @@ impl Name {
     }
 
     fn of_ascii(key: &[u8]) -> Option<Self> {
-        let length = key.len();
-        if length > LONGEST {
+        if key.is_empty() || key.len() > LONGEST {
             return None;
         }
-        let (from, to) = (FIRST[length] as usize, FIRST[length + 1] as usize);
-        let first = key.first()? | 0x20;
-        (from..to)
-            .find(|at| {
-                let spelling = SPELLINGS[*at].as_bytes();
-                spelling[0] | 0x20 == first
-                    && (spelling == key || spelling.eq_ignore_ascii_case(key))
-            })
-            .map(|at| ALL[at])
+        let at = usize::from(SLOTS[slot(key)]);
+        let spelling = SPELLINGS.get(at)?.as_bytes();
+        (spelling == key || spelling.eq_ignore_ascii_case(key)).then(|| ALL[at])
     }
 
     /// The name at this place of the list of all names.
@@ -273,8 +273,7 @@ mod tests {
             assert_eq!(Name::of(spelling), Some(ALL[at]), "{spelling}");
             assert_eq!(Name::of(&spelling.to_uppercase()), Some(ALL[at]), "{spelling}");
         }
-        assert!(SPELLINGS.is_sorted_by_key(|s| s.len()));
-        assert_eq!(SPELLINGS[Name::COUNT - 1].len(), LONGEST);
+        assert_eq!(SPELLINGS.iter().map(|s| s.len()).max(), Some(LONGEST));
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub fn parse(bytes: &[u8]) -> Result<Document<'_>, JsonError> {
     if u32::try_from(bytes.len()).is_err() {
         return Err(JsonError::Syntax { at: 0, what: "more than 4 GiB" });
     }
-    // A node stands for 12 bytes of a usual SCIM document; a dense one makes the list grow.
-    let nodes = Vec::with_capacity(bytes.len() / 12 + 4);
+    // A node stands for 10 bytes of a usual SCIM document; a dense one makes the list grow.
+    let nodes = Vec::with_capacity(bytes.len() / 8 + 4);
     let names = Vec::with_capacity(16);
     let document = Document { source, nodes, names, repeats: false, unescaped: String::new() };
     let mut parser = Parser { bytes, at: 0, document };

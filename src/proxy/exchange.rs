@@ -4,7 +4,7 @@
 //! head is flushed before it. A SCIM request has been read and judged before it leaves, so that it
 //! can go in one piece. Pingora's HTTP/1 client frames what is written and reads the answer.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::HttpTask;
@@ -16,6 +16,9 @@ use super::{GuardProxy, ProxyCtx};
 
 /// Interim answers (1xx) at most, before the final one.
 const MOST_INTERIM: usize = 16;
+
+/// How much of an answer is read before anything of it is handed back.
+const READ_FIRST: usize = 64 * 1024;
 
 impl GuardProxy {
     /// Whether the answer to this request can be handed back here. The answer to HEAD has a length
@@ -98,16 +101,20 @@ impl GuardProxy {
         let mut done = backend.is_body_done();
         frame(&mut answer, done)?;
         self.answer_came(session, &mut answer, ctx).await?;
-        // The head goes with what there is of the body, so that an answer of common size is one
-        // segment, and one that stalls behind its head is still answered for.
-        let mut piece = None;
-        if !done {
-            piece = backend.read_body_bytes().await.map_err(Error::into_up)?;
+        // An answer of common size is read to its end first: it goes out in one segment, and one that
+        // breaks off or stalls is answered for, not cut.
+        let mut body = BytesMut::new();
+        while !done && body.len() < READ_FIRST {
+            let Some(piece) = backend.read_body_ref().await.map_err(Error::into_up)? else {
+                done = true;
+                break;
+            };
+            body.extend_from_slice(piece);
             done = backend.is_body_done();
         }
-        let mut tasks = vec![HttpTask::Header(answer, done && piece.is_none())];
-        if let Some(piece) = piece {
-            tasks.push(HttpTask::Body(Some(piece), done));
+        let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
+        if !body.is_empty() {
+            tasks.push(HttpTask::Body(Some(body.freeze()), done));
         }
         session.downstream_session.response_duplex_vec(tasks).await.map_err(Error::into_down)?;
         while !done {

@@ -114,10 +114,12 @@ fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
 
 #[test]
 fn an_answer_that_drips_for_ever_is_cut_off_at_the_deadline_of_the_request() {
-    for (head, tail) in [
-        ("HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n", "a"),
-        ("HTTP/1.1 200 OK\r\nX-Drip: ", "a"),
-        ("", "HTTP/1.1 102 Processing\r\n\r\n"),
+    let body = "HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n";
+    for (head, tail, begun) in [
+        (body.to_owned(), "a", false),
+        (body.to_owned() + &"a".repeat(100_000), "a", true),
+        ("HTTP/1.1 200 OK\r\nX-Drip: ".to_owned(), "a", false),
+        (String::new(), "HTTP/1.1 102 Processing\r\n\r\n", false),
     ] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -136,7 +138,7 @@ fn an_answer_that_drips_for_ever_is_cut_off_at_the_deadline_of_the_request() {
         });
         let mut client = guarded.client();
         client.send(control());
-        if head.contains("Content-Length") {
+        if begun {
             // A part of the answer has been handed on; the rest never comes.
             assert!(client.response_to("GET").is_none());
         } else {

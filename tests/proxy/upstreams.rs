@@ -46,22 +46,32 @@ fn each_failure_is_a_scim_error_and_nothing_is_repeated() {
 
 #[test]
 fn an_answer_that_breaks_off_or_stalls_is_not_taken_for_a_whole_one() {
-    const PART: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart";
-    type Failing = fn() -> Reply;
-    let cases: [(&str, Failing); 2] = [
-        ("upstream.answer", || Reply::Last(PART.to_vec())),
-        ("upstream.timeout", || Reply::Bytes(PART.to_vec())),
-    ];
+    let part = |length: usize| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 2 * length);
+        [head.as_bytes(), &vec![b'a'; length]].concat()
+    };
+    type Failing = fn(Vec<u8>) -> Reply;
+    let cases: [(&str, Failing); 2] =
+        [("upstream.answer", Reply::Last), ("upstream.timeout", Reply::Bytes)];
     for (rule, reply) in cases {
-        let backend = Backend::start(move |_| reply());
-        let guarded = Guarded::configured(&[backend.addr], |config| {
-            config.limits.upstream_timeout = Duration::from_millis(300);
-        });
-        let mut client = guarded.client();
-        client.send(control());
-        assert!(client.response_to("POST").is_none());
-        let line = guarded.access_line(1);
-        assert_eq!((&line["verdict"], &line["rule"]), (&"failed".into(), &rule.into()));
+        // A short answer has not been begun yet and is answered for; a long one breaks off.
+        for length in [10, 100_000] {
+            let backend = Backend::start(move |_| reply(part(length)));
+            let guarded = Guarded::configured(&[backend.addr], |config| {
+                config.limits.upstream_timeout = Duration::from_millis(300);
+            });
+            let mut client = guarded.client();
+            client.send(control());
+            match client.response_to("POST") {
+                Some(response) => {
+                    response.refused(rule);
+                    assert_eq!(length, 10);
+                }
+                None => assert_eq!(length, 100_000),
+            }
+            let line = guarded.access_line(1);
+            assert_eq!((&line["verdict"], &line["rule"]), (&"failed".into(), &rule.into()));
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -26,6 +26,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Log;
+
+/// Lines that wait to be written, at most. The queue's memory is taken at the start.
+const MOST_LINES: usize = 16 * 1024;
 
 /// The process's one way to standard error; kept for as long as the process lives.
 struct Sink {
@@ -39,7 +42,8 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 
 fn sink() -> &'static Sink {
     SINK.get_or_init(|| {
-        let (writer, worker) = tracing_appender::non_blocking(io::stderr());
+        let queue = NonBlockingBuilder::default().buffered_lines_limit(MOST_LINES);
+        let (writer, worker) = queue.finish(io::stderr());
         let dropped = writer.error_counter();
         Sink { writer, dropped, worker: Mutex::new(Some(worker)) }
     })

@@ -123,7 +123,7 @@ impl Admin {
             text.push_str("upstream: no address\n");
         }
         for (address, awake) in states {
-            let state = if awake { "in turn" } else { "refused a connection" };
+            let state = if awake { "in turn" } else { "left alone, as it failed" };
             let _ = writeln!(text, "upstream {address}: {state}");
         }
         if let Some(register) = &self.register {

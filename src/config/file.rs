@@ -10,7 +10,7 @@ pub use super::mistake::Mistake;
 use super::mistake::{At, Notes};
 use super::reader::{Field, Section};
 use super::words::{IDENTITIES, LEVELS, PASSAGES};
-use super::{Config, Server, ShieldSettings, ZHeaders, limits, rules, value, yaml};
+use super::{Config, Server, ShieldSettings, UpstreamCheck, ZHeaders, limits, rules, value, yaml};
 use crate::policy::{Identity, Profile};
 
 /// The largest file that is read, in bytes.
@@ -124,8 +124,9 @@ fn read(text: &str, overrides: Overrides, notes: &Notes) -> Option<Config> {
     let listen = listen.and_then(|field| {
         field.filled_list("give one address at least", |item| item.parsed(value::listener))
     });
-    let upstream = read_upstream(top.section("upstream"));
+    let (upstream, check) = read_upstream(top.section("upstream"));
     let mut config = Config::new(values(&listen), values(&upstream));
+    config.upstream_check = check;
 
     let mut admin = top.section("admin");
     let written = admin.field("listen");
@@ -176,14 +177,30 @@ pub(super) fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
-fn read_upstream(mut upstream: Section<'_, '_>) -> Option<Vec<(At, Server)>> {
+type Upstream = (Option<Vec<(At, Server)>>, Option<UpstreamCheck>);
+
+fn read_upstream(mut upstream: Section<'_, '_>) -> Upstream {
     let servers = upstream
         .required("servers", "write where Wire listens: upstream: {servers: [\"nginz:8080\"]}");
     let servers = servers.and_then(|field| {
         field.filled_list("give one server at least", |item| item.parsed(value::server))
     });
+    let check = upstream.field("check").and_then(|field| read_check(field.section()));
     upstream.close();
-    servers
+    (servers, check)
+}
+
+fn read_check(mut section: Section<'_, '_>) -> Option<UpstreamCheck> {
+    let path = section.required("path", "write what a well server answers: path: /status");
+    let path = path.and_then(|field| field.parsed(value::path));
+    let mut every = Duration::from_secs(5);
+    let second = Duration::from_secs(1);
+    set(
+        &mut every,
+        section.field("every").and_then(|field| field.duration(second..=3600 * second)),
+    );
+    section.close();
+    path.map(|path| UpstreamCheck { path, every })
 }
 
 fn read_shield(mut section: Section<'_, '_>) -> ShieldSettings {

@@ -26,6 +26,8 @@ pub struct Config {
     /// Where metrics and probes are served.
     pub admin: SocketAddr,
     pub upstream: Vec<Server>,
+    /// Asks every server whether it is well; `None`: only failing requests tell.
+    pub upstream_check: Option<UpstreamCheck>,
     /// Worker threads.
     pub threads: usize,
     /// Paths outside of SCIM.
@@ -75,6 +77,14 @@ impl Default for ShieldSettings {
 pub struct Server {
     pub host: String,
     pub port: u16,
+}
+
+/// How servers are asked whether they are well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamCheck {
+    /// The path of a GET that a well server answers with a status below 400.
+    pub path: String,
+    pub every: Duration,
 }
 
 /// Whether requests of a kind reach the backend at all.
@@ -166,6 +176,7 @@ impl Config {
             listen,
             admin: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090),
             upstream,
+            upstream_check: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             other_paths: Passage::Refuse,
             auth_tokens: Passage::Forward,

@@ -110,6 +110,15 @@ pub fn listener(text: &str) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
+/// The path of a request, with a query if need be.
+pub fn path(text: &str) -> Result<String, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if !text.starts_with('/') || !plain {
+        return Err(format!("{} is no path; write one such as /status", quoted(text)));
+    }
+    Ok(text.into())
+}
+
 /// A backend server: a name or an address, and a port.
 pub fn server(text: &str) -> Result<Server, String> {
     let found = quoted(text);

@@ -1,8 +1,7 @@
 //! A connection to a backend server, as Pingora's HTTP/1 client sees it.
 //!
-//! Pingora flushes a head before it writes the body behind it, which costs a second segment and a
-//! second look by the server. Here what is written leaves when the answer is read, or when it is
-//! too much to be held, so that a request of common size is one segment.
+//! What is written leaves when the answer is read, or when it is too much to be held, so that a
+//! request of common size is one segment, and is looked at once by the server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -46,6 +45,11 @@ impl BackendConn {
 
     pub(super) fn server(&self) -> SocketAddr {
         self.server
+    }
+
+    /// Where the head of a request is put.
+    pub(super) fn held(&mut self) -> &mut BytesMut {
+        &mut self.held
     }
 
     /// Nothing has come since the last answer, not even the end.

@@ -2,17 +2,20 @@
 //!
 //! Pingora's own way to the backend is made for streams: the body goes through channels, and the
 //! head is flushed before it. A SCIM request has been read and judged before it leaves, so that it
-//! can go in one piece. Pingora's HTTP/1 client frames what is written and reads the answer.
+//! goes in one piece. Pingora's HTTP/1 client reads the answer.
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession as Backend;
 use pingora::proxy::Session;
-use pingora::{BError, Error, ErrorType, Result};
+use pingora::{BError, Error, ErrorSource, ErrorType, Result};
 
-use super::{GuardProxy, ProxyCtx};
+use tokio::io::AsyncWriteExt;
+
+use super::backend_conn::BackendConn;
+use super::{Gate, GuardProxy, ProxyCtx};
 
 /// Interim answers (1xx) at most, before the final one.
 const MOST_INTERIM: usize = 16;
@@ -38,22 +41,29 @@ impl GuardProxy {
         body: Bytes,
     ) -> Result<()> {
         let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + self.request_timeout;
-        let exchange = self.send_and_hand_back(session, ctx, body);
-        tokio::time::timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(too_slow()))
+        let conn = self.connect(ctx).await?;
+        let exchange = self.send_and_hand_back(conn, session, ctx, body);
+        let exchanged = tokio::time::timeout_at(deadline, exchange).await;
+        exchanged.unwrap_or_else(|_| Err(too_slow())).inspect_err(|error| {
+            if error.esource() == &ErrorSource::Upstream {
+                self.upstreams.failed(&ctx.attempts);
+            }
+        })
     }
 
     async fn send_and_hand_back(
         &self,
+        mut conn: Box<BackendConn>,
         session: &mut Session,
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
-        let mut backend = self.connect(ctx).await?;
-        let mut head = session.req_header().clone();
-        // Whatever the client speaks.
-        head.set_version(Version::HTTP_11);
-        self.gate.upstream_request_filter(session, &mut head, &mut ctx.gate).await?;
-        send(&mut backend, head, &body).await.map_err(Error::into_up)?;
+        Gate::write_head(session, &mut ctx.gate, conn.held())?;
+        let sent = tokio::time::timeout(self.upstream_timeout, conn.write_all(&body));
+        // A server that does not take the whole request may have answered all the same.
+        let _ = sent.await.map_err(|_| too_slow())?;
+        let mut backend = Backend::new(conn);
+        backend.read_timeout = Some(self.upstream_timeout);
         read_head(&mut backend).await.map_err(Error::into_up)?;
         self.hand_back(&mut backend, session, ctx).await?;
         backend.respect_keepalive();
@@ -65,20 +75,14 @@ impl GuardProxy {
 
     /// Connects to the first server in turn that accepts. Another one is tried only here, where no
     /// byte of the request has left.
-    async fn connect(&self, ctx: &mut ProxyCtx) -> Result<Backend> {
+    async fn connect(&self, ctx: &mut ProxyCtx) -> Result<Box<BackendConn>> {
         loop {
             let Some(server) = self.upstreams.next(&mut ctx.attempts) else {
                 return Err(no_server());
             };
             ctx.gate.set_upstream(server);
             match self.pool.get(server).await {
-                Ok(conn) => {
-                    self.upstreams.accepted(&ctx.attempts);
-                    let mut backend = Backend::new(conn);
-                    backend.read_timeout = Some(self.upstream_timeout);
-                    backend.write_timeout = Some(self.upstream_timeout);
-                    return Ok(backend);
-                }
+                Ok(conn) => return Ok(conn),
                 Err(error) => {
                     if !self.upstreams.refused(&ctx.attempts) {
                         return Err(error);
@@ -125,22 +129,6 @@ impl GuardProxy {
             written.map_err(Error::into_down)?;
         }
         Ok(())
-    }
-}
-
-/// Writes head and body.
-async fn send(backend: &mut Backend, head: RequestHeader, body: &[u8]) -> Result<()> {
-    let written = async {
-        backend.write_request_header(Box::new(head)).await?;
-        if !body.is_empty() {
-            backend.write_body(body).await?;
-        }
-        backend.finish_body().await
-    };
-    match written.await {
-        Err(error) if error.etype() == &ErrorType::WriteTimedout => Err(error),
-        // A server that does not take the whole request may have answered all the same.
-        _ => Ok(()),
     }
 }
 

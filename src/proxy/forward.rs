@@ -3,10 +3,11 @@
 
 use std::net::IpAddr;
 
+use bytes::BufMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use ipnet::IpNet;
 use pingora::Result;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
 
 use crate::config::ZHeaders;
 use crate::target::Handler;
@@ -40,42 +41,103 @@ pub(super) struct Leaving<'a> {
     pub keep_z_headers: bool,
 }
 
+impl Leaving<'_> {
+    /// Whether a header of the client's goes to the backend as it came.
+    fn keeps(&self, name: &[u8], nominated: &[HeaderName]) -> bool {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        let replaced = match name.len() {
+            12 => is(X_REQUEST_ID),
+            14 => self.framing != Framing::Streamed && is("content-length"),
+            15 => self.forwarded_for.is_some() && is(X_FORWARDED_FOR),
+            _ => false,
+        };
+        let internal = matches!(name, [b'z' | b'Z', b'-', ..]) && !self.keep_z_headers;
+        !replaced
+            && !internal
+            && !stays_here(name)
+            && !nominated.iter().any(|nominated| is(nominated.as_str()))
+    }
+
+    /// Puts what the guard adds.
+    fn add(&self, mut put: impl FnMut(&'static str, &[u8]) -> Result<()>) -> Result<()> {
+        if let Framing::Length(length) = self.framing {
+            put("Content-Length", length.to_string().as_bytes())?;
+        }
+        let via = match self.version {
+            Version::HTTP_2 => "2.0 wire-scim-guard",
+            Version::HTTP_10 => "1.0 wire-scim-guard",
+            _ => "1.1 wire-scim-guard",
+        };
+        put("Via", via.as_bytes())?;
+        if let Some(value) = &self.forwarded_for {
+            put(X_FORWARDED_FOR, value.as_bytes())?;
+        }
+        put(X_REQUEST_ID, self.request_id.as_bytes())
+    }
+}
+
 /// Turns the client's head into the one that the backend gets.
-pub(super) fn request(head: &mut RequestHeader, leaving: Leaving<'_>) -> Result<()> {
+pub(super) fn request(head: &mut RequestHeader, leaving: &Leaving<'_>) -> Result<()> {
     // SECURITY: the very bytes that were judged, or their canonical form; never what a URI type
     // made of them.
     if let Some(target) = leaving.target {
         head.set_raw_path(target)?;
     }
-    let gone: Vec<HeaderName> = head
-        .headers
-        .keys()
-        .filter(|name| {
-            is_hop_by_hop(name)
-                || is_for_the_guard(name)
-                || (!leaving.keep_z_headers && name.as_str().starts_with("z-"))
-        })
-        .chain(nominated(&head.headers).iter())
-        .cloned()
-        .collect();
+    let nominated = nominated(&head.headers);
+    let gone = |name: &&HeaderName| !leaving.keeps(name.as_str().as_bytes(), &nominated);
+    let gone: Vec<HeaderName> = head.headers.keys().filter(gone).cloned().collect();
     for name in &gone {
         head.remove_header(name);
     }
-    match leaving.framing {
-        Framing::Length(length) => head.insert_header(header::CONTENT_LENGTH, length)?,
-        Framing::Nothing => drop(head.remove_header(&header::CONTENT_LENGTH)),
-        Framing::Streamed => {}
+    // HTTP/2 names the host outside of the headers.
+    if !head.headers.contains_key(header::HOST)
+        && let Some(authority) = head.uri.authority().cloned()
+    {
+        head.insert_header(header::HOST, authority.as_str())?;
     }
-    let via = match leaving.version {
-        Version::HTTP_2 => "2.0 wire-scim-guard",
-        Version::HTTP_10 => "1.0 wire-scim-guard",
-        _ => "1.1 wire-scim-guard",
-    };
-    head.append_header(header::VIA, via)?;
-    if let Some(value) = leaving.forwarded_for {
-        head.insert_header(X_FORWARDED_FOR, value)?;
+    leaving.add(|name, value| head.append_header(name, value).map(drop))
+}
+
+/// Writes the head that the backend gets, as HTTP/1 has it (RFC 9112 §3).
+pub(super) fn write(
+    head: &RequestHeader,
+    leaving: &Leaving<'_>,
+    out: &mut impl BufMut,
+) -> Result<()> {
+    // SECURITY: as in `request`.
+    let target = leaving.target.unwrap_or_else(|| head.raw_path());
+    for part in [head.method.as_str().as_bytes(), b" ", target, b" HTTP/1.1\r\n"] {
+        out.put_slice(part);
     }
-    head.insert_header(X_REQUEST_ID, leaving.request_id.clone())
+    let nominated = nominated(&head.headers);
+    head.map(|name, value| {
+        let name = match &name {
+            HeaderNameVariant::Case(name) => name.as_slice(),
+            HeaderNameVariant::Titled(name) => name.as_bytes(),
+        };
+        if leaving.keeps(name, &nominated) {
+            line(out, name, value.as_bytes());
+        }
+        Ok(())
+    })?;
+    // HTTP/2 names the host outside of the headers.
+    if !head.headers.contains_key(header::HOST)
+        && let Some(authority) = head.uri.authority()
+    {
+        line(out, b"Host", authority.as_str().as_bytes());
+    }
+    leaving.add(|name, value| {
+        line(out, name.as_bytes(), value);
+        Ok(())
+    })?;
+    out.put_slice(b"\r\n");
+    Ok(())
+}
+
+fn line(out: &mut impl BufMut, name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
+        out.put_slice(part);
+    }
 }
 
 /// Turns the backend's head into the one that the client gets.
@@ -93,26 +155,23 @@ pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> R
     head.insert_header(X_REQUEST_ID, request_id.clone())
 }
 
-/// Headers between the client and the guard only (RFC 9110 §7.6.1). Transfer-Encoding and Trailer
-/// go as well: the guard frames what it forwards anew.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authorization"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-    )
-}
-
-/// Headers that the guard answers itself, or that only it may set.
-fn is_for_the_guard(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "expect" | "scim-guard-rule")
+/// Headers between the client and the guard only (RFC 9110 §7.6.1), and those that the guard
+/// answers itself or that only it may set. Transfer-Encoding and Trailer stay as well: the guard
+/// frames what it forwards anew.
+fn stays_here(name: &[u8]) -> bool {
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    match name.len() {
+        2 => is("te"),
+        6 => is("expect"),
+        7 => is("trailer") || is("upgrade"),
+        10 => is("connection") || is("keep-alive"),
+        14 => is("http2-settings"),
+        15 => is(SCIM_GUARD_RULE),
+        16 => is("proxy-connection"),
+        17 => is("transfer-encoding"),
+        19 => is("proxy-authorization"),
+        _ => false,
+    }
 }
 
 /// The headers that Connection names.
@@ -314,7 +373,22 @@ mod tests {
             forwarded_for: Some(HeaderValue::from_static("192.0.2.1")),
             keep_z_headers: false,
         };
-        request(&mut head, leaving).unwrap();
+        let mut written = Vec::new();
+        write(&head, &leaving, &mut written).unwrap();
+        request(&mut head, &leaving).unwrap();
+        // Both ways to the backend say the same.
+        let text = String::from_utf8(written).unwrap();
+        let mut lines: Vec<&str> = text.split("\r\n").collect();
+        assert_eq!(lines.remove(0), "POST /scim/v2/Users HTTP/1.1");
+        assert_eq!(lines.split_off(lines.len() - 2), ["", ""]);
+        let mut mapped: Vec<String> = Vec::new();
+        for (name, value) in head.case_header_iter() {
+            let name = std::str::from_utf8(name.as_slice()).unwrap();
+            mapped.push(format!("{name}: {}", value.to_str().unwrap()));
+        }
+        lines.sort_unstable();
+        mapped.sort_unstable();
+        assert_eq!(lines, mapped);
         assert_eq!(head.raw_path(), b"/scim/v2/Users");
         let mut names: Vec<&str> = head.headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Version, header};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -369,24 +369,28 @@ impl Gate {
         upstream_request: &mut RequestHeader,
         ctx: &mut GateCtx,
     ) -> Result<()> {
+        forward::request(upstream_request, &Self::leaving(session, ctx))
+    }
+
+    /// Writes the head that the backend gets.
+    pub(super) fn write_head(
+        session: &Session,
+        ctx: &mut GateCtx,
+        out: &mut BytesMut,
+    ) -> Result<()> {
+        forward::write(session.req_header(), &Self::leaving(session, ctx), out)
+    }
+
+    fn leaving<'a>(session: &Session, ctx: &'a mut GateCtx) -> Leaving<'a> {
         ctx.record.upstream_started.get_or_insert_with(Instant::now);
-        // HTTP/2 names the host outside of the headers.
-        if !upstream_request.headers.contains_key(header::HOST)
-            && let Some(authority) = upstream_request.uri.authority().cloned()
-        {
-            upstream_request.insert_header(header::HOST, authority.as_str())?;
+        Leaving {
+            target: ctx.target.as_deref(),
+            framing: ctx.framing,
+            version: session.req_header().version,
+            request_id: &ctx.record.request_id,
+            forwarded_for: ctx.forwarded_for.clone(),
+            keep_z_headers: ctx.keep_z_headers,
         }
-        forward::request(
-            upstream_request,
-            Leaving {
-                target: ctx.target.as_deref(),
-                framing: ctx.framing,
-                version: session.req_header().version,
-                request_id: &ctx.record.request_id,
-                forwarded_for: ctx.forwarded_for.clone(),
-                keep_z_headers: ctx.keep_z_headers,
-            },
-        )
     }
 
     /// Turns the backend's head into the one that the client gets.

@@ -7,7 +7,7 @@
 //!    seen, `body` to read and `replay` to hand out again what was read.
 //! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets.
 //! 5. `forward`: what leaves for the backend and what comes back.
-//! 6. [`upstream`]: which server gets it; `pool` and `backend_conn`: over which connection.
+//! 6. [`upstream`] and `check`: which server gets it; `pool` and `backend_conn`: over which connection.
 //! 7. `exchange`: sends a request that was read whole. What streams goes Pingora's own way.
 //! 8. `record`: what is counted and logged of it.
 //!
@@ -20,15 +20,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
-use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{BError, Error, Result};
+use pingora::{BError, Error, ErrorSource, Result};
 
 mod answer;
 mod backend_conn;
 mod body;
+mod check;
 mod conn;
 pub mod edge;
 mod exchange;
@@ -93,6 +93,7 @@ impl GuardProxy {
             // The client is told that its connection ends, and sends its next request elsewhere.
             session.set_keepalive(None);
         }
+        self.upstreams.answered(&ctx.attempts);
         self.gate.upstream_response_filter(answer, &mut ctx.gate).await
     }
 }
@@ -147,20 +148,6 @@ impl ProxyHttp for GuardProxy {
         error
     }
 
-    async fn connected_to_upstream(
-        &self,
-        _: &mut Session,
-        _reused: bool,
-        _: &HttpPeer,
-        #[cfg(unix)] _fd: std::os::unix::io::RawFd,
-        #[cfg(windows)] _sock: std::os::windows::io::RawSocket,
-        _: Option<&Digest>,
-        ctx: &mut ProxyCtx,
-    ) -> Result<()> {
-        self.upstreams.accepted(&ctx.attempts);
-        Ok(())
-    }
-
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -185,9 +172,12 @@ impl ProxyHttp for GuardProxy {
         _: &HttpPeer,
         _: &mut Session,
         mut error: BError,
-        _: &mut ProxyCtx,
+        ctx: &mut ProxyCtx,
         _reused: bool,
     ) -> BError {
+        if error.esource() == &ErrorSource::Upstream {
+            self.upstreams.failed(&ctx.attempts);
+        }
         error.set_retry(false);
         error
     }

@@ -36,7 +36,7 @@ use crate::metrics::Metrics;
 use super::edge::Connections;
 use super::gate::Gate;
 use super::upstream::Upstreams;
-use super::{Edge, GuardProxy};
+use super::{Edge, GuardProxy, check};
 
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;
@@ -145,6 +145,9 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
         let _ = resolved.send(());
         resolving.keep_resolving().await;
     });
+    if let Some(check) = config.upstream_check.clone() {
+        control.spawn(check::keep_checking(Arc::clone(&upstreams), check));
+    }
     // The first requests find addresses, if the names can be resolved at all.
     let _ = first_answer.recv_timeout(FIRST_ANSWER);
 

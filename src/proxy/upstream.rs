@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -21,6 +21,9 @@ const RESOLVE_AT_MOST: Duration = Duration::from_secs(2);
 
 /// How long a server that refused a connection is left alone, as long as there are others.
 const REST: Duration = Duration::from_secs(5);
+
+/// How many requests in a row a server may fail before it is left alone.
+const FAILURES: u32 = 3;
 
 /// How many addresses are told apart within one request.
 const MOST: usize = 64;
@@ -48,6 +51,24 @@ struct Endpoint {
     address: SocketAddr,
     /// Milliseconds since the start until which the server is left alone.
     rests_until: AtomicU64,
+    /// Requests in a row that it took and gave no proper answer to.
+    failures: AtomicU32,
+}
+
+impl Endpoint {
+    fn new(address: SocketAddr) -> Self {
+        Self { address, rests_until: AtomicU64::new(0), failures: AtomicU32::new(0) }
+    }
+
+    /// Takes its turn again. Written only where that changes something: all workers read it.
+    fn wake(&self) {
+        if self.rests_until.load(Ordering::Relaxed) != 0 {
+            self.rests_until.store(0, Ordering::Relaxed);
+        }
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The servers that one request has tried.
@@ -57,6 +78,12 @@ pub struct Attempts {
     tried: u64,
     /// The one that is tried now.
     at: Option<usize>,
+}
+
+impl Attempts {
+    fn endpoint(&self) -> Option<&Endpoint> {
+        self.found.as_ref()?.endpoints.get(self.at?)
+    }
 }
 
 impl Upstreams {
@@ -120,23 +147,54 @@ impl Upstreams {
     /// Notes that the server that is tried now did not take the connection. Says whether another
     /// one is left to try.
     pub(super) fn refused(&self, attempts: &Attempts) -> bool {
-        let (Some(found), Some(at)) = (&attempts.found, attempts.at) else { return false };
-        if let Some(endpoint) = found.endpoints.get(at) {
-            let until = self.now() + REST.as_millis() as u64;
-            endpoint.rests_until.store(until, Ordering::Relaxed);
+        if let Some(endpoint) = attempts.endpoint() {
+            self.rest(endpoint, REST);
         }
         self.wanted.notify_one();
+        let Some(found) = &attempts.found else { return false };
         (attempts.tried.count_ones() as usize) < found.endpoints.len().min(MOST)
     }
 
-    /// Notes that the server that is tried now has taken the connection.
-    pub(super) fn accepted(&self, attempts: &Attempts) {
-        let (Some(found), Some(at)) = (&attempts.found, attempts.at) else { return };
-        if let Some(endpoint) = found.endpoints.get(at)
-            && endpoint.rests_until.load(Ordering::Relaxed) != 0
+    /// Notes that the server that is tried now took the request and gave no proper answer.
+    pub(super) fn failed(&self, attempts: &Attempts) {
+        if let Some(endpoint) = attempts.endpoint()
+            && endpoint.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES
         {
-            endpoint.rests_until.store(0, Ordering::Relaxed);
+            self.rest(endpoint, REST);
         }
+    }
+
+    /// Notes that the server that is tried now has answered.
+    pub(super) fn answered(&self, attempts: &Attempts) {
+        if let Some(endpoint) = attempts.endpoint() {
+            endpoint.wake();
+        }
+    }
+
+    /// Notes how a server's check ended: why it is not well, and how long that counts.
+    pub(super) fn checked(&self, server: SocketAddr, fault: Option<String>, counts: Duration) {
+        let found = self.found.load();
+        let Some(endpoint) = found.endpoints.iter().find(|e| e.address == server) else { return };
+        let awake = endpoint.rests_until.load(Ordering::Relaxed) <= self.now();
+        match fault {
+            None => {
+                if !awake {
+                    tracing::info!(%server, "a backend server passes its check again");
+                }
+                endpoint.wake();
+            }
+            Some(fault) => {
+                if awake {
+                    tracing::warn!(%server, fault, "a backend server fails its check");
+                }
+                self.rest(endpoint, counts);
+            }
+        }
+    }
+
+    fn rest(&self, endpoint: &Endpoint, how_long: Duration) {
+        let until = self.now() + how_long.as_millis() as u64;
+        endpoint.rests_until.store(until, Ordering::Relaxed);
     }
 
     /// The servers with their state, for people.
@@ -188,9 +246,13 @@ impl Upstreams {
             if endpoints.iter().any(|endpoint| endpoint.address == address) {
                 continue;
             }
-            let known = before.endpoints.iter().find(|endpoint| endpoint.address == address);
-            let rests_until = known.map_or(0, |known| known.rests_until.load(Ordering::Relaxed));
-            endpoints.push(Endpoint { address, rests_until: AtomicU64::new(rests_until) });
+            let endpoint = Endpoint::new(address);
+            if let Some(known) = before.endpoints.iter().find(|known| known.address == address) {
+                let rests_until = known.rests_until.load(Ordering::Relaxed);
+                endpoint.rests_until.store(rests_until, Ordering::Relaxed);
+                endpoint.failures.store(known.failures.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            endpoints.push(endpoint);
         }
         self.found.store(Arc::new(Found { endpoints }));
     }
@@ -252,8 +314,26 @@ mod tests {
             assert_eq!(next(&upstreams, &mut Attempts::default()), Some(2));
         }
         assert_eq!(upstreams.states().iter().filter(|(_, awake)| !awake).count(), 1);
-        upstreams.accepted(&attempts);
+        upstreams.answered(&attempts);
         assert!(upstreams.states().iter().all(|(_, awake)| *awake));
+    }
+
+    #[test]
+    fn a_server_that_fails_in_a_row_is_left_alone() {
+        let upstreams = upstreams(&[1, 2]);
+        let mut attempts = Attempts::default();
+        assert_eq!(next(&upstreams, &mut attempts), Some(1));
+        let awake = || upstreams.states().iter().filter(|(_, awake)| *awake).count();
+        for _ in 1..FAILURES {
+            upstreams.failed(&attempts);
+        }
+        upstreams.answered(&attempts);
+        for _ in 1..FAILURES {
+            upstreams.failed(&attempts);
+            assert_eq!(awake(), 2);
+        }
+        upstreams.failed(&attempts);
+        assert_eq!(awake(), 1);
     }
 
     #[test]

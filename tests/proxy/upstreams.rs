@@ -4,7 +4,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use crate::support::{Backend, Guarded, Reply, answer, control, ok, user, with_length};
+use crate::support::{Backend, Guarded, Reply, answer, control, user, with_length};
 
 /// An address where nobody listens.
 fn nobody() -> SocketAddr {

@@ -43,6 +43,9 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a connection is read on after a refusal, for the client to take the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long a connection that was just used is kept for one more request when the process stops.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// Pingora parses at most 256 header lines.
 const MOST_HEADERS: usize = 250;
 
@@ -179,7 +182,9 @@ where
             return None;
         }
         let mut shutdown = shutdown.clone();
-        if !wait_for_bytes(&mut conn, self.limits.keepalive_timeout, &mut shutdown).await {
+        let at_most = self.limits.keepalive_timeout;
+        // Whoever has just connected is about to send.
+        if !wait_for_bytes(&mut conn, at_most, FAREWELL, &mut shutdown).await {
             return None;
         }
         match self.speaks_h2(&mut conn).await {
@@ -253,13 +258,18 @@ where
             let mut session = ServerSession::new_http1(conn);
             // Pingora parses these bytes first, and reads on only for the body.
             session.set_pipelined_prefix(message);
-            let left = self.limits.requests_per_connection.saturating_sub(served);
+            let left = if *shutdown.borrow() {
+                0
+            } else {
+                self.limits.requests_per_connection.saturating_sub(served)
+            };
             session.set_keepalive_reuses_remaining(Some(left));
             let reusable = self.app.process_new_http(session, &shutdown).await;
             let Some((stream, _)) = reusable.map(ReusedHttpStream::consume) else { return };
             let Some(next) = ClientConn::recover(stream) else { return };
             conn = next;
-            if !wait_for_bytes(&mut conn, self.limits.keepalive_timeout, &mut shutdown).await {
+            let at_most = self.limits.keepalive_timeout;
+            if !wait_for_bytes(&mut conn, at_most, FAREWELL, &mut shutdown).await {
                 return;
             }
         }
@@ -341,20 +351,28 @@ fn peer_address(conn: &ClientConn) -> Option<IpAddr> {
 
 /// Waits for the first bytes of a request. `false`: the connection has ended, rested too long, or
 /// the process is to stop.
+///
+/// HTTP/1 has no way to say that a resting connection ends, and a request that is on its way when
+/// it does is lost; so one that was used within the time of `farewell` is kept for as long again.
 async fn wait_for_bytes(
     conn: &mut ClientConn,
     at_most: Duration,
+    farewell: Duration,
     shutdown: &mut ShutdownWatch,
 ) -> bool {
     if !conn.buffered().is_empty() {
         return true;
     }
-    tokio::select! {
+    let began = Instant::now();
+    let stopping = tokio::select! {
         biased;
         // Bytes that are there are served even when the process is to stop.
-        read = pingora::time::timeout(at_most, conn.read_more()) => matches!(read, Ok(Ok(1..))),
-        _ = shutdown.wait_for(|stop| *stop) => false,
-    }
+        read = pingora::time::timeout(at_most, conn.read_more()) => {
+            return matches!(read, Ok(Ok(1..)));
+        }
+        _ = shutdown.wait_for(|stop| *stop) => began.elapsed() < farewell,
+    };
+    stopping && matches!(tokio::time::timeout(farewell, conn.read_more()).await, Ok(Ok(1..)))
 }
 
 fn too_many_of_one_address() -> Refusal {

@@ -337,7 +337,7 @@ async fn accept_all(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            _ = stopping.wait_for(|stop| *stop) => return,
+            _ = stopping.wait_for(|stop| *stop) => break,
         };
         match accepted {
             Ok((stream, _)) => {
@@ -349,6 +349,17 @@ async fn accept_all(
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    // The kernel has taken these for the guard already, and would reset them.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, _)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream
+                && streams.send(stream).await.is_err()
+            {
+                return;
             }
         }
     }

@@ -2,9 +2,12 @@
 //! request repeated.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Backend, Guarded, Reply, answer, control, user, with_length};
+use crate::support::{Backend, Guarded, Reply, answer, control, user, wait_until, with_length};
+use wire_scim_guard::config::UpstreamCheck;
 
 /// An address where nobody listens.
 fn nobody() -> SocketAddr {
@@ -114,6 +117,69 @@ fn servers_take_turns() {
         assert_eq!(guarded.ask(control()).status, 200);
     }
     assert_eq!(backends.map(|backend| backend.seen().len()), [5, 5]);
+}
+
+#[test]
+fn a_server_that_fails_its_check_gets_no_request_until_it_passes_it() {
+    let well = Arc::new(AtomicBool::new(true));
+    let state = Arc::clone(&well);
+    let doubtful = Backend::start(move |seen| {
+        let status = if state.load(Ordering::SeqCst) { 200 } else { 503 };
+        if seen.line().starts_with("GET /status?x ") {
+            Reply::Last(answer(status, ""))
+        } else {
+            Reply::Bytes(answer(200, "{}"))
+        }
+    });
+    let steady = Backend::start(|seen| match seen.line().starts_with("GET /status?x ") {
+        true => Reply::Last(answer(204, "")),
+        false => Reply::Bytes(answer(200, "{}")),
+    });
+    let guarded = Guarded::configured(&[doubtful.addr, steady.addr], |config| {
+        let every = Duration::from_millis(50);
+        config.upstream_check = Some(UpstreamCheck { path: "/status?x".into(), every });
+    });
+    let served = |backend: &Backend| {
+        backend.seen().iter().filter(|seen| seen.line().contains("/scim/v2/")).count()
+    };
+    let ask = |times| {
+        for _ in 0..times {
+            assert_eq!(guarded.ask(control()).status, 200);
+        }
+    };
+    let admin = guarded.running.as_ref().unwrap().admin_addr();
+    let left_alone = || {
+        let mut probe = crate::support::Client::connect(admin);
+        probe.send("GET /i/ready HTTP/1.1\r\n\r\n");
+        let ready = probe.response();
+        // A dead backend alone does not make the guard unready.
+        assert_eq!(ready.status, 200);
+        String::from_utf8(ready.body).unwrap().contains("left alone")
+    };
+    ask(4);
+    assert_eq!(served(&doubtful), 2);
+    well.store(false, Ordering::SeqCst);
+    wait_until("the check to fail", left_alone);
+    ask(4);
+    assert_eq!(served(&doubtful), 2);
+    well.store(true, Ordering::SeqCst);
+    wait_until("the check to pass", || !left_alone());
+    ask(4);
+    assert_eq!(served(&doubtful), 4);
+    assert_eq!(served(&steady), 8);
+}
+
+#[test]
+fn a_server_that_stalls_again_and_again_is_left_alone_while_others_serve() {
+    let stalling = Backend::start(|_| Reply::Stall);
+    let steady = Backend::fine();
+    let guarded = Guarded::configured(&[stalling.addr, steady.addr], |config| {
+        config.limits.upstream_timeout = Duration::from_millis(100);
+    });
+    let statuses: Vec<u16> = (0..12).map(|_| guarded.ask(control()).status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 504).count(), 3, "{statuses:?}");
+    assert_eq!(stalling.seen().len(), 3);
+    assert_eq!(steady.seen().len(), 9);
 }
 
 #[test]

@@ -1,0 +1,275 @@
+//! The program when something outside of it fails: it is stopped, killed, or aborts under load, its
+//! log is full, descriptors run out. Each time its promises hold, and it recovers by itself.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::Scope;
+
+use support::{Backend, Client, PATIENCE, control, user, wait_until, with_length};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_wire-scim-guard");
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Where a guard is to run.
+struct Place {
+    addr: SocketAddr,
+    config: PathBuf,
+}
+
+impl Place {
+    fn new(name: &str, backend: &Backend, more: &str) -> Self {
+        let (addr, admin) = (free(), free());
+        let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{name}.yaml"));
+        let text = format!(
+            "listen: [\"{addr}\"]\nadmin: {{listen: \"{admin}\"}}\nupstream: {{servers: [\"{}\"]}}\n\
+             threads: 2\n{more}",
+            backend.addr
+        );
+        std::fs::write(&config, text).unwrap();
+        Self { addr, config }
+    }
+
+    /// Runs it by a shell script, in which `"$@"` is the guard's command line.
+    fn run(&self, script: &str, log: Stdio) -> Running {
+        let child = Command::new("sh")
+            .args(["-c", script, "sh", PROGRAM, "serve", "--config"])
+            .arg(&self.config)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.wait();
+        Running(child)
+    }
+
+    fn wait(&self) {
+        wait_until("the guard", || TcpStream::connect(self.addr).is_ok());
+    }
+
+    fn status(&self) -> u16 {
+        let mut client = Client::connect(self.addr);
+        client.send(control());
+        client.response().status
+    }
+}
+
+struct Running(Child);
+
+impl Running {
+    fn signal(&self, signal: &str) {
+        send_signal(signal, self.0.id());
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn send_signal(signal: &str, pid: u32) {
+    let kill = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(kill.success());
+}
+
+/// What came of one request on a connection.
+enum Outcome {
+    /// The whole answer; the flag says that the connection goes on.
+    Answered(u16, bool),
+    /// The connection ended without a byte of an answer.
+    Nothing,
+    Cut,
+}
+
+fn ask(stream: &mut TcpStream, request: &[u8]) -> Outcome {
+    let mut seen = Vec::new();
+    if stream.write_all(request).is_err() {
+        return Outcome::Nothing;
+    }
+    loop {
+        let text = String::from_utf8_lossy(&seen);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let field =
+                |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            if body.len() == field("Content-Length:").unwrap().parse::<usize>().unwrap() {
+                let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+                return Outcome::Answered(status, field("Connection:") != Some("close"));
+            }
+        }
+        let mut chunk = [0; 4096];
+        match stream.read(&mut chunk) {
+            Ok(0) | Err(_) if seen.is_empty() => return Outcome::Nothing,
+            Ok(0) | Err(_) => return Outcome::Cut,
+            Ok(n) => seen.extend_from_slice(&chunk[..n]),
+        }
+    }
+}
+
+/// What the clients of a load have seen.
+#[derive(Default)]
+struct Tally {
+    answered: AtomicUsize,
+    lost: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl Tally {
+    fn answered(&self) -> usize {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    /// Four clients that send request after request on connections that live on, and four that
+    /// connect for each. All end when nobody listens any more, if `until_refused`.
+    fn load<'a>(&'a self, scope: &'a Scope<'a, '_>, addr: SocketAddr, until_refused: bool) {
+        for number in 0..8 {
+            scope.spawn(move || self.client(addr, number % 2 == 0, until_refused));
+        }
+    }
+
+    fn client(&self, addr: SocketAddr, keeps: bool, until_refused: bool) {
+        let request = with_length("POST", "/scim/v2/Users", &user(500));
+        let mut kept = None;
+        while !self.stop.load(Ordering::SeqCst) {
+            let mut stream = match kept.take().map_or_else(|| TcpStream::connect(addr), Ok) {
+                Ok(stream) => stream,
+                Err(_) if until_refused => return,
+                Err(_) => continue,
+            };
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            match ask(&mut stream, &request) {
+                Outcome::Answered(status, open) => {
+                    assert_eq!(status, 200);
+                    self.answered.fetch_add(1, Ordering::SeqCst);
+                    kept = (open && keeps).then_some(stream);
+                }
+                Outcome::Nothing | Outcome::Cut => {
+                    self.lost.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn stopping_under_load_loses_no_request() {
+    let backend = Backend::fine();
+    let place = Place::new("stop", &backend, "log: {access: false}\n");
+    let mut running = place.run("exec \"$@\"", Stdio::null());
+    let tally = Tally::default();
+    std::thread::scope(|scope| {
+        tally.load(scope, place.addr, true);
+        wait_until("load", || tally.answered() > 400);
+        running.signal("-TERM");
+    });
+    assert_eq!(running.exit_code(), Some(0));
+    assert_eq!(tally.lost.load(Ordering::SeqCst), 0);
+    assert_eq!(tally.answered(), backend.seen().len());
+}
+
+#[test]
+fn killed_under_load_it_starts_again_at_once_on_the_same_address() {
+    let backend = Backend::fine();
+    let place = Place::new("kill", &backend, "log: {access: false}\n");
+    let mut running = place.run("exec \"$@\"", Stdio::null());
+    let tally = Tally::default();
+    std::thread::scope(|scope| {
+        tally.load(scope, place.addr, false);
+        wait_until("load", || tally.answered() > 200);
+        running.signal("-KILL");
+        assert_eq!(running.exit_code(), None);
+        running = place.run("exec \"$@\"", Stdio::null());
+        let before = tally.answered();
+        wait_until("load again", || tally.answered() > before + 200);
+        tally.stop.store(true, Ordering::SeqCst);
+    });
+    // Nothing was sent twice: a request that got no answer may have been processed or not.
+    let lost = tally.lost.load(Ordering::SeqCst);
+    assert!((tally.answered()..=tally.answered() + lost).contains(&backend.seen().len()));
+}
+
+#[test]
+fn an_abort_is_mended_by_whoever_supervises_it() {
+    let backend = Backend::fine();
+    let place = Place::new("abort", &backend, "");
+    // As `Restart=on-failure` of systemd: death by a signal is a failure, a stop is none.
+    let supervise = "trap 'kill -TERM $child; wait $child; exit' TERM\n\
+                     while :; do \"$@\" & child=$!; wait $child && exit; done";
+    let running = place.run(supervise, Stdio::null());
+    assert_eq!(place.status(), 200);
+    let guard = || {
+        let children = Command::new("pgrep").args(["-P", &running.0.id().to_string()]).output();
+        let children = String::from_utf8(children.unwrap().stdout).unwrap();
+        children.trim().parse::<u32>().ok()
+    };
+    let first = guard().unwrap();
+    send_signal("-ABRT", first);
+    wait_until("another process", || guard().is_some_and(|pid| pid != first));
+    place.wait();
+    assert_eq!(place.status(), 200);
+    running.signal("-TERM");
+}
+
+#[test]
+fn a_full_disk_under_the_log_stops_no_request() {
+    let backend = Backend::fine();
+    let place = Place::new("full", &backend, "log: {level: debug}\n");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut running = place.run("exec \"$@\"", full.into());
+    for _ in 0..50 {
+        assert_eq!(place.status(), 200);
+    }
+    running.signal("-TERM");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn without_free_descriptors_new_clients_wait_and_are_served_later() {
+    let backend = Backend::fine();
+    let place = Place::new("descriptors", &backend, "");
+    let mut running = place.run("ulimit -n 40 && exec \"$@\"", Stdio::null());
+    let mut first = Client::connect(place.addr);
+    first.send(control());
+    assert_eq!(first.response().status, 200);
+    let crowd: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(place.addr).unwrap()).collect();
+    let mut waiting = Client::connect(place.addr);
+    waiting.send(control());
+    // Who is connected is served on.
+    for _ in 0..10 {
+        first.send(control());
+        assert_eq!(first.response().status, 200);
+    }
+    drop(crowd);
+    assert_eq!(waiting.response().status, 200);
+    assert_eq!(place.status(), 200);
+    running.signal("-TERM");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn an_unreadable_schema_stops_the_start_with_a_sentence() {
+    let backend = Backend::fine();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-schemas");
+    let _ = std::fs::remove_dir_all(&folder);
+    // A folder where a file is expected cannot be read, not even by root.
+    std::fs::create_dir_all(folder.join("user.json")).unwrap();
+    let place = Place::new("schema", &backend, &format!("schemas: {}\n", folder.display()));
+    let output =
+        Command::new(PROGRAM).args(["serve", "--config"]).arg(&place.config).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("user.json") && errors.lines().count() == 1, "{errors}");
+}

@@ -4,7 +4,11 @@ CARGO ?= cargo
 CASES ?= 1000000
 SEED ?= 1
 
-.PHONY: help setup setup-test demo build dist test test-rust test-clients differential bench clean
+TARGET ?= user
+SECONDS ?= 60
+MINUTES ?= 30
+
+.PHONY: help setup setup-test demo build dist test differential bench bench-e2e bench-check fuzz soak deny sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -31,8 +35,36 @@ differential: setup ## the guard against a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard
 	@python3 tests/differential/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard --cases $(CASES) --seed $(SEED)
 
-bench: setup ## what a verdict costs
+bench: setup ## what a verdict costs, by kind and size
 	@$(CARGO) bench --bench verdict
+
+bench-e2e: setup dist ## a request end to end, beside nginx, nginx with Lua, haproxy and Pingora alone
+	@scripts/setup.sh bench
+	@$(CARGO) build --release --example bare_proxy
+	@$(CARGO) build --profile dist --example bare_proxy
+	@python3 benches/e2e/run.py --out docs
+
+bench-check: setup ## instructions of a verdict and of a whole request, against the baseline
+	@scripts/setup.sh bench
+	@$(CARGO) build --release --bin wire-scim-guard --example verdicts
+	@python3 benches/instructions/run.py
+
+fuzz: setup ## TARGET=user SECONDS=60: mutate the corpus and hold up the invariants
+	@scripts/setup.sh fuzz
+	@python3 fuzz/seeds.py
+	@$(CARGO) fuzz run --sanitizer none $(TARGET) -- -dict=fuzz/dictionary -max_total_time=$(SECONDS) -max_len=4096
+
+soak: setup ## MINUTES=30 of mixed load; fails on growth and on every unexpected answer
+	@$(CARGO) build --release --bin wire-scim-guard
+	@python3 tests/soak/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard --minutes $(MINUTES)
+
+deny: setup ## licences, bans and sources of all dependencies
+	@scripts/setup.sh deny
+	@$(CARGO) deny check licenses bans sources
+
+sbom: setup ## the bill of materials, as CycloneDX
+	@scripts/setup.sh sbom
+	@$(CARGO) cyclonedx --format json --target all
 
 clean: ## remove what was built
 	@$(CARGO) clean

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing to build (`setup.sh build`) or also to test (`setup.sh test`). Prints
-# nothing when nothing is missing, and one sentence when it cannot.
+# Installs what is missing to build (`setup.sh build`), or also for one of the other targets of the
+# Makefile (`test`, `bench`, `fuzz`, `deny`, `sbom`). Prints nothing when nothing is missing, and one
+# sentence when it cannot.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,11 +56,27 @@ install_python_packages() {
     fi
 }
 
+need_cargo() { # need_cargo COMMAND CRATE: installs a subcommand of cargo
+    cargo "$1" --version >/dev/null 2>&1 || cargo install --quiet --locked "$2" ||
+        fail "cargo could not install $2; the lines above say why."
+}
+
 command -v cargo >/dev/null || fail "please install the Rust toolchain: cargo is not there."
 packages=()
 need cc gcc
 need make make
 need cmake cmake # a dependency builds its C code with it
+case "${1:-build}" in
+bench)
+    need nginx nginx-light
+    [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || packages+=(libnginx-mod-http-lua)
+    [ -e /usr/share/lua/5.1/cjson ] || packages+=(lua-cjson)
+    need haproxy haproxy
+    need h2load nghttp2-client
+    need valgrind valgrind
+    ;;
+fuzz) need g++ g++ ;;
+esac
 if [ "${1:-build}" = test ]; then
     need curl curl
     need nginx nginx-light
@@ -73,3 +90,8 @@ fi
 if [ "${1:-build}" = test ]; then
     install_python_packages
 fi
+case "${1:-build}" in
+fuzz) need_cargo fuzz cargo-fuzz ;;
+deny) need_cargo deny cargo-deny ;;
+sbom) need_cargo cyclonedx cargo-cyclonedx ;;
+esac

@@ -23,6 +23,8 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
+use super::head::Extent;
+
 /// How much is read at once while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 4 * 1024;
 
@@ -31,15 +33,6 @@ const IDLE_CHUNK: usize = 512;
 
 /// What is gathered before it is written: a head and a short body go out in one segment.
 const WRITE_BUFFER: usize = 16 * 1024;
-
-/// How far the message goes that Pingora reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extent {
-    /// This many bytes of the body are still to come; what follows is not Pingora's.
-    Length(u64),
-    /// The framing within the bytes says it: chunked bodies, HTTP/2.
-    Unknown,
-}
 
 /// A client's connection.
 #[derive(Debug)]

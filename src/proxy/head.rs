@@ -10,11 +10,18 @@ use crate::rule::Rule;
 use crate::target;
 use crate::verdict::Refusal;
 
-use super::conn::Extent;
+/// How far a message goes behind its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// This many bytes of the body are still to come; what follows is not Pingora's.
+    Length(u64),
+    /// The framing within the bytes says it: chunked bodies, HTTP/2.
+    Unknown,
+}
 
 /// What heads are held against.
 #[derive(Debug, Clone)]
-pub(super) struct HeadRules {
+pub struct HeadRules {
     /// Header lines at most.
     pub headers: usize,
     /// Host values that are served, in lower case and without port; empty: all.
@@ -23,7 +30,7 @@ pub(super) struct HeadRules {
 
 /// A head that has one reading only.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     /// How far the message goes behind the head.
     pub extent: Extent,
     /// The head as Pingora can parse it, where that differs from what came.
@@ -31,7 +38,7 @@ pub(super) struct Head {
 }
 
 /// The end of the first head in `bytes`, searching from `from` on: the place behind its empty line.
-pub(super) fn end(bytes: &[u8], from: usize) -> Option<usize> {
+pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
     // An empty line is looked for behind every LF, so that a head with bare LFs ends too, and is
     // then refused for them. Three bytes back: the empty line may have come in pieces.
     let start = from.saturating_sub(3);
@@ -74,7 +81,7 @@ pub(super) fn method(head: &[u8]) -> &[u8] {
 
 impl HeadRules {
     /// Reads one head, which [`end`] has found.
-    pub(super) fn check(&self, head: &[u8]) -> Result<Head, Refusal> {
+    pub fn check(&self, head: &[u8]) -> Result<Head, Refusal> {
         let mut lines = Lines { rest: head };
         let line = lines.next().unwrap_or(Err(bare_lf()))?;
         let request = RequestLine::read(line)?;

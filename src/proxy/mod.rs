@@ -36,7 +36,7 @@ mod failure;
 mod forward;
 mod framing;
 pub mod gate;
-mod head;
+pub mod head;
 mod pool;
 mod record;
 mod replay;

@@ -1,0 +1,219 @@
+//! What holds for every input, each told by one function from bytes: for the fuzzer, and for the
+//! test that tries them on the corpus without one.
+
+use wire_scim_guard::guard::CheckKind;
+use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
+use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
+use wire_scim_guard::scim::filter::{self, Attribute, Operator, Path};
+use wire_scim_guard::standin::reading::{self, Fault};
+use wire_scim_guard::target::{self, Handler};
+
+#[path = "../tests/support/readings.rs"]
+mod readings;
+
+use readings::{GUARDS, MODES, agree, stored};
+
+/// A function that panics when its invariant does not hold.
+pub type Invariant = fn(&[u8]);
+
+/// All of them, by name.
+pub const ALL: [(&str, Invariant); 8] = [
+    ("target", read_target),
+    ("document", read_document),
+    ("user", judge_user),
+    ("patch", judge_patch),
+    ("group", judge_group),
+    ("filter", judge_filter),
+    ("path", read_path),
+    ("head", read_head),
+];
+
+/// Reading a target is idempotent, and what is no SCIM route of Wire's stays none, however often it is
+/// decoded on its way.
+pub fn read_target(bytes: &[u8]) {
+    let Ok(read) = target::read(bytes) else { return };
+    let leaving = read.canonical.as_deref().unwrap_or(bytes);
+    let again = target::read(leaving).expect("a canonical target is refused");
+    assert_eq!(again.handler, read.handler);
+    assert_eq!(again.canonical, None, "a canonical target is rewritten");
+    assert_eq!(again.query, read.query);
+    let path = leaving.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let mut decoded = path.to_ascii_lowercase();
+    for _ in 0..3 {
+        let segments: Vec<&[u8]> = decoded.split(|byte| *byte == b'/').collect();
+        assert!(!segments.iter().any(|s| matches!(*s, b"i" | b"." | b"..")));
+        if read.handler == Handler::Other {
+            assert!(!segments.iter().any(|s| s.starts_with(b"scim")));
+        }
+        decoded = percent_decoded(&decoded).to_ascii_lowercase();
+    }
+}
+
+fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, behind @ ..] = rest {
+        let digits = behind.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.filter(|_| *first == b'%').and_then(|d| u8::from_str_radix(d, 16).ok());
+        out.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &behind[2..] } else { behind };
+    }
+    out
+}
+
+/// The document says what serde_json, the slow reference, reads in the same bytes.
+pub fn read_document(bytes: &[u8]) {
+    let reference = serde_json::from_slice::<serde_json::Value>(bytes);
+    match json::parse(bytes) {
+        Ok(document) => {
+            let scanned = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
+            let deep = scanned.as_ref().is_err_and(|error| error.to_string().contains("recursion"));
+            assert!(deep || scanned.is_ok(), "read though it is no JSON: {scanned:?}");
+            if let Ok(reference) = reference {
+                alike(document.root(), &reference);
+            }
+        }
+        // Limits that serde_json does not have.
+        Err(JsonError::Depth { .. } | JsonError::Number { .. }) => {}
+        Err(error) => assert!(reference.is_err(), "refused though it is JSON: {error}"),
+    }
+}
+
+fn alike(value: Value<'_>, reference: &serde_json::Value) {
+    use serde_json::Value as Reference;
+    match (value.get(), reference) {
+        (Type::Null, Reference::Null) => {}
+        (Type::Bool(value), Reference::Bool(reference)) => assert_eq!(value, *reference),
+        (Type::Number(text), Reference::Number(reference)) => {
+            let number: serde_json::Number = serde_json::from_str(text).expect("a number");
+            assert_eq!(number, *reference);
+        }
+        (Type::Text(text), Reference::String(reference)) => assert_eq!(text, reference),
+        (Type::Array(array), Reference::Array(reference)) => {
+            assert_eq!(array.len(), reference.len());
+            for (value, reference) in array.elements().zip(reference) {
+                alike(value, reference);
+            }
+        }
+        (Type::Object(object), Reference::Object(reference)) => {
+            let mut last = std::collections::HashMap::new();
+            for member in object.members() {
+                assert_eq!(member.name(), Name::of(member.key()));
+                last.insert(member.key(), member.value);
+            }
+            // Of equal names serde_json keeps the last.
+            assert_eq!(last.len(), reference.len());
+            for (key, value) in last {
+                alike(value, &reference[key]);
+            }
+        }
+        (value, reference) => panic!("{value:?} is not {reference:?}"),
+    }
+}
+
+/// The guard and the stand-in, which share no code, make the same of a user.
+pub fn judge_user(bytes: &[u8]) {
+    for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
+        let outcome = reading::user(bytes).and_then(|user| reading::validate(&user, mode));
+        agree(&shown(bytes), &guard.check(CheckKind::User, bytes), &[outcome]);
+    }
+}
+
+/// The same for a PATCH and what it makes of several stored users.
+pub fn judge_patch(bytes: &[u8]) {
+    for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
+        let outcomes: Vec<_> = stored()
+            .into_iter()
+            .map(|user| {
+                let patched = reading::patch(bytes)?.apply(&user)?;
+                reading::validate(&patched, mode)
+            })
+            .collect();
+        agree(&shown(bytes), &guard.check(CheckKind::Patch, bytes), &outcomes);
+    }
+}
+
+/// The same for a group.
+pub fn judge_group(bytes: &[u8]) {
+    let outcome = reading::group(bytes).map(|group| group.display_name);
+    agree(&shown(bytes), &GUARDS[0].check(CheckKind::Group, bytes), &[outcome]);
+}
+
+/// The same for the filters of both searches.
+pub fn judge_filter(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let outcome = reading::user_filter(text).map(|_| ());
+    agree(text, &GUARDS[0].check(CheckKind::Filter, bytes), &[outcome]);
+    let outcome = reading::group_filter(text).map(|_| ());
+    if !matches!(outcome, Err(Fault::Rule { status: 500, .. })) {
+        agree(text, &GUARDS[0].check(CheckKind::GroupFilter, bytes), &[outcome]);
+    }
+}
+
+/// What is read of a filter or of a PATCH path, written down again, reads the same.
+pub fn read_path(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Some(read) = filter::read(text) {
+        let operator = match read.operator {
+            Operator::Equal => "eq",
+            Operator::Contains => "co",
+            Operator::Other => "ne",
+        };
+        let literal = if read.with_text { "\"x\"" } else { "1" };
+        let text = format!("{} {operator} {literal}", written(&read.attribute));
+        assert_eq!(filter::read(&text), Some(read), "{text}");
+        assert_eq!(filter::read(&format!("{text} and {text}")), None);
+    }
+    match filter::read_path(text) {
+        Some(Path::Attribute(attribute)) => {
+            let text = written(&attribute);
+            assert_eq!(filter::read_path(&text), Some(Path::Attribute(attribute)), "{text}");
+        }
+        Some(Path::Value(_)) => {
+            assert!(text.contains('['));
+            assert_eq!(filter::read_path(&format!("{text}[")), None);
+        }
+        None => {}
+    }
+}
+
+fn written(attribute: &Attribute<'_>) -> String {
+    let schema = attribute.schema.map(|schema| format!("{schema}:")).unwrap_or_default();
+    let sub = attribute.sub.map(|sub| format!(".{sub}")).unwrap_or_default();
+    format!("{schema}{}{sub}", attribute.name)
+}
+
+/// A head that is taken is one to httparse, another reader, as well: with as many header lines, and
+/// with the length that it says.
+pub fn read_head(bytes: &[u8]) {
+    let Some(end) = head::end(bytes, 0) else { return };
+    let rules = HeadRules { headers: 100, hosts: Vec::new() };
+    let Ok(read) = rules.check(&bytes[..end]) else { return };
+    let bytes = read.rewritten.unwrap_or_else(|| bytes[..end].to_vec());
+    let mut headers = [httparse::EMPTY_HEADER; 100];
+    let mut request = httparse::Request::new(&mut headers);
+    assert_eq!(request.parse(&bytes), Ok(httparse::Status::Complete(bytes.len())));
+    let values = |name: &str| -> Vec<&[u8]> {
+        let named = request.headers.iter().filter(|h| h.name.eq_ignore_ascii_case(name));
+        named.map(|header| header.value.trim_ascii()).collect()
+    };
+    assert_eq!(values("host").len(), 1);
+    assert_eq!(values("upgrade").len(), 0);
+    match read.extent {
+        Extent::Unknown => {
+            assert!(values("content-length").is_empty());
+            let codings = values("transfer-encoding");
+            assert!(codings.len() == 1 && codings[0].eq_ignore_ascii_case(b"chunked"));
+        }
+        Extent::Length(length) => {
+            assert!(values("transfer-encoding").is_empty());
+            let said = values("content-length");
+            let said = said.first().map(|said| std::str::from_utf8(said).expect("digits"));
+            assert_eq!(said.map_or(0, |said| said.parse().expect("a number")), length);
+        }
+    }
+}
+
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

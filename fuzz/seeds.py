@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Writes the fuzzer's seeds from the rows of tests/corpus, one file each, to fuzz/corpus/TARGET."""
+
+import base64
+import hashlib
+import json
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def rows(name):
+    return [json.loads(line) for line in (ROOT / "tests/corpus" / name).read_text().splitlines()]
+
+
+def body(row):
+    if row.get("body_base64") is not None:
+        return base64.b64decode(row["body_base64"])
+    return (row.get("body") or "").encode()
+
+
+def head(row):
+    if row.get("raw_base64"):
+        return base64.b64decode(row["raw_base64"])
+    headers = row.get("headers_list") or list((row.get("headers") or {}).items())
+    lines = [f"{row['method']} {row['target']} HTTP/1.1", "Host: wire.example"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+
+
+payloads = rows("payloads.jsonl")
+kinds = {kind: [body(row) for row in payloads if row["kind"] == kind] for kind in {row["kind"] for row in payloads}}
+filters = kinds["filter"] + kinds["group_filter"]
+seeds = {
+    "target": [row["target"].encode("latin-1", "replace") for row in rows("targets.jsonl") if row.get("target")],
+    "head": [head(row) for row in rows("requests.jsonl")],
+    "document": kinds["user"] + kinds["patch"] + kinds["group"],
+    "user": kinds["user"],
+    "patch": kinds["patch"],
+    "group": kinds["group"],
+    "filter": filters,
+    "path": filters,
+}
+for target, inputs in seeds.items():
+    folder = ROOT / "fuzz/corpus" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in inputs:
+        (folder / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
+    print(f"{target}: {len(set(inputs))} seeds")

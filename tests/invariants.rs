@@ -1,0 +1,117 @@
+//! The invariants that the fuzzer holds up, on the corpus and on what a few thousand mutations make of
+//! it: a run without the fuzzer, the same each time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test stops at what it does not expect"
+)]
+
+#[path = "support/corpus.rs"]
+#[allow(dead_code, reason = "each test binary uses its part")]
+mod corpus;
+#[path = "../fuzz/invariants.rs"]
+mod invariants;
+
+/// Mutations of all seeds of one invariant.
+const MUTATIONS: usize = 4000;
+
+/// What a seed is that begins like this one, of the kinds that the corpus knows.
+fn seeds(invariant: &str) -> Vec<Vec<u8>> {
+    let of_kind = |kind: &str| -> Vec<Vec<u8>> {
+        let rows = corpus::rows("payloads.jsonl");
+        rows.iter().filter(|row| row["kind"] == kind).map(corpus::body).collect()
+    };
+    let requests = || corpus::rows("requests.jsonl");
+    match invariant {
+        "target" => corpus::rows("targets.jsonl")
+            .iter()
+            .filter_map(|row| Some(row["target"].as_str()?.as_bytes().to_vec()))
+            .collect(),
+        "head" => requests().iter().map(|row| corpus::request(row, None)).collect(),
+        "document" => [of_kind("user"), of_kind("patch"), of_kind("group")].concat(),
+        "filter" => [of_kind("filter"), of_kind("group_filter")].concat(),
+        "path" => {
+            let mut paths = of_kind("filter");
+            for body in of_kind("patch") {
+                let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+                let operations = body["Operations"].as_array().cloned().unwrap_or_default();
+                let named = operations.iter().filter_map(|operation| operation["path"].as_str());
+                paths.extend(named.map(|path| path.as_bytes().to_vec()));
+            }
+            paths
+        }
+        kind => of_kind(kind),
+    }
+}
+
+/// Numbers that look random and are the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end.max(1) as u64) as usize
+    }
+}
+
+/// The fuzzer's own dictionary.
+fn words() -> Vec<Vec<u8>> {
+    let text = std::fs::read_to_string("fuzz/dictionary").unwrap();
+    let quoted = |line: &str| line.strip_prefix('"')?.strip_suffix('"').map(unescaped);
+    text.lines().filter_map(quoted).collect()
+}
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::new(), text.as_bytes());
+    while let [first, behind @ ..] = rest {
+        (out, rest) = match (first, behind) {
+            (b'\\', [b'x', high, low, behind @ ..]) => {
+                let digit = |byte: &u8| (*byte as char).to_digit(16).unwrap() as u8;
+                ([out, vec![digit(high) * 16 + digit(low)]].concat(), behind)
+            }
+            (b'\\', [quoted, behind @ ..]) => ([out, vec![*quoted]].concat(), behind),
+            _ => ([out, vec![*first]].concat(), behind),
+        };
+    }
+    out
+}
+
+fn mutate(numbers: &mut Numbers, seeds: &[Vec<u8>], words: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = seeds[numbers.below(seeds.len())].clone();
+    for _ in 0..=numbers.below(4) {
+        let at = numbers.below(bytes.len() + 1);
+        let end = (at + numbers.below(8)).min(bytes.len());
+        match numbers.below(6) {
+            0 => drop(bytes.drain(at..end)),
+            1 => drop(bytes.splice(at..at, words[numbers.below(words.len())].clone())),
+            2 => drop(bytes.splice(at..end, words[numbers.below(words.len())].clone())),
+            3 if at < bytes.len() => bytes[at] ^= 1 << numbers.below(8),
+            4 => drop(bytes.splice(at..at, bytes[at..end].to_vec())),
+            _ => {
+                // The beginning of one seed and the end of another.
+                let other = &seeds[numbers.below(seeds.len())];
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[numbers.below(other.len() + 1)..]);
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn hold_on_the_corpus_and_on_mutations_of_it() {
+    let words = words();
+    assert!(words.len() > 50);
+    for (name, invariant) in invariants::ALL {
+        let seeds = seeds(name);
+        assert!(seeds.len() > 30, "{name}: {} seeds", seeds.len());
+        let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+        let mutations = (0..MUTATIONS).map(|_| mutate(&mut numbers, &seeds, &words));
+        for bytes in seeds.iter().cloned().chain(mutations) {
+            let held = std::panic::catch_unwind(|| invariant(&bytes));
+            assert!(held.is_ok(), "{name}: {}", bytes.escape_ascii());
+        }
+    }
+}

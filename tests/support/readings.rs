@@ -1,0 +1,77 @@
+//! The guard's reading of a document held against the stand-in's.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+use std::sync::LazyLock;
+
+use wire_scim_guard::config::Config;
+use wire_scim_guard::guard::{CheckReport, Guard};
+use wire_scim_guard::policy::{Identity, Policy, Profile};
+use wire_scim_guard::rule::{Rule, ScimType};
+use wire_scim_guard::standin::reading::{Fault, Mode, User};
+
+pub const MODES: [(Mode, Identity); 2] =
+    [(Mode::Email, Identity::Email), (Mode::Saml, Identity::Saml)];
+
+pub static GUARDS: LazyLock<[Guard; 2]> = LazyLock::new(|| {
+    MODES.map(|(_, identity)| {
+        let mut config = Config::new(Vec::new(), Vec::new());
+        config.policy = Policy::new(Profile::AsServed, identity);
+        Guard::new(&config).unwrap()
+    })
+});
+
+/// The rules by which the guard may refuse what is served.
+fn is_stricter(rule: Rule) -> bool {
+    [
+        Rule::JsonDuplicateKey,
+        Rule::JsonSyntax,
+        Rule::JsonDepth,
+        Rule::JsonNumber,
+        Rule::UserUserNameReserved,
+    ]
+    .contains(&rule)
+}
+
+/// Holds a report against what the stand-in makes of the same document; for a PATCH there are several
+/// outcomes, one for each stored user.
+pub fn agree<T: serde::Serialize>(body: &str, report: &CheckReport, outcomes: &[Result<T, Fault>]) {
+    let served = outcomes.iter().find_map(|outcome| outcome.as_ref().ok());
+    let Some(refusal) = &report.refusal else {
+        assert!(served.is_some(), "false pass: {body}");
+        if let (Some(reading), Some(served)) = (&report.reading, served) {
+            let served = serde_json::to_value(served).unwrap();
+            assert_eq!(serde_json::to_value(reading).unwrap(), served, "second reading: {body}");
+        }
+        return;
+    };
+    if is_stricter(refusal.rule) {
+        return;
+    }
+    assert!(served.is_none(), "false refusal by {}: {body}", refusal.rule);
+    let known = |outcome: &Result<T, Fault>| match outcome {
+        Err(Fault::Parse(_)) => refusal.status() == 400,
+        Err(Fault::Rule { status: 500, .. }) => refusal.status() == 400,
+        Err(Fault::Rule { status, scim_type, .. }) => {
+            refusal.status() == *status
+                && refusal.rule.entry().scim_type.map(ScimType::as_str) == *scim_type
+        }
+        Ok(_) => false,
+    };
+    assert!(outcomes.iter().any(known), "another answer than {}: {body}", refusal.rule);
+}
+
+/// Users whom a PATCH may meet.
+pub fn stored() -> Vec<User> {
+    let user = |external_id: &str, emails: &[&str], display_name: Option<&str>| User {
+        user_name: "sample".into(),
+        external_id: Some(external_id.into()),
+        display_name: display_name.map(str::to_owned),
+        emails: emails.iter().map(|address| ((*address).to_owned(), true)).collect(),
+        ..User::default()
+    };
+    vec![
+        user("sample@example.com", &["sample@example.com"], Some("Sample")),
+        user("name-id", &["sample@example.com"], Some("Sample")),
+        user("sample@example.com", &[], None),
+    ]
+}

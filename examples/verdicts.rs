@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use http::{HeaderMap, HeaderValue, Method};
 use wire_scim_guard::config::Config;
 use wire_scim_guard::guard::{Guard, Head};
+use wire_scim_guard::verdict::Outcome;
 
 const USER: &str = include_str!("../benches/instructions/user.json");
 const PATCH: &str = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"Replace","path":"displayName","value":"Alice Example"},{"op":"Replace","path":"active","value":true}]}"#;
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
     for _ in 0..times {
         let head = Head { method: &method, target, headers: &headers, client: None };
         let verdict = black_box(guard.evaluate(black_box(head), black_box(body.as_bytes())));
-        if verdict.refusal.is_none() != passes {
+        if matches!(verdict.outcome, Outcome::Forward { .. }) != passes {
             eprintln!("verdicts: {kind} is judged otherwise than expected");
             return ExitCode::FAILURE;
         }

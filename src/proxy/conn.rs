@@ -6,7 +6,9 @@
 //! backend. Here the length of the body is known before Pingora reads, so that what follows is
 //! kept for the next turn instead.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +22,7 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 use super::head::Extent;
@@ -75,9 +77,18 @@ impl ClientConn {
     }
 
     /// Reads more into the buffer; 0 is the end of the stream.
+    ///
+    /// Nothing is allocated before there is something to keep: most connections rest most of the
+    /// time.
     pub(super) async fn read_more(&mut self) -> io::Result<usize> {
-        self.read_ahead.reserve(READ_CHUNK);
-        self.io.read_buf(&mut self.read_ahead).await
+        poll_fn(|cx| {
+            let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK];
+            let mut chunk = ReadBuf::uninit(&mut chunk);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut chunk))?;
+            self.read_ahead.extend_from_slice(chunk.filled());
+            Poll::Ready(Ok(chunk.filled().len()))
+        })
+        .await
     }
 
     /// Takes the head and what is there of its body, for Pingora to parse; the rest of the body is

@@ -29,13 +29,13 @@ pub(super) async fn send(
     head.insert_header(SCIM_GUARD_RULE, refusal.rule.id())?;
     head.insert_header(X_REQUEST_ID, request_id.clone())?;
     if let Some(challenge) = refusal.challenge() {
-        head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+        head.insert_header("WWW-Authenticate", challenge)?;
     }
     if let Some(allow) = refusal.allow {
-        head.insert_header(header::ALLOW, allow)?;
+        head.insert_header("Allow", allow)?;
     }
     if let Some(seconds) = retry_after(refusal) {
-        head.insert_header(header::RETRY_AFTER, seconds)?;
+        head.insert_header("Retry-After", seconds)?;
     }
     if close {
         session.set_keepalive(None);

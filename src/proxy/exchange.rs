@@ -103,7 +103,7 @@ impl GuardProxy {
             None => return Err(Error::explain(ErrorType::InvalidHTTPHeader, "no head").into_up()),
         };
         let mut done = backend.is_body_done();
-        frame(&mut answer, done)?;
+        let has_body = !done;
         self.answer_came(session, &mut answer, ctx).await?;
         // An answer of common size is read to its end first: it goes out in one segment, and one that
         // breaks off or stalls is answered for, not cut.
@@ -115,6 +115,9 @@ impl GuardProxy {
             };
             body.extend_from_slice(piece);
             done = backend.is_body_done();
+        }
+        if has_body {
+            frame(&mut answer, session.req_header().version, done.then_some(body.len()))?;
         }
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {
@@ -146,16 +149,25 @@ async fn read_head(backend: &mut Backend) -> Result<()> {
     Err(Error::explain(ErrorType::InvalidHTTPHeader, "no final answer"))
 }
 
-/// An answer that ends with its connection is sent on in chunks, so that the client's connection
-/// lives on.
-fn frame(answer: &mut ResponseHeader, done: bool) -> Result<()> {
-    let framed = answer.headers.contains_key(header::CONTENT_LENGTH)
-        || answer.headers.contains_key(header::TRANSFER_ENCODING);
-    if !done && !framed {
-        answer.set_version(Version::HTTP_11);
-        answer.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+/// Frames an answer with a body for the client: in chunks if the backend did so or ends it with its
+/// connection, so that the client's connection lives on. HTTP/1.0 knows no chunks (RFC 9112 §6.1):
+/// there the length is told, if it is known, or the connection's end is the answer's.
+fn frame(answer: &mut ResponseHeader, client: Version, length: Option<usize>) -> Result<()> {
+    answer.set_version(Version::HTTP_11);
+    if answer.headers.contains_key(header::CONTENT_LENGTH) {
+        return Ok(());
     }
-    Ok(())
+    if client != Version::HTTP_10 {
+        if !answer.headers.contains_key(header::TRANSFER_ENCODING) {
+            answer.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
+        return Ok(());
+    }
+    answer.remove_header(&header::TRANSFER_ENCODING);
+    match length {
+        Some(length) => answer.insert_header(header::CONTENT_LENGTH, length),
+        None => Ok(()),
+    }
 }
 
 /// No name of a server could be resolved so far.

@@ -308,7 +308,8 @@ impl Gate {
         self.invite_body(session).await?;
         let mut share = Share::of(&self.budget);
         let read = body::read(session, &self.limits, &mut share, keep).await;
-        ctx.share = Some(share);
+        // What is refused gives its room back before it is answered.
+        ctx.share = read.is_ok().then_some(share);
         if read.is_ok()
             && let Some(conn) = session.stream().and_then(|stream| stream.as_any().downcast_ref())
         {

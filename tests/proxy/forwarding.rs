@@ -1,5 +1,7 @@
 //! What leaves for the backend, and what comes back.
 
+use std::io::Read;
+
 use wire_scim_guard::config::ZHeaders;
 
 use crate::support::{Backend, Guarded, Reply, USER, control, head, user, with_length};
@@ -111,5 +113,34 @@ fn an_answer_of_unknown_length_and_one_without_a_body_keep_the_connection() {
         client.send(head("GET", USER) + "\r\n");
         let response = client.response();
         assert_eq!(response.body, b"until the end");
+    }
+}
+
+#[test]
+fn an_older_client_gets_no_chunks() {
+    let chunked = |body: &str| {
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).into_bytes()
+    };
+    let until_the_end = |body: &str| format!("HTTP/1.1 200 OK\r\n\r\n{body}").into_bytes();
+    for body in ["a".repeat(30), "b".repeat(200_000)] {
+        for (answer, last) in [(chunked(&body), false), (until_the_end(&body), true)] {
+            let backend = Backend::start(move |_| {
+                let reply = if last { Reply::Last } else { Reply::Bytes };
+                reply(answer.clone())
+            });
+            let guarded = Guarded::before(&backend);
+            let mut client = guarded.client();
+            client.send(head("GET", USER).replace("HTTP/1.1", "HTTP/1.0") + "\r\n");
+            let mut seen = String::new();
+            client.stream.read_to_string(&mut seen).unwrap();
+            let (lines, came) = seen.split_once("\r\n\r\n").unwrap();
+            assert!(!lines.to_ascii_lowercase().contains("transfer-encoding"), "{lines}");
+            assert!(came == body, "{} bytes", came.len());
+            // A newer one does, and goes on.
+            let response = guarded.ask(head("GET", USER) + "\r\n");
+            assert!(response.body == body.as_bytes());
+            assert_eq!(response.header("transfer-encoding"), Some("chunked"));
+        }
     }
 }

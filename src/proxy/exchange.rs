@@ -11,7 +11,6 @@ use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession as Backend;
 use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorSource, ErrorType, Result};
-
 use tokio::io::AsyncWriteExt;
 
 use super::backend_conn::BackendConn;
@@ -41,8 +40,7 @@ impl GuardProxy {
         body: Bytes,
     ) -> Result<()> {
         let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + self.request_timeout;
-        let conn = self.connect(ctx).await?;
-        let exchange = self.send_and_hand_back(conn, session, ctx, body);
+        let exchange = self.send_and_hand_back(session, ctx, body);
         let exchanged = tokio::time::timeout_at(deadline, exchange).await;
         exchanged.unwrap_or_else(|_| Err(too_slow())).inspect_err(|error| {
             if error.esource() == &ErrorSource::Upstream {
@@ -53,11 +51,11 @@ impl GuardProxy {
 
     async fn send_and_hand_back(
         &self,
-        mut conn: Box<BackendConn>,
         session: &mut Session,
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
+        let mut conn = self.connect(ctx).await?;
         Gate::write_head(session, &mut ctx.gate, conn.held())?;
         let sent = tokio::time::timeout(self.upstream_timeout, conn.write_all(&body));
         // A server that does not take the whole request may have answered all the same.

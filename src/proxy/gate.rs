@@ -244,17 +244,21 @@ impl Gate {
 
     /// A request whose body nobody judges.
     async fn pass_unjudged(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Passage> {
+        let foreign = matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other);
         if session.is_body_done() {
             ctx.framing = Framing::Nothing;
             if ctx.record.method == MethodLabel::of(&Method::POST) || declared(session).is_some() {
                 // `Content-Length: 0` is told to the backend, as some ask for it with a POST.
                 ctx.framing = Framing::Length(0);
             }
-            ctx.whole = Some(Whole { body: Bytes::new(), taken: false });
+            // Not SCIM: what comes back may be large and take its time, and passes as it comes.
+            if !foreign {
+                ctx.whole = Some(Whole { body: Bytes::new(), taken: false });
+            }
             return Ok(Passage::Forward);
         }
-        if matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other) {
-            // Not SCIM: the body is the backend's to read, and passes as it comes.
+        if foreign {
+            // So does the body.
             self.invite_body(session).await?;
             ctx.framing = Framing::Streamed;
             return Ok(Passage::Forward);

@@ -149,3 +149,27 @@ fn an_answer_that_drips_for_ever_is_cut_off_at_the_deadline_of_the_request() {
         guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
     }
 }
+
+#[test]
+fn what_is_not_scim_may_take_longer_than_a_request() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let dripping = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n").unwrap();
+        for _ in 0..12 {
+            stream.write_all(b"a").unwrap();
+            std::thread::sleep(SHORT / 3);
+        }
+    });
+    let guarded = Guarded::configured(&[addr], |config| {
+        config.other_paths = wire_scim_guard::config::Passage::Forward;
+        config.limits.request_timeout = SHORT;
+        config.limits.upstream_timeout = 10 * SHORT;
+    });
+    let response = guarded.ask(head("GET", "/assets/1") + "\r\n");
+    assert_eq!((response.status, response.body.len()), (200, 12));
+    dripping.join().unwrap();
+}

@@ -27,6 +27,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+LATENCY_ROUNDS = 5
 TOKEN = "Bearer MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 ANSWER = json.dumps(
     {
@@ -247,7 +248,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--requests", type=int, default=20000)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=int, default=20, help="of the run at 300 requests a second; 0: none")
+    parser.add_argument("--seconds", type=int, default=10, help="of each run at 300 requests a second; 0: none")
     parser.add_argument("--out", type=pathlib.Path, help="a folder for table and plot")
     parser.add_argument("--only", help="contenders, separated by semicolons; plain nginx is always one")
     parser.add_argument("builds", nargs="*", metavar="NAME=BINARY")
@@ -305,12 +306,12 @@ def measure(arguments, folder):
                         spent.setdefault((contender.name, work.name), []).append(cost)
         report(contenders, works, spent, arguments)
         if arguments.seconds:
-            print(f"\nlatency at 300 requests a second, POST, {arguments.seconds} s each, ms\n")
+            print(f"\nlatency at 300 requests a second, POST, ms; medians of {LATENCY_ROUNDS} rounds of {arguments.seconds} s\n")
             print("| | p50 | p99 | max |\n|---|---|---|---|")
-            for contender in contenders:
-                times = latencies(contender, works[0], arguments.seconds)
-                cut = lambda part: times[min(len(times) - 1, int(len(times) * part))]
-                print(f"| {contender.name} | {cut(0.5):.2f} | {cut(0.99):.2f} | {times[-1]:.2f} |")
+            rounds = [[latencies(one, works[0], arguments.seconds) for one in contenders] for _ in range(LATENCY_ROUNDS)]
+            for contender, runs in zip(contenders, zip(*rounds)):
+                cut = lambda part: statistics.median(times[int((len(times) - 1) * part)] for times in runs)
+                print(f"| {contender.name} | {cut(0.5):.2f} | {cut(0.99):.2f} | {cut(1):.2f} |")
         print("\nresident after the load, MiB\n")
         for contender in contenders:
             print(f"- {contender.name}: {resident(tree(contender.process.pid)):.1f}")

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::proxy::{FailToProxy, ProxyHttp, Session, http_proxy};
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session, http_proxy};
 use pingora::server::Server;
 use pingora::services::listening::Service;
 use pingora::upstreams::peer::HttpPeer;
@@ -87,9 +87,23 @@ impl ProxyHttp for MyService {
         self.gate.logging(session, error, &mut ctx.gate).await;
     }
 
-    // Pingora's own lines about failed requests hold targets with their queries.
+    // Pingora's own lines about requests hold targets with their queries.
     fn suppress_error_log(&self, _: &Session, _: &MyCtx, _: &Error) -> bool {
         true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &MyCtx,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _: &Session, _: &MyCtx) -> String {
+        String::new()
     }
 }
 

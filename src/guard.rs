@@ -73,7 +73,6 @@ impl fmt::Debug for Head<'_> {
 }
 
 /// What the head of a request says.
-#[derive(Debug)]
 pub struct HeadVerdict {
     pub handler: Handler,
     /// The token's name in the register.
@@ -86,7 +85,6 @@ pub struct HeadVerdict {
 }
 
 /// What happens after the head was judged.
-#[derive(Debug)]
 pub enum Next {
     Refuse(Refusal),
     /// Nothing in the body is judged: forward under this target (`None`: as it came).

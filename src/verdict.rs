@@ -1,6 +1,7 @@
 //! What the guard says of a request: forward it, or refuse it with one SCIM error; and which
 //! rules it hit on the way.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::Method;
@@ -150,13 +151,23 @@ impl<'p> Findings<'p> {
 }
 
 /// What becomes of a request that was judged whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It may go to the backend, under this target; `None`: under the target it came with.
     Forward {
         target: Option<Vec<u8>>,
     },
     Refuse(Refusal),
+}
+
+/// SECURITY: a target has a query, which names people.
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forward { .. } => f.debug_struct("Forward").finish_non_exhaustive(),
+            Self::Refuse(refusal) => f.debug_tuple("Refuse").field(refusal).finish(),
+        }
+    }
 }
 
 /// The verdict on a whole request.

@@ -3,7 +3,9 @@
 //! What is written leaves when the answer is read, or when it is too much to be held, so that a
 //! request of common size is one segment, and is looked at once by the server.
 
+use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
@@ -17,6 +19,7 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -26,7 +29,9 @@ const WRITE_BUFFER: usize = 16 * 1024;
 /// How much is read of an answer that comes before the request has been taken.
 const EARLY_CHUNK: usize = 4 * 1024;
 
-#[derive(Debug)]
+/// How much of interim answers is kept before the request has been taken.
+const MOST_INTERIM: usize = 16 * 1024;
+
 pub(super) struct BackendConn {
     io: TcpStream,
     server: SocketAddr,
@@ -34,6 +39,32 @@ pub(super) struct BackendConn {
     held: BytesMut,
     /// The server answered, or closed, before it had taken the whole request.
     early: Option<BytesMut>,
+}
+
+/// SECURITY: what is held is a request, with its token.
+impl fmt::Debug for BackendConn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackendConn").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+/// Whether all that has come so far are interim answers (RFC 9110 §15.2): the server goes on to take
+/// the request, and the final answer comes behind them.
+fn is_interim(mut answers: &[u8]) -> bool {
+    const INTERIM: &[u8] = b"HTTP/1.? 1";
+    if answers.len() > MOST_INTERIM {
+        return false;
+    }
+    loop {
+        let begins = |(at, byte): (usize, &u8)| at == 7 || *byte == INTERIM[at];
+        if !answers.iter().take(INTERIM.len()).enumerate().all(begins) {
+            return false;
+        }
+        match memchr::memmem::find(answers, b"\r\n\r\n") {
+            Some(end) => answers = &answers[end + 4..],
+            None => return true,
+        }
+    }
 }
 
 impl BackendConn {
@@ -52,10 +83,11 @@ impl BackendConn {
         &mut self.held
     }
 
-    /// Nothing has come since the last answer, not even the end.
+    /// Nothing has come since the last answer, not even the end. The socket itself is asked: what has
+    /// come while this thread was busy, tokio does not know yet.
     pub(super) fn is_quiet(&self) -> bool {
-        let mut byte = [0];
-        matches!(self.io.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        let peeked = SockRef::from(&self.io).peek(&mut [MaybeUninit::uninit()]);
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// The server has taken the whole request.
@@ -85,12 +117,16 @@ impl BackendConn {
                 // What it may have said before it closed is still to be read.
                 self.early.get_or_insert_default();
             }
-            Poll::Pending => {
+            Poll::Pending => loop {
                 let mut chunk = [0; EARLY_CHUNK];
-                let mut early = ReadBuf::new(&mut chunk);
-                ready!(Pin::new(&mut self.io).poll_read(cx, &mut early))?;
-                self.early = Some(BytesMut::from(early.filled()));
-            }
+                let mut read = ReadBuf::new(&mut chunk);
+                ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+                let early = self.early.get_or_insert_default();
+                early.extend_from_slice(read.filled());
+                if read.filled().is_empty() || !is_interim(early) {
+                    break;
+                }
+            },
         }
         self.held.clear();
         Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))

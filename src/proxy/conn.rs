@@ -6,12 +6,13 @@
 //! backend. Here the length of the body is known before Pingora reads, so that what follows is
 //! kept for the next turn instead.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -37,7 +38,6 @@ const IDLE_CHUNK: usize = 512;
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// A client's connection.
-#[derive(Debug)]
 pub(super) struct ClientConn {
     io: Stream,
     /// Read from the socket and not handed out yet.
@@ -51,6 +51,15 @@ pub(super) struct ClientConn {
     patience: Duration,
     /// Runs while it takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// How often something came, for whoever asked.
+    reads: Option<Arc<AtomicUsize>>,
+}
+
+/// SECURITY: what was read ahead are requests, with their tokens.
+impl fmt::Debug for ClientConn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConn").field("extent", &self.extent).finish_non_exhaustive()
+    }
 }
 
 impl ClientConn {
@@ -63,7 +72,13 @@ impl ClientConn {
             write_behind: BytesMut::new(),
             patience,
             stalled: None,
+            reads: None,
         }
+    }
+
+    /// Counts from now on how often something comes from the client.
+    pub(super) fn count_reads(&mut self) -> Arc<AtomicUsize> {
+        Arc::clone(self.reads.get_or_insert_default())
     }
 
     /// The connection behind a stream that Pingora gives back.
@@ -117,8 +132,8 @@ impl ClientConn {
     /// Says good-bye so that the client reads the answer before it sees the end: closing with
     /// unread bytes would reset the connection, and the reset overtakes the answer.
     pub(super) async fn linger(mut self, at_most: Duration) {
-        Shutdown::shutdown(&mut self).await;
-        let drain = async {
+        let farewell = async {
+            Shutdown::shutdown(&mut self).await;
             loop {
                 self.read_ahead.clear();
                 match self.read_more().await {
@@ -127,7 +142,7 @@ impl ClientConn {
                 }
             }
         };
-        let _ = tokio::time::timeout(at_most, drain).await;
+        let _ = tokio::time::timeout(at_most, farewell).await;
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -211,6 +226,9 @@ impl AsyncRead for ClientConn {
         };
         if let Extent::Length(left) = &mut this.extent {
             *left -= taken as u64;
+        }
+        if let Some(reads) = this.reads.as_ref().filter(|_| taken > 0) {
+            reads.fetch_add(1, Ordering::Relaxed);
         }
         Poll::Ready(Ok(()))
     }

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,11 +43,11 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a connection is read on after a refusal, for the client to take the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How many connections beyond a limit are answered, and not only closed.
+const ANSWERED: usize = 16;
+
 /// How long a connection that was just used is kept for one more request when the process stops.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// Pingora parses at most 256 header lines.
-const MOST_HEADERS: usize = 250;
 
 /// The open client connections of a process.
 #[derive(Debug, Default)]
@@ -135,10 +135,7 @@ impl<A> Edge<A> {
         metrics: Arc<Metrics>,
         access: AccessLog,
     ) -> Self {
-        let rules = HeadRules {
-            headers: config.limits.headers.min(MOST_HEADERS),
-            hosts: config.hosts.clone(),
-        };
+        let rules = HeadRules { headers: config.limits.headers, hosts: config.hosts.clone() };
         let books = Books { metrics, access };
         let (limits, trusted_proxies) = (config.limits.clone(), config.trusted_proxies.clone());
         Self { app, limits, rules, trusted_proxies, connections, books }
@@ -150,7 +147,7 @@ impl<A> Edge<A> {
         if self.limits.connections_per_address >= self.limits.connections {
             return None;
         }
-        let address = peer_address(conn)?.to_canonical();
+        let address = peer_address(conn)?;
         let trusted = self.trusted_proxies.iter().any(|network| network.contains(&address));
         (!trusted).then(|| shield::group(address))
     }
@@ -170,15 +167,19 @@ where
         let address = self.counted_address(&conn);
         let entered = self.connections.enter(address);
         let open = self.connections.open();
-        if open > self.limits.connections {
-            // SECURITY: answering costs a moment of lingering each, so that only some get one.
-            if open <= self.limits.connections + self.limits.connections / 8 + 16 {
-                self.refuse(*conn, &too_many_connections(), b"").await;
+        // SECURITY: answering costs a moment of lingering each, and who lingers is counted, so that
+        // only some get an answer. The address comes first, so that what it has too many of takes
+        // little from the others.
+        if entered.of_address > self.limits.connections_per_address {
+            if entered.of_address <= self.limits.connections_per_address + ANSWERED {
+                self.refuse(*conn, &too_many_of_one_address(), b"").await;
             }
             return None;
         }
-        if entered.of_address > self.limits.connections_per_address {
-            self.refuse(*conn, &too_many_of_one_address(), b"").await;
+        if open > self.limits.connections {
+            if open <= self.limits.connections + self.limits.connections / 8 + ANSWERED {
+                self.refuse(*conn, &too_many_connections(), b"").await;
+            }
             return None;
         }
         let mut shutdown = shutdown.clone();
@@ -187,10 +188,15 @@ where
         if !wait_for_bytes(&mut conn, at_most, FAREWELL, &mut shutdown).await {
             return None;
         }
-        match self.speaks_h2(&mut conn).await {
-            Some(true) => drop(ServerApp::process_new(&self.app, conn, &shutdown).await),
-            Some(false) => self.serve_http1(conn, shutdown).await,
-            None => {}
+        let deadline = Instant::now() + self.limits.header_timeout;
+        if !speaks_h2(&mut conn, deadline).await {
+            self.serve_http1(conn, deadline, shutdown).await;
+            return None;
+        }
+        let heard = conn.count_reads();
+        tokio::select! {
+            _ = ServerApp::process_new(&self.app, conn, &shutdown) => {}
+            () = falls_silent(shutdown.clone(), &heard) => {}
         }
         None
     }
@@ -209,29 +215,15 @@ impl<A> Edge<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// Whether the connection begins as HTTP/2; `None` when it ended before that was clear.
-    async fn speaks_h2(&self, conn: &mut ClientConn) -> Option<bool> {
-        let deadline = Instant::now() + self.limits.header_timeout;
-        loop {
-            let seen = conn.buffered();
-            let known = seen.len().min(H2_PREFACE.len());
-            if seen[..known] != H2_PREFACE[..known] {
-                return Some(false);
-            }
-            if known == H2_PREFACE.len() {
-                return Some(true);
-            }
-            match tokio::time::timeout_at(deadline, conn.read_more()).await {
-                Ok(Ok(1..)) => {}
-                _ => return None,
-            }
-        }
-    }
-
-    /// Serves one HTTP/1 request after the other.
-    async fn serve_http1(&self, mut conn: Box<ClientConn>, mut shutdown: ShutdownWatch) {
+    /// Serves one HTTP/1 request after the other; the head of the first has to be there by `deadline`.
+    async fn serve_http1(
+        &self,
+        mut conn: Box<ClientConn>,
+        mut deadline: Instant,
+        mut shutdown: ShutdownWatch,
+    ) {
         for served in 1.. {
-            let head = match self.read_head(&mut conn).await {
+            let head = match self.read_head(&mut conn, deadline).await {
                 Read::Head(end) => end,
                 Read::Refused(refusal) => {
                     let method = head::method(conn.buffered()).to_vec();
@@ -272,6 +264,7 @@ where
             if !wait_for_bytes(&mut conn, at_most, FAREWELL, &mut shutdown).await {
                 return;
             }
+            deadline = Instant::now() + self.limits.header_timeout;
         }
     }
 
@@ -279,13 +272,13 @@ where
     ///
     /// SECURITY: one deadline for the whole head, so that a byte a second does not hold a
     /// connection for ever.
-    async fn read_head(&self, conn: &mut ClientConn) -> Read {
+    async fn read_head(&self, conn: &mut ClientConn, deadline: Instant) -> Read {
         let mut searched = 0;
-        let mut deadline = None;
         loop {
             let bytes = conn.buffered();
             // One empty line before a request is to be ignored (RFC 9112 §2.2).
-            if searched == 0 && bytes.starts_with(b"\r\n") {
+            let empty_line = searched == 0 && b"\r\n".starts_with(&bytes[..bytes.len().min(2)]);
+            if empty_line && bytes.len() >= 2 {
                 bytes.advance(2);
             }
             if let Some(end) = head::end(bytes, searched)
@@ -293,7 +286,8 @@ where
             {
                 return Read::Head(end);
             }
-            if let Some(refusal) = head::hopeless(bytes, searched) {
+            let half_a_line = empty_line && bytes.len() == 1;
+            if let Some(refusal) = head::hopeless(bytes, searched).filter(|_| !half_a_line) {
                 return Read::Refused(refusal);
             }
             if bytes.len() > self.limits.header_bytes {
@@ -305,9 +299,9 @@ where
                     ),
                 ));
             }
-            searched = bytes.len();
-            let deadline =
-                *deadline.get_or_insert_with(|| Instant::now() + self.limits.header_timeout);
+            if !half_a_line {
+                searched = bytes.len();
+            }
             match tokio::time::timeout_at(deadline, conn.read_more()).await {
                 Ok(Ok(1..)) => {}
                 Ok(Ok(0) | Err(_)) => return Read::Closed,
@@ -345,8 +339,40 @@ where
     }
 }
 
+/// Whether the connection begins as HTTP/2. One that ends or rests before that is clear does not.
+async fn speaks_h2(conn: &mut ClientConn, deadline: Instant) -> bool {
+    loop {
+        let seen = conn.buffered();
+        let known = seen.len().min(H2_PREFACE.len());
+        if seen[..known] != H2_PREFACE[..known] {
+            return false;
+        }
+        if known == H2_PREFACE.len() {
+            return true;
+        }
+        match tokio::time::timeout_at(deadline, conn.read_more()).await {
+            Ok(Ok(1..)) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// Waits until the process is to stop and the client shows no sign of life for a moment then. One
+/// that is there answers the PING with which Pingora says good-bye; for one that isn't, the process
+/// would wait until `limits.shutdown_timeout`.
+async fn falls_silent(mut shutdown: ShutdownWatch, heard: &AtomicUsize) {
+    // The sender lives as long as the process serves.
+    let _ = shutdown.wait_for(|stop| *stop).await;
+    let before = heard.load(Ordering::Relaxed);
+    tokio::time::sleep(LINGER).await;
+    if heard.load(Ordering::Relaxed) != before {
+        std::future::pending().await
+    }
+}
+
 fn peer_address(conn: &ClientConn) -> Option<IpAddr> {
-    conn.get_socket_digest().and_then(|digest| digest.peer_addr()?.as_inet().map(SocketAddr::ip))
+    let digest = conn.get_socket_digest()?;
+    digest.peer_addr()?.as_inet().map(|address| address.ip().to_canonical())
 }
 
 /// Waits for the first bytes of a request. `false`: the connection has ended, rested too long, or

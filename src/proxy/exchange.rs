@@ -23,12 +23,6 @@ const MOST_INTERIM: usize = 16;
 const READ_FIRST: usize = 64 * 1024;
 
 impl GuardProxy {
-    /// Whether the answer to this request can be handed back here. The answer to HEAD has a length
-    /// and no body, which is for Pingora's own way to keep.
-    pub(super) fn can_exchange(session: &Session) -> bool {
-        session.req_header().method != Method::HEAD
-    }
-
     /// Sends the request with its body, and hands back the answer.
     ///
     /// SECURITY: one deadline for the whole, so that neither a backend nor a client that goes on
@@ -42,7 +36,7 @@ impl GuardProxy {
         let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + self.request_timeout;
         let exchange = self.send_and_hand_back(session, ctx, body);
         let exchanged = tokio::time::timeout_at(deadline, exchange).await;
-        exchanged.unwrap_or_else(|_| Err(too_slow())).inspect_err(|error| {
+        exchanged.unwrap_or_else(|_| Err(too_slow("limits.request_timeout"))).inspect_err(|error| {
             if error.esource() == &ErrorSource::Upstream {
                 self.upstreams.failed(&ctx.attempts);
             }
@@ -55,15 +49,14 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
-        let mut conn = self.connect(ctx).await?;
+        let mut conn = while_wanted(session, self.connect(ctx)).await?;
         Gate::write_head(session, &mut ctx.gate, conn.held())?;
-        let sent = tokio::time::timeout(self.upstream_timeout, conn.write_all(&body));
-        // A server that does not take the whole request may have answered all the same.
-        let _ = sent.await.map_err(|_| too_slow())?;
-        let mut backend = Backend::new(conn);
-        backend.read_timeout = Some(self.upstream_timeout);
-        read_head(&mut backend).await.map_err(Error::into_up)?;
+        let mut backend = while_wanted(session, self.ask(conn, &body)).await?;
         self.hand_back(&mut backend, session, ctx).await?;
+        // Pingora's reader does not know that this request was a HEAD, whose answer has no body.
+        if session.req_header().method == Method::HEAD {
+            return Ok(());
+        }
         backend.respect_keepalive();
         if let Some(stream) = backend.reuse().await {
             self.pool.keep(stream);
@@ -71,8 +64,19 @@ impl GuardProxy {
         Ok(())
     }
 
-    /// Connects to the first server in turn that accepts. Another one is tried only here, where no
-    /// byte of the request has left.
+    /// Sends the request, whose head is held already, and reads the head of its answer.
+    async fn ask(&self, mut conn: Box<BackendConn>, body: &[u8]) -> Result<Backend> {
+        let sent = tokio::time::timeout(self.upstream_timeout, conn.write_all(body));
+        // A server that does not take the whole request may have answered all the same.
+        let _ = sent.await.map_err(|_| too_slow("limits.upstream_timeout"))?;
+        let mut backend = Backend::new(conn);
+        backend.read_timeout = Some(self.upstream_timeout);
+        read_head(&mut backend).await.map_err(Error::into_up)?;
+        Ok(backend)
+    }
+
+    /// Connects to the first server in turn that accepts. Another one is tried only before a byte of
+    /// the request has left.
     async fn connect(&self, ctx: &mut ProxyCtx) -> Result<Box<BackendConn>> {
         loop {
             let Some(server) = self.upstreams.next(&mut ctx.attempts) else {
@@ -100,14 +104,15 @@ impl GuardProxy {
             Some(head) => Box::new(head.clone()),
             None => return Err(Error::explain(ErrorType::InvalidHTTPHeader, "no head").into_up()),
         };
-        let mut done = backend.is_body_done();
+        let mut done = backend.is_body_done() || session.req_header().method == Method::HEAD;
         let has_body = !done;
         self.answer_came(session, &mut answer, ctx).await?;
         // An answer of common size is read to its end first: it goes out in one segment, and one that
         // breaks off or stalls is answered for, not cut.
         let mut body = BytesMut::new();
         while !done && body.len() < READ_FIRST {
-            let Some(piece) = backend.read_body_ref().await.map_err(Error::into_up)? else {
+            let piece = async { backend.read_body_ref().await.map_err(Error::into_up) };
+            let Some(piece) = while_wanted(session, piece).await? else {
                 done = true;
                 break;
             };
@@ -123,7 +128,8 @@ impl GuardProxy {
         }
         session.downstream_session.response_duplex_vec(tasks).await.map_err(Error::into_down)?;
         while !done {
-            let piece = backend.read_body_bytes().await.map_err(Error::into_up)?;
+            let piece = async { backend.read_body_bytes().await.map_err(Error::into_up) };
+            let piece = while_wanted(session, piece).await?;
             done = piece.is_none() || backend.is_body_done();
             let task = HttpTask::Body(piece, done);
             let written = session.downstream_session.response_duplex_vec(vec![task]).await;
@@ -133,13 +139,34 @@ impl GuardProxy {
     }
 }
 
+/// Works for as long as the client waits for it.
+///
+/// SECURITY: a stream of HTTP/2 that is reset makes room for another one at once, and the work for it
+/// has to end with it, or a single connection holds any number of requests. A connection of HTTP/1
+/// has one request at a time, and one whose client has gone may go on.
+async fn while_wanted<T>(
+    session: &mut Session,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    if !session.is_http2() {
+        return work.await;
+    }
+    tokio::select! {
+        biased;
+        done = work => done,
+        gone = session.downstream_session.read_body_or_idle(true) => {
+            let gone = gone.err().unwrap_or_else(|| Error::new(ErrorType::H2Error));
+            Err(gone.into_down())
+        }
+    }
+}
+
 /// Reads the head of the final answer.
 async fn read_head(backend: &mut Backend) -> Result<()> {
     for _ in 0..MOST_INTERIM {
         backend.read_response().await?;
         match backend.get_status() {
-            // The switch was not asked for.
-            Some(StatusCode::SWITCHING_PROTOCOLS) => break,
+            Some(StatusCode::SWITCHING_PROTOCOLS) => return Ok(()),
             Some(status) if status.is_informational() => {}
             _ => return Ok(()),
         }
@@ -151,7 +178,6 @@ async fn read_head(backend: &mut Backend) -> Result<()> {
 /// connection, so that the client's connection lives on. HTTP/1.0 knows no chunks (RFC 9112 §6.1):
 /// there the length is told, if it is known, or the connection's end is the answer's.
 fn frame(answer: &mut ResponseHeader, client: Version, length: Option<usize>) -> Result<()> {
-    answer.set_version(Version::HTTP_11);
     if answer.headers.contains_key(header::CONTENT_LENGTH) {
         return Ok(());
     }
@@ -173,6 +199,6 @@ pub(super) fn no_server() -> BError {
     Error::explain(ErrorType::ConnectNoRoute, "no server has an address").into_up()
 }
 
-fn too_slow() -> BError {
-    Error::explain(ErrorType::ReadTimedout, "limits.request_timeout").into_up()
+fn too_slow(limit: &'static str) -> BError {
+    Error::explain(ErrorType::ReadTimedout, limit).into_up()
 }

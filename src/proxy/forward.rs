@@ -1,13 +1,13 @@
 //! What leaves for the backend, and what goes back: the headers that are a proxy's own business
 //! (RFC 9110 §7.6). All others pass untouched.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::BufMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use ipnet::IpNet;
-use pingora::Result;
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
+use pingora::{BError, Error, ErrorType, Result};
 
 use crate::config::ZHeaders;
 use crate::target::Handler;
@@ -78,8 +78,9 @@ impl Leaving<'_> {
 
 /// Turns the client's head into the one that the backend gets.
 pub(super) fn request(head: &mut RequestHeader, leaving: &Leaving<'_>) -> Result<()> {
-    // SECURITY: the very bytes that were judged, or their canonical form; never what a URI type
-    // made of them.
+    // HTTP/2 names the host outside of the headers, in what becomes the target.
+    let authority = head.uri.authority().cloned();
+    // SECURITY: the very bytes that were judged, or their canonical form.
     if let Some(target) = leaving.target {
         head.set_raw_path(target)?;
     }
@@ -89,9 +90,8 @@ pub(super) fn request(head: &mut RequestHeader, leaving: &Leaving<'_>) -> Result
     for name in &gone {
         head.remove_header(name);
     }
-    // HTTP/2 names the host outside of the headers.
     if !head.headers.contains_key(header::HOST)
-        && let Some(authority) = head.uri.authority().cloned()
+        && let Some(authority) = authority
     {
         head.insert_header(header::HOST, authority.as_str())?;
     }
@@ -140,8 +140,23 @@ fn line(out: &mut impl BufMut, name: &[u8], value: &[u8]) {
     }
 }
 
-/// Turns the backend's head into the one that the client gets.
+/// Turns the backend's head into the one that the client gets. An error: it is none that can be
+/// handed on.
 pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> Result<()> {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(improper("a switch of protocols that nobody asked for"));
+    }
+    if head.headers.get_all(header::TRANSFER_ENCODING).iter().any(|coding| coding != "chunked") {
+        return Err(improper("a transfer coding other than chunked"));
+    }
+    // The version is that of the next hop, whatever the backend speaks (RFC 9110 §6.2).
+    head.set_version(Version::HTTP_11);
+    // SECURITY: these have no body, and a reader that believes a length here waits for one, or takes
+    // the next answer for it (RFC 9112 §6.1, §6.3).
+    if head.status.is_informational() || head.status == StatusCode::NO_CONTENT {
+        head.remove_header(&header::TRANSFER_ENCODING);
+        head.remove_header(&header::CONTENT_LENGTH);
+    }
     for name in nominated(&head.headers) {
         head.remove_header(&name);
     }
@@ -153,6 +168,10 @@ pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> R
     // SECURITY: only the guard says which of its rules answered.
     head.remove_header(SCIM_GUARD_RULE);
     head.insert_header(X_REQUEST_ID, request_id.clone())
+}
+
+fn improper(what: &'static str) -> BError {
+    Error::explain(ErrorType::InvalidHTTPHeader, what).into_up()
 }
 
 /// Headers between the client and the guard only (RFC 9110 §7.6.1), and those that the guard
@@ -243,9 +262,12 @@ pub(super) fn origin(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet
     Origin { client: Some(client), forwarded_for: HeaderValue::from_maybe_shared(value).ok() }
 }
 
+/// The address of an element, behind which some load balancers write a port.
 fn address(element: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(element).ok()?;
-    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = bare.parse().or_else(|_| text.parse().map(|socket: SocketAddr| socket.ip()));
+    address.ok().map(|address: IpAddr| address.to_canonical())
 }
 
 /// The client's request id if it is well-formed and the only one, else a new one.
@@ -318,6 +340,19 @@ mod tests {
                 "10.0.0.1",
                 vec!["10.0.0.0/8"],
                 ("10.0.0.1", "unknown, 10.0.0.1"),
+            ),
+            // Some load balancers write a port behind the address.
+            (
+                vec![("x-forwarded-for", "1.2.3.4, 203.0.113.1:51234")],
+                "10.0.0.1",
+                vec!["10.0.0.0/8"],
+                ("203.0.113.1", "1.2.3.4, 203.0.113.1"),
+            ),
+            (
+                vec![("x-forwarded-for", "[2001:db8::1]:443")],
+                "10.0.0.1",
+                vec!["10.0.0.0/8"],
+                ("2001:db8::1", "2001:db8::1"),
             ),
             (
                 vec![("x-forwarded-for", "2001:db8::1")],

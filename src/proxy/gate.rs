@@ -5,6 +5,7 @@
 //! backend and writes the head before it asks for the body, so everything is judged in
 //! `request_filter`, the only phase before that.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,7 +55,6 @@ pub struct Gate {
 }
 
 /// What the gate remembers of a request between the phases.
-#[derive(Debug)]
 pub struct GateCtx {
     record: Record,
     target: Option<Vec<u8>>,
@@ -69,8 +69,18 @@ pub struct GateCtx {
     in_flight: Option<InFlight>,
 }
 
+/// SECURITY: the target has a query, and the body is a person's data.
+impl fmt::Debug for GateCtx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GateCtx")
+            .field("request_id", &self.record.request_id)
+            .field("handler", &self.record.handler)
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A body that was read.
-#[derive(Debug)]
 struct Whole {
     body: Bytes,
     /// Pingora has nothing left to read of it.
@@ -97,7 +107,7 @@ impl GateCtx {
 /// What `request_filter` makes of a request.
 enum Passage {
     Forward,
-    /// Answered by this refusal; the flag says that the body is left unread.
+    /// Answered by this refusal.
     Refuse(Refusal, Rest),
 }
 
@@ -166,7 +176,7 @@ impl Gate {
     }
 
     /// Hands Pingora again what was read, for it to send.
-    pub(super) fn hand_again(&self, session: &mut Session, ctx: &mut GateCtx) {
+    fn hand_again(&self, session: &mut Session, ctx: &mut GateCtx) {
         if let Some(Whole { body, taken: true }) = ctx.whole.take() {
             ctx.restore = Some(replay::replace(session, body));
         }
@@ -216,9 +226,15 @@ impl Gate {
         }
         let started = Instant::now();
         let head = session.req_header();
+        // As the edge does with the heads of HTTP/1.
+        let encoded = if self.behind_edge && !session.is_http2() {
+            None
+        } else {
+            head::encoded(head.raw_path())
+        };
         let HeadVerdict { handler, token, digest, reported, next } = self.guard.judge_head(Head {
             method: &head.method,
-            target: head.raw_path(),
+            target: encoded.as_deref().unwrap_or_else(|| head.raw_path()),
             headers: &head.headers,
             client: ctx.record.client,
         });
@@ -230,13 +246,13 @@ impl Gate {
         match next {
             Next::Refuse(refusal) => Ok(Passage::Refuse(refusal, self.rest(session))),
             Next::Forward { target } => {
-                ctx.target = target;
+                ctx.target = target.or(encoded);
                 ctx.keep_z_headers =
                     forward::keeps_z_headers(&self.z_headers, handler, peer_ip(session));
                 self.pass_unjudged(session, ctx).await
             }
             Next::Body { target, task } => {
-                ctx.target = target;
+                ctx.target = target.or(encoded);
                 self.judge_body(session, ctx, task).await
             }
         }
@@ -251,8 +267,9 @@ impl Gate {
                 // `Content-Length: 0` is told to the backend, as some ask for it with a POST.
                 ctx.framing = Framing::Length(0);
             }
-            // Not SCIM: what comes back may be large and take its time, and passes as it comes.
-            if !foreign {
+            // Not SCIM: what comes back may be large and take its time, and passes as it comes; but
+            // Pingora would frame it in chunks, which HTTP/1.0 doesn't know.
+            if !foreign || session.req_header().version == Version::HTTP_10 {
                 ctx.whole = Some(Whole { body: Bytes::new(), taken: false });
             }
             return Ok(Passage::Forward);
@@ -464,7 +481,7 @@ impl Gate {
 }
 
 fn peer_ip(session: &Session) -> Option<IpAddr> {
-    session.client_addr()?.as_inet().map(SocketAddr::ip)
+    session.client_addr()?.as_inet().map(|address| address.ip().to_canonical())
 }
 
 fn declared(session: &Session) -> Option<u64> {

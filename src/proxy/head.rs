@@ -6,6 +6,8 @@
 //! beside Content-Length, other codings than `chunked`, a missing Host. Every such head is refused,
 //! so that what reaches a backend has one reading only (RFC 9112 §2.2, §3.2, §5.2, §6.1, §6.3).
 
+use std::fmt;
+
 use crate::rule::Rule;
 use crate::target;
 use crate::verdict::Refusal;
@@ -29,12 +31,19 @@ pub struct HeadRules {
 }
 
 /// A head that has one reading only.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Head {
     /// How far the message goes behind the head.
     pub extent: Extent,
     /// The head as Pingora can parse it, where that differs from what came.
     pub rewritten: Option<Vec<u8>>,
+}
+
+/// SECURITY: a head has a token in it.
+impl fmt::Debug for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Head").field("extent", &self.extent).finish_non_exhaustive()
+    }
 }
 
 /// The end of the first head in `bytes`, searching from `from` on: the place behind its empty line.
@@ -53,7 +62,8 @@ pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Why no request can come of these bytes, if none can, however they go on.
 ///
-/// `seen` bytes of them were looked at before. Answered at once, so that who speaks TLS or HTTP/0.9 to the guard need not wait for a deadline.
+/// `seen` bytes of them were looked at before. Answered at once, so that who speaks TLS or HTTP/0.9 to
+/// the guard need not wait for a deadline.
 pub(super) fn hopeless(bytes: &[u8], seen: usize) -> Option<Refusal> {
     let first = *bytes.first()?;
     if !is_tchar(first) && first != b'\r' {
@@ -103,7 +113,7 @@ impl HeadRules {
         }
         let extent = fields.extent()?;
         host_is_served(fields.host, &self.hosts)?;
-        let mut rewritten = request.rewritten(head)?;
+        let mut rewritten = request.rewritten(head);
         if fields.offers_h2c {
             rewritten = Some(without_upgrade(rewritten.as_deref().unwrap_or(head)));
         }
@@ -187,24 +197,31 @@ impl<'a> RequestLine<'a> {
 
     /// Percent-encodes what is no part of a URI but is sent all the same, above all a raw `"` in a
     /// filter: Wire reads both spellings alike, Pingora takes the encoded one only.
-    fn rewritten(&self, head: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
-        let encode = |b: &u8| !is_uri_byte(*b);
-        let Some(first) = self.target.iter().position(encode) else { return Ok(None) };
+    fn rewritten(&self, head: &[u8]) -> Option<Vec<u8>> {
+        let target = encoded(self.target)?;
         let start = memchr::memchr(b' ', head).map_or(0, |at| at + 1);
-        let mut out = Vec::with_capacity(head.len() + 32);
-        out.extend_from_slice(&head[..start + first]);
-        for byte in &self.target[first..] {
-            if encode(byte) {
-                const HEX: &[u8; 16] = b"0123456789ABCDEF";
-                let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
-                out.extend_from_slice(&[b'%', HEX[high], HEX[low]]);
-            } else {
-                out.push(*byte);
-            }
-        }
-        out.extend_from_slice(&head[start + self.target.len()..]);
-        Ok(Some(out))
+        Some([&head[..start], &target, &head[start + self.target.len()..]].concat())
     }
+}
+
+/// The target with the bytes percent-encoded that are no part of a URI; `None` if it has none.
+pub(super) fn encoded(target: &[u8]) -> Option<Vec<u8>> {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let first = target.iter().position(|byte| !is_uri_byte(*byte))?;
+    let mut out = Vec::with_capacity(target.len() + 32);
+    out.extend_from_slice(&target[..first]);
+    for byte in &target[first..] {
+        if is_uri_byte(*byte) {
+            out.push(*byte);
+        } else {
+            out.extend_from_slice(&[
+                b'%',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]);
+        }
+    }
+    Some(out)
 }
 
 /// The bytes that Pingora's URI type takes everywhere in a path and a query.

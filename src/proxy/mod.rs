@@ -5,7 +5,7 @@
 //!    itself and refuses what two readers could take differently.
 //! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
 //!    seen, `body` to read and `replay` to hand out again what was read.
-//! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets.
+//! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets; `throttle`: 420.
 //! 5. `forward`: what leaves for the backend and what comes back.
 //! 6. [`upstream`] and `check`: which server gets it; `pool` and `backend_conn`: over which connection.
 //! 7. `exchange`: sends a request that was read whole. What streams goes Pingora's own way.
@@ -93,7 +93,6 @@ impl GuardProxy {
             // The client is told that its connection ends, and sends its next request elsewhere.
             session.set_keepalive(None);
         }
-        self.upstreams.answered(&ctx.attempts);
         self.gate.upstream_response_filter(answer, &mut ctx.gate).await
     }
 }
@@ -120,13 +119,10 @@ impl ProxyHttp for GuardProxy {
         if self.gate.admit(session, &mut ctx.gate).await? {
             return Ok(true);
         }
-        if Self::can_exchange(session)
-            && let Some(body) = ctx.gate.take_body()
-        {
+        if let Some(body) = ctx.gate.take_body() {
             self.exchange(session, ctx, body).await?;
             return Ok(true);
         }
-        self.gate.hand_again(session, &mut ctx.gate);
         Ok(false)
     }
 
@@ -136,7 +132,7 @@ impl ProxyHttp for GuardProxy {
         Ok(Box::new(self.upstreams.peer(server)))
     }
 
-    /// Another server is tried only here, where no byte of the request has left.
+    /// Another server is tried, as no byte of the request has left.
     fn fail_to_connect(
         &self,
         _: &mut Session,
@@ -192,6 +188,9 @@ impl ProxyHttp for GuardProxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut ProxyCtx) {
+        if error.is_none() {
+            self.upstreams.answered(&ctx.attempts);
+        }
         self.gate.logging(session, error, &mut ctx.gate).await;
     }
 

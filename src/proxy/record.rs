@@ -33,7 +33,7 @@ pub(super) struct Record {
     pub token: Option<TokenLabel>,
     pub digest: Option<TokenDigest>,
     pub reported: Vec<Rule>,
-    /// The rule that answered, its status, and whether it says that the backend failed.
+    /// The rule that answered, and what it says of the request.
     pub answered: Option<(Rule, Outcome)>,
     pub validation: Duration,
     pub bytes_in: usize,

@@ -119,12 +119,12 @@ impl CustomSession for Replay {
         self.empty
     }
 
-    // The saved body is the retry buffer: it is handed out once a server has taken the
-    // connection, and nothing is tried again after that.
+    // The saved body is handed out once, when a server has taken the connection; a service that
+    // would try another one after that is told that the body is gone.
     fn enable_retry_buffering(&mut self) {}
 
     fn retry_buffer_truncated(&self) -> bool {
-        false
+        !self.empty && self.body.is_none()
     }
 
     fn get_retry_buffer(&self) -> Option<Bytes> {

@@ -24,8 +24,9 @@ pub(super) fn translate(head: &mut ResponseHeader) -> Result<()> {
         return Err(Error::new(THROTTLED));
     }
     head.set_status(StatusCode::TOO_MANY_REQUESTS)?;
+    head.set_reason_phrase(None)?;
     if !head.headers.contains_key(header::RETRY_AFTER) {
-        head.insert_header(header::RETRY_AFTER, WAIT)?;
+        head.insert_header("Retry-After", WAIT)?;
     }
     Ok(())
 }

@@ -164,7 +164,7 @@ impl Upstreams {
         }
     }
 
-    /// Notes that the server that is tried now has answered.
+    /// Notes that the server that is tried now has answered, to the end of its answer.
     pub(super) fn answered(&self, attempts: &Attempts) {
         if let Some(endpoint) = attempts.endpoint() {
             endpoint.wake();

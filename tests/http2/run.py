@@ -7,12 +7,14 @@ backend, floods end their own connection only, and the next client is served.
 
 import argparse
 import pathlib
+import re
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 
 import h2.config
 import h2.connection
@@ -27,13 +29,15 @@ TOKEN = "Bearer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 USER = b'{"userName":"alice","externalId":"alice@example.com","displayName":"Alice"}'
 USERS = "/scim/v2/Users"
+STALLED = USERS + "/00000000-0000-4000-8000-000000000000"
+STREAMS = 20
 
 
 class Backend:
-    """Counts what comes, and answers 200 to all of it."""
+    """Counts what comes, and answers 200 to all of it but to `STALLED`."""
 
     def __init__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self.listener.getsockname()[1]
         self.heads = []
         threading.Thread(target=self.accept, daemon=True).start()
@@ -55,7 +59,8 @@ class Backend:
                     break
                 seen = rest[length:]
                 self.heads.append(head)
-                stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                if STALLED.encode() not in head:
+                    stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
 
 def frame(kind, flags, stream, payload):
@@ -161,7 +166,6 @@ def cases():
     yield "path without a slash", head(path="scim/v2/Users"), None, malformed
     yield "asterisk", head(method="OPTIONS", path="*"), None, malformed
     yield "absolute form", head(path="http://other.example/scim/v2/Users"), None, malformed
-    yield "fragment", head(path=USERS + "#x"), None, malformed
     yield "user info in the authority", head(authority="a@wire.example"), None, malformed
     yield "no authority", head(authority=None), None, malformed
     yield "another host", head(("host", "other.example")), None, malformed
@@ -178,6 +182,36 @@ def cases():
     yield "large headers", head(*[(f"x-{n}", "a" * 4000) for n in range(12)]), None, malformed
     yield "doubled token", head(("authorization", TOKEN)), None, refused("token.duplicate")
     yield "bad body", post(), b"{]", refused("json.syntax")
+
+
+def forwarded():
+    """Name, path, and the target that the backend gets."""
+    search = USERS + "?filter=userName%20eq%20%22{}%22"
+    yield "a letter beyond ASCII", search.format("\u00e4"), search.format("%C3%A4")
+    # The library below drops it before anything of the guard's runs: it goes nowhere.
+    yield "fragment", search.format("a") + "#x", search.format("a")
+
+
+def abandoned(client, backend):
+    """Opens streams whose answers never come, and resets each as soon as the backend has it."""
+    backend.heads.clear()
+    for number in range(10 * STREAMS):
+        stream = client.request(head(path=STALLED))
+        until(lambda: len(backend.heads) > number, "the backend gets a request")
+        client.send(frame(3, 0, stream, struct.pack(">I", 8)))
+
+
+def until(condition, what):
+    for _ in range(PATIENCE * 100):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    sys.exit(f"never: {what}")
+
+
+def in_flight(admin):
+    text = urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=PATIENCE).read().decode()
+    return float(re.search(r"^scim_guard_requests_in_flight (\S+)", text, re.M).group(1))
 
 
 def hostile(client, number):
@@ -209,16 +243,17 @@ def main():
     parser.add_argument("--binary", required=True)
     binary = parser.parse_args().binary
     backend = Backend()
-    port = free_port()
+    port, admin = free_port(), free_port()
     failures = []
     with tempfile.TemporaryDirectory() as folder:
         config = pathlib.Path(folder) / "guard.yaml"
         config.write_text(
-            f'listen: ["127.0.0.1:{port}"]\nadmin: {{listen: "127.0.0.1:{free_port()}"}}\n'
+            f'listen: ["127.0.0.1:{port}"]\nadmin: {{listen: "127.0.0.1:{admin}"}}\n'
             f'upstream: {{servers: ["127.0.0.1:{backend.port}"]}}\nhosts: [wire.example]\nlog: {{access: false}}\n'
-            "limits: {header_timeout: 2s, body_timeout: 2s, keepalive_timeout: 5s}\n"
+            "limits: {header_timeout: 2s, body_timeout: 2s, keepalive_timeout: 5s, streams: %d}\n" % STREAMS
         )
-        guard = subprocess.Popen([binary, "serve", "--config", str(config)], stderr=subprocess.DEVNULL)
+        log = pathlib.Path(folder) / "log"
+        guard = subprocess.Popen([binary, "serve", "--config", str(config)], stderr=log.open("wb"))
         try:
             wait_for(port)
 
@@ -237,6 +272,25 @@ def main():
                 if backend.heads:
                     failures.append(f"{name}: the backend got {backend.heads!r}")
                     backend.heads.clear()
+            for name, path, target in forwarded():
+                client = Client(port)
+                outcome = client.outcome(client.request(head(path=path)))
+                sent += 1
+                lines = [line.split(b"\r\n")[0].decode() for line in backend.heads]
+                if (outcome, lines) != ("200 -", [f"GET {target} HTTP/1.1"]):
+                    failures.append(f"{name}: {outcome}, the backend got {lines!r}")
+                backend.heads.clear()
+            # What was reset is over, and so is what a client left behind.
+            client = Client(port)
+            abandoned(client, backend)
+            sent += 10 * STREAMS
+            until(lambda: in_flight(admin) == 0, "streams that were reset are over")
+            for _ in range(STREAMS):
+                client.request(head(path=STALLED))
+            until(lambda: in_flight(admin) == STREAMS, "streams are in flight")
+            client.stream.close()
+            until(lambda: in_flight(admin) == 0, "streams of a client that has gone are over")
+            backend.heads.clear()
             for number in range(7):
                 client = Client(port)
                 hostile(client, number)
@@ -250,8 +304,13 @@ def main():
             if guard.poll() is not None:
                 failures.append(f"the guard ended with {guard.returncode}")
         finally:
+            # One that is there, and never says a word again.
+            silent = Client(port)
             guard.terminate()
             guard.wait(PATIENCE)
+            silent.stream.close()
+        if "cut off" in log.read_text():
+            failures.append("a silent client kept the guard from stopping")
     for failure in failures:
         print(failure)
     print(f"{sent} cases, {len(failures)} failed")

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Backend, Guarded, PATIENCE, Reply, TOKEN, USER, answer, chunked, control, head, ok, user,
-    wait_until, with_length,
+    Backend, Client, Guarded, PATIENCE, Reply, TOKEN, USER, answer, chunked, control, head, ok,
+    user, wait_until, with_length,
 };
 
 #[test]
@@ -132,6 +132,11 @@ fn more_connections_than_the_limit_are_told_so() {
 #[test]
 fn one_address_has_its_share_of_the_connections_and_trusted_proxies_have_them_all() {
     let backend = Backend::fine();
+    let drained = |guarded: &Guarded| {
+        let running = guarded.running.as_ref().unwrap();
+        wait_until("room", || running.connections() == 0);
+        assert_eq!(guarded.ask(control()).status, 200);
+    };
     let limited = |trusted: &[&str]| {
         Guarded::configured(&[backend.addr], |config| {
             config.limits.connections_per_address = 2;
@@ -152,9 +157,22 @@ fn one_address_has_its_share_of_the_connections_and_trusted_proxies_have_them_al
     response.refused("limits.address");
     assert_eq!(response.header("retry-after"), Some("5"));
     drop(held);
-    let running = guarded.running.as_ref().unwrap();
-    wait_until("room", || running.connections() == 0);
-    assert_eq!(guarded.ask(control()).status, 200);
+    drained(&guarded);
+
+    // What one address has too many of takes nothing from another.
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.limits.connections = 40;
+        config.limits.connections_per_address = 2;
+    });
+    let crowd: Vec<_> = (0..200).map(|_| guarded.client()).collect();
+    let metric = "scim_guard_rule_hits_total{action=\"enforce\",rule=\"limits.address\"}";
+    wait_until("the crowd", || guarded.metric(metric) >= 1.0);
+    for _ in 0..10 {
+        let mut other = Client::connect_from("127.0.0.2", guarded.addr);
+        other.send(control());
+        assert_eq!(other.response().status, 200);
+    }
+    drop(crowd);
 
     let guarded = limited(&["127.0.0.0/8"]);
     let _held = hold(&guarded);
@@ -199,7 +217,7 @@ fn stopping_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
     resting.ends();
     wait_until("the listener to close", || std::net::TcpStream::connect(guarded.addr).is_err());
     assert!(!stopping.is_finished());
-    let mut probe = crate::support::Client::connect(admin);
+    let mut probe = Client::connect(admin);
     probe.send("GET /i/ready HTTP/1.1\r\n\r\n");
     assert_eq!(probe.response().status, 503);
     go.send(()).unwrap();

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use wire_scim_guard::config::ZHeaders;
 
-use crate::support::{Backend, Guarded, Reply, USER, control, head, user, with_length};
+use crate::support::{Backend, Client, Guarded, Reply, USER, control, head, user, with_length};
 
 #[test]
 fn a_request_leaves_under_its_canonical_target_with_its_end_to_end_headers() {
@@ -59,12 +59,50 @@ fn login_headers_are_kept_from_named_peers_on_the_token_api_only() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.z_headers = ZHeaders::KeepFrom(vec!["127.0.0.1/32".parse().unwrap()]);
+        // The peer's address comes as one of IPv6 here.
+        config.listen = vec!["[::]:0".parse().unwrap()];
     });
+    let port = guarded.addr.port();
+    let ask = |request: String| {
+        let mut client = Client::connect(([127, 0, 0, 1], port).into());
+        client.send(request);
+        client.response()
+    };
     for (nth, (target, kept)) in
         [("/scim/auth-tokens", true), (USER, false)].into_iter().enumerate()
     {
-        guarded.ask(head("GET", target) + "Z-User: me\r\n\r\n");
+        ask(head("GET", target) + "Z-User: me\r\n\r\n");
         assert_eq!(!backend.wait(nth + 1).header("z-user").is_empty(), kept, "{target}");
+    }
+}
+
+#[test]
+fn answers_are_framed_for_the_client_and_improper_ones_answered_for() {
+    let cases = [
+        ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 204),
+        ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204),
+        ("HTTP/1.0 204 No Content\r\n\r\n", 204),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", 200),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", 502),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", 502),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n", 502),
+    ];
+    for (answer, status) in cases {
+        let backend = Backend::start(|_| Reply::Last(answer.as_bytes().to_vec()));
+        let guarded = Guarded::configured(&[backend.addr], |config| {
+            config.other_paths = wire_scim_guard::config::Passage::Forward;
+        });
+        for (method, target) in [("GET", USER), ("HEAD", USER), ("GET", "/scim/auth-tokens")] {
+            let mut client = guarded.client();
+            client.send(head(method, target) + "\r\n");
+            let response = client.response_to(method).unwrap();
+            assert_eq!(response.status, status, "{answer} {method} {target}");
+            assert!(response.head.starts_with("HTTP/1.1 "), "{}", response.head);
+            if status == 204 {
+                assert_eq!(response.header("transfer-encoding"), None, "{answer}");
+                assert_eq!(response.header("content-length"), None, "{answer}");
+            }
+        }
     }
 }
 
@@ -137,6 +175,12 @@ fn an_older_client_gets_no_chunks() {
             let (lines, came) = seen.split_once("\r\n\r\n").unwrap();
             assert!(!lines.to_ascii_lowercase().contains("transfer-encoding"), "{lines}");
             assert!(came == body, "{} bytes", came.len());
+            // Nor from what streams by.
+            let mut client = guarded.client();
+            client.send(head("GET", "/scim/auth-tokens").replace("HTTP/1.1", "HTTP/1.0") + "\r\n");
+            let mut seen = String::new();
+            client.stream.read_to_string(&mut seen).unwrap();
+            assert!(seen.split_once("\r\n\r\n").unwrap().1 == body);
             // A newer one does, and goes on.
             let response = guarded.ask(head("GET", USER) + "\r\n");
             assert!(response.body == body.as_bytes());

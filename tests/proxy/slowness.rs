@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Backend, Guarded, Reply, control, h2c, head, user, wait_until};
+use crate::support::{Backend, Guarded, Reply, USER, control, h2c, head, user, wait_until};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -86,14 +86,23 @@ fn connections_that_rest_too_long_are_closed() {
     assert_eq!(used.response().status, 200);
     silent.ends();
     used.ends();
-    // So is an HTTP/2 connection without streams, and one that never gets beyond its preface.
+    // So is an HTTP/2 connection without streams.
     let mut preface = guarded.client();
     preface.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     let mut rest = Vec::new();
     std::io::Read::read_to_end(&mut preface.stream, &mut rest).unwrap();
-    let mut part = guarded.client();
-    part.send("PRI * HT");
-    part.ends();
+}
+
+#[test]
+fn what_may_become_http2_has_no_longer_than_a_head() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend);
+    for part in ["P", "PRI * HT"] {
+        let mut client = guarded.client();
+        client.send(part);
+        client.response().refused("limits.header_timeout");
+        client.ends();
+    }
 }
 
 #[test]
@@ -115,11 +124,13 @@ fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
 #[test]
 fn an_answer_that_drips_for_ever_is_cut_off_at_the_deadline_of_the_request() {
     let body = "HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n";
-    for (head, tail, begun) in [
-        (body.to_owned(), "a", false),
-        (body.to_owned() + &"a".repeat(100_000), "a", true),
-        ("HTTP/1.1 200 OK\r\nX-Drip: ".to_owned(), "a", false),
-        (String::new(), "HTTP/1.1 102 Processing\r\n\r\n", false),
+    let drip = "HTTP/1.1 200 OK\r\nX-Drip: ";
+    for (method, begin, tail, begun) in [
+        ("GET", body.to_owned(), "a", false),
+        ("GET", body.to_owned() + &"a".repeat(100_000), "a", true),
+        ("GET", drip.to_owned(), "a", false),
+        ("HEAD", drip.to_owned(), "a", false),
+        ("GET", String::new(), "HTTP/1.1 102 Processing\r\n\r\n", false),
     ] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -127,7 +138,7 @@ fn an_answer_that_drips_for_ever_is_cut_off_at_the_deadline_of_the_request() {
             use std::io::{Read, Write};
             let (mut stream, _) = listener.accept().unwrap();
             let _ = stream.read(&mut [0; 4096]).unwrap();
-            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(begin.as_bytes()).unwrap();
             while stream.write_all(tail.as_bytes()).is_ok() {
                 std::thread::sleep(SHORT / 10);
             }
@@ -137,12 +148,12 @@ fn an_answer_that_drips_for_ever_is_cut_off_at_the_deadline_of_the_request() {
             config.limits.upstream_timeout = SHORT;
         });
         let mut client = guarded.client();
-        client.send(control());
+        client.send(head(method, USER) + "\r\n");
         if begun {
             // A part of the answer has been handed on; the rest never comes.
             assert!(client.response_to("GET").is_none());
         } else {
-            assert!(client.response().rule().starts_with("upstream."));
+            assert!(client.response_to(method).unwrap().rule().starts_with("upstream."));
         }
         // The backend sees the end too.
         dripping.join().unwrap();

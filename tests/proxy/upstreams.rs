@@ -183,6 +183,18 @@ fn a_server_that_stalls_again_and_again_is_left_alone_while_others_serve() {
 }
 
 #[test]
+fn a_server_that_breaks_off_again_and_again_is_left_alone_while_others_serve() {
+    let breaking = Backend::start(|_| {
+        Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".to_vec())
+    });
+    let steady = Backend::fine();
+    let guarded = Guarded::configured(&[breaking.addr, steady.addr], |_| {});
+    let statuses: Vec<u16> = (0..12).map(|_| guarded.ask(control()).status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 502).count(), 3, "{statuses:?}");
+    assert_eq!((breaking.seen().len(), steady.seen().len()), (3, 9));
+}
+
+#[test]
 fn a_connection_that_the_backend_closed_is_not_used_again() {
     let backend = Backend::start(|_| Reply::Last(answer(200, "{}")));
     let guarded = Guarded::configured(&[backend.addr], |config| config.threads = 1);
@@ -229,4 +241,43 @@ fn an_answer_that_comes_before_the_body_was_taken_is_passed_on() {
     }
     drop(done);
     answering.join().unwrap();
+}
+
+#[test]
+fn an_interim_answer_does_not_stop_a_body_on_its_way() {
+    use std::io::{Read, Write};
+    for (interim, fine) in [
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let body = user(16_000_000);
+        let request = with_length("POST", "/scim/v2/Users", &body);
+        let reading = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut chunk = vec![0; 1 << 16];
+            let mut taken = stream.read(&mut chunk).unwrap();
+            stream.write_all(interim.as_bytes()).unwrap();
+            // The guard has met this answer when there is nothing more to take, or all was taken.
+            stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+            while taken < body.len() {
+                match stream.read(&mut chunk) {
+                    Ok(0) | Err(_) => break,
+                    Ok(more) => taken += more,
+                }
+            }
+            let _ = stream.write_all(&answer(201, "{}"));
+            taken >= body.len()
+        });
+        let guarded = Guarded::configured(&[addr], |config| {
+            config.limits.body = 16 << 20;
+            config.limits.buffered_bytes = 64 << 20;
+        });
+        let response = guarded.ask(request);
+        assert_eq!(response.status, if fine { 201 } else { 200 });
+        if fine {
+            assert!(reading.join().unwrap());
+        }
+    }
 }

@@ -366,7 +366,7 @@ async fn falls_silent(mut shutdown: ShutdownWatch, heard: &AtomicUsize) {
     let before = heard.load(Ordering::Relaxed);
     tokio::time::sleep(LINGER).await;
     if heard.load(Ordering::Relaxed) != before {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -23,8 +23,7 @@ use wire_scim_guard::config::Config;
 use wire_scim_guard::guard::Guard;
 use wire_scim_guard::logging::AccessLog;
 use wire_scim_guard::metrics::Metrics;
-use wire_scim_guard::proxy::edge::Connections;
-use wire_scim_guard::proxy::{Edge, Gate, GateCtx};
+use wire_scim_guard::proxy::{Connections, Edge, Gate, GateCtx};
 
 /// A service that marks every answer, and guards SCIM on the way.
 struct MyService {
@@ -52,7 +51,7 @@ impl ProxyHttp for MyService {
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut MyCtx) -> Result<Box<HttpPeer>> {
         ctx.gate.set_upstream(self.backend);
-        Ok(Box::new(HttpPeer::new(self.backend, false, String::new())))
+        Ok(Box::new(self.gate.peer(self.backend)))
     }
 
     async fn upstream_request_filter(
@@ -112,7 +111,7 @@ pub fn run(listen: &str, backend: &str) -> Result<(), Box<dyn std::error::Error>
     let backend: SocketAddr = backend.parse()?;
     let config = Config::new(vec![listen.parse()?], Vec::new());
     let guard = Arc::new(Guard::new(&config)?);
-    let metrics = Arc::new(Metrics::new()?);
+    let metrics = Arc::new(Metrics::new(&guard)?);
     let access = AccessLog::new(&config.log);
 
     let mut server = Server::new(None)?;

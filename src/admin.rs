@@ -118,13 +118,12 @@ impl Admin {
     fn ready(&self) -> Answer {
         let stopping = *self.stopping.borrow();
         let mut text = String::from(if stopping { "draining\n" } else { "ready\n" });
-        let states = self.upstreams.states();
-        if states.is_empty() {
-            text.push_str("upstream: no address\n");
-        }
-        for (address, awake) in states {
-            let state = if awake { "in turn" } else { "left alone, as it failed" };
+        for (address, awake) in self.upstreams.states() {
+            let state = if awake { "in rotation" } else { "skipped after failures" };
             let _ = writeln!(text, "upstream {address}: {state}");
+        }
+        for server in self.upstreams.unresolved() {
+            let _ = writeln!(text, "upstream {server}: not resolved so far");
         }
         if let Some(register) = &self.register {
             let entries = register.current().entries().len();

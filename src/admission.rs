@@ -153,16 +153,16 @@ fn judge_rate(entry: &Entry, findings: &mut Findings<'_>) -> Result<(), Refusal>
     findings.hit(Rule::TokenRate, || RATE).map_err(|refusal| refusal.with_retry_after(wait))
 }
 
-const UNKNOWN: &str = "The token is not in the register of this proxy. Use a token that is, or ask its operator \
-     to add the hash of this one (`wire-scim-guard token hash`).";
-const EXPIRED: &str = "The token has expired by the register of this proxy. Create a new one in Wire, have its \
+const UNKNOWN: &str = "This proxy does not know the token. Use one that is registered here, or ask the operator of \
+     this proxy to register it (`wire-scim-guard token hash`).";
+const EXPIRED: &str = "The token has expired according to the register of this proxy. Create a new one in Wire, have its \
      hash added to the register, and put it into the client.";
 const NETWORK: &str = "The token may not be used from this network address. Ask the proxy's operator to add \
-     the client's network to the token's entry, or use the token where it belongs.";
+     the client's network to the token's entry, or use the token from a network that is allowed.";
 const METHOD: &str = "The token may not be used with this method: its entry in the register of this proxy \
-     allows others only.";
+     does not allow it.";
 const RESOURCE: &str = "The token may not be used on this resource: its entry in the register of this proxy \
-     does not name it.";
+     does not allow it.";
 const REFUSED: &str = "Wire refused this token a moment ago; it is not asked again for some seconds. The token \
      is mistyped or was deleted: create a new one in Wire and put it into the client.";
 const RATE: &str = "The token is used more often than its entry in the register of this proxy allows. Wait \

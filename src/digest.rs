@@ -63,7 +63,7 @@ impl StoredHash {
                 .map(Self::Sha256)
                 .ok_or("behind `sha256:` stand 64 hexadecimal digits");
         }
-        if text.len() == 44 && text.ends_with('=') {
+        if secret::blotted(text) != text {
             return Err(
                 "this looks like a token itself, which does not belong into a file; delete it in \
                         Wire and write the hash of a new one (`wire-scim-guard token hash`)",

@@ -42,14 +42,25 @@ pub struct Guard {
     body_limit: usize,
 }
 
-/// Why a configuration gives no guard.
-#[derive(Debug, thiserror::Error)]
-pub enum GuardError {
-    #[error(transparent)]
-    Schemas(#[from] SchemaErrors),
-    #[error(transparent)]
-    Register(#[from] LoadError),
+/// Why a configuration gives no guard: all that is wrong with the files that it names.
+#[derive(Debug)]
+pub struct GuardErrors {
+    pub schemas: Option<SchemaErrors>,
+    pub register: Option<LoadError>,
 }
+
+impl fmt::Display for GuardErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.schemas, &self.register) {
+            (Some(schemas), Some(register)) => write!(f, "{schemas}\n{register}"),
+            (Some(schemas), None) => schemas.fmt(f),
+            (None, Some(register)) => register.fmt(f),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for GuardErrors {}
 
 /// The head of a request, and who sends it.
 #[derive(Clone, Copy)]
@@ -121,6 +132,8 @@ pub enum BodyKind {
     Group,
     /// PATCH of a group: read, and then always refused.
     GroupPatch,
+    /// The body of a method that Wire does not serve, where that is not enforced: passed on as it is.
+    Unserved,
 }
 
 /// What one document on its own is judged as.
@@ -146,12 +159,18 @@ impl Guard {
     /// Builds a guard; fails if the operator's schemas or register of tokens cannot be used.
     ///
     /// The register is read once here; [`Source::watch`] keeps it up to date.
-    pub fn new(config: &Config) -> Result<Self, GuardError> {
+    pub fn new(config: &Config) -> Result<Self, GuardErrors> {
         let schemas = match &config.schemas {
-            Some(folder) => Schemas::load(folder)?,
-            None => Schemas::built_in(),
+            Some(folder) => Schemas::load(folder),
+            None => Ok(Schemas::built_in()),
         };
-        let register = config.tokens.as_deref().map(Source::open).transpose()?;
+        let register = config.tokens.as_deref().map(Source::open).transpose();
+        let (schemas, register) = match (schemas, register) {
+            (Ok(schemas), Ok(register)) => (schemas, register),
+            (schemas, register) => {
+                return Err(GuardErrors { schemas: schemas.err(), register: register.err() });
+            }
+        };
         Ok(Self {
             policy: config.policy.clone(),
             schemas,
@@ -177,10 +196,6 @@ impl Guard {
         self.body_limit
     }
 
-    pub fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
     /// Judges target, method, headers, query and token: all that is known before the body.
     pub fn judge_head(&self, head: Head<'_>) -> HeadVerdict {
         let undecided = |handler, next| HeadVerdict {
@@ -192,12 +207,8 @@ impl Guard {
         };
         let refuse = |handler, refusal| undecided(handler, Next::Refuse(refusal));
         let method = head.method;
-        // SECURITY: a tunnel would carry bytes that nobody judges; it has no path to look at.
         if method == Method::CONNECT {
-            let detail =
-                "CONNECT is not served: this is no tunnel. Wire serves GET and HEAD everywhere.";
-            let refusal = Refusal::new(Rule::MethodNotAllowed, detail);
-            return refuse(Handler::Invalid, Refusal { allow: Some("GET, HEAD"), ..refusal });
+            return refuse(Handler::Invalid, no_tunnel());
         }
         let target = match target::read(head.target) {
             Ok(target) => target,
@@ -241,16 +252,18 @@ impl Guard {
         findings: &mut Findings<'_>,
     ) -> Result<Option<BodyTask>, Refusal> {
         let Head { method, headers, client, .. } = head;
-        let route = route(target.handler, method);
-        if let Err(allow) = route {
-            findings.hit_method(method, allow)?;
-        }
-        let kind = route.unwrap_or(None);
+        let kind = match route(target.handler, method) {
+            Ok(kind) => kind,
+            Err(allow) => {
+                findings.hit_method(method, allow)?;
+                Some(BodyKind::Unserved)
+            }
+        };
         // Wire's DELETE answers without content and does not look at Accept.
         if *method != Method::DELETE {
             headers::judge_accept(headers, findings)?;
         }
-        if kind.is_some() {
+        if kind.is_some_and(|kind| kind != BodyKind::Unserved) {
             headers::judge_content_type(headers, findings)?;
         }
         let reads = matches!(*method, Method::GET | Method::HEAD);
@@ -265,6 +278,9 @@ impl Guard {
             self.admission.judge(credentials, wanted, bearer, findings)?;
         }
         let Some(kind) = kind else { return Ok(None) };
+        if kind == BodyKind::Unserved {
+            return Ok(Some(BodyTask { kind, gzip: false, identity: None }));
+        }
         let gzip = headers::judge_content_encoding(headers, findings)?;
         Ok(Some(BodyTask { kind, gzip, identity: bearer.identity }))
     }
@@ -279,6 +295,9 @@ impl Guard {
     ) -> Result<(), Refusal> {
         if body.len() > self.body_limit {
             return Err(body::too_large(self.body_limit));
+        }
+        if task.kind == BodyKind::Unserved {
+            return Ok(());
         }
         let body = body::decoded(body, task.gzip, self.body_limit)?;
         let document = read_document(&body)?;
@@ -295,6 +314,9 @@ impl Guard {
         findings: &mut Findings<'_>,
     ) -> Result<(), Refusal> {
         let root = document.root();
+        if root.as_object().is_none() && kind != BodyKind::GroupPatch {
+            return findings.hit(Rule::JsonObject, || NO_OBJECT);
+        }
         let user = |lifecycle, findings: &mut Findings<'_>| {
             user::judge(root, lifecycle, &self.schemas.user, findings).map(|_| ())
         };
@@ -307,6 +329,7 @@ impl Guard {
                 "Wire has no PATCH for groups. Send the whole group by PUT, or turn off the provisioning of \
                  groups in the client."
             }),
+            BodyKind::Unserved => Ok(()),
         }
     }
 
@@ -353,13 +376,30 @@ impl Guard {
             return Err(body::too_large(self.body_limit));
         }
         let document = read_document(bytes)?;
-        if kind == CheckKind::User {
+        if kind == CheckKind::User && document.root().as_object().is_some() {
             let user = user::judge(document.root(), Lifecycle::New, &self.schemas.user, findings)?;
             return Ok(user.map(|(user, mode)| user.reading(mode)));
         }
-        let kind = if kind == CheckKind::Patch { BodyKind::Patch } else { BodyKind::Group };
+        let kind = match kind {
+            CheckKind::User => BodyKind::NewUser,
+            CheckKind::Patch => BodyKind::Patch,
+            _ => BodyKind::Group,
+        };
         self.judge_document(kind, &document, findings).map(|()| None)
     }
+}
+
+const NO_OBJECT: &str = "The body is JSON, but not an object. A user is {\"userName\": ..., \"externalId\": ..., \
+     \"displayName\": ...}, a PATCH {\"schemas\": [...], \"Operations\": [...]}, a group {\"schemas\": [...], \
+     \"displayName\": ..., \"members\": [...]}.";
+
+/// The answer to CONNECT, which has no path.
+///
+/// SECURITY: whatever the rules are set to, as a tunnel would carry bytes that nobody judges.
+pub(crate) fn no_tunnel() -> Refusal {
+    let detail = "CONNECT is not served: this is no tunnel. Wire serves GET and HEAD everywhere.";
+    let refusal = Refusal::new(Rule::MethodNotAllowed, detail);
+    Refusal { allow: Some("GET, HEAD"), ..refusal }
 }
 
 /// What Wire does with a method on a route: the kind of body it parses, if any, or, as an error,

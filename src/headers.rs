@@ -13,9 +13,7 @@ pub fn judge_accept(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<
     if lines.peek().is_none() {
         return Ok(());
     }
-    let admits = |line: &http::HeaderValue| {
-        line.to_str().is_ok_and(|line| line.split(',').any(|range| admits_scim(range.trim())))
-    };
+    let admits = |line: &http::HeaderValue| line.as_bytes().split(|b| *b == b',').any(admits_scim);
     if lines.any(admits) {
         return Ok(());
     }
@@ -25,20 +23,25 @@ pub fn judge_accept(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<
     })
 }
 
-fn admits_scim(range: &str) -> bool {
-    let mut parts = range.split(';').map(str::trim);
+fn admits_scim(range: &[u8]) -> bool {
+    let mut parts = range.split(|b| *b == b';').map(<[u8]>::trim_ascii);
     let kind = parts.next().unwrap_or_default();
-    let known = ["*/*", "application/*", "application/json", "application/scim+json"];
+    let known = [&b"*/*"[..], b"application/*", b"application/json", b"application/scim+json"];
     known.iter().any(|known| kind.eq_ignore_ascii_case(known))
-        && parts.all(|parameter| match parameter.split_once('=') {
-            Some((name, value)) if name.eq_ignore_ascii_case("q") => {
-                value.bytes().any(|byte| matches!(byte, b'1'..=b'9'))
+        && parts.all(|parameter| match name_and_value(parameter) {
+            Some((name, value)) if name.eq_ignore_ascii_case(b"q") => {
+                value.iter().any(|byte| matches!(byte, b'1'..=b'9'))
             }
             Some((name, value)) => {
-                name.eq_ignore_ascii_case("charset") && value.eq_ignore_ascii_case("utf-8")
+                name.eq_ignore_ascii_case(b"charset") && value.eq_ignore_ascii_case(b"utf-8")
             }
             None => false,
         })
+}
+
+fn name_and_value(parameter: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memchr(b'=', parameter)?;
+    Some((&parameter[..at], &parameter[at + 1..]))
 }
 
 /// Judges Content-Type of a body that Wire parses.
@@ -53,7 +56,7 @@ pub fn judge_content_type(headers: &HeaderMap, findings: &mut Findings<'_>) -> R
             || "There is more than one Content-Type header; send one, application/scim+json.",
         )?;
     }
-    if line.and_then(|line| line.to_str().ok()).is_some_and(is_scim_json) {
+    if line.is_some_and(|line| is_scim_json(line.as_bytes())) {
         return Ok(());
     }
     findings.hit(Rule::BodyMediaType, || {
@@ -62,16 +65,13 @@ pub fn judge_content_type(headers: &HeaderMap, findings: &mut Findings<'_>) -> R
     })
 }
 
-fn is_scim_json(line: &str) -> bool {
-    let mut parts = line.split(';');
-    let kind = parts.next().unwrap_or_default().trim();
-    (kind.eq_ignore_ascii_case("application/scim+json")
-        || kind.eq_ignore_ascii_case("application/json"))
-        && parts.all(|parameter| {
-            parameter
-                .split_once('=')
-                .is_some_and(|(name, value)| !name.trim().is_empty() && !value.trim().is_empty())
-        })
+/// Parameters are not looked at, but each has to have a `=`.
+fn is_scim_json(line: &[u8]) -> bool {
+    let mut parts = line.split(|b| *b == b';');
+    let kind = parts.next().unwrap_or_default().trim_ascii();
+    (kind.eq_ignore_ascii_case(b"application/scim+json")
+        || kind.eq_ignore_ascii_case(b"application/json"))
+        && parts.all(|parameter| name_and_value(parameter).is_some())
 }
 
 /// Reads Content-Encoding: whether the body is gzip, which Wire inflates; other codings are

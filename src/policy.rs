@@ -57,8 +57,8 @@ pub struct Policy {
 pub enum PolicyError {
     #[error("no rule is called {0:?}; `wire-scim-guard rules` lists them")]
     Unknown(String),
-    #[error("{0} is always enforced: what it refuses cannot be read in one way only")]
-    Fixed(&'static str),
+    #[error("{0} is always enforced: {1}")]
+    Fixed(&'static str, &'static str),
 }
 
 impl Policy {
@@ -79,8 +79,10 @@ impl Policy {
         let Some(prefix) = pattern.strip_suffix('*') else {
             let rule =
                 Rule::from_id(pattern).ok_or_else(|| PolicyError::Unknown(pattern.into()))?;
-            if rule.entry().standing == Standing::Fixed && action != Action::Enforce {
-                return Err(PolicyError::Fixed(rule.id()));
+            if let Some(why) = rule.entry().standing.fixed()
+                && action != Action::Enforce
+            {
+                return Err(PolicyError::Fixed(rule.id(), why));
             }
             self.actions[rule as usize] = action;
             return Ok(());
@@ -91,19 +93,22 @@ impl Policy {
             })
             .collect();
         let first = matching.first().ok_or_else(|| PolicyError::Unknown(pattern.into()))?;
-        let switchable = matching.iter().filter(|rule| rule.entry().standing != Standing::Fixed);
-        let mut any = false;
-        for rule in switchable {
+        let switchable = || matching.iter().filter(|rule| rule.entry().standing.fixed().is_none());
+        for rule in switchable() {
             self.actions[*rule as usize] = action;
-            any = true;
         }
-        if any || action == Action::Enforce { Ok(()) } else { Err(PolicyError::Fixed(first.id())) }
+        match first.entry().standing.fixed() {
+            Some(why) if switchable().next().is_none() && action != Action::Enforce => {
+                Err(PolicyError::Fixed(first.id(), why))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Lowers every rule that can be switched to `mode` at most: the one global switch.
     pub fn cap(&mut self, mode: Action) {
         for rule in Rule::all() {
-            if rule.entry().standing != Standing::Fixed {
+            if rule.entry().standing.fixed().is_none() {
                 let action = &mut self.actions[rule as usize];
                 *action = (*action).min(mode);
             }
@@ -119,7 +124,7 @@ impl Policy {
 /// The action of a rule in a profile when the operator says nothing.
 pub fn default_action(rule: Rule, profile: Profile) -> Action {
     match rule.entry().standing {
-        Standing::Fixed | Standing::Wire => Action::Enforce,
+        Standing::Fixed(_) | Standing::Wire => Action::Enforce,
         Standing::Documented if profile == Profile::Documented => Action::Enforce,
         Standing::Documented | Standing::OptIn => Action::Off,
     }
@@ -152,14 +157,12 @@ mod tests {
     #[test]
     fn fixed_rules_and_unknown_names_are_mistakes() {
         let mut policy = Policy::new(Profile::Documented, Identity::Any);
-        assert_eq!(
-            policy.set("target.not_found", Action::Report),
-            Err(PolicyError::Fixed("target.not_found"))
-        );
-        assert_eq!(
-            policy.set("framing.*", Action::Off),
-            Err(PolicyError::Fixed("framing.message"))
-        );
+        let mut fixed = |pattern| match policy.set(pattern, Action::Off) {
+            Err(PolicyError::Fixed(id, _)) => id,
+            other => panic!("{pattern}: {other:?}"),
+        };
+        assert_eq!(fixed("target.not_found"), "target.not_found");
+        assert_eq!(fixed("framing.*"), "framing.message");
         assert!(matches!(policy.set("user.handle", Action::Off), Err(PolicyError::Unknown(_))));
         assert!(matches!(policy.set("user.user*", Action::Off), Err(PolicyError::Unknown(_))));
     }

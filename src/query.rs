@@ -49,10 +49,14 @@ pub fn judge_user_filter(filter: &str, findings: &mut Findings<'_>) -> Result<()
         return Ok(());
     }
     findings.hit(Rule::FilterUnsupported, || {
+        let what = match (known, comparison.operator) {
+            (false, _) => "names another attribute",
+            (true, Operator::Equal) => "compares with something else than a text in quotes",
+            (true, _) => "has another operator",
+        };
         format!(
-            "Wire can look up users by userName eq \"...\" and externalId eq \"...\" only{}. Match users on \
-             one of these in the client.",
-            if known { "" } else { ", and the filter names another attribute" }
+            "Wire can look up users by userName eq \"...\" and externalId eq \"...\" only; the filter {what}. \
+             Match users on one of these in the client."
         )
     })
 }

@@ -37,8 +37,8 @@ impl ScimType {
 /// Who may change a rule's action, and what it is when nobody does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Always enforced: what it refuses cannot be read, or not in one way only.
-    Fixed,
+    /// Always enforced, for this reason.
+    Fixed(&'static str),
     /// Enforced in every profile, can be switched.
     Wire,
     /// Enforced in the profile `documented` only, can be switched.
@@ -82,6 +82,7 @@ pub enum Rule {
     JsonDuplicateKey,
     JsonDepth,
     JsonNumber,
+    JsonObject,
     UserSchema,
     UserType,
     UserUserName,
@@ -158,6 +159,11 @@ const fn row(
 use Rule as R;
 use Standing::{Documented, Fixed, OptIn, Wire};
 
+const UNREADABLE: Standing = Fixed("what it refuses cannot be read, or not in one way only");
+const NOWHERE: Standing = Fixed("what it refuses leads to nothing that Wire serves");
+const LIMIT: Standing = Fixed("it keeps a limit; change that one");
+const BACKEND: Standing = Fixed("it answers for a backend that failed");
+
 const FILTER: Option<ScimType> = Some(ScimType::InvalidFilter);
 const PATH: Option<ScimType> = Some(ScimType::InvalidPath);
 const SYNTAX: Option<ScimType> = Some(ScimType::InvalidSyntax);
@@ -166,22 +172,22 @@ const VALUE: Option<ScimType> = Some(ScimType::InvalidValue);
 /// All rules, in the order in which a request meets them.
 #[rustfmt::skip]
 pub static TABLE: [Entry; Rule::COUNT] = [
-    row(R::TargetAmbiguous, "target.ambiguous", 400, None, Fixed, "The request target can be read in one way only: no dot segments, encoded slashes, backslashes, control bytes, `;`, fragment or broken percent-encoding, and it starts with a slash."),
-    row(R::TargetNotFound, "target.not_found", 404, None, Fixed, "The path is one that Wire serves below /scim/v2."),
-    row(R::TargetTooLong, "target.too_long", 414, None, Fixed, "The request target has at most 8192 bytes."),
-    row(R::TargetId, "target.id", 400, VALUE, Fixed, "The id in the path is a UUID of the form 8-4-4-4-12."),
-    row(R::FramingMessage, "framing.message", 400, None, Fixed, "The request is well-formed HTTP: a request line of three parts, lines that end in CRLF, no control bytes."),
-    row(R::FramingLength, "framing.length", 400, None, Fixed, "At most one Content-Length, and it is a plain decimal number."),
-    row(R::FramingTransferEncoding, "framing.transfer_encoding", 400, None, Fixed, "Transfer-Encoding is absent, or is `chunked` once and stands without Content-Length."),
-    row(R::FramingHost, "framing.host", 400, None, Fixed, "Exactly one Host, and one of the configured hosts where these are given."),
-    row(R::FramingHeader, "framing.header", 400, None, Fixed, "Header names are tokens and header values hold no control bytes."),
-    row(R::FramingUpgrade, "framing.upgrade", 400, None, Fixed, "The request does not ask to switch to another protocol."),
+    row(R::TargetAmbiguous, "target.ambiguous", 400, None, UNREADABLE, "The request target can be read in one way only: no dot segments, encoded slashes, backslashes, control bytes, `;`, fragment or broken percent-encoding, and it starts with a slash."),
+    row(R::TargetNotFound, "target.not_found", 404, None, NOWHERE, "The path is one that Wire serves below /scim/v2."),
+    row(R::TargetTooLong, "target.too_long", 414, None, LIMIT, "The request target has at most 8192 bytes."),
+    row(R::TargetId, "target.id", 400, VALUE, NOWHERE, "The id in the path is a UUID of the form 8-4-4-4-12."),
+    row(R::FramingMessage, "framing.message", 400, None, UNREADABLE, "The request is well-formed HTTP: a request line of three parts, lines that end in CRLF, no control bytes."),
+    row(R::FramingLength, "framing.length", 400, None, UNREADABLE, "At most one Content-Length, and it is a plain decimal number."),
+    row(R::FramingTransferEncoding, "framing.transfer_encoding", 400, None, UNREADABLE, "Transfer-Encoding is absent, or is `chunked` once and stands without Content-Length."),
+    row(R::FramingHost, "framing.host", 400, None, UNREADABLE, "Exactly one Host, and one of the configured hosts where these are given."),
+    row(R::FramingHeader, "framing.header", 400, None, UNREADABLE, "Header names are tokens and header values hold no control bytes."),
+    row(R::FramingUpgrade, "framing.upgrade", 400, None, UNREADABLE, "The request does not ask to switch to another protocol."),
     row(R::MethodNotAllowed, "method.not_allowed", 405, None, Wire, "Wire serves the method on this path."),
     row(R::HeadersAccept, "headers.accept", 406, None, Wire, "Accept admits application/scim+json or application/json."),
-    row(R::HeadersDuplicate, "headers.duplicate", 400, None, Fixed, "Content-Type, Content-Encoding and Accept stand once at most where a second reading would matter."),
+    row(R::HeadersDuplicate, "headers.duplicate", 400, None, UNREADABLE, "Content-Type and Content-Encoding stand once at most where a body is judged."),
     row(R::TokenMissing, "token.missing", 401, None, Wire, "An Authorization header is there."),
     row(R::TokenMalformed, "token.malformed", 401, None, Wire, "Authorization is `Bearer`, one space, and a token of the form that Wire issues: 44 characters of base64."),
-    row(R::TokenDuplicate, "token.duplicate", 400, None, Fixed, "There is one Authorization header only."),
+    row(R::TokenDuplicate, "token.duplicate", 400, None, UNREADABLE, "There is one Authorization header only."),
     row(R::LimitsFailures, "limits.failures", 429, None, Wire, "No more requests with invalid tokens come from one address than shield.failures allows."),
     row(R::TokenUnknown, "token.unknown", 401, None, Wire, "The token is in the register, where there is one."),
     row(R::TokenExpired, "token.expired", 401, None, Wire, "The token has not expired by its entry in the register."),
@@ -190,13 +196,14 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::TokenRefused, "token.refused", 401, None, Wire, "Wire did not refuse the same token a moment ago."),
     row(R::TokenRate, "token.rate", 429, None, Wire, "The token is used no faster than its entry in the register allows."),
     row(R::BodyMediaType, "body.media_type", 415, None, Wire, "Content-Type is application/scim+json or application/json."),
-    row(R::BodyEncoding, "body.encoding", 415, None, Fixed, "The body is sent without Content-Encoding, or with a gzip stream that can be read in one way only."),
-    row(R::BodyTooLarge, "body.too_large", 413, None, Fixed, "The body is no larger than limits.body, before and after decompression."),
-    row(R::BodyTimeout, "body.timeout", 408, None, Fixed, "The whole body arrives within limits.body_timeout."),
-    row(R::JsonSyntax, "json.syntax", 400, SYNTAX, Fixed, "The body is one JSON document in UTF-8 (RFC 8259)."),
+    row(R::BodyEncoding, "body.encoding", 415, None, UNREADABLE, "The body is sent without Content-Encoding, or with a gzip stream that can be read in one way only."),
+    row(R::BodyTooLarge, "body.too_large", 413, None, LIMIT, "The body is no larger than limits.body, before and after decompression."),
+    row(R::BodyTimeout, "body.timeout", 408, None, LIMIT, "The whole body arrives within limits.body_timeout."),
+    row(R::JsonSyntax, "json.syntax", 400, SYNTAX, UNREADABLE, "The body is one JSON document in UTF-8 (RFC 8259)."),
     row(R::JsonDuplicateKey, "json.duplicate_key", 400, SYNTAX, Wire, "No attribute that Wire reads stands twice in one object, in any spelling."),
-    row(R::JsonDepth, "json.depth", 400, SYNTAX, Fixed, "Arrays and objects are nested at most 512 levels deep."),
-    row(R::JsonNumber, "json.number", 400, SYNTAX, Fixed, "No number is written with more than 4096 characters."),
+    row(R::JsonDepth, "json.depth", 400, SYNTAX, UNREADABLE, "Arrays and objects are nested at most 512 levels deep."),
+    row(R::JsonNumber, "json.number", 400, SYNTAX, UNREADABLE, "No number is written with more than 4096 characters."),
+    row(R::JsonObject, "json.object", 400, SYNTAX, Wire, "The body is a JSON object."),
     row(R::UserSchema, "user.schema", 400, VALUE, Wire, "The user satisfies what the operator's own user.json adds to the built-in one."),
     row(R::UserType, "user.type", 400, VALUE, Wire, "Every attribute of a user has the JSON type that Wire reads."),
     row(R::UserUserName, "user.user_name", 400, VALUE, Wire, "userName, lower-cased, has 2 to 256 characters out of a-z 0-9 _ . -"),
@@ -234,16 +241,23 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::FilterSyntax, "filter.syntax", 400, FILTER, Wire, "The filter is one comparison: attribute, operator, value."),
     row(R::FilterUnsupported, "filter.unsupported", 400, FILTER, Wire, "Wire can answer the filter: userName or externalId eq a text for users, displayName co a text for groups."),
     row(R::QueryPagination, "query.pagination", 400, VALUE, Wire, "startIndex and count of a search for groups are integers."),
-    row(R::LimitsHeaders, "limits.headers", 431, None, Fixed, "The request head is no larger and has no more headers than limits allows."),
-    row(R::LimitsHeaderTimeout, "limits.header_timeout", 408, None, Fixed, "The whole request head arrives within limits.header_timeout."),
-    row(R::LimitsConnections, "limits.connections", 503, None, Fixed, "No more connections are open than limits.connections."),
-    row(R::LimitsAddress, "limits.address", 429, None, Fixed, "No more connections of one address are open than limits.connections_per_address."),
-    row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, Fixed, "The bodies being judged take no more memory than limits.buffered_bytes."),
-    row(R::UpstreamConnect, "upstream.connect", 502, None, Fixed, "A server of upstream.servers accepts the connection."),
-    row(R::UpstreamAnswer, "upstream.answer", 502, None, Fixed, "The backend answers with well-formed HTTP and does not cut its answer off."),
-    row(R::UpstreamTimeout, "upstream.timeout", 504, None, Fixed, "The backend answers within limits.upstream_timeout."),
-    row(R::UpstreamThrottled, "upstream.throttled", 429, None, Fixed, "Wire's nginx does not throttle the request (its status 420)."),
+    row(R::LimitsHeaders, "limits.headers", 431, None, LIMIT, "The request head is no larger and has no more headers than limits allows."),
+    row(R::LimitsHeaderTimeout, "limits.header_timeout", 408, None, LIMIT, "The whole request head arrives within limits.header_timeout."),
+    row(R::LimitsConnections, "limits.connections", 503, None, LIMIT, "No more connections are open than limits.connections."),
+    row(R::LimitsAddress, "limits.address", 429, None, LIMIT, "No more connections of one address are open than limits.connections_per_address."),
+    row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, LIMIT, "The bodies being judged take no more memory than limits.buffered_bytes."),
+    row(R::UpstreamConnect, "upstream.connect", 502, None, BACKEND, "A server of upstream.servers accepts the connection."),
+    row(R::UpstreamAnswer, "upstream.answer", 502, None, BACKEND, "The backend answers with well-formed HTTP and does not cut its answer off."),
+    row(R::UpstreamTimeout, "upstream.timeout", 504, None, BACKEND, "The backend answers within limits.upstream_timeout."),
+    row(R::UpstreamThrottled, "upstream.throttled", 429, None, BACKEND, "Wire's nginx does not throttle the request (its status 420)."),
 ];
+
+impl Standing {
+    /// Why the rule cannot be switched, if it cannot.
+    pub fn fixed(self) -> Option<&'static str> {
+        if let Fixed(why) = self { Some(why) } else { None }
+    }
+}
 
 impl Rule {
     /// How many rules there are.

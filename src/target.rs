@@ -168,6 +168,7 @@ fn read_scim<'a>(
     let resource = tail.iter().position(|s| *s != b"v2").map_or(&[][..], |at| &tail[at..]);
     let handler = match resource {
         [] => return Err(not_found("the base URL alone is no resource")),
+        [b"v1", ..] => return Err(not_found("Wire speaks SCIM 2.0 only")),
         [b"Users"] => Handler::Users,
         [b"Groups"] => Handler::Groups,
         [b"Users", id] => uuid_route(id, Handler::User)?,
@@ -178,7 +179,8 @@ fn read_scim<'a>(
         [b"ResourceTypes"] => Handler::ResourceTypes,
         _ => {
             return Err(not_found(
-                "Wire serves Users, Groups, ServiceProviderConfig, Schemas and ResourceTypes, spelled so",
+                "Wire serves Users, Groups, ServiceProviderConfig, Schemas and ResourceTypes, in exactly this \
+                 spelling",
             ));
         }
     };
@@ -213,7 +215,10 @@ fn read_auth_tokens<'a>(
     if path == exact || (path.strip_suffix(b"/") == Some(exact.as_slice()) && rest.is_empty()) {
         Ok(Target { handler: Handler::AuthTokens, canonical: None, query })
     } else {
-        Err(ambiguous("/scim/auth-tokens is only served in exactly that spelling"))
+        Err(Refusal::new(
+            Rule::TargetAmbiguous,
+            "Readers differ in what they take for /scim/auth-tokens. It is served in exactly that spelling only.",
+        ))
     }
 }
 
@@ -232,9 +237,7 @@ fn uuid_route(id: &[u8], handler: Handler) -> Result<Handler, Refusal> {
 /// Percent-decodes a path; refuses every byte that two readers could take differently.
 fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
     if path.first() != Some(&b'/') {
-        return Err(ambiguous(
-            "it does not start with a slash; send the path alone, as in `GET /scim/v2/Users`",
-        ));
+        return Err(ambiguous("it does not start with a slash"));
     }
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path.iter();
@@ -271,8 +274,12 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
 fn check_query(query: &[u8]) -> Result<(), Refusal> {
     match query.iter().find(|b| matches!(b, 0..=b' ' | b'#' | 0x7f)) {
         None => Ok(()),
-        Some(b'#') => Err(ambiguous("the query has a `#`")),
-        Some(byte) => Err(ambiguous(&format!("the query has the byte 0x{byte:02X}"))),
+        Some(byte) => Err(Refusal::new(
+            Rule::TargetAmbiguous,
+            format!(
+                "The query has the byte 0x{byte:02X}, at which some readers end it. Write it as %{byte:02X}."
+            ),
+        )),
     }
 }
 
@@ -282,13 +289,41 @@ fn write_canonical(version: Option<&[u8]>, resource: &[&[u8]], query: Option<&[u
     for segment in version.into_iter().chain([&b"scim"[..], b"v2"]).chain(resource.iter().copied())
     {
         out.push(b'/');
-        out.extend_from_slice(segment);
+        encode(segment, &mut out);
     }
     if let Some(query) = query {
         out.push(b'?');
         out.extend_from_slice(query);
     }
     out
+}
+
+/// The bytes percent-encoded that are no part of a URI; `None` if there are none.
+pub(crate) fn encoded(target: &[u8]) -> Option<Vec<u8>> {
+    let first = target.iter().position(|byte| !is_uri_byte(*byte))?;
+    let mut out = Vec::with_capacity(target.len() + 32);
+    out.extend_from_slice(&target[..first]);
+    encode(&target[first..], &mut out);
+    Some(out)
+}
+
+fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in bytes {
+        if is_uri_byte(*byte) {
+            out.push(*byte);
+        } else {
+            let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+            out.push(b'%');
+            out.extend_from_slice(&digits);
+        }
+    }
+}
+
+/// The bytes that stand for themselves everywhere in a path and a query (RFC 3986 §3.3, §3.4), and some
+/// that all readers take so.
+fn is_uri_byte(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'z' | b'|' | b'~')
 }
 
 /// An API version segment: `v` and a decimal number without leading zeros.

@@ -140,10 +140,6 @@ impl<'p> Findings<'p> {
         self.reported.len()
     }
 
-    pub fn policy(&self) -> &'p Policy {
-        self.policy
-    }
-
     /// The rules that were hit and only reported, each once, in the order they were seen.
     pub fn into_reported(self) -> Vec<Rule> {
         self.reported
@@ -166,6 +162,37 @@ impl fmt::Debug for Outcome {
         match self {
             Self::Forward { .. } => f.debug_struct("Forward").finish_non_exhaustive(),
             Self::Refuse(refusal) => f.debug_tuple("Refuse").field(refusal).finish(),
+        }
+    }
+}
+
+/// What became of a request, as metrics and logs name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerdictLabel {
+    /// Forwarded, and the backend answered.
+    Forwarded,
+    /// Answered by the guard: a rule was hit.
+    Refused,
+    /// Forwarded although rules were hit, as these are only reported.
+    Reported,
+    /// Meant for the backend, which did not answer; or the client went away.
+    Failed,
+}
+
+impl VerdictLabel {
+    pub const ALL: [Self; 4] = [Self::Forwarded, Self::Refused, Self::Reported, Self::Failed];
+
+    /// The label of a request that was judged and goes to the backend.
+    pub fn of_passed(reported: &[Rule]) -> Self {
+        if reported.is_empty() { Self::Forwarded } else { Self::Reported }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Refused => "refused",
+            Self::Reported => "reported",
+            Self::Failed => "failed",
         }
     }
 }

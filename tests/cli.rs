@@ -138,7 +138,7 @@ fn a_bad_config_shows_all_its_mistakes_with_their_places() {
     let wanted = [
         "1:1: upstream.servers is missing",
         "1:10: listen[0]: \"127.0.0.1\" is no IP address with a port",
-        "2:1: upstreams is no known key; did you mean `upstream`?",
+        "2:1: upstreams is an unknown key; did you mean `upstream`?",
         "3:16: limits.body: \"0\" is out of range",
         "5:9: rules.mode: \"maybe\" is none of: enforce, report, off",
     ];
@@ -177,12 +177,65 @@ fn schemas_are_read_from_beside_the_config_and_checked_with_it() {
     let config = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [wire:80]}\nschemas: own\n";
     let path = folder.file("config.yaml", config);
     std::fs::create_dir(folder.0.join("own")).unwrap();
-    folder.file("own/user.json", "{");
-    let (code, _, err) = run(&["config", "check", "--config", &path]);
+    let check = || {
+        let (code, _, err) = run(&["config", "check", "--config", &path]);
+        (
+            code,
+            err.lines()
+                .map(|line| line.replace(&*folder.0.to_string_lossy(), ""))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let none = "/own: there is none of user.json, patch.json, group.json in this folder";
+    assert_eq!(check(), (2, vec![none.to_owned()]));
+    folder.file("own/user.json", "{\n\"type\": \"objekt\",\n\"pattern\": \"(\"}");
+    folder.file("own/groups.json", "{}");
+    let (code, lines) = check();
     assert_eq!(code, 2);
-    assert!(err.contains("own/user.json: is not JSON"), "{err}");
+    assert!(lines[0].starts_with("/own/groups.json: no schema of this name is read; did you mean"));
+    assert!(lines[1].starts_with("/own/user.json:2:9: this is no value for `type`"), "{lines:?}");
+    assert!(lines[2].starts_with("/own/user.json:3:12: this is no regular"), "{lines:?}");
+    assert_eq!(lines.len(), 3);
+    std::fs::remove_file(folder.0.join("own/groups.json")).unwrap();
     folder.file("own/user.json", "{}");
-    assert_eq!(run(&["config", "check", "--config", &path]).0, 0);
+    assert_eq!(check(), (0, Vec::new()));
+}
+
+#[test]
+fn mistakes_of_a_config_and_of_all_files_that_it_names_come_at_once() {
+    let folder = Folder::new("all-at-once");
+    std::fs::create_dir(folder.0.join("own")).unwrap();
+    folder.file("own/patch.json", "{");
+    folder.file("tokens.yaml", "tokens: [{label: a}]\n");
+    let config = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [wire:80]}\nthreads: 0\n\
+                  schemas: own\ntokens: tokens.yaml\n";
+    for command in ["serve", "config check", "check x"] {
+        let path = folder.file("config.yaml", config);
+        let words: Vec<&str> = command.split(' ').chain(["--config", &path]).collect();
+        let (code, _, err) = run(&words);
+        assert_eq!(code, 2);
+        let wanted = [
+            "config.yaml:3:10: threads",
+            "own/patch.json:1:1: this is not JSON",
+            "tokens.yaml:1:10: tokens[0].hash is missing",
+        ];
+        for (line, wanted) in err.lines().zip(wanted) {
+            assert!(line.contains(wanted), "{line}");
+        }
+        assert_eq!(err.lines().count(), wanted.len(), "{err}");
+        let path = folder.file(
+            "config.yaml",
+            config.replace(": own", ": nowhere").replace("tokens.y", "nothing.y"),
+        );
+        let words: Vec<&str> = command.split(' ').chain(["--config", &path]).collect();
+        let (_, _, err) = run(&words);
+        assert!(
+            err.contains("config.yaml:4:10: schemas: ")
+                && err.contains("config.yaml:5:9: tokens: "),
+            "{err}"
+        );
+        assert_eq!(err.lines().count(), 3, "{err}");
+    }
 }
 
 #[test]
@@ -325,12 +378,16 @@ fn rows_are_judged_each_by_its_kind() {
     let path = folder.file("bad.jsonl", "{\n{\"kind\":\"x\",\"body\":\"\"}\n{\"kind\":\"user\"}\n{\"kind\":\"user\",\"body_base64\":\"?\"}\n");
     let (code, out, err) = run(&["check", "--rows", &path]);
     assert_eq!((code, out.as_str()), (2, ""));
-    let wanted = ["this row cannot be read: EOF", "kind is \"x\"", "either body", "not base64"];
+    let wanted = ["this row is not JSON", "kind is \"x\"", "a row has either body", "not base64"];
     for ((line, wanted), number) in err.lines().zip(wanted).zip(1..) {
         assert!(line.starts_with(&format!("{path}:{number}: ")), "{line}");
         assert!(line.contains(wanted), "{line}");
     }
     assert_eq!(err.lines().count(), 4, "{err}");
+    let (_, out, _) = run(&["check", "--json", "--rows", &path]);
+    let first: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["ok"], &first["id"]), (&false.into(), &format!("{path}:1").into()));
+    assert_eq!(out.lines().count(), 4);
     assert_eq!(run(&["check", "--rows", "none.jsonl"]).0, 2);
 }
 

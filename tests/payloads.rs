@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use wire_scim_guard::config::Config;
 use wire_scim_guard::guard::{CheckKind, CheckReport, Guard};
-use wire_scim_guard::policy::{Identity, Policy, Profile};
+use wire_scim_guard::policy::{Action, Identity, Policy, Profile};
 use wire_scim_guard::rule::Rule;
 
 /// The rules that may refuse what Wire serves, in every profile.
@@ -160,6 +160,66 @@ fn every_payload_is_judged_as_wire_judges_it() {
     }
     println!("{table}");
     assert!(differences.is_empty(), "\n{table}\n{differences}");
+}
+
+/// What repeats is read as Wire reads it where an operator lets it pass.
+#[test]
+fn without_its_strictest_rules_the_guard_judges_repeated_keys_as_wire_does() {
+    let mut repeated = 0;
+    for identity in [Identity::Email, Identity::Saml, Identity::Any] {
+        let mut config = Config::new(Vec::new(), Vec::new());
+        config.policy = Policy::new(Profile::AsServed, identity);
+        for rule in ["json.duplicate_key", "user.user_name.reserved"] {
+            config.policy.set(rule, Action::Off).unwrap();
+        }
+        let lenient = Guard::new(&config).ok().unwrap();
+        let strict = guard(Profile::AsServed, identity);
+        for row in rows() {
+            let report = lenient.check(row.kind, &row.body);
+            let refusal = strict.check(row.kind, &row.body).refusal;
+            repeated += usize::from(refusal.is_some_and(|r| r.rule == Rule::JsonDuplicateKey));
+            let why = compare(&row, expected(&row, identity), Profile::AsServed, &report);
+            assert_eq!(why, None, "{} {identity:?}", row.id);
+        }
+    }
+    assert!(repeated > 100, "{repeated} rows repeat a key");
+}
+
+#[test]
+fn of_keys_of_rich_info_that_are_spelled_alike_the_first_is_read() {
+    let mut config = Config::new(Vec::new(), Vec::new());
+    config.policy.set("json.duplicate_key", Action::Off).unwrap();
+    let guard = Guard::new(&config).ok().unwrap();
+    let user = |map: &str| {
+        let urn = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
+        let user = format!(
+            r#"{{"userName":"ab","externalId":"x@y","displayName":"A","{urn}":{{{map}}}}}"#
+        );
+        guard.check(CheckKind::User, user.as_bytes())
+    };
+    for map in [r#""k":"v","k":5"#, r#""type":"v","type":5"#, r#""userName":"v","userName":null"#] {
+        let report = user(map);
+        assert_eq!(report.refusal, None, "{map}");
+        assert_eq!(report.reading.unwrap().rich_info[0].1, "v", "{map}");
+    }
+    assert_eq!(user(r#""k":5,"k":"v""#).refusal.unwrap().rule, Rule::UserRichInfo);
+}
+
+/// Faults that are only reported don't hide one that is enforced, however many they are.
+#[test]
+fn all_faults_of_a_document_are_looked_at() {
+    let mut config = Config::new(Vec::new(), Vec::new());
+    config.policy.set("user.type", Action::Report).unwrap();
+    let guard = Guard::new(&config).ok().unwrap();
+    let wrong = vec!["{\"type\":1}"; 1000].join(",");
+    for (emails, refused) in [("x@y", None), ("x", Some(Rule::UserEmails))] {
+        let user = format!(
+            r#"{{"userName":"ab","externalId":"x@y","displayName":"A","addresses":[{wrong}],"emails":[{{"value":"{emails}"}}]}}"#
+        );
+        let report = guard.check(CheckKind::User, user.as_bytes());
+        assert_eq!(report.refusal.map(|refusal| refusal.rule), refused);
+        assert_eq!(report.reported, [Rule::UserType]);
+    }
 }
 
 #[test]

@@ -268,6 +268,7 @@ fn cases() -> Vec<Case> {
             post_user(&alice.replacen('{', "{\"x\":1,\"x\":2,", 1)),
         ),
         case(R::JsonDepth, nested(512), nested(511)),
+        case(R::JsonObject, post_user("[]"), post_user(&alice)),
         case(R::JsonNumber, number(4097), number(4096)),
         configured(
             R::UserSchema,
@@ -537,7 +538,7 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
     for Entry { id, status, scim_type, standing, .. } in &TABLE {
         let scim_type = scim_type.map_or("", |kind| kind.as_str());
         let (documented, as_served) = match standing {
-            Standing::Fixed => ("always", "always"),
+            Standing::Fixed(_) => ("always", "always"),
             Standing::Wire => ("enforce", "enforce"),
             Standing::Documented => ("enforce", "off"),
             Standing::OptIn => ("off", "off"),
@@ -600,8 +601,13 @@ fn the_global_switch_lets_everything_pass_that_can_be_read() {
             // Operators' own schemas are not loaded here, and an email address is one identity's rule.
             let answer = guarded.ask(&case.hit);
             assert_eq!(answer.rule(), "-", "{} under {mode:?}", case.rule);
-            backend.wait(at + 1);
+            let seen = backend.wait(at + 1);
+            let body = case.hit.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+            assert!(seen.body == case.hit[body..], "{} under {mode:?}", case.rule);
         }
+        // A method that Wire does not serve takes its body along.
+        assert_eq!(guarded.ask(with_length("PUT", "/scim/v2/Users", b"{]")).rule(), "-");
+        assert_eq!(backend.seen().last().unwrap().body, b"{]");
         guarded.ask(head("GET", "/scim/v2/../x") + "\r\n").refused("target.ambiguous");
     }
 }

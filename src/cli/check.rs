@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::documents::{self, Document, KINDS, Name, Rows};
+use super::documents::{self, Document, KINDS, Name, Rows, Unusable};
 use super::{Failure, Outcome, REFUSED, UNUSABLE, complain, one_of};
+use crate::config::Config;
+use crate::config::file::Overrides;
 use crate::config::words::{IDENTITIES, PROFILES};
-use crate::config::{Config, file};
 use crate::guard::{CheckKind, CheckReport, Guard};
 use crate::policy::{Identity, Policy, Profile};
 use crate::rule::{Rule, ScimType};
@@ -61,7 +62,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
-    let guard = super::guard(&config(arguments)?)?;
+    let guard = guard(arguments)?;
     let is_stdin = |file: &&PathBuf| file.as_path() == Path::new("-");
     if arguments.files.iter().filter(is_stdin).count() > 1 {
         return Err(Failure::Unusable("standard input (`-`) can be judged only once".into()));
@@ -95,18 +96,16 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     })
 }
 
-/// The config file with the command line's own choices, or the defaults with these.
-fn config(arguments: &Arguments) -> Result<Config, Failure> {
+/// The guard of the config file with the command line's own choices, or of the defaults with these.
+fn guard(arguments: &Arguments) -> Result<Guard, Failure> {
     let (profile, identity) = (arguments.profile, arguments.identity);
     if let Some(path) = &arguments.config {
-        let overrides = file::Overrides { profile, identity };
-        return file::load_with(path, overrides)
-            .map_err(|error| Failure::Unusable(error.to_string()));
+        return super::load(path, Overrides { profile, identity }).map(|(_, guard)| guard);
     }
     let mut config = Config::new(Vec::new(), Vec::new());
-    config.profile = profile.unwrap_or(config.profile);
-    config.policy = Policy::new(config.profile, identity.unwrap_or(config.policy.identity));
-    Ok(config)
+    let profile = profile.unwrap_or(Profile::Documented);
+    config.policy = Policy::new(profile, identity.unwrap_or(Identity::Any));
+    super::guard(&config)
 }
 
 /// A bar on standard error; nothing where that is no terminal.
@@ -127,27 +126,34 @@ struct Check<'o, W> {
 }
 
 impl<W: Write> Check<'_, W> {
-    fn judge(&mut self, document: Result<Document, String>, bar: &ProgressBar) -> io::Result<()> {
-        let document = match document {
+    fn judge(&mut self, document: Result<Document, Unusable>, bar: &ProgressBar) -> io::Result<()> {
+        let Document { name, kind, bytes } = match document {
             Ok(document) => document,
-            Err(message) => {
+            Err(Unusable { name, why }) => {
                 self.unusable = true;
-                bar.suspend(|| complain(&message));
+                bar.suspend(|| complain(&why));
+                if self.json {
+                    self.write_line(&Line::unusable(&name, &why))?;
+                }
                 return Ok(());
             }
         };
-        let report = self.guard.check(document.kind, &document.bytes);
+        let report = self.guard.check(kind, &bytes);
         self.refused |= report.refusal.is_some();
         if bar.is_hidden() || !io::stdout().is_terminal() {
-            return self.write(&document.name, &report);
+            return self.write(&name, &report);
         }
-        bar.suspend(|| self.write(&document.name, &report).and_then(|()| self.out.flush()))
+        bar.suspend(|| self.write(&name, &report).and_then(|()| self.out.flush()))
+    }
+
+    fn write_line(&mut self, line: &Line<'_>) -> io::Result<()> {
+        serde_json::to_writer(&mut *self.out, line)?;
+        writeln!(self.out)
     }
 
     fn write(&mut self, name: &Name, report: &CheckReport) -> io::Result<()> {
         if self.json {
-            serde_json::to_writer(&mut *self.out, &Line::new(name, report))?;
-            return writeln!(self.out);
+            return self.write_line(&Line::new(name, report));
         }
         write!(self.out, "{}: ", name.as_str())?;
         match &report.refusal {
@@ -191,15 +197,9 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(name: &'a Name, report: &'a CheckReport) -> Self {
-        let (file, id) = match name {
-            Name::File(name) => (Some(name.as_str()), None),
-            Name::Id(name) => (None, Some(name.as_str())),
-        };
         let refusal = report.refusal.as_ref();
         let rule = refusal.map(|refusal| refusal.rule.entry());
         Self {
-            file,
-            id,
             ok: refusal.is_none(),
             status: rule.map(|rule| rule.status),
             rule: rule.map(|rule| rule.id),
@@ -207,6 +207,26 @@ impl<'a> Line<'a> {
             detail: refusal.map(|refusal| refusal.detail.as_str()),
             reported: ids(report),
             reading: report.reading.as_ref(),
+            ..Self::unusable(name, "")
+        }
+    }
+
+    /// The line of a document that was not judged.
+    fn unusable(name: &'a Name, why: &'a str) -> Self {
+        let (file, id) = match name {
+            Name::File(name) => (Some(name.as_str()), None),
+            Name::Id(name) => (None, Some(name.as_str())),
+        };
+        Self {
+            file,
+            id,
+            ok: false,
+            status: None,
+            rule: None,
+            scim_type: None,
+            detail: Some(why),
+            reported: Vec::new(),
+            reading: None,
         }
     }
 }

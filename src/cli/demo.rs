@@ -48,7 +48,6 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     let upstream = Server { host: standin.addr().ip().to_string(), port: standin.addr().port() };
     let mut config = Config::new(vec![arguments.listen.unwrap_or(LISTEN)], vec![upstream]);
     config.admin = arguments.admin.unwrap_or(ADMIN);
-    config.profile = arguments.profile;
     config.policy = Policy::new(arguments.profile, Identity::Any);
     logging::init(&config.log);
     let signals = Signals::listen().map_err(ServeError::from)?;

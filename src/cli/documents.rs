@@ -26,6 +26,12 @@ pub struct Document {
     pub bytes: Vec<u8>,
 }
 
+/// A document that cannot be judged, and why, as a sentence.
+pub struct Unusable {
+    pub name: Name,
+    pub why: String,
+}
+
 /// What a document is called in the output.
 pub enum Name {
     File(String),
@@ -41,19 +47,21 @@ impl Name {
 }
 
 /// Reads a whole file, or standard input for `-`. Of a body no more is read than it takes to see
-/// that it is larger than `body_limit`. Errors are sentences.
-pub fn read(path: &Path, kind: CheckKind, body_limit: usize) -> Result<Document, String> {
-    let name = path.display().to_string();
+/// that it is larger than `body_limit`.
+pub fn read(path: &Path, kind: CheckKind, body_limit: usize) -> Result<Document, Unusable> {
+    let name = Name::File(path.display().to_string());
     let is_filter = matches!(kind, CheckKind::Filter | CheckKind::GroupFilter);
     let most = if is_filter { u64::MAX } else { body_limit as u64 + 1 };
     let mut bytes = Vec::new();
-    open(path)
-        .and_then(|source| source.take(most).read_to_end(&mut bytes))
-        .map_err(|error| format!("{name}: cannot be read: {error}"))?;
+    let read = open(path).and_then(|source| source.take(most).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        let why = format!("{}: cannot be read: {error}", name.as_str());
+        return Err(Unusable { name, why });
+    }
     if is_filter && bytes.last() == Some(&b'\n') {
         bytes.pop();
     }
-    Ok(Document { name: Name::File(name), kind, bytes })
+    Ok(Document { name, kind, bytes })
 }
 
 fn open(path: &Path) -> io::Result<Box<dyn Read>> {
@@ -88,14 +96,21 @@ impl Rows {
         Ok(Self { path: name, source: BufReader::new(source), line: 0, position: 0 })
     }
 
-    /// The next row, or why it cannot be used.
-    fn read(&self, line: &[u8]) -> Result<Document, String> {
+    /// The next row.
+    fn read(&self, line: &[u8]) -> Result<Document, Unusable> {
         let here = || format!("{}:{}", self.path, self.line);
+        Self::read_row(line, &here).map_err(|why| Unusable { name: Name::Id(here()), why })
+    }
+
+    fn read_row(line: &[u8], here: &dyn Fn() -> String) -> Result<Document, String> {
         let row: Row = serde_json::from_slice(line).map_err(|error| {
-            // Positions within a line are columns; the line is this one.
-            let error = error.to_string();
-            let what = error.split(" at line ").next().unwrap_or(&error).to_string();
-            format!("{}: this row cannot be read: {what}", here())
+            let what = match error.classify() {
+                serde_json::error::Category::Data => {
+                    "is no JSON object with kind, and with body or body_base64, as texts"
+                }
+                _ => "is not JSON",
+            };
+            format!("{}: this row {what}", here())
         })?;
         let kind = KINDS.iter().find(|(word, _)| *word == row.kind).map(|(_, kind)| *kind);
         let kind = kind.ok_or_else(|| {
@@ -119,7 +134,7 @@ impl Rows {
 }
 
 impl Iterator for Rows {
-    type Item = Result<Document, String>;
+    type Item = Result<Document, Unusable>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut line = Vec::new();
@@ -132,7 +147,8 @@ impl Iterator for Rows {
                 Err(error) => {
                     // What cannot be read once is not tried again.
                     self.source = BufReader::new(Box::new(io::empty()));
-                    return Some(Err(format!("{}: cannot be read: {error}", self.path)));
+                    let why = format!("{}: cannot be read: {error}", self.path);
+                    return Some(Err(Unusable { name: Name::Id(self.path.clone()), why }));
                 }
             }
             if !line.trim_ascii().is_empty() {

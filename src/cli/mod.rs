@@ -1,14 +1,15 @@
 //! The command line: one file for each command, and what they have in common.
 
-use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Config;
+use crate::config::file::{self, Overrides};
 use crate::config::words::Words;
 use crate::guard::Guard;
 use crate::secret;
@@ -113,7 +114,12 @@ fn fail(code: u8, message: &str) -> ExitCode {
 
 /// Writes a line to standard error; if nobody reads there, nobody is told.
 fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "{message}");
+    let _ = writeln!(io::stderr(), "{}", shown(message));
+}
+
+/// SECURITY: what others have written, a file or a server, must not steer the terminal.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Help and version are answers; everything else is one sentence on standard error.
@@ -143,16 +149,32 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// The program and the commands that were named, for the hint at `--help`.
 fn command_line() -> String {
-    let commands = [
-        "serve", "demo", "config", "check", "rules", "token", "create", "list", "rename", "delete",
-        "hash", "standin",
-    ];
-    let named = std::env::args_os().skip(1).map(OsString::into_string).map_while(Result::ok);
-    let named = named.take_while(|word| commands.contains(&word.as_str()));
-    std::iter::once("wire-scim-guard".to_string()).chain(named).collect::<Vec<_>>().join(" ")
+    let program = Arguments::command();
+    let (mut line, mut command) = (program.get_name().to_owned(), &program);
+    for word in std::env::args_os().skip(1) {
+        let Some(named) = command.find_subcommand(&word) else { break };
+        line.push(' ');
+        line.push_str(named.get_name());
+        command = named;
+    }
+    line
 }
 
-/// The guard that a config asks for; its schemas are read here.
+/// The config of a file, and the guard that it asks for. All that is wrong with the file, and with those
+/// that it names, is told at once.
+fn load(path: &Path, overrides: Overrides) -> Result<(Config, Guard), Failure> {
+    let (config, wrong) = file::load(path, overrides);
+    let guard = config.as_ref().map(Guard::new).transpose();
+    match (config, wrong, guard) {
+        (Some(config), None, Ok(Some(guard))) => Ok((config, guard)),
+        (_, wrong, guard) => {
+            let wrong = [wrong.map(|e| e.to_string()), guard.err().map(|e| e.to_string())];
+            Err(Failure::Unusable(wrong.into_iter().flatten().collect::<Vec<_>>().join("\n")))
+        }
+    }
+}
+
+/// The guard of a config that names no files.
 fn guard(config: &Config) -> Result<Guard, Failure> {
     Guard::new(config).map_err(|errors| Failure::Unusable(errors.to_string()))
 }

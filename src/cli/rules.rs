@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Failure, Outcome};
 use crate::config::words::PROFILES;
 use crate::policy::default_action;
-use crate::rule::{Entry, ScimType, Standing, TABLE};
+use crate::rule::{Entry, ScimType, TABLE};
 
 /// List all rules: id, status, scimType, action in each profile, and what they check.
 #[derive(Debug, clap::Args)]
@@ -64,7 +64,7 @@ impl Row {
                 PROFILES
                     .map(|(name, profile)| (name, default_action(entry.rule, profile).as_str())),
             ),
-            switchable: entry.standing != Standing::Fixed,
+            switchable: entry.standing.fixed().is_none(),
             checks: entry.checks,
         }
     }

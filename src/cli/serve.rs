@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{Failure, Outcome};
-use crate::config::file;
+use crate::config::file::Overrides;
 use crate::proxy::{self, ServeError};
 
 /// Run the guard in front of a Wire backend.
@@ -20,16 +20,13 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let config =
-        file::load(&arguments.config).map_err(|error| Failure::Unusable(error.to_string()))?;
-    proxy::serve(config).map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+    let (config, guard) = super::load(&arguments.config, Overrides::default())?;
+    proxy::serve(config, guard)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
-        match error {
-            ServeError::Guard(message) => Self::Unusable(message),
-            error => Self::Running(error.to_string()),
-        }
+        Self::Running(error.to_string())
     }
 }

@@ -12,6 +12,7 @@ use super::reader::{Field, Section};
 use super::words::{IDENTITIES, LEVELS, PASSAGES};
 use super::{Config, Server, ShieldSettings, UpstreamCheck, ZHeaders, limits, rules, value, yaml};
 use crate::policy::{Identity, Profile};
+use crate::secret;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -26,26 +27,45 @@ pub struct Overrides {
 /// Why a file gives no config.
 #[derive(Debug)]
 pub enum LoadError {
-    Unreadable { path: PathBuf, source: io::Error },
-    TooLarge { path: PathBuf, most: u64 },
-    Mistakes { path: PathBuf, mistakes: Vec<Mistake> },
+    Unreadable {
+        path: PathBuf,
+        source: io::Error,
+    },
+    TooLarge {
+        path: PathBuf,
+        most: u64,
+    },
+    /// It is not what is read there.
+    Unread {
+        path: PathBuf,
+        why: String,
+    },
+    Mistakes {
+        path: PathBuf,
+        mistakes: Vec<Mistake>,
+    },
 }
 
 impl fmt::Display for LoadError {
     /// One line for each mistake, in the form that editors jump to.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unreadable { path, .. }
+        | Self::TooLarge { path, .. }
+        | Self::Unread { path, .. }
+        | Self::Mistakes { path, .. }) = self;
+        // SECURITY: a token may have been written where a path belongs.
+        let path = secret::blotted(&path.display().to_string());
         match self {
-            Self::Unreadable { path, source } => {
-                write!(f, "{}: cannot be read: {source}", path.display())
-            }
-            Self::TooLarge { path, most } => {
+            Self::Unreadable { source, .. } => write!(f, "{path}: cannot be read: {source}"),
+            Self::TooLarge { most, .. } => {
                 let most = value::size_text(*most);
-                write!(f, "{}: is larger than {most}, the most that is read here", path.display())
+                write!(f, "{path}: is larger than {most}, the most that is read here")
             }
-            Self::Mistakes { path, mistakes } => {
+            Self::Unread { why, .. } => write!(f, "{path}: {why}"),
+            Self::Mistakes { mistakes, .. } => {
                 for (index, mistake) in mistakes.iter().enumerate() {
                     let end = if index == 0 { "" } else { "\n" };
-                    write!(f, "{end}{}:{mistake}", path.display())?;
+                    write!(f, "{end}{path}:{mistake}")?;
                 }
                 Ok(())
             }
@@ -55,19 +75,22 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Reads the file at `path`. Relative paths in it begin at the file's own folder.
-pub fn load(path: &Path) -> Result<Config, LoadError> {
-    load_with(path, Overrides::default())
-}
-
-/// As [`load`], with what the command line says in place of the file.
-pub fn load_with(path: &Path, overrides: Overrides) -> Result<Config, LoadError> {
-    let mut config = read_file(path, MAX_FILE, |text| parse_with(text, overrides))?;
+/// Reads the file at `path`, as far as it can be read, and what is wrong with it. A config that comes with
+/// an error is good only for being looked at further. Relative paths in it begin at the file's own folder.
+pub fn load(path: &Path, overrides: Overrides) -> (Option<Config>, Option<LoadError>) {
     let folder = path.parent().unwrap_or(Path::new(""));
-    for place in [&mut config.schemas, &mut config.tokens].into_iter().flatten() {
-        *place = folder.join(&*place);
+    let notes = Notes::default();
+    let read = read_file(path, MAX_FILE, |text| Ok(read(text, Some(folder), overrides, &notes)));
+    match read {
+        Err(error) => (None, Some(error)),
+        Ok(config) => {
+            let mistakes = notes.into_mistakes();
+            let error = LoadError::Mistakes { path: path.into(), mistakes };
+            let wrong =
+                matches!(&error, LoadError::Mistakes { mistakes, .. } if !mistakes.is_empty());
+            (config, wrong.then_some(error))
+        }
     }
-    Ok(config)
 }
 
 /// Reads a whole text file of at most so many bytes, and what it says.
@@ -102,16 +125,17 @@ pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
 /// As [`parse`], with what the command line says in place of the text.
 pub fn parse_with(text: &str, overrides: Overrides) -> Result<Config, Vec<Mistake>> {
     let notes = Notes::default();
-    let config = read(text, overrides, &notes);
-    let (mistakes, _) = notes.into_parts();
+    let config = read(text, None, overrides, &notes);
+    let mistakes = notes.into_mistakes();
     match config {
         Some(config) if mistakes.is_empty() => Ok(config),
         _ => Err(mistakes),
     }
 }
 
-/// Reads what can be read. A config that comes with mistakes in `notes` is not to be used.
-fn read(text: &str, overrides: Overrides, notes: &Notes) -> Option<Config> {
+/// Reads what can be read. A config that comes with mistakes in `notes` is not to be used. The files that
+/// it names are looked for if it is known in which folder.
+fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) -> Option<Config> {
     let (node, mistakes) = yaml::read(text);
     let unreadable = node.is_none() && !mistakes.is_empty();
     notes.add(mistakes);
@@ -147,17 +171,16 @@ fn read(text: &str, overrides: Overrides, notes: &Notes) -> Option<Config> {
 
     let identity = top.field("identity").and_then(|field| field.choice(&IDENTITIES));
     let identity = overrides.identity.or(identity).unwrap_or(Identity::Any);
-    (config.profile, config.policy) =
-        rules::read(top.section("rules"), overrides.profile, identity);
+    config.policy = rules::read(top.section("rules"), overrides.profile, identity);
 
-    config.schemas = top.field("schemas").and_then(|field| field.parsed(value::folder));
+    config.schemas = top.field("schemas").and_then(|field| named(&field, folder));
     let hosts = top.field("hosts").and_then(|field| field.list(|item| item.parsed(value::host)));
     set(&mut config.hosts, hosts);
     let proxies = top.field("trusted_proxies");
     let proxies = proxies.and_then(|field| field.list(|item| item.parsed(value::network)));
     set(&mut config.trusted_proxies, proxies);
 
-    config.tokens = top.field("tokens").and_then(|field| field.text()).map(PathBuf::from);
+    config.tokens = top.field("tokens").and_then(|field| named(&field, folder));
     config.shield = read_shield(top.section("shield"));
     set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
 
@@ -169,6 +192,20 @@ fn read(text: &str, overrides: Overrides, notes: &Notes) -> Option<Config> {
     config.limits = limits::read(top.section("limits"), notes);
     top.close();
     Some(config)
+}
+
+/// The path of a file or folder beside this one, which has to be there.
+fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
+    let path = field.parsed(value::file)?;
+    let Some(folder) = folder else { return Some(path) };
+    let path = folder.join(path);
+    match std::fs::metadata(&path) {
+        Ok(_) => Some(path),
+        Err(error) => {
+            field.mistake(format_args!("{} cannot be read: {error}", path.display()));
+            None
+        }
+    }
 }
 
 pub(super) fn set<T>(place: &mut T, value: Option<T>) {

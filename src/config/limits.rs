@@ -58,6 +58,7 @@ pub fn read(mut section: Section<'_, '_>, notes: &Notes) -> Limits {
     time("body_timeout", TIME, &mut limits.body_timeout);
     time("request_timeout", TIME, &mut limits.request_timeout);
     time("keepalive_timeout", TIME, &mut limits.keepalive_timeout);
+    time("write_timeout", TIME, &mut limits.write_timeout);
     time("upstream_connect_timeout", TIME, &mut limits.upstream_connect_timeout);
     time("upstream_timeout", TIME, &mut limits.upstream_timeout);
     time("upstream_idle_timeout", TIME, &mut limits.upstream_idle_timeout);

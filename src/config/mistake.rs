@@ -51,7 +51,8 @@ impl fmt::Display for Mistake {
 pub struct Notes {
     mistakes: RefCell<Vec<Mistake>>,
     /// The full names of all keys that the reader asked for, present or not.
-    asked: RefCell<Vec<String>>,
+    #[cfg(test)]
+    pub asked: RefCell<Vec<String>>,
 }
 
 impl Notes {
@@ -63,16 +64,11 @@ impl Notes {
         self.mistakes.borrow_mut().extend(mistakes);
     }
 
-    pub fn asked(&self, key: String) {
-        self.asked.borrow_mut().push(key);
-    }
-
-    /// The mistakes in the order of the file, and the keys in the order in which they were asked
-    /// for.
-    pub fn into_parts(self) -> (Vec<Mistake>, Vec<String>) {
+    /// The mistakes in the order of the file.
+    pub fn into_mistakes(self) -> Vec<Mistake> {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort();
         mistakes.dedup();
-        (mistakes, self.asked.into_inner())
+        mistakes
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration, valid by construction: what the rest of the guard reads. How it is written
 //! in a file, and what can be wrong there, is told in `file`.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -35,7 +36,6 @@ pub struct Config {
     /// Wire's own token API, `/scim/auth-tokens`.
     pub auth_tokens: Passage,
     pub z_headers: ZHeaders,
-    pub profile: Profile,
     pub policy: Policy,
     /// Where the operator's own schemas are; `None`: the built-in ones.
     pub schemas: Option<std::path::PathBuf>,
@@ -77,6 +77,13 @@ impl Default for ShieldSettings {
 pub struct Server {
     pub host: String,
     pub port: u16,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
 }
 
 /// How servers are asked whether they are well.
@@ -128,6 +135,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long a connection may rest between two requests.
     pub keepalive_timeout: Duration,
+    /// How long a client may take nothing of its answer.
+    pub write_timeout: Duration,
     /// Requests on one connection.
     pub requests_per_connection: u32,
     /// Open client connections, on all listeners together.
@@ -156,6 +165,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(120),
             keepalive_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
             requests_per_connection: 10_000,
             connections: 10_000,
             connections_per_address: 10_000,
@@ -171,7 +181,6 @@ impl Default for Limits {
 impl Config {
     /// The defaults in front of these listeners and servers.
     pub fn new(listen: Vec<SocketAddr>, upstream: Vec<Server>) -> Self {
-        let profile = Profile::Documented;
         Self {
             listen,
             admin: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090),
@@ -181,8 +190,7 @@ impl Config {
             other_paths: Passage::Refuse,
             auth_tokens: Passage::Forward,
             z_headers: ZHeaders::Strip,
-            profile,
-            policy: Policy::new(profile, Identity::Any),
+            policy: Policy::new(Profile::Documented, Identity::Any),
             schemas: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),

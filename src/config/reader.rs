@@ -21,6 +21,8 @@ pub struct Section<'n, 't> {
     path: String,
     pub at: At,
     entries: Vec<Entry<'n, 't>>,
+    /// What stands there is no mapping; nothing more is said of what it lacks.
+    misshapen: bool,
     asked: Vec<&'static str>,
     notes: &'n Notes,
 }
@@ -43,7 +45,7 @@ pub struct Field<'n, 't> {
 impl<'n, 't> Section<'n, 't> {
     /// A section that is not in the file: all its keys are absent.
     fn absent(path: String, at: At, notes: &'n Notes) -> Self {
-        Self { path, at, entries: Vec::new(), asked: Vec::new(), notes }
+        Self { path, at, entries: Vec::new(), misshapen: false, asked: Vec::new(), notes }
     }
 
     /// The whole document; `None` if it is empty.
@@ -59,7 +61,8 @@ impl<'n, 't> Section<'n, 't> {
     /// The value of a key, if the key is there and has one.
     pub fn field(&mut self, key: &'static str) -> Option<Field<'n, 't>> {
         let path = join(&self.path, key);
-        self.notes.asked(path.clone());
+        #[cfg(test)]
+        self.notes.asked.borrow_mut().push(path.clone());
         self.asked.push(key);
         let at = self.entries.iter().position(|entry| entry.name == key)?;
         let Entry { at, value, .. } = self.entries.remove(at);
@@ -75,10 +78,19 @@ impl<'n, 't> Section<'n, 't> {
         }
     }
 
-    /// As `field`, but a missing key is a mistake.
+    /// As `field`, but a key that is missing, or has no value, is a mistake with `what` to do.
     pub fn required(&mut self, key: &'static str, what: &str) -> Option<Field<'n, 't>> {
-        if !self.entries.iter().any(|entry| entry.name == key) {
-            self.notes.mistake(self.at, format!("{} is missing: {what}", join(&self.path, key)));
+        let path = join(&self.path, key);
+        let entry = self.entries.iter().find(|entry| entry.name == key);
+        match entry.map(|Entry { at, value, .. }| (at, &value.value)) {
+            None if !self.misshapen => {
+                self.notes.mistake(self.at, format!("{path} is missing: {what}"));
+            }
+            Some((at, Value::Null)) => {
+                self.notes.mistake(*at, format!("{path} has no value: {what}"));
+                self.entries.retain(|entry| entry.name != key);
+            }
+            _ => {}
         }
         self.field(key)
     }
@@ -108,12 +120,12 @@ impl<'n, 't> Section<'n, 't> {
         for entry in &self.entries {
             let hint = near::hint(entry.name, self.asked.iter().copied());
             let known = if hint.is_empty() {
-                format!("; known here: {}", self.asked.join(", "))
+                format!("; the keys here are {}", self.asked.join(", "))
             } else {
                 hint
             };
             let path = join(&self.path, entry.name);
-            self.notes.mistake(entry.at, format!("{path} is no known key{known}"));
+            self.notes.mistake(entry.at, format!("{path} is an unknown key{known}"));
         }
     }
 }
@@ -142,7 +154,7 @@ impl<'n, 't> Field<'n, 't> {
             Value::Map(_) => "a mapping (key: value)".into(),
             Value::Unread => return None,
         };
-        self.mistake(format_args!("{wanted} is wanted here, not {found}"));
+        self.mistake(format_args!("expected {wanted}, found {found}"));
         None
     }
 
@@ -155,6 +167,7 @@ impl<'n, 't> Field<'n, 't> {
         let mut section = Section::absent(self.path.clone(), self.at, self.notes);
         let Value::Map(entries) = &self.node.value else {
             self.wants::<()>("a mapping (key: value)");
+            section.misshapen = true;
             return section;
         };
         let mut first: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
@@ -170,7 +183,7 @@ impl<'n, 't> Field<'n, 't> {
             match first.entry(name) {
                 Slot::Occupied(first) => {
                     let path = join(&self.path, name);
-                    let message = format!("{path} stands twice; first on line {}", first.get());
+                    let message = format!("{path} is given twice; first on line {}", first.get());
                     self.notes.mistake(key.at, message);
                 }
                 Slot::Vacant(slot) => {
@@ -185,7 +198,7 @@ impl<'n, 't> Field<'n, 't> {
     /// The items of a list, each read by `read`, without those that it could not read.
     pub fn list<T>(&self, read: impl Fn(&Field<'n, 't>) -> Option<T>) -> Option<Vec<T>> {
         let Value::List(items) = &self.node.value else {
-            return self.wants("a list, such as [a, b],");
+            return self.wants("a list, such as [a, b]");
         };
         let field = |(index, node): (usize, &'n Node<'t>)| Field {
             path: format!("{}[{index}]", self.path),
@@ -216,7 +229,7 @@ impl<'n, 't> Field<'n, 't> {
             let Some(value) = value else { continue };
             match good.iter().find(|(_, other)| *other == value) {
                 Some((first, _)) => item.mistake(format_args!(
-                    "this stands twice; first on line {}, column {}",
+                    "this is given twice; first on line {}, column {}",
                     first.line, first.column
                 )),
                 None => good.push((item.at, value)),
@@ -248,7 +261,7 @@ impl<'n, 't> Field<'n, 't> {
         match &self.node.value {
             Value::Scalar { text, plain: true } if text == "true" => Some(true),
             Value::Scalar { text, plain: true } if text == "false" => Some(false),
-            _ => self.wants("true or false, without quotes,"),
+            _ => self.wants("true or false, without quotes"),
         }
     }
 
@@ -270,7 +283,12 @@ impl<'n, 't> Field<'n, 't> {
             match text.parse::<u64>() {
                 Ok(number) if digits && range.contains(&number) => Ok(number),
                 _ if digits => Err(out_of_range(text, range.start(), range.end())),
-                _ => Err(format!("{} is no whole number", quoted(text))),
+                _ => Err(format!(
+                    "{} is no whole number; write one from {} to {}",
+                    quoted(text),
+                    range.start(),
+                    range.end()
+                )),
             }
         })
     }
@@ -300,7 +318,7 @@ impl<'n, 't> Field<'n, 't> {
 }
 
 fn out_of_range(text: &str, least: impl Display, most: impl Display) -> String {
-    format!("{} is out of range; from {least} to {most} is possible", quoted(text))
+    format!("{} is out of range; it must be {least} to {most}", quoted(text))
 }
 
 fn join(path: &str, key: &str) -> String {

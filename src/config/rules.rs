@@ -8,11 +8,7 @@ use crate::rule::Rule;
 
 /// Reads the section. `profile` and `identity` are what is given from outside of the file, or
 /// what stands elsewhere in it.
-pub fn read(
-    mut rules: Section<'_, '_>,
-    profile: Option<Profile>,
-    identity: Identity,
-) -> (Profile, Policy) {
+pub fn read(mut rules: Section<'_, '_>, profile: Option<Profile>, identity: Identity) -> Policy {
     let written = rules.field("profile").and_then(|field| field.choice(&PROFILES));
     let profile = profile.or(written).unwrap_or(Profile::Documented);
     let mode = rules.field("mode").and_then(|field| field.choice(&ACTIONS));
@@ -22,7 +18,7 @@ pub fn read(
         policy.cap(mode);
     }
     rules.close();
-    (profile, policy)
+    policy
 }
 
 /// Applies the single actions, the widest pattern first: a mapping has no order to go by.
@@ -46,7 +42,7 @@ fn explain(error: &PolicyError) -> String {
             let hint = near::hint(pattern, known.iter().map(String::as_str));
             if hint.is_empty() { error.to_string() } else { format!("no such rule{hint}") }
         }
-        PolicyError::Fixed(_) => error.to_string(),
+        PolicyError::Fixed(..) => error.to_string(),
     }
 }
 

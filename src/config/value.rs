@@ -10,12 +10,15 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Server;
+use crate::secret;
 
 const KIB: u64 = 1024;
 
 /// What was written, fit to stand in a message.
 pub fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
+    // SECURITY: before it is cut, as a part of a token does not look like one.
+    let text = secret::blotted(text);
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{:?}...", &text[..end]),
         None => format!("{text:?}"),
@@ -78,6 +81,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// A time as `duration` reads it, in its largest whole unit.
 pub fn duration_text(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
+    if milliseconds == 0 {
+        return "0s".into();
+    }
     [(3_600_000, "h"), (60_000, "m"), (1000, "s")]
         .into_iter()
         .find(|(unit, _)| milliseconds >= *unit && milliseconds.is_multiple_of(*unit))
@@ -97,11 +103,14 @@ fn number_and_unit(text: &str) -> (&str, &str) {
 pub fn listener(text: &str) -> Result<SocketAddr, String> {
     let found = quoted(text);
     let address = text.parse::<SocketAddr>().map_err(|_| {
-        let port = text.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok());
-        let port = port.unwrap_or("8080");
+        let port = text.rsplit_once(':').map(|(_, port)| port);
+        if port.is_some_and(|port| port.parse::<u32>().is_ok_and(|port| port > 65535)) {
+            return format!("{found} has no valid port behind the colon (1 to 65535)");
+        }
+        let port = port.filter(|port| port.parse::<u16>().is_ok()).unwrap_or("8080");
         format!(
-            "{found} is no IP address with a port; write 127.0.0.1:{port} for this machine only, \
-             0.0.0.0:{port} or [::]:{port} for all interfaces"
+            "{found} is no IP address with a port (names are not resolved here); write 127.0.0.1:{port} for \
+             this machine only, 0.0.0.0:{port} or [::]:{port} for all interfaces"
         )
     })?;
     if address.port() == 0 {
@@ -128,7 +137,8 @@ pub fn server(text: &str) -> Result<Server, String> {
     if text.parse::<Ipv6Addr>().is_ok() {
         return Err(format!("{found} has no port; write [{text}]:8080"));
     }
-    let Some((host, port)) = text.rsplit_once(':') else {
+    let bracketed = text.starts_with('[') && text.ends_with(']');
+    let Some((host, port)) = text.rsplit_once(':').filter(|_| !bracketed) else {
         return Err(format!("{found} has no port; write host:port, such as nginz:8080"));
     };
     let port = match port.parse::<u16>() {
@@ -186,10 +196,10 @@ fn host_name(host: &str) -> Result<&str, &'static str> {
     Ok(host)
 }
 
-/// A folder; whether it is there is seen when it is read.
-pub fn folder(text: &str) -> Result<PathBuf, String> {
+/// The path of a file or folder.
+pub fn file(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
-        return Err("\"\" is no folder; leave out the key for the built-in schemas".into());
+        return Err("\"\" is no path; leave out the whole line to go without".into());
     }
     Ok(text.into())
 }
@@ -202,7 +212,7 @@ pub fn network(text: &str) -> Result<IpNet, String> {
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| format!("{found} is no network; write 10.0.0.0/8, fd00::/8 or one address"))?;
     if network.prefix_len() == 0 {
-        return Err(format!("{found} is everybody; name the networks that are yours"));
+        return Err(format!("{found} matches every address; name the networks that are yours"));
     }
     if network.trunc() != network {
         return Err(format!(

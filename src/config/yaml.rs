@@ -59,7 +59,7 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) => {
-                let message = format!("this is not YAML: {}", error.info());
+                let message = format!("this is not YAML: {}{}", error.info(), advice(error.info()));
                 mistakes.push(Mistake::new(at(*error.marker()), message));
                 return (None, mistakes);
             }
@@ -114,6 +114,19 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
         }
     }
     (root, mistakes)
+}
+
+/// What most likely leads to an error of the parser's.
+fn advice(error: &str) -> &'static str {
+    if error.contains("unknown anchor") {
+        "; a name that begins with `*` has to be quoted: \"*\""
+    } else if error.contains("mapping values are not allowed") {
+        "; is a space missing behind a colon, or are quotes missing around a text with a colon?"
+    } else if error.contains("indentation") || error.contains("expected ',' or") {
+        "; is a bracket or a quote before not closed?"
+    } else {
+        ""
+    }
 }
 
 fn at(marker: Marker) -> At {

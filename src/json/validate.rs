@@ -146,7 +146,8 @@ impl<'d> json::Object<'d, Folded> for Object<'d> {
     }
 
     fn members(&self) -> Spelled<'d> {
-        Spelled { object: *self, members: Object::members(*self) }
+        let read = self.may_repeat().then(|| Box::new(read_of_each(*self)));
+        Spelled { read, members: Object::members(*self) }
     }
 }
 
@@ -154,19 +155,33 @@ impl<'d> json::Object<'d, Folded> for Object<'d> {
 /// one that Wire reads.
 #[derive(Debug)]
 pub struct Spelled<'d> {
-    object: Object<'d>,
+    /// Which value Wire reads under each name, where some name stands more than once.
+    read: Option<Box<[Option<Member<'d>>; Name::COUNT]>>,
     members: Members<'d>,
+}
+
+/// SECURITY: found in one pass for all names, as an object may have as many of them as a body has
+/// room for.
+fn read_of_each<'d>(object: Object<'d>) -> [Option<Member<'d>>; Name::COUNT] {
+    let mut read: [Option<Member<'d>>; Name::COUNT] = [None; Name::COUNT];
+    for member in Object::members(object) {
+        let Some(name) = member.name() else { continue };
+        let best = &mut read[name as usize];
+        if best.is_none_or(|best| member.key() > best.key()) {
+            *best = Some(member);
+        }
+    }
+    read
 }
 
 impl<'d> Iterator for Spelled<'d> {
     type Item = (&'d str, Value<'d>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Self { object, members } = self;
-        let is_read = |member: &Member<'d>| match member.name() {
-            Some(name) if object.may_repeat() => {
-                object.value(name).is_some_and(|read| read.identity() == member.value.identity())
-            }
+        let Self { read, members } = self;
+        let is_read = |member: &Member<'d>| match (&read, member.name()) {
+            (Some(read), Some(name)) => read[name as usize]
+                .is_some_and(|read| read.value.identity() == member.value.identity()),
             _ => true,
         };
         members.find(is_read).map(|member| (spelling(&member), member.value))

@@ -9,9 +9,9 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
-use super::Outcome;
 use crate::register::watch::Source;
 use crate::shield::Shield;
+use crate::verdict::VerdictLabel;
 
 /// What there is to tell of the tokens of one guard.
 pub(super) struct Tokens {
@@ -87,11 +87,11 @@ impl Families {
         let register = source.current();
         self.requests.reset();
         for entry in register.entries() {
-            for outcome in Outcome::ALL {
-                let counted = entry.label.counted(outcome);
-                // A series for each outcome that there was, and one that is always there.
-                if counted > 0 || outcome == Outcome::Forwarded {
-                    let labels = [entry.label.as_str(), outcome.as_str()];
+            for verdict in VerdictLabel::ALL {
+                let counted = entry.label.counted(verdict);
+                // A series for each verdict that there was, and one that is always there.
+                if counted > 0 || verdict == VerdictLabel::Forwarded {
+                    let labels = [entry.label.as_str(), verdict.as_str()];
                     self.requests.with_label_values(&labels).inc_by(counted);
                 }
             }

@@ -68,6 +68,9 @@ pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> (Vec<u8
     if let Some(challenge) = refusal.challenge() {
         let _ = write!(out, "WWW-Authenticate: {challenge}\r\n");
     }
+    if let Some(allow) = refusal.allow {
+        let _ = write!(out, "Allow: {allow}\r\n");
+    }
     if let Some(seconds) = retry_after(refusal) {
         let _ = write!(out, "Retry-After: {seconds}\r\n");
     }

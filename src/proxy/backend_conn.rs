@@ -29,8 +29,8 @@ const WRITE_BUFFER: usize = 16 * 1024;
 /// How much is read of an answer that comes before the request has been taken.
 const EARLY_CHUNK: usize = 4 * 1024;
 
-/// How much of interim answers is kept before the request has been taken.
-const MOST_INTERIM: usize = 16 * 1024;
+/// How many bytes of interim answers are kept before the request has been taken.
+const INTERIM_BYTES: usize = 16 * 1024;
 
 pub(super) struct BackendConn {
     io: TcpStream,
@@ -52,7 +52,7 @@ impl fmt::Debug for BackendConn {
 /// the request, and the final answer comes behind them.
 fn is_interim(mut answers: &[u8]) -> bool {
     const INTERIM: &[u8] = b"HTTP/1.? 1";
-    if answers.len() > MOST_INTERIM {
+    if answers.len() > INTERIM_BYTES {
         return false;
     }
     loop {

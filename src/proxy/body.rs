@@ -84,7 +84,7 @@ pub(super) async fn read(
     let reading = read_all(session, limits.body, share, keep);
     match tokio::time::timeout(limits.body_timeout, reading).await {
         Ok(read) => read,
-        Err(_) => Err(too_slow(limits).into()),
+        Err(_) => Err(too_slow().into()),
     }
 }
 
@@ -100,7 +100,7 @@ async fn read_all(
     while let Some(chunk) = next_chunk(session).await? {
         total += chunk.len();
         if total > limit {
-            return Err(too_large(limit).into());
+            return Err(crate::body::too_large(limit).into());
         }
         if keep {
             share.grow(chunk.len())?;
@@ -127,33 +127,24 @@ async fn next_chunk(session: &mut ServerSession) -> Result<Option<Bytes>, Unread
         ErrorType::ReadError | ErrorType::ConnectionClosed | ErrorType::H2Error => {
             Unread::Gone(error)
         }
-        ErrorType::ReadTimedout => Refusal::new(
-            Rule::BodyTimeout,
-            "The request body stopped coming before it was complete.",
-        )
-        .into(),
-        _ => Refusal::new(
-            Rule::FramingMessage,
-            "The request body is not framed as its head says (chunked coding, RFC 9112 §7.1).",
-        )
-        .into(),
+        ErrorType::ReadTimedout => too_slow().into(),
+        _ => misframed().into(),
     })
 }
 
-pub(super) fn too_large(limit: usize) -> Refusal {
+/// The body of a request did not come, or not to its end.
+pub(super) fn too_slow() -> Refusal {
     Refusal::new(
-        Rule::BodyTooLarge,
-        format!("The request body is larger than {limit} bytes, which is the most that is read."),
+        Rule::BodyTimeout,
+        "The request body did not arrive to its end in time (limits.body_timeout). Send it again at once, \
+         or in smaller requests.",
     )
 }
 
-fn too_slow(limits: &Limits) -> Refusal {
+pub(super) fn misframed() -> Refusal {
     Refusal::new(
-        Rule::BodyTimeout,
-        format!(
-            "The request body did not arrive within {} seconds.",
-            limits.body_timeout.as_secs_f64()
-        ),
+        Rule::FramingMessage,
+        "The request body is not framed as its head says (chunked coding, RFC 9112 §7.1).",
     )
 }
 

@@ -7,11 +7,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BufMut as _;
+use pingora::protocols::http::v1::client::HttpSession as Backend;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use ureq::Agent;
 
 use crate::config::UpstreamCheck;
 
+use super::backend_conn::BackendConn;
+use super::exchange;
 use super::upstream::Upstreams;
 
 /// How long a server may take to answer.
@@ -19,18 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Checks every server, for as long as it is polled.
 pub(super) async fn keep_checking(upstreams: Arc<Upstreams>, check: UpstreamCheck) {
-    let agent = Agent::config_builder()
-        .timeout_global(Some(check.every.min(PATIENCE)))
-        // Servers are asked where they are, and by themselves.
-        .proxy(None)
-        .max_redirects(0)
-        .build()
-        .new_agent();
     loop {
         let mut asked = JoinSet::new();
         for (server, _) in upstreams.states() {
-            let (agent, path) = (agent.clone(), check.path.clone());
-            asked.spawn_blocking(move || (server, ask(&agent, server, &path)));
+            let path = check.path.clone();
+            asked.spawn(async move {
+                let answer = tokio::time::timeout(PATIENCE, ask(server, &path)).await;
+                (server, answer.unwrap_or_else(|_| Err("no answer in time".into())))
+            });
         }
         while let Some(answer) = asked.join_next().await {
             if let Ok((server, answer)) = answer {
@@ -43,9 +43,18 @@ pub(super) async fn keep_checking(upstreams: Arc<Upstreams>, check: UpstreamChec
 }
 
 /// Why a server is not well.
-fn ask(agent: &Agent, server: SocketAddr, path: &str) -> Result<(), String> {
-    match agent.get(format!("http://{server}{path}")).call() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
+async fn ask(server: SocketAddr, path: &str) -> Result<(), String> {
+    let stream = TcpStream::connect(server).await.map_err(|error| error.to_string())?;
+    let mut conn = BackendConn::new(stream, server).map_err(|error| error.to_string())?;
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: wire-scim-guard\r\nConnection: close\r\n\r\n"
+    );
+    conn.held().put_slice(head.as_bytes());
+    let mut backend = Backend::new(Box::new(conn));
+    exchange::read_head(&mut backend).await.map_err(|error| error.etype().as_str().to_owned())?;
+    match backend.get_status() {
+        Some(status) if status.as_u16() < 400 => Ok(()),
+        Some(status) => Err(format!("status {}", status.as_u16())),
+        None => Err("no answer".into()),
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct ClientConn {
     extent: Extent,
     /// The message whose extent was not known has been read to its end.
     ended: AtomicBool,
+    /// The target of the message as it was sent, where Pingora got another spelling of it.
+    sent_target: Option<Box<[u8]>>,
     /// To be written to the socket.
     write_behind: BytesMut,
     /// How long the client may take nothing of what is written.
@@ -69,6 +71,7 @@ impl ClientConn {
             read_ahead: BytesMut::new(),
             extent: Extent::Unknown,
             ended: AtomicBool::new(false),
+            sent_target: None,
             write_behind: BytesMut::new(),
             patience,
             stalled: None,
@@ -122,6 +125,15 @@ impl ClientConn {
                 self.read_ahead.split_to(head + taken as usize)
             }
         }
+    }
+
+    /// Notes the target as it was sent, for a message that Pingora gets with another spelling of it.
+    pub(super) fn set_sent_target(&mut self, target: Option<Box<[u8]>>) {
+        self.sent_target = target;
+    }
+
+    pub(super) fn sent_target(&self) -> Option<&[u8]> {
+        self.sent_target.as_deref()
     }
 
     /// Notes that the whole message was read: what comes now is the next one.

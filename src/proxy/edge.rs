@@ -6,11 +6,9 @@
 //! differently. Reading the heads here puts all of that under the guard's rules: Pingora parses
 //! only bytes that were found to have one reading, and never waits for a head.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,18 +19,19 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::{GetSocketDigest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::config::value::duration_text;
 use crate::config::{Config, Limits};
 use crate::logging::AccessLog;
-use crate::metrics::{MethodLabel, Metrics, Outcome};
+use crate::metrics::{MethodLabel, Metrics};
 use crate::rule::Rule;
 use crate::shield;
-use crate::verdict::Refusal;
+use crate::verdict::{Refusal, VerdictLabel};
 
 use super::answer;
 use super::conn::ClientConn;
+use super::connections::Connections;
 use super::forward;
 use super::head::{self, HeadRules};
 use super::record::{Books, Record};
@@ -43,77 +42,14 @@ const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a connection is read on after a refusal, for the client to take the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long an HTTP/2 client may show no sign of life when the process is to stop.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// How many connections beyond a limit are answered, and not only closed.
 const ANSWERED: usize = 16;
 
 /// How long a connection that was just used is kept for one more request when the process stops.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// The open client connections of a process.
-#[derive(Debug, Default)]
-pub struct Connections {
-    open: AtomicUsize,
-    none: Notify,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
-}
-
-impl Connections {
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Counts a connection, by its address where that is given.
-    fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Open {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        let mut of_address = 0;
-        if let Some(address) = address {
-            let mut by_address = self.by_address();
-            let count = by_address.entry(address).or_default();
-            *count += 1;
-            of_address = *count;
-        }
-        Open { connections: Arc::clone(self), address, of_address }
-    }
-
-    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until there is none.
-    pub async fn none_left(&self) {
-        loop {
-            let none = self.none.notified();
-            if self.open() == 0 {
-                return;
-            }
-            none.await;
-        }
-    }
-}
-
-/// One open connection.
-struct Open {
-    connections: Arc<Connections>,
-    address: Option<IpAddr>,
-    /// How many its address had, with this one.
-    of_address: usize,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        if let Some(address) = self.address
-            && let Entry::Occupied(mut count) = self.connections.by_address().entry(address)
-        {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-        if self.connections.open.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.connections.none.notify_waiters();
-        }
-    }
-}
 
 /// The edge in front of an HTTP application of Pingora's, which serves HTTP/2 itself if its options
 /// say `h2c`.
@@ -135,7 +71,11 @@ impl<A> Edge<A> {
         metrics: Arc<Metrics>,
         access: AccessLog,
     ) -> Self {
-        let rules = HeadRules { headers: config.limits.headers, hosts: config.hosts.clone() };
+        let rules = HeadRules {
+            headers: config.limits.headers,
+            hosts: config.hosts.clone(),
+            body: config.limits.body,
+        };
         let books = Books { metrics, access };
         let (limits, trusted_proxies) = (config.limits.clone(), config.trusted_proxies.clone());
         Self { app, limits, rules, trusted_proxies, connections, books }
@@ -163,7 +103,7 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let mut conn = Box::new(ClientConn::new(stream, self.limits.keepalive_timeout));
+        let mut conn = Box::new(ClientConn::new(stream, self.limits.write_timeout));
         let address = self.counted_address(&conn);
         let entered = self.connections.enter(address);
         let open = self.connections.open();
@@ -182,21 +122,22 @@ where
             }
             return None;
         }
-        let mut shutdown = shutdown.clone();
+        // Waiting marks the stop as seen, and Pingora wants to see it for itself.
+        let mut own_shutdown = shutdown.clone();
         let at_most = self.limits.keepalive_timeout;
         // Whoever has just connected is about to send.
-        if !wait_for_bytes(&mut conn, at_most, FAREWELL, &mut shutdown).await {
+        if !wait_for_bytes(&mut conn, at_most, FAREWELL, &mut own_shutdown).await {
             return None;
         }
         let deadline = Instant::now() + self.limits.header_timeout;
         if !speaks_h2(&mut conn, deadline).await {
-            self.serve_http1(conn, deadline, shutdown).await;
+            self.serve_http1(conn, deadline, own_shutdown).await;
             return None;
         }
         let heard = conn.count_reads();
         tokio::select! {
-            _ = ServerApp::process_new(&self.app, conn, &shutdown) => {}
-            () = falls_silent(shutdown.clone(), &heard) => {}
+            _ = ServerApp::process_new(&self.app, conn, shutdown) => {}
+            () = falls_silent(own_shutdown, &heard) => {}
         }
         None
     }
@@ -234,7 +175,9 @@ where
             let message = match self.rules.check(&conn.buffered()[..head]) {
                 Ok(read) => {
                     let message = conn.take_message(head, read.extent);
-                    match read.rewritten {
+                    let rewritten = read.rewritten;
+                    conn.set_sent_target(rewritten.as_ref().map(|_| head::target(&message).into()));
+                    match rewritten {
                         None => message,
                         Some(mut bytes) => {
                             bytes.extend_from_slice(&message[head..]);
@@ -309,8 +252,8 @@ where
                     return Read::Refused(Refusal::new(
                         Rule::LimitsHeaderTimeout,
                         format!(
-                            "The request head did not arrive within {} seconds.",
-                            self.limits.header_timeout.as_secs_f64()
+                            "The request head did not arrive within {} (limits.header_timeout).",
+                            duration_text(self.limits.header_timeout)
                         ),
                     ));
                 }
@@ -320,11 +263,11 @@ where
 
     /// Answers for a request that never became one, and closes the connection.
     async fn refuse(&self, mut conn: ClientConn, refusal: &Refusal, method: &[u8]) {
-        self.books.answered(refusal.rule);
         let mut record = Record::new();
         record.method = MethodLabel::of_bytes(method);
         record.request_id = forward::request_id(&http::HeaderMap::new());
-        record.answered = Some((refusal.rule, Outcome::Refused));
+        self.books.judged(&record, VerdictLabel::Refused);
+        self.books.answered(&mut record, refusal.rule, VerdictLabel::Refused);
         record.client = peer_address(&conn);
         let id = record.request_id.to_str().unwrap_or("-");
         let (bytes, length) = answer::raw(refusal, id, method);
@@ -364,7 +307,7 @@ async fn falls_silent(mut shutdown: ShutdownWatch, heard: &AtomicUsize) {
     // The sender lives as long as the process serves.
     let _ = shutdown.wait_for(|stop| *stop).await;
     let before = heard.load(Ordering::Relaxed);
-    tokio::time::sleep(LINGER).await;
+    tokio::time::sleep(SILENCE).await;
     if heard.load(Ordering::Relaxed) != before {
         std::future::pending::<()>().await;
     }

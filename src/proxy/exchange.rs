@@ -36,7 +36,12 @@ impl GuardProxy {
         let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + self.request_timeout;
         let exchange = self.send_and_hand_back(session, ctx, body);
         let exchanged = tokio::time::timeout_at(deadline, exchange).await;
-        exchanged.unwrap_or_else(|_| Err(too_slow("limits.request_timeout"))).inspect_err(|error| {
+        let exchanged = exchanged.unwrap_or_else(|_| {
+            let error = too_slow("limits.request_timeout");
+            // A client that takes its answer too slowly is no fault of the backend's.
+            Err(if ctx.handing_out { error.into_down() } else { error.into_up() })
+        });
+        exchanged.inspect_err(|error| {
             if error.esource() == &ErrorSource::Upstream {
                 self.upstreams.failed(&ctx.attempts);
             }
@@ -68,7 +73,7 @@ impl GuardProxy {
     async fn ask(&self, mut conn: Box<BackendConn>, body: &[u8]) -> Result<Backend> {
         let sent = tokio::time::timeout(self.upstream_timeout, conn.write_all(body));
         // A server that does not take the whole request may have answered all the same.
-        let _ = sent.await.map_err(|_| too_slow("limits.upstream_timeout"))?;
+        let _ = sent.await.map_err(|_| too_slow("limits.upstream_timeout").into_up())?;
         let mut backend = Backend::new(conn);
         backend.read_timeout = Some(self.upstream_timeout);
         read_head(&mut backend).await.map_err(Error::into_up)?;
@@ -126,16 +131,24 @@ impl GuardProxy {
         if !body.is_empty() {
             tasks.push(HttpTask::Body(Some(body.freeze()), done));
         }
-        session.downstream_session.response_duplex_vec(tasks).await.map_err(Error::into_down)?;
+        ctx.hand_out(session, tasks).await?;
         while !done {
             let piece = async { backend.read_body_bytes().await.map_err(Error::into_up) };
             let piece = while_wanted(session, piece).await?;
             done = piece.is_none() || backend.is_body_done();
-            let task = HttpTask::Body(piece, done);
-            let written = session.downstream_session.response_duplex_vec(vec![task]).await;
-            written.map_err(Error::into_down)?;
+            ctx.hand_out(session, vec![HttpTask::Body(piece, done)]).await?;
         }
         Ok(())
+    }
+}
+
+impl ProxyCtx {
+    /// Writes a part of the answer to the client.
+    async fn hand_out(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
+        self.handing_out = true;
+        let written = session.downstream_session.response_duplex_vec(tasks).await;
+        self.handing_out = false;
+        written.map(drop).map_err(Error::into_down)
     }
 }
 
@@ -162,7 +175,7 @@ async fn while_wanted<T>(
 }
 
 /// Reads the head of the final answer.
-async fn read_head(backend: &mut Backend) -> Result<()> {
+pub(super) async fn read_head(backend: &mut Backend) -> Result<()> {
     for _ in 0..MOST_INTERIM {
         backend.read_response().await?;
         match backend.get_status() {
@@ -200,5 +213,5 @@ pub(super) fn no_server() -> BError {
 }
 
 fn too_slow(limit: &'static str) -> BError {
-    Error::explain(ErrorType::ReadTimedout, limit).into_up()
+    Error::explain(ErrorType::WriteTimedout, limit)
 }

@@ -5,7 +5,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-use super::throttle;
+use super::{body, throttle};
 
 /// The answer for an error of Pingora's; `None` when the client has gone and gets none.
 ///
@@ -20,12 +20,8 @@ pub(super) fn answer(error: &Error) -> Option<Refusal> {
             ErrorSource::Downstream,
             T::WriteError | T::ReadError | T::ConnectionClosed | T::H2Error | T::WriteTimedout,
         ) => return None,
-        (ErrorSource::Downstream, T::ReadTimedout) => {
-            (Rule::BodyTimeout, "The request body stopped coming before it was complete.")
-        }
-        (ErrorSource::Downstream, _) => {
-            (Rule::FramingMessage, "The request body is not framed as its head says.")
-        }
+        (ErrorSource::Downstream, T::ReadTimedout) => return Some(body::too_slow()),
+        (ErrorSource::Downstream, _) => return Some(body::misframed()),
         (
             _,
             T::ConnectTimedout

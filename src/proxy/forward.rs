@@ -1,21 +1,20 @@
 //! What leaves for the backend, and what goes back: the headers that are a proxy's own business
 //! (RFC 9110 §7.6). All others pass untouched.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use bytes::BufMut;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
-use ipnet::IpNet;
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
 use pingora::{BError, Error, ErrorType, Result};
 
 use crate::config::ZHeaders;
-use crate::target::Handler;
+use crate::target::{self, Handler};
 
 // Names as HTTP/1 readers are used to see them; Pingora writes them so.
 pub(super) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
 pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
-const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+pub(super) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 
 /// How the body of a forwarded request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +81,8 @@ pub(super) fn request(head: &mut RequestHeader, leaving: &Leaving<'_>) -> Result
     let authority = head.uri.authority().cloned();
     // SECURITY: the very bytes that were judged, or their canonical form.
     if let Some(target) = leaving.target {
-        head.set_raw_path(target)?;
+        // Pingora takes nothing but what is part of a URI.
+        head.set_raw_path(target::encoded(target).as_deref().unwrap_or(target))?;
     }
     let nominated = nominated(&head.headers);
     let gone = |name: &&HeaderName| !leaving.keeps(name.as_str().as_bytes(), &nominated);
@@ -149,6 +149,7 @@ pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> R
     if head.headers.get_all(header::TRANSFER_ENCODING).iter().any(|coding| coding != "chunked") {
         return Err(improper("a transfer coding other than chunked"));
     }
+    one_framing(head)?;
     // The version is that of the next hop, whatever the backend speaks (RFC 9110 §6.2).
     head.set_version(Version::HTTP_11);
     // SECURITY: these have no body, and a reader that believes a length here waits for one, or takes
@@ -168,6 +169,26 @@ pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> R
     // SECURITY: only the guard says which of its rules answered.
     head.remove_header(SCIM_GUARD_RULE);
     head.insert_header(X_REQUEST_ID, request_id.clone())
+}
+
+/// Leaves one thing that says how long the answer is. Backends that say it twice are read as Pingora
+/// reads them: chunks count for more than a length, and equal lengths are one (RFC 9112 §6.3).
+fn one_framing(head: &mut ResponseHeader) -> Result<()> {
+    if head.headers.contains_key(header::TRANSFER_ENCODING) {
+        head.remove_header(&header::CONTENT_LENGTH);
+        return Ok(());
+    }
+    let lines = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut lengths =
+        lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
+    let (Some(first), Some(second)) = (lengths.next(), lengths.next()) else { return Ok(()) };
+    let length = super::head::decimal(first);
+    if second != first || lengths.any(|other| other != first) {
+        return Err(improper("two lengths"));
+    }
+    let countable = length.filter(|length| *length < u64::MAX);
+    let length = countable.ok_or_else(|| improper("a length that is no number"))?;
+    head.insert_header(header::CONTENT_LENGTH, length)
 }
 
 fn improper(what: &'static str) -> BError {
@@ -221,55 +242,6 @@ pub(super) fn keeps_z_headers(rule: &ZHeaders, handler: Handler, peer: Option<Ip
     }
 }
 
-/// The client's address, and the X-Forwarded-For that says so.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub client: Option<IpAddr>,
-    pub forwarded_for: Option<HeaderValue>,
-}
-
-/// Finds the client behind the trusted proxies, walking X-Forwarded-For from its end.
-///
-/// Wire's nginx takes the LAST element for the client and limits requests by it, so the client's
-/// address has to stand there: what trusted proxies appended behind it is cut off, and an
-/// untrusted peer is appended itself. What stands before is kept as it came, as hearsay.
-///
-/// SECURITY: an untrusted peer's X-Forwarded-For is never believed; the walk ends at the first
-/// element that is no address.
-pub(super) fn origin(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet]) -> Origin {
-    let Some(peer) = peer else { return Origin { client: None, forwarded_for: None } };
-    let peer = peer.to_canonical();
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    let mut elements: Vec<&[u8]> = headers
-        .get_all(X_FORWARDED_FOR)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|b| *b == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|element| !element.is_empty())
-        .collect();
-    let mut client = peer;
-    while is_trusted(&client) {
-        let Some(address) = elements.last().and_then(|element| address(element)) else { break };
-        elements.pop();
-        client = address;
-    }
-    let mut value = Vec::with_capacity(elements.iter().map(|e| e.len() + 2).sum::<usize>() + 40);
-    for element in elements {
-        value.extend_from_slice(element);
-        value.extend_from_slice(b", ");
-    }
-    value.extend_from_slice(client.to_string().as_bytes());
-    Origin { client: Some(client), forwarded_for: HeaderValue::from_maybe_shared(value).ok() }
-}
-
-/// The address of an element, behind which some load balancers write a port.
-fn address(element: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(element).ok()?;
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let address = bare.parse().or_else(|_| text.parse().map(|socket: SocketAddr| socket.ip()));
-    address.ok().map(|address: IpAddr| address.to_canonical())
-}
-
 /// The client's request id if it is well-formed and the only one, else a new one.
 pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let mut given = headers.get_all(X_REQUEST_ID).iter();
@@ -298,72 +270,6 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
             .collect()
-    }
-
-    fn xff(values: &[(&'static str, &str)], peer: &str, trusted: &[&str]) -> (String, String) {
-        let trusted: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        let origin = origin(&headers(values), Some(peer.parse().unwrap()), &trusted);
-        (
-            origin.client.unwrap().to_string(),
-            origin.forwarded_for.unwrap().to_str().unwrap().to_owned(),
-        )
-    }
-
-    #[test]
-    fn the_client_stands_last_in_x_forwarded_for() {
-        let cases = [
-            // An untrusted peer is the client, whatever it claims.
-            (vec![], "192.0.2.9", vec![], ("192.0.2.9", "192.0.2.9")),
-            (
-                vec![("x-forwarded-for", "203.0.113.1")],
-                "192.0.2.9",
-                vec![],
-                ("192.0.2.9", "203.0.113.1, 192.0.2.9"),
-            ),
-            // A trusted one is believed, and so is every trusted one before it.
-            (
-                vec![("x-forwarded-for", "1.2.3.4, 203.0.113.1, 10.0.0.2")],
-                "10.0.0.1",
-                vec!["10.0.0.0/8"],
-                ("203.0.113.1", "1.2.3.4, 203.0.113.1"),
-            ),
-            (
-                vec![("x-forwarded-for", "1.2.3.4"), ("x-forwarded-for", "203.0.113.1")],
-                "10.0.0.1",
-                vec!["10.0.0.0/8"],
-                ("203.0.113.1", "1.2.3.4, 203.0.113.1"),
-            ),
-            // Without a client to find, the last trusted one is the client.
-            (vec![], "10.0.0.1", vec!["10.0.0.0/8"], ("10.0.0.1", "10.0.0.1")),
-            (
-                vec![("x-forwarded-for", "unknown")],
-                "10.0.0.1",
-                vec!["10.0.0.0/8"],
-                ("10.0.0.1", "unknown, 10.0.0.1"),
-            ),
-            // Some load balancers write a port behind the address.
-            (
-                vec![("x-forwarded-for", "1.2.3.4, 203.0.113.1:51234")],
-                "10.0.0.1",
-                vec!["10.0.0.0/8"],
-                ("203.0.113.1", "1.2.3.4, 203.0.113.1"),
-            ),
-            (
-                vec![("x-forwarded-for", "[2001:db8::1]:443")],
-                "10.0.0.1",
-                vec!["10.0.0.0/8"],
-                ("2001:db8::1", "2001:db8::1"),
-            ),
-            (
-                vec![("x-forwarded-for", "2001:db8::1")],
-                "::ffff:10.0.0.1",
-                vec!["10.0.0.0/8"],
-                ("2001:db8::1", "2001:db8::1"),
-            ),
-        ];
-        for (values, peer, trusted, (client, value)) in cases {
-            assert_eq!(xff(&values, peer, &trusted), (client.into(), value.into()), "{values:?}");
-        }
     }
 
     #[test]

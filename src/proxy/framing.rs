@@ -22,7 +22,9 @@ pub(super) fn check(head: &RequestHeader, most: usize, hosts: &[String]) -> Resu
         ));
     }
     host(head, hosts)?;
-    if head.headers.contains_key(header::UPGRADE) {
+    // An offer to go on in HTTP/2 is passed over, as the edge does.
+    let offers = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"h2c");
+    if !head.headers.get_all(header::UPGRADE).iter().all(offers) {
         return Err(Refusal::new(
             Rule::FramingUpgrade,
             "The request asks to switch to another protocol (Upgrade).",
@@ -101,6 +103,10 @@ mod tests {
         let http1 = |headers: &[_]| rule(Version::HTTP_11, headers);
         assert_eq!(http1(&[HOST]), None);
         assert_eq!(http1(&[HOST, CHUNKED]), None);
+        assert_eq!(
+            http1(&[HOST, ("upgrade", "h2c"), ("connection", "upgrade, http2-settings")]),
+            None
+        );
         assert_eq!(http1(&[HOST, ("content-length", "5")]), None);
         for (headers, expected) in [
             (&[][..], Rule::FramingHost),
@@ -111,6 +117,7 @@ mod tests {
             (&[HOST, ("content-length", "5"), ("content-length", "5")], Rule::FramingLength),
             (&[HOST, ("content-length", "+5")], Rule::FramingLength),
             (&[HOST, ("upgrade", "websocket")], Rule::FramingUpgrade),
+            (&[HOST, ("upgrade", "h2c, websocket")], Rule::FramingUpgrade),
             (&[HOST, ("connection", "authorization")], Rule::FramingHeader),
             (&[HOST, HOST, HOST, HOST, HOST, HOST], Rule::LimitsHeaders),
         ] {

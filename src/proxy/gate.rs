@@ -15,15 +15,16 @@ use http::{HeaderValue, Method, Version, header};
 use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, Result};
 
 use crate::config::{Config, Limits, ZHeaders};
-use crate::guard::{BodyTask, Guard, Head, HeadVerdict, Next};
+use crate::guard::{BodyKind, BodyTask, Guard, Head, HeadVerdict, Next};
 use crate::logging::AccessLog;
-use crate::metrics::{MethodLabel, Metrics, Outcome};
+use crate::metrics::{MethodLabel, Metrics};
 use crate::rule::Rule;
 use crate::target::Handler;
-use crate::verdict::Refusal;
+use crate::verdict::{Refusal, VerdictLabel};
 
 use super::answer;
 use super::body::{self, Budget, Share, Unread};
@@ -32,9 +33,11 @@ use super::failure;
 use super::forward::{self, Framing, Leaving};
 use super::framing;
 use super::head;
+use super::origin;
 use super::record::{Books, InFlight, Record};
 use super::replay::{self, Restore};
 use super::throttle;
+use super::upstream;
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -49,6 +52,7 @@ pub struct Gate {
     z_headers: ZHeaders,
     map_420: bool,
     budget: Arc<Budget>,
+    peer: HttpPeer,
     books: Books,
     /// Every HTTP/1 head has passed the edge.
     behind_edge: bool,
@@ -63,6 +67,8 @@ pub struct GateCtx {
     keep_z_headers: bool,
     /// The body as it was read; `None` when it streams.
     whole: Option<Whole>,
+    /// The proxy sends the request itself, as it was read to its end.
+    in_one_piece: bool,
     restore: Option<Restore>,
     /// Held until the request ends, as the body is.
     share: Option<Share>,
@@ -95,12 +101,16 @@ impl GateCtx {
 
     /// The whole body that goes to the backend, empty for none; `None` if the body streams.
     pub(super) fn take_body(&mut self) -> Option<Bytes> {
-        self.whole.take().map(|whole| whole.body)
+        let body = self.whole.take().map(|whole| whole.body);
+        self.in_one_piece = body.is_some();
+        body
     }
 
-    /// Notes the server that the request goes to, for the access log.
+    /// Notes the server that the request goes to: for the access log, and as the moment from which
+    /// the backend's time counts.
     pub fn set_upstream(&mut self, address: SocketAddr) {
         self.record.upstream = Some(address);
+        self.record.upstream_started.get_or_insert_with(Instant::now);
     }
 }
 
@@ -140,6 +150,7 @@ impl Gate {
             z_headers: config.z_headers.clone(),
             map_420: config.map_420,
             budget: Budget::new(config.limits.buffered_bytes),
+            peer: upstream::peer(&config.limits),
             books: Books { metrics, access },
             behind_edge: false,
         }
@@ -160,6 +171,7 @@ impl Gate {
             forwarded_for: None,
             keep_z_headers: false,
             whole: None,
+            in_one_piece: false,
             restore: None,
             share: None,
             in_flight: Some(InFlight::new(self.books.metrics.in_flight())),
@@ -182,15 +194,27 @@ impl Gate {
         }
     }
 
+    /// A server as Pingora's own way to the backend wants it told, with the limits of the
+    /// configuration.
+    pub fn peer(&self, server: SocketAddr) -> HttpPeer {
+        let mut peer = self.peer.clone();
+        peer._address = pingora::protocols::l4::socket::SocketAddr::Inet(server);
+        peer
+    }
+
     /// As [`Gate::request_filter`], for a proxy that sends the body that was read itself.
     pub(super) async fn admit(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<bool> {
         self.prepare(session, ctx);
-        let passage = self.judge(session, ctx).await;
-        self.books.judged(&ctx.record);
-        match passage? {
-            Passage::Forward => Ok(false),
+        let passage = self.judge(session, ctx).await?;
+        match passage {
+            Passage::Forward => {
+                let verdict = VerdictLabel::of_passed(&ctx.record.reported);
+                self.books.judged(&ctx.record, verdict);
+                Ok(false)
+            }
             Passage::Refuse(refusal, rest) => {
-                self.refuse(session, ctx, &refusal, rest).await?;
+                self.books.judged(&ctx.record, VerdictLabel::Refused);
+                self.refuse(session, ctx, &refusal, rest).await.map_err(Error::into_down)?;
                 Ok(true)
             }
         }
@@ -205,13 +229,13 @@ impl Gate {
         session.set_abort_on_close(false);
         session.set_read_timeout(Some(self.limits.body_timeout));
         if session.is_http2() || !self.behind_edge {
-            session.set_write_timeout(Some(self.limits.keepalive_timeout));
+            session.set_write_timeout(Some(self.limits.write_timeout));
         }
         let peer = peer_ip(session);
         let head = session.req_header();
         ctx.record.method = MethodLabel::of(&head.method);
         ctx.record.request_id = forward::request_id(&head.headers);
-        let origin = forward::origin(&head.headers, peer, &self.trusted_proxies);
+        let origin = origin::find(&head.headers, peer, &self.trusted_proxies);
         ctx.record.client = origin.client;
         ctx.forwarded_for = origin.forwarded_for;
     }
@@ -226,15 +250,10 @@ impl Gate {
         }
         let started = Instant::now();
         let head = session.req_header();
-        // As the edge does with the heads of HTTP/1.
-        let encoded = if self.behind_edge && !session.is_http2() {
-            None
-        } else {
-            head::encoded(head.raw_path())
-        };
+        let sent = client_conn(session).and_then(ClientConn::sent_target).map(<[u8]>::to_vec);
         let HeadVerdict { handler, token, digest, reported, next } = self.guard.judge_head(Head {
             method: &head.method,
-            target: encoded.as_deref().unwrap_or_else(|| head.raw_path()),
+            target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
             headers: &head.headers,
             client: ctx.record.client,
         });
@@ -246,13 +265,13 @@ impl Gate {
         match next {
             Next::Refuse(refusal) => Ok(Passage::Refuse(refusal, self.rest(session))),
             Next::Forward { target } => {
-                ctx.target = target.or(encoded);
+                ctx.target = target.or(sent);
                 ctx.keep_z_headers =
                     forward::keeps_z_headers(&self.z_headers, handler, peer_ip(session));
                 self.pass_unjudged(session, ctx).await
             }
             Next::Body { target, task } => {
-                ctx.target = target.or(encoded);
+                ctx.target = target.or(sent);
                 self.judge_body(session, ctx, task).await
             }
         }
@@ -311,6 +330,9 @@ impl Gate {
             return Ok(Passage::Refuse(refusal, Rest::Drained));
         }
         ctx.framing = Framing::Length(body.len());
+        if task.kind == BodyKind::Unserved && body.is_empty() && declared(session).is_none() {
+            ctx.framing = Framing::Nothing;
+        }
         ctx.whole = Some(Whole { body, taken: true });
         Ok(Passage::Forward)
     }
@@ -324,7 +346,7 @@ impl Gate {
     ) -> Result<Result<Bytes, Refusal>> {
         let limit = self.limits.body;
         if declared(session).is_some_and(|length| length > limit as u64) {
-            return Ok(Err(body::too_large(limit)));
+            return Ok(Err(crate::body::too_large(limit)));
         }
         self.invite_body(session).await?;
         let mut share = Share::of(&self.budget);
@@ -332,9 +354,9 @@ impl Gate {
         // What is refused gives its room back before it is answered.
         ctx.share = read.is_ok().then_some(share);
         if read.is_ok()
-            && let Some(conn) = session.stream().and_then(|stream| stream.as_any().downcast_ref())
+            && let Some(conn) = client_conn(session)
         {
-            ClientConn::message_ended(conn);
+            conn.message_ended();
         }
         match read {
             Ok(body) => Ok(Ok(body)),
@@ -346,7 +368,7 @@ impl Gate {
     /// Answers `Expect: 100-continue` now that the body is wanted (RFC 9110 §10.1.1).
     async fn invite_body(&self, session: &mut Session) -> Result<()> {
         if expects_continue(session) {
-            session.write_continue_response().await?;
+            session.write_continue_response().await.map_err(Error::into_down)?;
         }
         Ok(())
     }
@@ -370,15 +392,15 @@ impl Gate {
         refusal: &Refusal,
         rest: Rest,
     ) -> Result<()> {
-        self.books.answered(refusal.rule);
-        ctx.record.answered = Some((refusal.rule, Outcome::Refused));
+        self.books.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
         let close = rest == Rest::LeftUnread;
         let waits = expects_continue(session);
         let id = ctx.record.request_id.clone();
         ctx.record.bytes_out = answer::send(session, refusal, &id, close).await?;
-        if close && !waits && !session.is_http2() {
-            // Closing with unread bytes would reset the connection, and the reset overtakes the
-            // answer; so some of them are read.
+        // Closing a connection with unread bytes, or a stream of HTTP/2 that has not ended, resets it, and
+        // the reset overtakes the answer; so some of them are read. Over HTTP/1 Pingora does that where the
+        // connection lives on.
+        if close != session.is_http2() && !waits {
             let _ = tokio::time::timeout(DRAIN, session.drain_request_body()).await;
         }
         Ok(())
@@ -427,8 +449,10 @@ impl Gate {
         }
         forward::response(upstream_response, &ctx.record.request_id)?;
         if status == throttle::ENHANCE_YOUR_CALM && self.map_420 {
+            // A backend that throttles is there, and the request reached it.
+            let verdict = VerdictLabel::of_passed(&ctx.record.reported);
+            self.books.answered(&mut ctx.record, Rule::UpstreamThrottled, verdict);
             throttle::translate(upstream_response)?;
-            self.books.answered(Rule::UpstreamThrottled);
         }
         Ok(())
     }
@@ -440,28 +464,27 @@ impl Gate {
         error: &Error,
         ctx: &mut GateCtx,
     ) -> FailToProxy {
+        let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        // `None`: the client has gone.
+        let Some(refusal) = failure::answer(error) else { return gone };
         let answered =
             session.response_written().is_some_and(|head| !head.status.is_informational());
-        let mut error_code = 0;
-        match failure::answer(error) {
-            // The client has gone.
-            None => {}
-            // It has a part of an answer, and sees it break off.
-            Some(_) if answered && error.esource() != &ErrorSource::Upstream => {}
-            Some(refusal) => {
-                self.books.answered(refusal.rule);
-                // A backend that throttles is there.
-                let throttled = refusal.rule == Rule::UpstreamThrottled;
-                let outcome = if throttled { Outcome::Forwarded } else { Outcome::Failed };
-                ctx.record.answered = Some((refusal.rule, outcome));
-                let id = ctx.record.request_id.clone();
-                if !answered && let Ok(bytes) = answer::send(session, &refusal, &id, true).await {
-                    ctx.record.bytes_out = bytes;
-                    error_code = refusal.status();
-                }
-            }
+        // It has a part of an answer, and sees it break off.
+        if answered && error.esource() != &ErrorSource::Upstream {
+            return gone;
         }
-        FailToProxy { error_code, can_reuse_downstream: false }
+        if refusal.rule != Rule::UpstreamThrottled {
+            self.books.answered(&mut ctx.record, refusal.rule, VerdictLabel::Failed);
+        }
+        if answered {
+            return gone;
+        }
+        // A request that streamed may have been left unread.
+        let close = !ctx.in_one_piece;
+        let id = ctx.record.request_id.clone();
+        let Ok(bytes) = answer::send(session, &refusal, &id, close).await else { return gone };
+        ctx.record.bytes_out = bytes;
+        FailToProxy { error_code: refusal.status(), can_reuse_downstream: !close }
     }
 
     /// Counts the request and writes its access line.
@@ -478,6 +501,11 @@ impl Gate {
         ctx.share = None;
         ctx.in_flight = None;
     }
+}
+
+/// The connection of an HTTP/1 request behind an edge.
+fn client_conn(session: &Session) -> Option<&ClientConn> {
+    session.stream()?.as_any().downcast_ref()
 }
 
 fn peer_ip(session: &Session) -> Option<IpAddr> {

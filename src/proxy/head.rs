@@ -8,6 +8,8 @@
 
 use std::fmt;
 
+use crate::body;
+use crate::guard::no_tunnel;
 use crate::rule::Rule;
 use crate::target;
 use crate::verdict::Refusal;
@@ -28,6 +30,8 @@ pub struct HeadRules {
     pub headers: usize,
     /// Host values that are served, in lower case and without port; empty: all.
     pub hosts: Vec<String>,
+    /// Bytes of a body at most, for the answer to a length that no reader can count.
+    pub body: usize,
 }
 
 /// A head that has one reading only.
@@ -67,12 +71,7 @@ pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
 pub(super) fn hopeless(bytes: &[u8], seen: usize) -> Option<Refusal> {
     let first = *bytes.first()?;
     if !is_tchar(first) && first != b'\r' {
-        let hint =
-            if first == 0x16 { " It looks like TLS; this port speaks plain HTTP." } else { "" };
-        return Some(Refusal::new(
-            Rule::FramingMessage,
-            format!("The request line does not begin with a method.{hint}"),
-        ));
+        return Some(no_method(bytes));
     }
     // The first line counts once, when it has ended.
     let end = seen + memchr::memchr(b'\n', bytes.get(seen..)?)?;
@@ -83,10 +82,23 @@ pub(super) fn hopeless(bytes: &[u8], seen: usize) -> Option<Refusal> {
     line.and_then(RequestLine::read).err()
 }
 
+fn no_method(bytes: &[u8]) -> Refusal {
+    // What a TLS handshake begins with (RFC 8446 §5.1).
+    let tls = bytes.first() == Some(&0x16);
+    let hint = if tls { " It looks like TLS; this port speaks plain HTTP." } else { "" };
+    let detail = format!("The request line does not begin with a method.{hint}");
+    Refusal::new(Rule::FramingMessage, detail)
+}
+
 /// The first word of a request line, if it can be one.
 pub(super) fn method(head: &[u8]) -> &[u8] {
     let end = head.iter().take(32).position(|b| *b == b' ').unwrap_or(0);
     &head[..end]
+}
+
+/// The target of a head that was read.
+pub(super) fn target(head: &[u8]) -> &[u8] {
+    head.split(|b| *b == b' ').nth(1).unwrap_or_default()
 }
 
 impl HeadRules {
@@ -110,6 +122,9 @@ impl HeadRules {
                 ));
             }
             fields.read(line)?;
+        }
+        if fields.length == Some(u64::MAX) {
+            return Err(body::too_large(self.body));
         }
         let extent = fields.extent()?;
         host_is_served(fields.host, &self.hosts)?;
@@ -161,6 +176,9 @@ struct RequestLine<'a> {
 impl<'a> RequestLine<'a> {
     fn read(line: &'a [u8]) -> Result<Self, Refusal> {
         let malformed = |what: &str| Err(Refusal::new(Rule::FramingMessage, what));
+        if line.first().is_some_and(|first| !is_tchar(*first)) {
+            return Err(no_method(line));
+        }
         if line.iter().any(|b| matches!(b, 0..=0x1f | 0x7f)) {
             return malformed("The request line has a control byte.");
         }
@@ -174,16 +192,16 @@ impl<'a> RequestLine<'a> {
             );
         };
         if method.is_empty() || !method.iter().all(|b| is_tchar(*b)) {
-            return malformed("The request line does not begin with a method.");
+            return Err(no_method(line));
         }
         let http_10 = match version {
             b"HTTP/1.1" => false,
             b"HTTP/1.0" => true,
             _ => return malformed("The version in the request line is not HTTP/1.1 or HTTP/1.0."),
         };
-        // SECURITY: a tunnel would carry bytes that nobody judges.
+        // SECURITY: a tunnel would carry bytes that nobody judges; it has no path to look at.
         if method == b"CONNECT" {
-            return Err(Refusal::new(Rule::FramingUpgrade, "CONNECT is not served here."));
+            return Err(no_tunnel());
         }
         // What Pingora would answer itself, or cut off, before the guard sees it.
         if target.first() != Some(&b'/') || memchr::memchr(b'#', target).is_some() {
@@ -198,35 +216,10 @@ impl<'a> RequestLine<'a> {
     /// Percent-encodes what is no part of a URI but is sent all the same, above all a raw `"` in a
     /// filter: Wire reads both spellings alike, Pingora takes the encoded one only.
     fn rewritten(&self, head: &[u8]) -> Option<Vec<u8>> {
-        let target = encoded(self.target)?;
+        let target = target::encoded(self.target)?;
         let start = memchr::memchr(b' ', head).map_or(0, |at| at + 1);
         Some([&head[..start], &target, &head[start + self.target.len()..]].concat())
     }
-}
-
-/// The target with the bytes percent-encoded that are no part of a URI; `None` if it has none.
-pub(super) fn encoded(target: &[u8]) -> Option<Vec<u8>> {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let first = target.iter().position(|byte| !is_uri_byte(*byte))?;
-    let mut out = Vec::with_capacity(target.len() + 32);
-    out.extend_from_slice(&target[..first]);
-    for byte in &target[first..] {
-        if is_uri_byte(*byte) {
-            out.push(*byte);
-        } else {
-            out.extend_from_slice(&[
-                b'%',
-                HEX[usize::from(byte >> 4)],
-                HEX[usize::from(byte & 15)],
-            ]);
-        }
-    }
-    Some(out)
-}
-
-/// The bytes that Pingora's URI type takes everywhere in a path and a query.
-fn is_uri_byte(byte: u8) -> bool {
-    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'z' | b'|' | b'~')
 }
 
 /// The header fields that say where a message ends and whom it is for.
@@ -320,12 +313,14 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A Content-Length: digits only, without sign, list or white space (RFC 9110 §8.6).
+/// A Content-Length: digits only, without sign, list or white space (RFC 9110 §8.6). What is beyond all
+/// counting is as large as can be.
 pub(super) fn decimal(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+    Some(value.iter().fold(0, add))
 }
 
 /// What Connection names is for the guard alone and is dropped (RFC 9110 §7.6.1).
@@ -411,7 +406,7 @@ mod tests {
 
     fn check(head: &[u8]) -> Result<Head, Refusal> {
         assert_eq!(end(head, 0), Some(head.len()));
-        HeadRules { headers: 10, hosts: vec!["wire.example".into()] }.check(head)
+        HeadRules { headers: 10, hosts: vec!["wire.example".into()], body: 512 }.check(head)
     }
 
     #[test]

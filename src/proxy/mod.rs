@@ -1,12 +1,12 @@
 //! The reverse proxy on Pingora, in the order of a request's way:
 //!
-//! 1. [`server`]: listeners, workers, start and stop.
-//! 2. `edge`, with `conn` and `head`: a client's connection; reads the head of every HTTP/1 request
+//! 1. [`server`] and `worker`: listeners, threads, start and stop.
+//! 2. `edge`, with `conn`, `connections` and `head`: a client's connection; reads the head of every HTTP/1 request
 //!    itself and refuses what two readers could take differently.
 //! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
 //!    seen, `body` to read and `replay` to hand out again what was read.
 //! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets; `throttle`: 420.
-//! 5. `forward`: what leaves for the backend and what comes back.
+//! 5. `forward`, with `origin`: what leaves for the backend and what comes back.
 //! 6. [`upstream`] and `check`: which server gets it; `pool` and `backend_conn`: over which connection.
 //! 7. `exchange`: sends a request that was read whole. What streams goes Pingora's own way.
 //! 8. `record`: what is counted and logged of it.
@@ -30,6 +30,7 @@ mod backend_conn;
 mod body;
 mod check;
 mod conn;
+mod connections;
 pub mod edge;
 mod exchange;
 mod failure;
@@ -37,13 +38,16 @@ mod forward;
 mod framing;
 pub mod gate;
 pub mod head;
+mod origin;
 mod pool;
 mod record;
 mod replay;
 pub mod server;
 mod throttle;
 pub mod upstream;
+mod worker;
 
+pub use connections::Connections;
 pub use edge::Edge;
 pub use gate::{Gate, GateCtx};
 pub use server::{Running, ServeError, Signals, serve, start};
@@ -102,6 +106,8 @@ impl GuardProxy {
 pub struct ProxyCtx {
     gate: GateCtx,
     attempts: Attempts,
+    /// A part of the answer is on its way to the client.
+    handing_out: bool,
 }
 
 #[async_trait]
@@ -109,7 +115,7 @@ impl ProxyHttp for GuardProxy {
     type CTX = ProxyCtx;
 
     fn new_ctx(&self) -> ProxyCtx {
-        ProxyCtx { gate: self.gate.new_ctx(), attempts: Attempts::default() }
+        ProxyCtx { gate: self.gate.new_ctx(), attempts: Attempts::default(), handing_out: false }
     }
 
     /// None: answers are not compressed or changed in any other way.
@@ -129,7 +135,7 @@ impl ProxyHttp for GuardProxy {
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut ProxyCtx) -> Result<Box<HttpPeer>> {
         let server = self.upstreams.next(&mut ctx.attempts).ok_or_else(exchange::no_server)?;
         ctx.gate.set_upstream(server);
-        Ok(Box::new(self.upstreams.peer(server)))
+        Ok(Box::new(self.gate.peer(server)))
     }
 
     /// Another server is tried, as no byte of the request has left.

@@ -9,10 +9,11 @@ use prometheus::IntGauge;
 
 use crate::digest::TokenDigest;
 use crate::logging::{Access, AccessLog};
-use crate::metrics::{MethodLabel, Metrics, Outcome};
+use crate::metrics::{MethodLabel, Metrics};
 use crate::register::TokenLabel;
 use crate::rule::Rule;
 use crate::target::Handler;
+use crate::verdict::VerdictLabel;
 
 /// Where records go when the request has ended.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ pub(super) struct Record {
     pub digest: Option<TokenDigest>,
     pub reported: Vec<Rule>,
     /// The rule that answered, and what it says of the request.
-    pub answered: Option<(Rule, Outcome)>,
+    pub answered: Option<(Rule, VerdictLabel)>,
     pub validation: Duration,
     pub bytes_in: usize,
     pub bytes_out: usize,
@@ -64,8 +65,9 @@ impl Record {
 }
 
 impl Books {
-    /// Counts the rules that a request hit: when it is judged, before anything of it leaves.
-    pub(super) fn judged(&self, record: &Record) {
+    /// Counts the verdict on a request and the rules that it hit: before anything of it leaves.
+    pub(super) fn judged(&self, record: &Record, verdict: VerdictLabel) {
+        self.metrics.judged(record.handler, verdict);
         if record.validation > Duration::ZERO {
             self.metrics.validated(record.validation);
         }
@@ -74,9 +76,10 @@ impl Books {
         }
     }
 
-    /// Counts a rule that answers.
-    pub(super) fn answered(&self, rule: Rule) {
+    /// Notes the rule that answers, and counts it.
+    pub(super) fn answered(&self, record: &mut Record, rule: Rule, verdict: VerdictLabel) {
         self.metrics.enforced(rule);
+        record.answered = Some((rule, verdict));
     }
 
     /// Closes a record. A `status` of 0 says that the client had gone before its answer: it is
@@ -88,16 +91,15 @@ impl Books {
         if let Some(took) = upstream_took {
             self.metrics.upstream(took);
         }
-        let outcome = match record.answered {
-            Some((_, outcome)) => outcome,
-            None if status == 499 => Outcome::Failed,
-            None if record.reported.is_empty() => Outcome::Forwarded,
-            None => Outcome::Reported,
+        let verdict = match record.answered {
+            Some((_, verdict)) => verdict,
+            None if status == 499 => VerdictLabel::Failed,
+            None => VerdictLabel::of_passed(&record.reported),
         };
         if let Some(token) = &record.token {
-            token.count(outcome);
+            token.count(verdict);
         }
-        self.metrics.request(record.handler, record.method, status, outcome, took);
+        self.metrics.request(record.handler, record.method, status, verdict, took);
         if !self.access.is_on() {
             return;
         }
@@ -107,7 +109,7 @@ impl Books {
             handler: record.handler.as_str(),
             method: record.method.as_str(),
             status,
-            verdict: outcome.as_str(),
+            verdict: verdict.as_str(),
             rule: record.answered.map(|(rule, _)| rule.id()),
             reported: &reported,
             duration: took,

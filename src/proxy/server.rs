@@ -1,31 +1,25 @@
 //! The running guard: listeners, workers, start and stop.
 //!
-//! Every worker is a thread with a runtime of its own, which accepts from the shared listening
-//! sockets and keeps its connections, with their backend connections, to itself: nothing of a
-//! request is handed between threads. Pingora's `Server` is not used: it hands connections to a
-//! random thread, sleeps its whole grace period on SIGTERM even when it is idle, and cuts what
-//! still runs then. An embedding service that wants it hosts the [`Edge`] as a `ServerApp`.
+//! Pingora's `Server` is not used: it hands connections to a random thread, sleeps its whole grace
+//! period on SIGTERM even when it is idle, and cuts what still runs then. An embedding service that
+//! wants it hosts the [`Edge`] as a `ServerApp`.
 //!
 //! Stopping: no more is accepted, resting connections are closed, requests in flight are finished,
 //! and the workers end as soon as that is done, or after `limits.shutdown_timeout`.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pingora::apps::{HttpServerOptions, ServerApp};
-use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest};
+use pingora::apps::HttpServerOptions;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::config::Config;
@@ -33,9 +27,10 @@ use crate::guard::Guard;
 use crate::logging::{self, AccessLog};
 use crate::metrics::Metrics;
 
-use super::edge::Connections;
+use super::connections::Connections;
 use super::gate::Gate;
 use super::upstream::Upstreams;
+use super::worker::Worker;
 use super::{Edge, GuardProxy, check};
 
 /// Connections that wait to be accepted: a burst of clients is not turned away.
@@ -53,18 +48,16 @@ pub enum ServeError {
     Runtime(#[from] io::Error),
     #[error("cannot set up metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    #[error("{0}")]
-    Guard(String),
 }
 
 /// Runs the guard until SIGTERM or SIGINT, and ends when the requests in flight are finished. A
 /// second signal ends it at once.
-pub fn serve(config: Config) -> Result<(), ServeError> {
+pub fn serve(config: Config, guard: Guard) -> Result<(), ServeError> {
     logging::init(&config.log);
-    let guard = Guard::new(&config).map_err(|error| ServeError::Guard(error.to_string()))?;
     let access = AccessLog::new(&config.log);
     let signals = Signals::listen()?;
     let running = start(config, Arc::new(guard), access)?;
+    signals.note_hangups()?;
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
     signals.then_stop(running);
     logging::flush();
@@ -87,6 +80,19 @@ impl Signals {
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         drop(_in_runtime);
         Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// Has SIGHUP, by which many programs are told to read their config again, say that this one
+    /// doesn't, instead of ending the process.
+    fn note_hangups(&self) -> io::Result<()> {
+        let _in_runtime = self.runtime.enter();
+        let mut hangup = signal(SignalKind::hangup())?;
+        self.runtime.spawn(async move {
+            while hangup.recv().await.is_some() {
+                tracing::warn!("SIGHUP changes nothing: a changed config takes a restart");
+            }
+        });
+        Ok(())
     }
 
     /// Waits for a signal, and then stops the guard.
@@ -125,9 +131,8 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     };
     let addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     let admin_addr = admin_listener.local_addr()?;
-    let metrics = Arc::new(Metrics::new()?);
-    metrics.show_tokens(&guard)?;
-    let upstreams = Arc::new(Upstreams::new(config.upstream.clone(), &config.limits));
+    let metrics = Arc::new(Metrics::new(&guard)?);
+    let upstreams = Arc::new(Upstreams::new(config.upstream.clone()));
     let connections = Arc::new(Connections::default());
     let (stop, stopping) = watch::channel(false);
 
@@ -158,8 +163,6 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     let gate = Arc::new(gate.behind_edge());
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
-        let listeners =
-            listeners.iter().map(std::net::TcpListener::try_clone).collect::<Result<_, _>>()?;
         let (gate, upstreams) = (Arc::clone(&gate), Arc::clone(&upstreams));
         let proxy = GuardProxy::new(gate, upstreams, &config.limits, stopping.clone());
         let proxy = Arc::new(http_app(&config, proxy));
@@ -170,12 +173,8 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
             Arc::clone(&metrics),
             access.clone(),
         );
-        let worker = Worker {
-            edge: Arc::new(edge),
-            listeners,
-            stopping: stopping.clone(),
-            drain: config.limits.shutdown_timeout,
-        };
+        let drain = config.limits.shutdown_timeout;
+        let worker = Worker::new(&listeners, edge, stopping.clone(), drain)?;
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
         workers.push(thread.spawn(move || worker.run())?);
     }
@@ -190,7 +189,7 @@ pub struct Running {
     metrics: Arc<Metrics>,
     connections: Arc<Connections>,
     stop: watch::Sender<bool>,
-    workers: Vec<JoinHandle<io::Result<()>>>,
+    workers: Vec<JoinHandle<()>>,
     control: Option<Runtime>,
 }
 
@@ -230,10 +229,8 @@ impl Running {
 
     fn join(&mut self) {
         for worker in self.workers.drain(..) {
-            match worker.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "a worker failed"),
-                Err(_) => tracing::error!("a worker ended in panic"),
+            if worker.join().is_err() {
+                tracing::error!("a worker ended in panic");
             }
         }
         if let Some(control) = self.control.take() {
@@ -281,98 +278,4 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
         socket.listen(BACKLOG)
     };
     bind().map_err(|source| ServeError::Listen { address, source })
-}
-
-/// A thread with its share of the connections.
-struct Worker {
-    edge: Arc<Edge<HttpProxy<GuardProxy>>>,
-    listeners: Vec<std::net::TcpListener>,
-    stopping: watch::Receiver<bool>,
-    drain: Duration,
-}
-
-impl Worker {
-    fn run(self) -> io::Result<()> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.accept())
-    }
-
-    async fn accept(self) -> io::Result<()> {
-        let mut connections = JoinSet::new();
-        let (streams, mut accepted) = tokio::sync::mpsc::channel::<TcpStream>(1);
-        for listener in self.listeners {
-            let listener = TcpListener::from_std(listener)?;
-            tokio::spawn(accept_all(listener, streams.clone(), self.stopping.clone()));
-        }
-        // The channel ends when every listener has stopped.
-        drop(streams);
-        loop {
-            tokio::select! {
-                stream = accepted.recv() => match stream {
-                    Some(stream) => {
-                        let edge = Arc::clone(&self.edge);
-                        let stopping = self.stopping.clone();
-                        connections.spawn(async move { serve_stream(&edge, stream, &stopping).await });
-                    }
-                    None => break,
-                },
-                // Ended connections are let go.
-                Some(_) = connections.join_next() => {}
-            }
-        }
-        let drained = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.drain, drained).await.is_err() {
-            tracing::warn!("requests in flight were cut off at limits.shutdown_timeout");
-        }
-        Ok(())
-    }
-}
-
-/// Accepts until the process is to stop.
-async fn accept_all(
-    listener: TcpListener,
-    streams: tokio::sync::mpsc::Sender<TcpStream>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopping.wait_for(|stop| *stop) => break,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                if streams.send(stream).await.is_err() {
-                    return;
-                }
-            }
-            // Out of descriptors, most likely: waiting for some to be freed is all that helps.
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-    // The kernel has taken these for the guard already, and would reset them.
-    if let Ok(listener) = listener.into_std() {
-        while let Ok((stream, _)) = listener.accept() {
-            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-            if let Ok(stream) = stream
-                && streams.send(stream).await.is_err()
-            {
-                return;
-            }
-        }
-    }
-}
-
-async fn serve_stream<A>(edge: &Arc<Edge<A>>, stream: TcpStream, stopping: &watch::Receiver<bool>)
-where
-    Edge<A>: ServerApp,
-{
-    // An answer is written as a whole; waiting for more to fill a segment would only delay it.
-    let _ = stream.set_nodelay(true);
-    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-    let mut stream = L4Stream::from(stream);
-    stream.set_socket_digest(digest);
-    edge.process_new(Box::new(stream), stopping).await;
 }

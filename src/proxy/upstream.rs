@@ -2,14 +2,15 @@
 //! after they refused a connection.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use pingora::protocols::ALPN;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::config::{Limits, Server};
 
@@ -25,22 +26,21 @@ const REST: Duration = Duration::from_secs(5);
 /// How many requests in a row a server may fail before it is left alone.
 const FAILURES: u32 = 3;
 
-/// How many addresses are told apart within one request.
-const MOST: usize = 64;
-
 /// The backend servers.
 #[derive(Debug)]
 pub struct Upstreams {
     servers: Vec<Server>,
+    /// The last good answer for each of `servers`.
+    answers: Mutex<Vec<Vec<SocketAddr>>>,
+    /// All answers together.
     found: ArcSwap<Found>,
     turn: AtomicUsize,
     started: Instant,
     /// Asks for a resolution before its time.
     wanted: Notify,
-    options: HttpPeer,
 }
 
-/// The addresses of one resolution.
+/// The addresses that there are to choose from.
 #[derive(Debug, Default)]
 struct Found {
     endpoints: Vec<Endpoint>,
@@ -75,7 +75,8 @@ impl Endpoint {
 #[derive(Debug, Default)]
 pub struct Attempts {
     found: Option<Arc<Found>>,
-    tried: u64,
+    /// Those that did not take the connection; empty for nearly every request.
+    refused: Vec<usize>,
     /// The one that is tried now.
     at: Option<usize>,
 }
@@ -87,28 +88,18 @@ impl Attempts {
 }
 
 impl Upstreams {
-    pub fn new(servers: Vec<Server>, limits: &Limits) -> Self {
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut options = HttpPeer::new(nowhere, false, String::new());
-        options.options.alpn = ALPN::H1;
-        options.options.connection_timeout = Some(limits.upstream_connect_timeout);
-        options.options.total_connection_timeout = Some(limits.upstream_connect_timeout);
-        options.options.read_timeout = Some(limits.upstream_timeout);
-        options.options.write_timeout = Some(limits.upstream_timeout);
-        options.options.idle_timeout = Some(limits.upstream_idle_timeout);
-        // The gate drops what is hop-by-hop, by its own stricter rules.
-        options.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+    pub fn new(servers: Vec<Server>) -> Self {
         // Addresses need no resolution and are there from the first request on.
-        let literal: Vec<SocketAddr> = servers.iter().filter_map(literal).collect();
+        let answers = servers.iter().map(|server| literal(server).into_iter().collect()).collect();
         let upstreams = Self {
             servers,
+            answers: Mutex::new(answers),
             found: ArcSwap::default(),
             turn: AtomicUsize::new(0),
             started: Instant::now(),
             wanted: Notify::new(),
-            options,
         };
-        upstreams.keep(literal);
+        upstreams.use_answers();
         upstreams
     }
 
@@ -117,31 +108,24 @@ impl Upstreams {
     /// Resting servers come last, so that a request is refused only when every server refuses it,
     /// and a single server that comes back is found at once.
     pub(super) fn next(&self, attempts: &mut Attempts) -> Option<SocketAddr> {
-        let found = attempts.found.get_or_insert_with(|| self.found.load_full());
-        let count = found.endpoints.len().min(MOST);
+        let Attempts { found, refused, at } = attempts;
+        let found = found.get_or_insert_with(|| self.found.load_full());
+        let count = found.endpoints.len();
         if count == 0 {
             self.wanted.notify_one();
             return None;
         }
+        refused.extend(at.take());
         let start = self.turn.fetch_add(1, Ordering::Relaxed);
         let untried = || {
             (0..count)
                 .map(|step| (start.wrapping_add(step)) % count)
-                .filter(|at| attempts.tried & (1 << at) == 0)
+                .filter(|at| !refused.contains(at))
         };
         let now = self.now();
         let awake = |at: &usize| found.endpoints[*at].rests_until.load(Ordering::Relaxed) <= now;
-        let at = untried().find(awake).or_else(|| untried().next())?;
-        attempts.tried |= 1 << at;
-        attempts.at = Some(at);
-        Some(found.endpoints[at].address)
-    }
-
-    /// A server as Pingora's own way to the backend wants it told.
-    pub(super) fn peer(&self, server: SocketAddr) -> HttpPeer {
-        let mut peer = self.options.clone();
-        peer._address = pingora::protocols::l4::socket::SocketAddr::Inet(server);
-        peer
+        *at = untried().find(awake).or_else(|| untried().next());
+        at.map(|at| found.endpoints[at].address)
     }
 
     /// Notes that the server that is tried now did not take the connection. Says whether another
@@ -151,8 +135,10 @@ impl Upstreams {
             self.rest(endpoint, REST);
         }
         self.wanted.notify_one();
-        let Some(found) = &attempts.found else { return false };
-        (attempts.tried.count_ones() as usize) < found.endpoints.len().min(MOST)
+        attempts
+            .found
+            .as_ref()
+            .is_some_and(|found| attempts.refused.len() + 1 < found.endpoints.len())
     }
 
     /// Notes that the server that is tried now took the request and gave no proper answer.
@@ -205,6 +191,13 @@ impl Upstreams {
         found.endpoints.iter().map(state).collect()
     }
 
+    /// The servers whose names have not been resolved so far.
+    pub fn unresolved(&self) -> Vec<Server> {
+        let answers = self.answers();
+        let named = self.servers.iter().zip(answers.iter());
+        named.filter(|(_, answer)| answer.is_empty()).map(|(server, _)| server.clone()).collect()
+    }
+
     /// Resolves the names again and again, for as long as it is polled.
     pub async fn keep_resolving(&self) {
         // Nothing can change about addresses.
@@ -221,28 +214,42 @@ impl Upstreams {
         }
     }
 
-    /// Resolves every name once. A name that cannot be resolved keeps its last good answer.
+    /// Resolves every name once, all at the same time. A name that cannot be resolved keeps its last good
+    /// answer, and the others do not wait for it.
     pub(super) async fn resolve(&self) {
-        let mut addresses = Vec::new();
-        for server in &self.servers {
-            match tokio::net::lookup_host((server.host.as_str(), server.port)).await {
-                Ok(answer) => addresses.extend(answer),
+        let mut asked = JoinSet::new();
+        for (at, server) in self.servers.iter().enumerate() {
+            if literal(server).is_none() {
+                let (host, port) = (server.host.clone(), server.port);
+                let ask =
+                    async move { tokio::net::lookup_host((host, port)).await.map(Vec::from_iter) };
+                asked.spawn(async move { (at, ask.await) });
+            }
+        }
+        while let Some(Ok((at, answer))) = asked.join_next().await {
+            match answer {
+                Ok(answer) => {
+                    self.answers()[at] = answer;
+                    self.use_answers();
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot resolve a server of upstream.servers");
-                    // Which addresses were this server's is not known, so none is given up.
-                    let found = self.found.load();
-                    addresses.extend(found.endpoints.iter().map(|endpoint| endpoint.address));
+                    let server = &self.servers[at];
+                    tracing::warn!(%server, %error, "cannot resolve a server of upstream.servers");
                 }
             }
         }
-        self.keep(addresses);
     }
 
-    /// Takes these addresses, each once, in order; those that were there before keep their state.
-    fn keep(&self, addresses: Vec<SocketAddr>) {
+    fn answers(&self) -> MutexGuard<'_, Vec<Vec<SocketAddr>>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes all addresses, each once, in order; those that were there before keep their state.
+    fn use_answers(&self) {
+        let answers = self.answers();
         let before = self.found.load();
-        let mut endpoints: Vec<Endpoint> = Vec::with_capacity(addresses.len());
-        for address in addresses {
+        let mut endpoints: Vec<Endpoint> = Vec::new();
+        for address in answers.iter().flatten().copied() {
             if endpoints.iter().any(|endpoint| endpoint.address == address) {
                 continue;
             }
@@ -263,6 +270,22 @@ impl Upstreams {
     }
 }
 
+/// A server without its address, with the limits of the configuration.
+pub(super) fn peer(limits: &Limits) -> HttpPeer {
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut peer = HttpPeer::new(nowhere, false, String::new());
+    let options = &mut peer.options;
+    options.alpn = ALPN::H1;
+    options.connection_timeout = Some(limits.upstream_connect_timeout);
+    options.total_connection_timeout = Some(limits.upstream_connect_timeout);
+    options.read_timeout = Some(limits.upstream_timeout);
+    options.write_timeout = Some(limits.upstream_timeout);
+    options.idle_timeout = Some(limits.upstream_idle_timeout);
+    // The gate drops what is hop-by-hop, by its own stricter rules.
+    options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
+    peer
+}
+
 fn literal(server: &Server) -> Option<SocketAddr> {
     let host = server.host.trim_start_matches('[').trim_end_matches(']');
     host.parse().ok().map(|ip| SocketAddr::new(ip, server.port))
@@ -278,7 +301,7 @@ mod tests {
 
     fn upstreams(ports: &[u16]) -> Upstreams {
         let servers = ports.iter().map(|port| server("127.0.0.1", *port)).collect();
-        Upstreams::new(servers, &Limits::default())
+        Upstreams::new(servers)
     }
 
     fn next(upstreams: &Upstreams, attempts: &mut Attempts) -> Option<u16> {
@@ -347,13 +370,27 @@ mod tests {
 
     #[tokio::test]
     async fn names_are_resolved_and_the_last_good_answer_is_kept() {
-        let servers = vec![server("localhost", 7)];
-        let upstreams = Upstreams::new(servers, &Limits::default());
+        let upstreams = Upstreams::new(vec![server("localhost", 7)]);
         assert!(upstreams.next(&mut Attempts::default()).is_none());
+        assert_eq!(upstreams.unresolved(), [server("localhost", 7)]);
         upstreams.resolve().await;
         assert!(next(&upstreams, &mut Attempts::default()).is_some());
+        assert_eq!(upstreams.unresolved(), []);
         let failing = Upstreams { servers: vec![server("does-not-exist.invalid", 7)], ..upstreams };
         failing.resolve().await;
         assert!(next(&failing, &mut Attempts::default()).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_name_that_cannot_be_resolved_keeps_no_address_of_others() {
+        let upstreams =
+            Upstreams::new(vec![server("does-not-exist.invalid", 7), server("localhost", 7)]);
+        // As if the other one had moved.
+        let gone: SocketAddr = "192.0.2.1:7".parse().unwrap();
+        upstreams.answers()[1] = vec![gone];
+        upstreams.use_answers();
+        upstreams.resolve().await;
+        let states = upstreams.states();
+        assert!(!states.is_empty() && states.iter().all(|(address, _)| *address != gone));
     }
 }

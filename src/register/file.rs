@@ -69,7 +69,7 @@ pub fn parse(text: &str) -> Result<Register, Vec<Mistake>> {
         note_repetitions(&read, &notes);
         entries = read.into_iter().filter_map(|(_, entry)| entry).collect();
     }
-    let (mistakes, _) = notes.into_parts();
+    let mistakes = notes.into_mistakes();
     if mistakes.is_empty() { Ok(Register::new(entries)) } else { Err(mistakes) }
 }
 
@@ -125,10 +125,11 @@ fn note_repetitions(read: &[Read], notes: &Notes) {
         let Some(entry) = entry else { continue };
         let label = entry.label.as_str();
         if let Some(first) = labels.insert(label, at.line) {
-            notes.mistake(*at, format!("the label {label} stands twice; first on line {first}"));
+            notes.mistake(*at, format!("the label {label} is given twice; first on line {first}"));
         }
         if let Some(first) = hashes.insert(entry.hash.to_string(), at.line) {
-            notes.mistake(*at, format!("the hash of {label} stands twice; first on line {first}"));
+            notes
+                .mistake(*at, format!("the hash of {label} is given twice; first on line {first}"));
         }
     }
 }
@@ -157,10 +158,11 @@ fn read_label(text: &str) -> Result<&str, String> {
 
 /// A point in time by RFC 3339, or a day, which counts to its end.
 fn read_time(text: &str) -> Result<SystemTime, String> {
-    let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
-    let day = || time(&format!("{text}T00:00:00Z")).map(|day| day + Duration::from_secs(86_400));
+    let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from);
+    // The end of 9999-12-31, which people write for "never", is no date any more, but a time.
+    let day = || time(&format!("{text}T00:00:00Z"))?.checked_add(Duration::from_secs(86_400));
     let read = if text.len() == "2027-06-30".len() { day() } else { time(text) };
-    read.map(SystemTime::from).ok_or_else(|| {
+    read.ok_or_else(|| {
         format!(
             "{} is no time; write a day such as 2027-06-30, which counts to its end in UTC, or \
              2027-06-30T12:00:00Z",
@@ -185,7 +187,7 @@ fn read_rate(text: &str) -> Result<Rate, String> {
     });
     parts.map(|(count, period)| Rate::new(count, period)).ok_or_else(|| {
         format!(
-            "{} is no rate; write requests in a second, a minute or an hour, such as 20/s or 600/m",
+            "{} is no rate; write 1 to 1000000 requests in a second, a minute or an hour, such as 20/s or 600/m",
             value::quoted(text)
         )
     })

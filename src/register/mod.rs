@@ -14,10 +14,10 @@ use http::Method;
 use ipnet::IpNet;
 
 use crate::digest::{StoredHash, TokenDigest};
-use crate::metrics::Outcome;
 use crate::policy::Identity;
 use crate::rate::{Meter, Rate};
 use crate::target::Handler;
+use crate::verdict::VerdictLabel;
 
 pub mod file;
 pub mod watch;
@@ -139,12 +139,12 @@ pub struct TokenLabel(Arc<Account>);
 
 struct Account {
     label: Box<str>,
-    outcomes: [AtomicU64; Outcome::ALL.len()],
+    verdicts: [AtomicU64; VerdictLabel::ALL.len()],
 }
 
 impl TokenLabel {
     fn new(label: &str) -> Self {
-        Self(Arc::new(Account { label: label.into(), outcomes: Default::default() }))
+        Self(Arc::new(Account { label: label.into(), verdicts: Default::default() }))
     }
 
     pub fn as_str(&self) -> &str {
@@ -152,13 +152,13 @@ impl TokenLabel {
     }
 
     /// Counts a request with this token.
-    pub fn count(&self, outcome: Outcome) {
-        self.0.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    pub fn count(&self, verdict: VerdictLabel) {
+        self.0.verdicts[verdict as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many requests came to this.
-    pub fn counted(&self, outcome: Outcome) -> u64 {
-        self.0.outcomes[outcome as usize].load(Ordering::Relaxed)
+    pub fn counted(&self, verdict: VerdictLabel) -> u64 {
+        self.0.verdicts[verdict as usize].load(Ordering::Relaxed)
     }
 }
 
@@ -306,11 +306,11 @@ mod tests {
             let entry = &register.entries[0];
             entry.rate.is_some_and(|rate| entry.meter.take(rate, now).is_ok())
         };
-        old.entries[0].label.count(Outcome::Refused);
+        old.entries[0].label.count(VerdictLabel::Refused);
         assert!(take(&old));
         let mut same = with_rate(1);
         same.inherit(&old);
-        assert_eq!(same.entries[0].label.counted(Outcome::Refused), 1);
+        assert_eq!(same.entries[0].label.counted(VerdictLabel::Refused), 1);
         assert!(!take(&same));
         let mut faster = with_rate(2);
         faster.inherit(&old);

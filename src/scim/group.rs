@@ -11,8 +11,6 @@ const ATTRIBUTES: NameSet = NameSet::new(&[Name::Schemas, Name::DisplayName, Nam
 const MEMBER: NameSet = NameSet::new(&[Name::Value, Name::Type, Name::Ref]);
 /// The longest displayName of a group, in characters.
 const MAX_NAME: usize = 4000;
-/// How many faults of one document are looked at.
-const MAX_FAULTS: usize = 32;
 
 /// Judges a group. Whether its members exist is Wire's to say.
 pub fn judge(
@@ -23,11 +21,7 @@ pub fn judge(
     if let Some(place) = repetition(value) {
         findings.hit(Rule::JsonDuplicateKey, || repeated::detail(place))?;
     }
-    if !schema.is_valid(value) {
-        for fault in schema.faults(value, MAX_FAULTS) {
-            findings.hit(rule_of(&fault), || detail_of(&fault))?;
-        }
-    }
+    schema.judge(value, |fault| findings.hit(rule_of(fault), || detail_of(fault)))?;
     let Some(group) = value.as_object() else { return Ok(()) };
     if let Some(name) = group.text(Name::DisplayName) {
         let length = name.chars().count();
@@ -68,7 +62,10 @@ fn repetition(value: Value<'_>) -> Option<&'static str> {
 
 fn rule_of(fault: &Fault) -> Rule {
     match (&fault.kind, fault.attribute()) {
-        (FaultKind::Keyword { .. } | FaultKind::Format { .. }, _) => Rule::GroupSchema,
+        (
+            FaultKind::Keyword { .. } | FaultKind::Unexpected { .. } | FaultKind::Format { .. },
+            _,
+        ) => Rule::GroupSchema,
         (_, Some(Name::Members)) => Rule::GroupMembers,
         (FaultKind::Missing { .. }, None) => Rule::GroupSchema,
         _ => Rule::GroupType,

@@ -16,8 +16,6 @@ const OPERATION: NameSet = NameSet::new(&[Name::Op, Name::Path, Name::Value]);
 /// What Wire can change, and all that a path-less value may hold.
 const CHANGEABLE: [Name; 5] =
     [Name::UserName, Name::DisplayName, Name::ExternalId, Name::Active, Name::Roles];
-/// How many faults of one document are looked at.
-const MAX_FAULTS: usize = 32;
 
 /// What an operation does. Wire treats add and replace alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +66,7 @@ pub fn judge(
     if let Some(place) = repetition(value) {
         findings.hit(Rule::JsonDuplicateKey, || repeated::detail(place))?;
     }
-    if !schemas.patch.is_valid(value) {
-        for fault in schemas.patch.faults(value, MAX_FAULTS) {
-            findings.hit(rule_of(&fault), || detail_of(&fault, value))?;
-        }
-    }
+    schemas.patch.judge(value, |fault| findings.hit(rule_of(fault), || detail_of(fault, value)))?;
     let mut changes = Changes::default();
     for (at, operation) in operations(value).enumerate() {
         changes.apply(at, operation, &schemas.user, findings)?;
@@ -130,13 +124,14 @@ impl<'d> Changes<'d> {
         let Some(value) = value else {
             return findings.hit(Rule::PatchValue, || {
                 format!(
-                    "Operations[{at}] has no value (null counts as none). To clear displayName send \
-                     {{\"op\": \"remove\", \"path\": \"displayName\"}}."
+                    "Operations[{at}] has no value for {} (null counts as none). Map an attribute that is \
+                     filled, or leave the operation out.",
+                    shortened(attribute.name)
                 )
             });
         };
         let name = Name::of(attribute.name).filter(|name| CHANGEABLE.contains(name));
-        let expected = match (name, value.get()) {
+        let fault = match (name, value.get()) {
             (Some(Name::UserName), Type::Text(text)) => return set(&mut self.user_name, text),
             (Some(Name::DisplayName), Type::Text(text)) => {
                 return set(&mut self.display_name, text);
@@ -154,19 +149,23 @@ impl<'d> Changes<'d> {
                 self.roles = Some(value);
                 return Ok(());
             }
-            (Some(Name::Active), _) => "true or false",
-            (Some(Name::Roles), _) => "a list of texts such as [\"member\"]",
-            (Some(_), _) => "a text",
+            (Some(Name::Active), Type::Text(_)) => "is a text other than true and false".to_owned(),
+            (Some(Name::Active), _) => format!("must be true or false, not {}", value.type_name()),
+            (Some(Name::Roles), Type::Array(roles)) => {
+                let entry = roles.elements().find(|role| role.as_text().is_none());
+                let found = entry.map_or("something else", Value::type_name);
+                format!("must be a list of texts such as [\"member\"]; an entry is {found}")
+            }
+            (Some(Name::Roles), _) => {
+                format!("must be a list of texts such as [\"member\"], not {}", value.type_name())
+            }
+            (Some(_), _) => format!("must be a text, not {}", value.type_name()),
             (None, _) => {
                 return findings.hit(Rule::PatchPath, || unsupported_detail(at, attribute));
             }
         };
         findings.hit(Rule::PatchValue, || {
-            format!(
-                "Operations[{at}]: the value of {} must be {expected}, not {}.",
-                attribute.name,
-                value.type_name()
-            )
+            format!("Operations[{at}]: the value of {} {fault}.", shortened(attribute.name))
         })
     }
 
@@ -213,18 +212,16 @@ impl<'d> Changes<'d> {
                 )
             });
         };
-        if !user_schema.is_valid(value) {
-            for fault in user_schema.faults(value, MAX_FAULTS) {
-                findings.hit(Rule::PatchValue, || {
-                    format!(
-                        "Operations[{at}] has no path, so Wire reads its value as a whole user, and there {}. \
-                         Send an operation with a path instead, as in {{\"op\": \"replace\", \"path\": \
-                         \"active\", \"value\": false}}.",
-                        fault.sentence()
-                    )
-                })?;
-            }
-        }
+        user_schema.judge(value, |fault| {
+            findings.hit(Rule::PatchValue, || {
+                format!(
+                    "Operations[{at}] has no path, so Wire reads its value as a whole user, and there {}. \
+                     Send an operation with a path instead, as in {{\"op\": \"replace\", \"path\": \
+                     \"active\", \"value\": false}}.",
+                    fault.sentence()
+                )
+            })
+        })?;
         let change = |name| object.text(name).map_or(Change::Cleared, Change::Set);
         if let Change::Set(user_name) = change(Name::UserName) {
             self.user_name = Change::Set(user_name);
@@ -266,7 +263,7 @@ impl<'d> Changes<'d> {
     /// Wire's rules on the result, as far as the operations determine it.
     fn wire_rules(&self, mode: Mode, findings: &mut Findings<'_>) -> Result<(), Refusal> {
         if self.external_id == Change::Cleared {
-            findings.hit(Rule::UserExternalIdRequired, || user::EXTERNAL_ID_MISSING)?;
+            findings.hit(Rule::UserExternalIdRequired, || cleared("externalId"))?;
         }
         if let Change::Set(user_name) = self.user_name {
             user::judge_user_name(user_name, findings)?;
@@ -293,7 +290,7 @@ impl<'d> Changes<'d> {
             user::judge_user_name_case(user_name, findings)?;
         }
         if self.display_name == Change::Cleared {
-            findings.hit(Rule::UserDisplayNameRequired, || user::DISPLAY_NAME_MISSING)?;
+            findings.hit(Rule::UserDisplayNameRequired, || cleared("displayName"))?;
         }
         let display_name =
             if let Change::Set(name) = self.display_name { Some(name) } else { None };
@@ -336,14 +333,11 @@ fn repetition(value: Value<'_>) -> Option<&'static str> {
 }
 
 fn rule_of(fault: &Fault) -> Rule {
-    let known = !matches!(fault.kind, FaultKind::Keyword { .. });
+    let known = !matches!(fault.kind, FaultKind::Keyword { .. } | FaultKind::Unexpected { .. });
     let at_schemas = fault.attribute() == Some(Name::Schemas);
     match (fault.attribute(), fault.path.get(2)) {
         (Some(Name::Schemas), _) if known || fault.path.len() == 1 => Rule::PatchSchemas,
         _ if !known && !at_schemas => Rule::PatchSchema,
-        (None, _) if fault.path.is_empty() && matches!(fault.kind, FaultKind::Type { .. }) => {
-            Rule::PatchSchemas
-        }
         (Some(Name::Operations), Some(Step::Key(key))) => match Name::of(key) {
             Some(Name::Path) => Rule::PatchPath,
             Some(Name::Op) => Rule::PatchOp,
@@ -361,6 +355,12 @@ fn rule_of(fault: &Fault) -> Rule {
 
 fn detail_of(fault: &Fault, value: Value<'_>) -> String {
     let mend = match rule_of(fault) {
+        // A text is missing in the list; the keyword says so in its own words only.
+        Rule::PatchSchemas if matches!(fault.kind, FaultKind::Keyword { .. }) => {
+            return format!(
+                "schemas does not contain {PATCH_OP}, which every PATCH has to name, spelled so."
+            );
+        }
         Rule::PatchSchemas => {
             "A PATCH is {\"schemas\": [\"urn:ietf:params:scim:api:messages:2.0:PatchOp\"], \"Operations\": [...]}, \
              with the URN spelled exactly so."
@@ -380,8 +380,19 @@ fn detail_of(fault: &Fault, value: Value<'_>) -> String {
 }
 
 const SUPPORTED: &str = "Wire changes userName, displayName, externalId, active, roles, and keys of rich info such as \
-     urn:ietf:params:scim:schemas:extension:wire:1.0:User:Department. One other path makes Wire refuse \
-     the whole PATCH: remove the attribute from the mapping.";
+     urn:ietf:params:scim:schemas:extension:wire:1.0:User:Department. A single unsupported path makes Wire \
+     refuse the whole PATCH: remove that attribute from the mapping.";
+
+const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+
+/// The sentence for an attribute that every user must have and that the operations take away.
+fn cleared(attribute: &str) -> String {
+    format!(
+        "The operations clear {attribute}, which every user must have. A value without a path is read as a \
+         whole user, and what it leaves out is cleared: send {attribute} as well, or one operation with a path \
+         for each attribute."
+    )
+}
 
 /// The sentence for paths of other schemas, which Entra ID sends by default.
 fn foreign_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
@@ -404,7 +415,9 @@ fn value_path_detail(at: usize, attribute: Attribute<'_>) -> String {
 }
 
 fn unsupported_detail(at: usize, attribute: Attribute<'_>) -> String {
-    format!("Operations[{at}].path: Wire cannot change {}. {SUPPORTED}", shortened(attribute.name))
+    let name = shortened(attribute.name);
+    let sub = attribute.sub.map(|sub| format!(".{}", shortened(sub))).unwrap_or_default();
+    format!("Operations[{at}].path: Wire cannot change {name}{sub}. {SUPPORTED}")
 }
 
 /// Names in a path are ASCII and may be long.

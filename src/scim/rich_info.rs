@@ -1,8 +1,8 @@
 //! Rich info: the free fields of a user's profile, in two URNs that Wire merges into one list.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::json::{Array, Name, Object, Type, Value, fold};
+use crate::json::{Array, Member, Name, Object, Type, Value, fold};
 
 /// The most characters that keys and values may have together.
 pub const MAX_SIZE: usize = 5000;
@@ -61,13 +61,16 @@ pub fn size(fields: &[(&str, &str)]) -> usize {
 /// Keys and values.
 pub type Fields<'d> = Vec<(&'d str, &'d str)>;
 
-fn read_map(value: Value<'_>) -> Result<Fields<'_>, &'static str> {
+fn read_map<'d>(value: Value<'d>) -> Result<Fields<'d>, &'static str> {
     let object = value.as_object().ok_or("must be an object of texts")?;
-    object
-        .members()
-        .map(|member| Some((member.key(), member.value.as_text()?)))
-        .collect::<Option<_>>()
-        .ok_or("must be an object whose values are all texts")
+    let field = |member: Member<'d>| Some((member.key(), member.value.as_text()?));
+    if let Some(fields) = object.members().map(field).collect() {
+        return Ok(fields);
+    }
+    // Of members that are spelled alike only the first is read.
+    let mut seen = HashSet::new();
+    let read = object.members().filter(|member| seen.insert(member.key()));
+    read.map(field).collect::<Option<_>>().ok_or("must be an object whose values are all texts")
 }
 
 fn read_list(value: Value<'_>) -> Result<Fields<'_>, &'static str> {
@@ -137,7 +140,7 @@ fn merge<'d>(mut map: Fields<'d>, mut list: Fields<'d>) -> Fields<'d> {
         }
     }
     list.retain(|(_, value)| !value.is_empty());
-    let mut seen = std::collections::HashSet::with_capacity(list.len());
+    let mut seen = HashSet::with_capacity(list.len());
     list.retain(|(key, _)| seen.insert(fold(key)));
     list
 }

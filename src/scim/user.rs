@@ -18,8 +18,6 @@ const HANDLE: std::ops::RangeInclusive<usize> = 2..=256;
 const NAME: std::ops::RangeInclusive<usize> = 1..=128;
 /// The role names that Wire knows.
 const ROLES: [&str; 4] = ["owner", "admin", "member", "partner"];
-/// How many faults of one document are looked at; the first enforced one is answered.
-const MAX_FAULTS: usize = 32;
 
 /// Handles that Wire's user service keeps for itself.
 #[rustfmt::skip]
@@ -78,11 +76,7 @@ pub fn judge<'d>(
     {
         findings.hit(Rule::JsonDuplicateKey, || repeated::detail(&place))?;
     }
-    if !schema.is_valid(value) {
-        for fault in schema.faults(value, MAX_FAULTS) {
-            findings.hit(rule_of(&fault), || detail_of(&fault))?;
-        }
-    }
+    schema.judge(value, |fault| findings.hit(rule_of(fault), || detail_of(fault)))?;
     let Some(object) = value.as_object() else { return Ok(None) };
     let rich_info = match RichInfo::read(object) {
         Ok(rich_info) => rich_info,
@@ -321,7 +315,13 @@ fn user_name_detail(handle: &str, length: usize) -> String {
             at + 1,
             u32::from(character)
         ),
-        None => format!("{FORM}; this one has {length}. Map an attribute of such a length."),
+        None if length == 0 => {
+            format!("{FORM}; this one is empty. Map an attribute that is filled.")
+        }
+        None => {
+            let other = if length > 256 { "shorter" } else { "longer" };
+            format!("{FORM}; this one has {length}. Map a {other} attribute.")
+        }
     }
 }
 
@@ -471,7 +471,7 @@ fn repetition(user: Object<'_>) -> Option<String> {
 /// The rule that a fault against the schema belongs to.
 fn rule_of(fault: &Fault) -> Rule {
     match (&fault.kind, fault.attribute()) {
-        (FaultKind::Keyword { .. }, _) => Rule::UserSchema,
+        (FaultKind::Keyword { .. } | FaultKind::Unexpected { .. }, _) => Rule::UserSchema,
         (_, Some(Name::WireUser | Name::WireProfile)) => Rule::UserRichInfo,
         (FaultKind::Format { format }, _) => match format.as_str() {
             "wire-email" => Rule::UserEmails,
@@ -489,7 +489,10 @@ fn rule_of(fault: &Fault) -> Rule {
 /// The sentence for a fault against the schema, with what to change in the mapping.
 fn detail_of(fault: &Fault) -> String {
     let mend = match fault.attribute() {
-        Some(Name::UserName) if matches!(fault.kind, FaultKind::Missing { .. }) => {
+        _ if matches!(fault.kind, FaultKind::Keyword { .. } | FaultKind::Unexpected { .. }) => {
+            "The operator of this proxy asks for it in the schema user.json."
+        }
+        Some(Name::UserName) => {
             "Map userName to a short name of the user (Entra ID: mailNickname; Okta: the part of the login \
              before the `@`; ldap-scim-bridge: `userName: uid`)."
         }
@@ -505,10 +508,13 @@ fn detail_of(fault: &Fault) -> String {
             "Send [{\"value\": \"name@example.com\"}] with addresses in ASCII only, or leave emails out."
         }
         Some(Name::Photos | Name::ProfileUrl) => {
-            "Relative references and empty texts are refused. Remove the mapping if the directory has none."
+            "Relative references and empty texts are refused, and so are characters that are not \
+             percent-encoded, such as blanks and all beyond ASCII. Remove the mapping if the directory has none."
         }
         Some(Name::Active) => "Send true or false.",
         Some(Name::WireUser | Name::WireProfile) => RICH_INFO_FORMS,
+        Some(Name::Password) => "It must not be sent at all: remove password from the mapping.",
+        _ if matches!(fault.kind, FaultKind::Missing { .. }) => "Map the attribute.",
         Some(Name::ExternalId) => "Map externalId to a text: the email address or the SAML NameID.",
         _ => "Correct or remove the attribute in the mapping.",
     };

@@ -82,7 +82,10 @@ impl Shield {
 
     fn accept(&self, token: TokenDigest, now: u64) {
         let mut accepted = lock(&self.accepted);
-        if accepted.find(&token).is_none_or(|at| now - at >= nanoseconds(ACCEPTED_AGAIN)) {
+        if accepted
+            .find(&token)
+            .is_none_or(|at| now.saturating_sub(at) >= nanoseconds(ACCEPTED_AGAIN))
+        {
             accepted.put(token, now, now);
             drop(accepted);
             lock(&self.refused).remove(&token);

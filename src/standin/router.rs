@@ -253,12 +253,18 @@ fn accepts(request: &Request) -> bool {
         let (kind, parameters) =
             range.split_once(';').map_or((range.as_str(), None), |(k, p)| (k, Some(p)));
         match kind {
-            "*/*" | "application/*" => parameters.is_none_or(|p| p.starts_with("q=") && p != "q=0"),
-            "application/json" | "application/scim+json" => parameters
-                .is_none_or(|p| p == "charset=utf-8" || (p.starts_with("q=") && p != "q=0")),
+            "*/*" | "application/*" => parameters.is_none_or(|all| all.split(';').all(has_weight)),
+            "application/json" | "application/scim+json" => parameters.is_none_or(|all| {
+                all.split(';').all(|one| one == "charset=utf-8" || has_weight(one))
+            }),
             _ => false,
         }
     })
+}
+
+/// Whether a parameter is a quality that is not 0.
+fn has_weight(parameter: &str) -> bool {
+    parameter.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()).is_some_and(|q| q > 0.0)
 }
 
 fn is_json_type(request: &Request) -> bool {

@@ -4,7 +4,9 @@ use std::io::Read;
 
 use wire_scim_guard::config::ZHeaders;
 
-use crate::support::{Backend, Client, Guarded, Reply, USER, control, head, user, with_length};
+use crate::support::{
+    Backend, Client, Guarded, Reply, USER, control, head, user, wait_until, with_length,
+};
 
 #[test]
 fn a_request_leaves_under_its_canonical_target_with_its_end_to_end_headers() {
@@ -86,18 +88,33 @@ fn answers_are_framed_for_the_client_and_improper_ones_answered_for() {
         ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", 502),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", 502),
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n", 502),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok", 200),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok", 200),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", 502),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            200,
+        ),
     ];
     for (answer, status) in cases {
         let backend = Backend::start(|_| Reply::Last(answer.as_bytes().to_vec()));
         let guarded = Guarded::configured(&[backend.addr], |config| {
             config.other_paths = wire_scim_guard::config::Passage::Forward;
         });
-        for (method, target) in [("GET", USER), ("HEAD", USER), ("GET", "/scim/auth-tokens")] {
+        let requests = [("GET", USER), ("HEAD", USER), ("GET", "/scim/auth-tokens")];
+        for (nth, (method, target)) in (1..).zip(requests) {
             let mut client = guarded.client();
             client.send(head(method, target) + "\r\n");
             let response = client.response_to(method).unwrap();
             assert_eq!(response.status, status, "{answer} {method} {target}");
+            wait_until("the backend to close", || backend.closed() == nth);
             assert!(response.head.starts_with("HTTP/1.1 "), "{}", response.head);
+            let framings = ["content-length:", "transfer-encoding:"]
+                .map(|name| response.head.to_ascii_lowercase().matches(name).count());
+            assert!(framings[0] + framings[1] <= 1, "{answer} {method} {target} {}", response.head);
+            if status == 200 && method == "GET" && answer.contains("ok") {
+                assert_eq!(response.body, b"ok", "{answer}");
+            }
             if status == 204 {
                 assert_eq!(response.header("transfer-encoding"), None, "{answer}");
                 assert_eq!(response.header("content-length"), None, "{answer}");

@@ -64,7 +64,10 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("framing.length", post("Content-Length: 0x2\r\n", "{}")),
         ("framing.length", post("Content-Length: -1\r\n", "{}")),
         ("framing.length", post("Content-Length:\r\n", "{}")),
-        ("framing.length", post("Content-Length: 99999999999999999999\r\n", "{}")),
+        ("framing.length", post("Content-Length: 9999999999999999999x\r\n", "{}")),
+        ("body.too_large", post("Content-Length: 999999999999999999\r\n", "{}")),
+        ("body.too_large", post("Content-Length: 18446744073709551615\r\n", "{}")),
+        ("body.too_large", post("Content-Length: 99999999999999999999999999\r\n", "{}")),
         (
             "framing.transfer_encoding",
             post("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n"),
@@ -90,8 +93,8 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("framing.upgrade", get("Upgrade: websocket\r\nConnection: Upgrade\r\n")),
         ("framing.upgrade", get("Upgrade: h2c, websocket\r\nConnection: Upgrade\r\n")),
-        ("framing.upgrade", b"CONNECT wire.example:443 HTTP/1.1\r\nHost: wire.example\r\n\r\n".to_vec()),
-        ("framing.upgrade", line("CONNECT /scim/v2/Users HTTP/1.1")),
+        ("method.not_allowed", b"CONNECT wire.example:443 HTTP/1.1\r\nHost: wire.example\r\n\r\n".to_vec()),
+        ("method.not_allowed", line("CONNECT /scim/v2/Users HTTP/1.1")),
         ("target.ambiguous", line("GET http://wire.example/scim/v2/Users HTTP/1.1")),
         ("target.ambiguous", line("GET http://other.example/scim/v2/Users HTTP/1.1")),
         ("target.ambiguous", line("GET scim/v2/Users HTTP/1.1")),
@@ -186,17 +189,28 @@ fn a_head_that_comes_byte_by_byte_is_read_like_any_other() {
 }
 
 #[test]
-fn a_raw_quote_in_the_query_is_encoded_for_the_backend() {
+fn what_pingora_does_not_take_in_a_query_reaches_the_backend_as_it_was_sent() {
     let backend = Backend::fine();
-    let guarded = Guarded::before(&backend);
-    let target = "/scim/v2/Users?filter=userName%20eq%20\"alice\"";
-    let mut client = guarded.client();
-    client.send(format!("{}\r\n", crate::support::head("GET", target)));
-    assert_eq!(client.response().status, 200);
-    assert_eq!(
-        backend.wait(1).line(),
-        "GET /scim/v2/Users?filter=userName%20eq%20%22alice%22 HTTP/1.1"
-    );
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.other_paths = wire_scim_guard::config::Passage::Forward;
+    });
+    let query = "filter=userName%20eq%20\"alice\"&x={<é>}";
+    let long = format!("filter=userName%20eq%20\"{}\"", "日".repeat(2600));
+    let cases = [
+        (format!("/scim/v2/Users?{query}"), format!("/scim/v2/Users?{query}")),
+        (format!("/scim/Users/?{query}"), format!("/scim/v2/Users?{query}")),
+        // As long as may be, though not if it were encoded.
+        (format!("/scim/v2/Users?{long}"), format!("/scim/v2/Users?{long}")),
+        // Pingora itself carries what is no SCIM path.
+        ("/search?q=\"x\"".into(), "/search?q=%22x%22".into()),
+        ("/scim/v2/Schemas/%22%7b".into(), "/scim/v2/Schemas/%22%7B".into()),
+    ];
+    for (nth, (sent, seen)) in cases.into_iter().enumerate() {
+        let mut client = guarded.client();
+        client.send(format!("{}\r\n", crate::support::head("GET", &sent)));
+        assert_eq!(client.response().status, 200, "{sent}");
+        assert_eq!(backend.wait(nth + 1).line(), format!("GET {seen} HTTP/1.1"));
+    }
 }
 
 #[test]

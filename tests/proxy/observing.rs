@@ -56,7 +56,9 @@ fn a_reported_rule_is_counted_before_the_request_leaves_and_the_request_passes()
     let mut client = guarded.client();
     client.send(with_length("POST", "/scim/v2/Users", body.as_bytes()));
     assert_eq!(String::from_utf8(backend.wait(1).body).unwrap(), body);
-    // No answer has come, and the hit stands already.
+    // No answer has come, and the verdict and the hit stand already.
+    let verdicts = "scim_guard_verdicts_total{handler=\"/scim/v2/Users\",verdict=\"reported\"}";
+    assert_eq!(guarded.metric(verdicts), 1.0);
     assert_eq!(guarded.metric(&hits("user.user_name", "report")), 1.0);
 }
 
@@ -123,7 +125,7 @@ fn the_admin_listener_serves_metrics_and_probes_and_nothing_else() {
     assert_eq!(admin(&guarded, "GET", "/i/status").0, 200);
     let (status, text) = admin(&guarded, "GET", "/i/ready");
     assert_eq!(status, 200);
-    assert!(text.contains(&format!("upstream {}: in turn", backend.addr)), "{text}");
+    assert!(text.contains(&format!("upstream {}: in rotation", backend.addr)), "{text}");
     assert!(admin(&guarded, "HEAD", "/i/status").1.ends_with("\r\n\r\n"));
     assert_eq!(admin(&guarded, "POST", "/metrics").0, 405);
     assert_eq!(admin(&guarded, "GET", "/scim/v2/Users").0, 404);

@@ -11,6 +11,7 @@ fn guarded(backend: &Backend) -> Guarded {
         config.limits.header_timeout = SHORT;
         config.limits.body_timeout = SHORT;
         config.limits.keepalive_timeout = 2 * SHORT;
+        config.limits.write_timeout = 2 * SHORT;
     })
 }
 
@@ -119,6 +120,30 @@ fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     let running = guarded.running.as_ref().unwrap();
     wait_until("the connection to be cut", || running.connections() == 0);
     guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
+}
+
+#[test]
+fn clients_that_take_their_answers_slowly_put_no_server_to_rest() {
+    let backend = Backend::start(|_| {
+        let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n".to_vec();
+        answer.resize(answer.len() + 50_000_000, b'a');
+        Reply::Bytes(answer)
+    });
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.limits.request_timeout = SHORT;
+    });
+    let clients: Vec<_> = (0..4).map(|_| guarded.client()).collect();
+    for mut client in clients {
+        client.send(control());
+        guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
+        wait_until("the request to end", || !guarded.access_lines().is_empty());
+    }
+    wait_until("all requests to end", || guarded.access_lines().len() == 4);
+    for rule in ["upstream.timeout", "upstream.answer"] {
+        let hits = format!("scim_guard_rule_hits_total{{action=\"enforce\",rule=\"{rule}\"}}");
+        assert_eq!(guarded.metric(&hits), 0.0, "{rule}");
+    }
+    assert!(!guarded.ready().contains("skipped"), "{}", guarded.ready());
 }
 
 #[test]

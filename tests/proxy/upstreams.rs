@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Backend, Guarded, Reply, answer, control, user, wait_until, with_length};
+use crate::support::{
+    Backend, Guarded, Reply, USER, answer, control, head, user, wait_until, with_length,
+};
 use wire_scim_guard::config::UpstreamCheck;
 
 /// An address where nobody listens.
@@ -147,15 +149,7 @@ fn a_server_that_fails_its_check_gets_no_request_until_it_passes_it() {
             assert_eq!(guarded.ask(control()).status, 200);
         }
     };
-    let admin = guarded.running.as_ref().unwrap().admin_addr();
-    let left_alone = || {
-        let mut probe = crate::support::Client::connect(admin);
-        probe.send("GET /i/ready HTTP/1.1\r\n\r\n");
-        let ready = probe.response();
-        // A dead backend alone does not make the guard unready.
-        assert_eq!(ready.status, 200);
-        String::from_utf8(ready.body).unwrap().contains("left alone")
-    };
+    let left_alone = || guarded.ready().contains("skipped after failures");
     ask(4);
     assert_eq!(served(&doubtful), 2);
     well.store(false, Ordering::SeqCst);
@@ -174,7 +168,7 @@ fn a_server_that_stalls_again_and_again_is_left_alone_while_others_serve() {
     let stalling = Backend::start(|_| Reply::Stall);
     let steady = Backend::fine();
     let guarded = Guarded::configured(&[stalling.addr, steady.addr], |config| {
-        config.limits.upstream_timeout = Duration::from_millis(100);
+        config.limits.upstream_timeout = Duration::from_secs(1);
     });
     let statuses: Vec<u16> = (0..12).map(|_| guarded.ask(control()).status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 504).count(), 3, "{statuses:?}");
@@ -199,11 +193,10 @@ fn a_connection_that_the_backend_closed_is_not_used_again() {
     let backend = Backend::start(|_| Reply::Last(answer(200, "{}")));
     let guarded = Guarded::configured(&[backend.addr], |config| config.threads = 1);
     let mut client = guarded.client();
-    for _ in 0..20 {
+    for nth in 1..=20 {
         client.send(control());
         assert_eq!(client.response().status, 200);
-        // Some time for the end to arrive, as between a client's requests.
-        std::thread::sleep(Duration::from_millis(5));
+        wait_until("the backend to close", || backend.closed() == nth);
     }
     assert_eq!(backend.seen().len(), 20);
 }
@@ -280,4 +273,34 @@ fn an_interim_answer_does_not_stop_a_body_on_its_way() {
             assert!(reading.join().unwrap());
         }
     }
+}
+
+#[test]
+fn a_connection_outlives_a_backend_that_fails_and_one_that_throttles() {
+    let backend = Backend::start(|seen| {
+        Reply::Last(match seen.header("x-case")[0] {
+            "garbage" => b"nonsense\r\n\r\n".to_vec(),
+            "throttled" => b"HTTP/1.1 420 Calm\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            _ => answer(200, "{}"),
+        })
+    });
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    let cases =
+        [("garbage", 502), ("throttled", 429), ("fine", 200), ("garbage", 502), ("fine", 200)];
+    for (nth, (case, status)) in (1..).zip(cases) {
+        client.send(head("GET", USER) + &format!("X-Case: {case}\r\n\r\n"));
+        let response = client.response();
+        assert_eq!(response.status, status, "{case}");
+        assert_eq!(response.header("connection"), Some("keep-alive"), "{case}");
+        wait_until("the backend to close", || backend.closed() == nth);
+    }
+    wait_until("all access lines", || guarded.access_lines().len() == 5);
+    let told = |nth: usize| {
+        let line = guarded.access_line(nth);
+        (line["verdict"].as_str().unwrap().to_owned(), line["rule"].as_str().map(str::to_owned))
+    };
+    assert_eq!(told(1), ("failed".into(), Some("upstream.answer".into())));
+    assert_eq!(told(2), ("forwarded".into(), Some("upstream.throttled".into())));
+    assert_eq!(told(3), ("forwarded".into(), None));
 }

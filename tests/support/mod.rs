@@ -28,7 +28,7 @@ pub const USER: &str = "/scim/v2/Users/3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3";
 pub const OTHER: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
 /// The longest that a test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request as the backend read it from its socket.
 #[derive(Debug, Clone)]
@@ -83,6 +83,7 @@ struct Log {
     seen: Mutex<Vec<Seen>>,
     came: Condvar,
     accepted: AtomicUsize,
+    closed: AtomicUsize,
 }
 
 /// A backend on a free port.
@@ -102,7 +103,10 @@ impl Backend {
             for stream in listener.incoming().map_while(Result::ok) {
                 let connection = shared.accepted.fetch_add(1, Ordering::SeqCst) + 1;
                 let (log, script) = (Arc::clone(&shared), Arc::clone(&script));
-                std::thread::spawn(move || serve(stream, connection, &log, &*script));
+                std::thread::spawn(move || {
+                    serve(stream, connection, &log, &*script);
+                    log.closed.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
         Self { addr, log }
@@ -115,6 +119,11 @@ impl Backend {
 
     pub fn accepted(&self) -> usize {
         self.log.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many of the connections the backend has closed.
+    pub fn closed(&self) -> usize {
+        self.log.closed.load(Ordering::SeqCst)
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -295,6 +304,16 @@ impl Guarded {
     /// Waits until a series has a value: requests are counted after their answer has ended.
     pub fn wait_metric(&self, series: &str, value: f64) {
         wait_until(series, || (self.metric(series) - value).abs() < 1e-9);
+    }
+
+    /// What `/i/ready` says.
+    pub fn ready(&self) -> String {
+        let mut client = Client::connect(self.running.as_ref().unwrap().admin_addr());
+        client.send("GET /i/ready HTTP/1.1\r\n\r\n");
+        let ready = client.response();
+        // A dead backend alone does not make the guard unready.
+        assert_eq!(ready.status, 200);
+        String::from_utf8(ready.body).unwrap()
     }
 
     pub fn access_lines(&self) -> Vec<serde_json::Value> {

@@ -101,7 +101,7 @@ fn a_bad_register_stops_the_start_with_all_its_mistakes() {
     std::fs::remove_file(tokens).unwrap();
     let (code, _, errors) = run(&["serve", "--config", config]);
     assert_eq!(code, 2);
-    assert!(errors.contains("tokens.yaml: cannot be read"), "{errors}");
+    assert!(errors.contains("tokens.yaml cannot be read"), "{errors}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn picky() -> Backend {
 fn a_token_that_was_just_refused_is_answered_by_the_guard_and_asked_again_later() {
     let backend = picky();
     let guarded = Guarded::configured(&[backend.addr], |config| {
-        config.shield.refused_for = Duration::from_millis(500);
+        config.shield.refused_for = Duration::from_secs(3);
     });
     let first = guarded.ask(get(OTHER));
     assert_eq!((first.status, first.rule()), (401, "-"));

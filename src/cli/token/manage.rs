@@ -2,9 +2,11 @@
 
 use std::io::Write;
 
+use super::super::shown;
+use super::wire::Info;
 use super::{Access, Failure, complain};
 
-/// List the SCIM tokens of a team; the tokens themselves are not told by Wire.
+/// List the SCIM tokens of a team; Wire never shows the tokens themselves again.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: wire-scim-guard token list --backend https://wire.example.com \\\n    --email \
@@ -18,8 +20,8 @@ pub struct ListArguments {
 /// Give a SCIM token another name (API version 8 and newer).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: wire-scim-guard token rename 5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f 'Okta, test' --backend https://wire.example.com \\\n    --email \
-                  admin@example.com"
+    after_help = "Example: wire-scim-guard token rename 5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f \
+                  'Okta, test' \\\n    --backend https://wire.example.com --email admin@example.com"
 )]
 pub struct RenameArguments {
     #[command(flatten)]
@@ -36,8 +38,8 @@ pub struct RenameArguments {
 /// Deleting the last token of a team turns the creation of users by their first SSO login on again.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: wire-scim-guard token delete 5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f --backend https://wire.example.com \\\n    --email \
-                  admin@example.com"
+    after_help = "Example: wire-scim-guard token delete 5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f \
+                  \\\n    --backend https://wire.example.com --email admin@example.com"
 )]
 pub struct DeleteArguments {
     #[command(flatten)]
@@ -61,7 +63,7 @@ pub fn list(arguments: &ListArguments, out: &mut impl Write) -> Result<(), Failu
                 or_dash(token.idp),
                 token.description,
             ]
-            .map(|text| shown(&text)),
+            .map(|text| shown(&text.replace('\n', " "))),
         );
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
@@ -82,21 +84,21 @@ pub fn rename(arguments: &RenameArguments) -> Result<(), Failure> {
             "this Wire gives no names to tokens (that takes API version 8)".into(),
         ));
     }
-    login.rename(&arguments.id, &arguments.name)?;
-    complain(&format!("renamed token {}", arguments.id));
+    if arguments.name.is_empty() {
+        return Err(Failure::Unusable("the new name is empty; give the token one".into()));
+    }
+    let RenameArguments { id, name, .. } = arguments;
+    known(&login.list()?, id)?;
+    login.rename(id, name)?;
+    complain(&format!("renamed token {id}"));
     Ok(())
 }
 
 pub fn delete(arguments: &DeleteArguments) -> Result<(), Failure> {
     let (login, _) = arguments.access.login()?;
     let id = &arguments.id;
-    // Wire answers alike whether there was such a token or not.
     let tokens = login.list()?;
-    if !tokens.iter().any(|token| token.id.eq_ignore_ascii_case(id)) {
-        return Err(Failure::Running(format!(
-            "the team has no token {id}; `token list` shows them"
-        )));
-    }
+    known(&tokens, id)?;
     login.delete(id)?;
     complain(&format!("deleted token {id}"));
     if tokens.len() == 1 {
@@ -105,14 +107,17 @@ pub fn delete(arguments: &DeleteArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn uuid(text: &str) -> Result<String, &'static str> {
+/// Wire renames and deletes without a word whether there was such a token or not.
+fn known(tokens: &[Info], id: &str) -> Result<(), Failure> {
+    if tokens.iter().any(|token| token.id.eq_ignore_ascii_case(id)) {
+        return Ok(());
+    }
+    Err(Failure::Running(format!("the team has no token {id}; `token list` shows them")))
+}
+
+pub fn uuid(text: &str) -> Result<String, &'static str> {
     match uuid::Uuid::try_parse(text) {
         Ok(id) => Ok(id.hyphenated().to_string()),
         Err(_) => Err("an id has the form 8-4-4-4-12, as `token list` shows it"),
     }
-}
-
-/// SECURITY: what others have written must not steer the terminal.
-fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -358,7 +358,7 @@ impl Login {
 /// container has none.
 fn roots(ca: Option<&Path>) -> Result<RootCerts, Failure> {
     let Some(path) = ca else {
-        let system = rustls_native_certs::load_native_certs().unwrap_or_default();
+        let system = rustls_native_certs::load_native_certs().certs;
         if system.is_empty() {
             return Ok(RootCerts::WebPki);
         }

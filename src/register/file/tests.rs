@@ -57,6 +57,15 @@ fn a_day_counts_to_its_end() {
 }
 
 #[test]
+fn the_first_and_the_last_day_there_are_can_be_written() {
+    let now = SystemTime::now();
+    assert!(entry("expires: 0000-01-01").has_expired(now));
+    assert!(entry("expires: 1969-12-31").has_expired(now));
+    assert!(!entry("expires: 9999-12-31").has_expired(now));
+    assert!(!entry("expires: 9999-12-31T23:59:59Z").has_expired(now));
+}
+
+#[test]
 fn all_mistakes_come_at_once_with_their_places() {
     let hash = hash(TOKEN);
     let text = format!(
@@ -76,18 +85,15 @@ fn all_mistakes_come_at_once_with_their_places() {
              its end in UTC, or 2027-06-30T12:00:00Z",
             "5:13: tokens[0].networks: the list is empty; leave it out to allow all networks",
             "6:129: tokens[1].methods[0]: \"get\" is none of: GET, HEAD, POST, PUT, PATCH, DELETE",
-            "6:141: tokens[1].rate: \"5\" is no rate; write requests in a second, a minute or an hour, such \
-             as 20/s or 600/m",
-            "6:144: tokens[1].expired is no known key; did you mean `expires`?",
-            "7:3: the hash of a stands twice; first on line 6",
-            "7:3: the label a stands twice; first on line 6",
+            "6:141: tokens[1].rate: \"5\" is no rate; write 1 to 1000000 requests in a second, a minute or an \
+             hour, such as 20/s or 600/m",
+            "6:144: tokens[1].expired is an unknown key; did you mean `expires`?",
+            "7:3: the hash of a is given twice; first on line 6",
+            "7:3: the label a is given twice; first on line 6",
             "7:129: tokens[2].identity: \"any\" is none of: email, saml",
             "7:146: tokens[2].resources[0]: \"users\" is none of: Users, Groups; did you mean `Users`?",
-            "8:3: tokens[3].hash is missing: write the hash of the token, as `wire-scim-guard token hash` \
-             prints it",
-            "8:3: tokens[3].label is missing: give the token a name for logs and metrics",
-            "8:3: tokens[3]: a mapping (key: value) is wanted here, not \"nonsense\"",
-            "9:1: token is no known key; did you mean `tokens`?",
+            "8:3: tokens[3]: expected a mapping (key: value), found \"nonsense\"",
+            "9:1: token is an unknown key; did you mean `tokens`?",
         ]
     );
 }

@@ -180,12 +180,36 @@ pub fn is_json(body: &[u8]) -> bool {
     text_of(body).is_ok_and(|text| scan(&text).is_ok())
 }
 
-/// Case folding by way of upper case, which joins what full folding joins; the dotless i has an upper
-/// case that is not its own.
+/// Full case folding by way of upper case, which joins what folding joins, but for these: the dotless i
+/// has an upper case that is not its own, the capital sharp s is two letters, and Cherokee folds upwards.
 pub(super) fn fold(text: &str) -> String {
-    let folded = |c: char| {
-        let upper: Vec<char> = if c == 'ı' { vec![c] } else { c.to_uppercase().collect() };
-        upper.into_iter().flat_map(char::to_lowercase)
+    let folded = |c: char| -> String {
+        match c {
+            'ı' => c.into(),
+            'ẞ' => "ss".into(),
+            '\u{13a0}'..='\u{13fd}' | '\u{ab70}'..='\u{abbf}' => c.to_uppercase().collect(),
+            _ => c.to_uppercase().flat_map(char::to_lowercase).collect(),
+        }
     };
-    text.chars().flat_map(folded).collect()
+    text.chars().map(folded).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn folding_is_that_of_another_implementation() {
+        // Letters of the newest versions of Unicode, which not every implementation has.
+        let new = |c: char| {
+            matches!(c, '\u{1c89}' | '\u{a7cb}'..='\u{a7e2}' | '\u{ab6c}' | '\u{ab6d}' | '\u{10d50}'..='\u{10d65}'
+                | '\u{16ea0}'..='\u{16ed3}' | '\u{1df40}'..='\u{1df95}')
+        };
+        for c in ('\0'..=char::MAX).filter(|c| !new(*c)) {
+            let text = c.to_string();
+            assert_eq!(
+                super::fold(&text),
+                unicase::UniCase::unicode(&text).to_folded_case(),
+                "{c:?}"
+            );
+        }
+    }
 }

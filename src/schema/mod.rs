@@ -4,14 +4,20 @@
 //! `wire-boolean`, `wire-patch-op`, `wire-patch-path`) are registered here and may be used in
 //! operators' schemas too.
 
-use std::path::{Path, PathBuf};
+mod file;
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::paths::{Location, LocationSegment};
+use jsonschema::paths::LocationSegment;
 use jsonschema::{Draft, JsonType, PatternOptions, ValidationError, Validator};
 
+use crate::config::file::LoadError;
+use crate::config::near;
 use crate::json::{Folded, Name, Value, folds_alike};
 use crate::scim::{email, filter, patch, uri};
+use crate::verdict::Refusal;
 
 /// The schemas of all bodies that are judged.
 #[derive(Debug)]
@@ -27,20 +33,9 @@ pub struct Schema {
     validator: Validator<Folded>,
 }
 
-/// Why a schema file cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SchemaError {
-    #[error("{}: cannot be read: {source}", path.display())]
-    Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("{}: is not JSON: {source}", path.display())]
-    NotJson { path: PathBuf, source: serde_json::Error },
-    #[error("{}: is not a JSON Schema of draft 2020-12: {message}", path.display())]
-    Invalid { path: PathBuf, message: String },
-}
-
 /// All that is wrong with the schemas of a folder, a line each.
 #[derive(Debug)]
-pub struct SchemaErrors(pub Vec<SchemaError>);
+pub struct SchemaErrors(Vec<LoadError>);
 
 impl std::error::Error for SchemaErrors {}
 
@@ -54,9 +49,9 @@ impl std::fmt::Display for SchemaErrors {
 }
 
 const FILES: [(&str, &str); 3] = [
-    ("user.json", include_str!("../schemas/user.json")),
-    ("patch.json", include_str!("../schemas/patch.json")),
-    ("group.json", include_str!("../schemas/group.json")),
+    ("user.json", include_str!("../../schemas/user.json")),
+    ("patch.json", include_str!("../../schemas/patch.json")),
+    ("group.json", include_str!("../../schemas/group.json")),
 ];
 
 /// The largest compiled form of one regular expression in an operator's schema, in bytes.
@@ -80,33 +75,50 @@ impl Schemas {
     /// The schemas of a folder. Files that are not there are the built-in ones; all that is wrong
     /// with those that are comes back at once.
     pub fn load(folder: &Path) -> Result<Self, SchemaErrors> {
-        let mut errors = Vec::new();
-        if let Err(source) = std::fs::read_dir(folder) {
-            errors.push(SchemaError::Unreadable { path: folder.to_owned(), source });
+        let mut errors = misplaced(folder);
+        let mut load = |name: &str| {
+            let path = folder.join(name);
+            path.exists().then(|| file::load(&path).map_err(|error| errors.push(error)).ok())
+        };
+        let read = FILES.map(|(name, _)| load(name));
+        if !errors.is_empty() {
             return Err(SchemaErrors(errors));
         }
-        let [user, patch, group] = FILES.map(|(name, built_in)| {
-            load_file(&folder.join(name), built_in).map_err(|error| errors.push(error)).ok()
-        });
-        match (user, patch, group) {
-            (Some(user), Some(patch), Some(group)) => Ok(Self { user, patch, group }),
-            _ => Err(SchemaErrors(errors)),
-        }
+        let [user, patch, group] = read.map(Option::flatten);
+        let built_in = Self::built_in();
+        Ok(Self {
+            user: user.unwrap_or(built_in.user),
+            patch: patch.unwrap_or(built_in.patch),
+            group: group.unwrap_or(built_in.group),
+        })
     }
 }
 
-fn load_file(path: &Path, built_in: &str) -> Result<Schema, SchemaError> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => built_in.to_owned(),
-        Err(source) => return Err(SchemaError::Unreadable { path: path.to_owned(), source }),
+/// What is wrong with a folder of schemas before any is read: it has none, or files that look like one
+/// and would not be read.
+fn misplaced(folder: &Path) -> Vec<LoadError> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(source) => return vec![LoadError::Unreadable { path: folder.to_owned(), source }],
     };
-    let schema = serde_json::from_str(&text)
-        .map_err(|source| SchemaError::NotJson { path: path.to_owned(), source })?;
-    compile(&schema).map_err(|message| SchemaError::Invalid { path: path.to_owned(), message })
+    let files = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let files: Vec<String> = files.filter(|name| name.ends_with(".json")).collect();
+    let known = FILES.map(|(name, _)| name);
+    if files.is_empty() {
+        let why = format!("there is none of {} in this folder", known.join(", "));
+        return vec![LoadError::Unread { path: folder.to_owned(), why }];
+    }
+    let foreign = files.iter().filter(|name| !known.contains(&name.as_str()));
+    foreign
+        .map(|name| {
+            let hint = near::hint(name, known);
+            let why = format!("no schema of this name is read{hint}");
+            LoadError::Unread { path: folder.join(name), why }
+        })
+        .collect()
 }
 
-fn compile(schema: &serde_json::Value) -> Result<Schema, String> {
+fn compile(schema: &serde_json::Value) -> Result<Schema, ValidationError<'static>> {
     jsonschema::options_for::<Folded>()
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
@@ -120,16 +132,11 @@ fn compile(schema: &serde_json::Value) -> Result<Schema, String> {
         .with_format("wire-patch-path", |text: &str| filter::read_path(text).is_some())
         .build(schema)
         .map(|validator| Schema { validator })
-        .map_err(|error| format!("{error} (at {})", place(error.schema_path())))
 }
 
 /// The texts that Wire reads as booleans.
 fn is_boolean(text: &str) -> bool {
     folds_alike(text, "true") || folds_alike(text, "false")
-}
-
-fn place(location: &Location) -> &str {
-    if location.is_empty() { "the top" } else { location.as_str() }
 }
 
 /// One place where a document does not satisfy a schema.
@@ -155,6 +162,8 @@ pub enum FaultKind {
     Missing { attribute: String },
     /// A text is not of a format.
     Format { format: String },
+    /// An object has an attribute that it must not have.
+    Unexpected { attribute: String },
     /// Some other keyword of the schema.
     Keyword { keyword: String },
 }
@@ -165,10 +174,24 @@ impl Schema {
         self.validator.is_valid(value)
     }
 
-    /// Where a value does not satisfy the schema, in the order of the schema. At most `limit`
-    /// faults, as each costs memory and a client can make many.
-    pub fn faults(&self, value: Value<'_>, limit: usize) -> Vec<Fault> {
-        self.validator.iter_errors(value).take(limit).map(|error| fault(&error)).collect()
+    /// Hands every place where a value does not satisfy the schema to `hit`, in the order of the
+    /// schema, until that ends the judging. Places may come twice.
+    pub fn judge(
+        &self,
+        value: Value<'_>,
+        mut hit: impl FnMut(&Fault) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        if self.is_valid(value) {
+            return Ok(());
+        }
+        if let Err(error) = self.validator.validate(value) {
+            hit(&fault(&error))?;
+        }
+        // SECURITY: the first fault was only reported, so all of them are looked at. Each takes a
+        // kilobyte while they are gathered, and a client can make many: one document at a time.
+        static GATHERING: Mutex<()> = Mutex::new(());
+        let _alone = GATHERING.lock().unwrap_or_else(PoisonError::into_inner);
+        self.validator.iter_errors(value).try_for_each(|error| hit(&fault(&error)))
     }
 }
 
@@ -189,10 +212,18 @@ fn fault(error: &ValidationError<'_>) -> Fault {
             let mut words: Vec<&str> = kinds.iter().map(in_words).collect();
             // "a list or null" reads better than the other way round.
             words.reverse();
+            // Texts that Wire reads as booleans are no advice for anybody.
+            if kinds.contains(JsonType::Boolean) && kinds.contains(JsonType::String) {
+                words = vec!["true or false"];
+            }
             FaultKind::Type { expected: words.join(" or ") }
         }
         ValidationErrorKind::Required { property } => {
             FaultKind::Missing { attribute: property.as_str().unwrap_or_default().to_owned() }
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            FaultKind::Unexpected { attribute: unexpected.first().cloned().unwrap_or_default() }
         }
         ValidationErrorKind::Format { format } => FaultKind::Format { format: format.clone() },
         other => FaultKind::Keyword { keyword: other.keyword().to_owned() },
@@ -236,7 +267,7 @@ impl Fault {
                 }
             }
         }
-        if place.is_empty() { "the document".to_owned() } else { place }
+        if place.is_empty() { "the body".to_owned() } else { place }
     }
 
     /// What is wrong there, as a sentence without its full stop.
@@ -244,13 +275,17 @@ impl Fault {
         let place = self.place();
         match &self.kind {
             FaultKind::Type { expected } => format!("{place} must be {expected}"),
+            FaultKind::Unexpected { attribute } => {
+                let attribute: String = attribute.chars().take(MAX_KEY).collect();
+                format!("{attribute} must not stand in {place}")
+            }
             FaultKind::Missing { attribute } if self.path.is_empty() => {
                 format!("{attribute} is missing")
             }
             FaultKind::Missing { attribute } => format!("{place} has no {attribute}"),
             FaultKind::Format { format } => format!("{place} is not {}", format_in_words(format)),
             FaultKind::Keyword { keyword } => {
-                format!("{place} does not satisfy `{keyword}` of the schema")
+                format!("{place} does not satisfy the schema (`{keyword}`)")
             }
         }
     }

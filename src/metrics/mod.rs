@@ -21,6 +21,7 @@ use crate::guard::Guard;
 use crate::policy::Action;
 use crate::rule::Rule;
 use crate::target::Handler;
+use crate::verdict::VerdictLabel;
 
 mod tokens;
 
@@ -59,32 +60,6 @@ const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OP
 /// A status from 100 to 599 has a slot; whatever else a backend sends is counted as 599.
 const STATUSES: usize = 500;
 
-/// What became of a request, as a label.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Forwarded, and the backend answered.
-    Forwarded,
-    /// Answered by the guard: a rule was hit.
-    Refused,
-    /// Forwarded although rules were hit, as these are only reported.
-    Reported,
-    /// Meant for the backend, which did not answer; or the client went away.
-    Failed,
-}
-
-impl Outcome {
-    pub const ALL: [Self; 4] = [Self::Forwarded, Self::Refused, Self::Reported, Self::Failed];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Forwarded => "forwarded",
-            Self::Refused => "refused",
-            Self::Reported => "reported",
-            Self::Failed => "failed",
-        }
-    }
-}
-
 /// A method as a label; clients choose methods freely, labels are bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MethodLabel(u8);
@@ -106,13 +81,19 @@ impl MethodLabel {
     }
 }
 
+/// What a request is judged to be; whether it fails is seen later.
+const JUDGED: [VerdictLabel; 3] =
+    [VerdictLabel::Forwarded, VerdictLabel::Refused, VerdictLabel::Reported];
+
 /// All metrics of one guard, in a registry of their own.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
-    /// The children of `requests`, by handler, method and outcome, then by status.
+    /// The children of `requests`, by handler, method and verdict, then by status.
     request_slots: Vec<OnceLock<Box<[OnceLock<IntCounter>]>>>,
+    /// By handler: those of [`JUDGED`].
+    verdicts: Vec<[IntCounter; JUDGED.len()]>,
     /// By rule: enforced, reported.
     rule_hits: Vec<[IntCounter; 2]>,
     request_seconds: Histogram,
@@ -123,9 +104,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All series at zero.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    /// All series at zero, with those of this guard's register and shield.
+    pub fn new(guard: &Guard) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
+        let tokens = tokens::Tokens::new(guard.register().cloned(), Arc::clone(guard.shield()))?;
+        registry.register(Box::new(tokens))?;
         let requests = register(
             &registry,
             IntCounterVec::new(
@@ -136,6 +119,23 @@ impl Metrics {
                 &["handler", "method", "status_code", "verdict"],
             )?,
         )?;
+        let verdicts = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "scim_guard_verdicts_total",
+                    "Verdicts, counted before the request leaves.",
+                ),
+                &["handler", "verdict"],
+            )?,
+        )?;
+        let verdicts = Handler::ALL
+            .map(|handler| {
+                JUDGED.map(|verdict| {
+                    verdicts.with_label_values(&[handler.as_str(), verdict.as_str()])
+                })
+            })
+            .into();
         let hits = register(
             &registry,
             IntCounterVec::new(
@@ -162,10 +162,11 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        let slots = Handler::ALL.len() * METHODS.len() * Outcome::ALL.len();
+        let slots = Handler::ALL.len() * METHODS.len() * VerdictLabel::ALL.len();
         Ok(Self {
             request_slots: (0..slots).map(|_| OnceLock::new()).collect(),
             requests,
+            verdicts,
             rule_hits,
             request_seconds: histogram(
                 &registry,
@@ -202,25 +203,20 @@ impl Metrics {
         })
     }
 
-    /// Shows the register of tokens and the shield of this guard.
-    pub fn show_tokens(&self, guard: &Guard) -> Result<(), prometheus::Error> {
-        let tokens = tokens::Tokens::new(guard.register().cloned(), Arc::clone(guard.shield()))?;
-        self.registry.register(Box::new(tokens))
-    }
-
     /// Counts a request whose answer has ended.
     pub fn request(
         &self,
         handler: Handler,
         method: MethodLabel,
         status: u16,
-        outcome: Outcome,
+        verdict: VerdictLabel,
         took: Duration,
     ) {
         self.request_seconds.observe(took.as_secs_f64());
         let status = if (100..600).contains(&status) { status } else { 599 };
-        let slot = (handler as usize * METHODS.len() + usize::from(method.0)) * Outcome::ALL.len()
-            + outcome as usize;
+        let slot = (handler as usize * METHODS.len() + usize::from(method.0))
+            * VerdictLabel::ALL.len()
+            + verdict as usize;
         let by_status = self.request_slots[slot]
             .get_or_init(|| (0..STATUSES).map(|_| OnceLock::new()).collect());
         by_status[usize::from(status) - 100]
@@ -229,10 +225,17 @@ impl Metrics {
                     handler.as_str(),
                     method.as_str(),
                     &status.to_string(),
-                    outcome.as_str(),
+                    verdict.as_str(),
                 ])
             })
             .inc();
+    }
+
+    /// Counts the verdict on a request.
+    pub fn judged(&self, handler: Handler, verdict: VerdictLabel) {
+        if let Some(at) = JUDGED.iter().position(|judged| *judged == verdict) {
+            self.verdicts[handler as usize][at].inc();
+        }
     }
 
     /// Counts a rule that answered.
@@ -291,10 +294,16 @@ fn histogram(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+
+    fn metrics() -> Metrics {
+        let guard = Guard::new(&Config::new(Vec::new(), Vec::new())).unwrap();
+        Metrics::new(&guard).unwrap()
+    }
 
     #[test]
     fn every_rule_has_its_series_from_the_start() {
-        let text = String::from_utf8(Metrics::new().unwrap().text()).unwrap();
+        let text = String::from_utf8(metrics().text()).unwrap();
         for rule in Rule::all() {
             for action in ["enforce", "report"] {
                 let series = format!(
@@ -306,18 +315,27 @@ mod tests {
         }
         assert!(text.contains("scim_guard_build_info{version="));
         assert!(text.contains("scim_guard_requests_in_flight 0"));
+        for handler in Handler::ALL {
+            for verdict in ["forwarded", "refused", "reported"] {
+                let series = format!(
+                    "scim_guard_verdicts_total{{handler=\"{}\",verdict=\"{verdict}\"}} 0",
+                    handler.as_str()
+                );
+                assert!(text.contains(&series), "{series}");
+            }
+        }
     }
 
     #[test]
     fn labels_stay_bounded_whatever_clients_and_backends_send() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = metrics();
         let method = MethodLabel::of(&Method::from_bytes(b"BREW").unwrap());
-        metrics.request(Handler::Other, method, 999, Outcome::Forwarded, Duration::ZERO);
+        metrics.request(Handler::Other, method, 999, VerdictLabel::Forwarded, Duration::ZERO);
         metrics.request(
             Handler::Users,
             MethodLabel::of(&Method::GET),
             200,
-            Outcome::Reported,
+            VerdictLabel::Reported,
             Duration::ZERO,
         );
         let text = String::from_utf8(metrics.text()).unwrap();

@@ -1,0 +1,59 @@
+//! The open client connections of a process, counted as a whole and by address.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How many connections there are.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: AtomicUsize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Connections {
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection, by its address where that is given.
+    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Open {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let mut of_address = 0;
+        if let Some(address) = address {
+            let mut by_address = self.by_address();
+            let count = by_address.entry(address).or_default();
+            *count += 1;
+            of_address = *count;
+        }
+        Open { connections: Arc::clone(self), address, of_address }
+    }
+
+    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One open connection.
+pub(super) struct Open {
+    connections: Arc<Connections>,
+    address: Option<IpAddr>,
+    /// How many its address had, with this one.
+    pub of_address: usize,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(address) = self.address
+            && let Entry::Occupied(mut count) = self.connections.by_address().entry(address)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        self.connections.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}

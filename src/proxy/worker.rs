@@ -1,0 +1,139 @@
+//! One thread of the running guard: it accepts from the shared listening sockets and keeps its
+//! connections, with their backend connections, to itself, so that nothing of a request is handed
+//! between threads.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use pingora::protocols::{GetSocketDigest, SocketDigest};
+use pingora::server::ShutdownWatch;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+
+use super::Edge;
+
+/// A worker: a runtime of its own, and what it accepts and serves with.
+pub(super) struct Worker<A> {
+    runtime: Runtime,
+    listeners: Vec<TcpListener>,
+    edge: Arc<Edge<A>>,
+    stopping: ShutdownWatch,
+    drain: Duration,
+}
+
+impl<A> Worker<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    /// A worker that accepts from the same sockets as others. Whatever it needs of the system is taken
+    /// here, so that the start fails without.
+    pub(super) fn new(
+        listeners: &[std::net::TcpListener],
+        edge: Edge<A>,
+        stopping: ShutdownWatch,
+        drain: Duration,
+    ) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let in_runtime = runtime.enter();
+        let listeners = listeners
+            .iter()
+            .map(|listener| TcpListener::from_std(listener.try_clone()?))
+            .collect::<io::Result<_>>()?;
+        drop(in_runtime);
+        Ok(Self { runtime, listeners, edge: Arc::new(edge), stopping, drain })
+    }
+
+    /// Serves until the process is to stop and the last request is finished, or `drain` is over.
+    pub(super) fn run(self) {
+        let Self { runtime, listeners, edge, stopping, drain } = self;
+        runtime.block_on(serve(listeners, edge, stopping, drain));
+    }
+}
+
+async fn serve<A>(
+    listeners: Vec<TcpListener>,
+    edge: Arc<Edge<A>>,
+    stopping: ShutdownWatch,
+    drain: Duration,
+) where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let mut connections = JoinSet::new();
+    let (streams, mut accepted) = tokio::sync::mpsc::channel::<TcpStream>(1);
+    for listener in listeners {
+        tokio::spawn(accept_all(listener, streams.clone(), stopping.clone()));
+    }
+    // The channel ends when every listener has stopped.
+    drop(streams);
+    loop {
+        tokio::select! {
+            stream = accepted.recv() => match stream {
+                Some(stream) => {
+                    let (edge, stopping) = (Arc::clone(&edge), stopping.clone());
+                    connections.spawn(async move { serve_stream(&edge, stream, &stopping).await });
+                }
+                None => break,
+            },
+            // Ended connections are let go.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(drain, drained).await.is_err() {
+        tracing::warn!("requests in flight were cut off at limits.shutdown_timeout");
+    }
+}
+
+/// Accepts until the process is to stop.
+async fn accept_all(
+    listener: TcpListener,
+    streams: tokio::sync::mpsc::Sender<TcpStream>,
+    mut stopping: ShutdownWatch,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopping.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                if streams.send(stream).await.is_err() {
+                    return;
+                }
+            }
+            // Out of descriptors, most likely: waiting for some to be freed is all that helps.
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    // The kernel has taken these for the guard already, and would reset them.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, _)) = listener.accept() {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream
+                && streams.send(stream).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+async fn serve_stream<A>(edge: &Arc<Edge<A>>, stream: TcpStream, stopping: &ShutdownWatch)
+where
+    Edge<A>: ServerApp,
+{
+    // An answer is written as a whole; waiting for more to fill a segment would only delay it.
+    let _ = stream.set_nodelay(true);
+    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+    let mut stream = L4Stream::from(stream);
+    stream.set_socket_digest(digest);
+    edge.process_new(Box::new(stream), stopping).await;
+}

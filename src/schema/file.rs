@@ -1,0 +1,309 @@
+//! An operator's schema file: JSON text to a compiled [`Schema`], or every mistake in it at once, each
+//! with its place.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use jsonschema::error::ValidationErrorKind;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::{Schema, compile};
+use crate::config::file::{LoadError, read_file};
+use crate::config::mistake::{At, Mistake};
+
+/// The largest file that is read, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// The only draft whose keywords are read.
+const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// Reads the file at `path`.
+pub(super) fn load(path: &Path) -> Result<Schema, LoadError> {
+    read_file(path, MAX_FILE, parse)
+}
+
+/// Reads a schema. On failure the mistakes are in the order of the text.
+fn parse(text: &str) -> Result<Schema, Vec<Mistake>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let schema = match serde_json::from_str(text) {
+        Ok(Unique(schema)) => schema,
+        Err(error) => return Err(vec![not_json(&error)]),
+    };
+    let mut mistakes = Mistakes { text, found: Vec::new() };
+    mistakes.of_draft(&schema);
+    mistakes.of_keywords(&schema);
+    if mistakes.found.is_empty() {
+        match compile(&schema) {
+            Ok(compiled) => return Ok(compiled),
+            Err(error) => {
+                let pointer = error.instance_path().as_str().to_owned();
+                mistakes.note(&pointer, error.to_string());
+            }
+        }
+    }
+    let mut found = mistakes.found;
+    found.sort();
+    found.dedup();
+    Err(found)
+}
+
+fn not_json(error: &serde_json::Error) -> Mistake {
+    let at = At { line: error.line().max(1), column: error.column().max(1) };
+    let why = error.to_string();
+    let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
+    Mistake::new(at, format!("this is not JSON: {why}"))
+}
+
+/// What is wrong with a schema that is JSON.
+struct Mistakes<'t> {
+    text: &'t str,
+    found: Vec<Mistake>,
+}
+
+impl Mistakes<'_> {
+    fn note(&mut self, pointer: &str, message: impl Into<String>) {
+        self.found.push(Mistake::new(place(self.text, pointer), message));
+    }
+
+    /// Holds the schema against the schema of schemas.
+    fn of_draft(&mut self, schema: &Value) {
+        if let Some(draft) = schema.get("$schema")
+            && draft.as_str().is_none_or(|draft| draft.trim_end_matches('#') != DRAFT)
+        {
+            self.note("/$schema", format!("only draft 2020-12 is read: \"$schema\": \"{DRAFT}\""));
+            return;
+        }
+        let faults: Vec<(String, String)> = jsonschema::draft202012::meta::validator()
+            .iter_errors(schema)
+            .map(|error| {
+                let keyword = error.instance_path().as_str().rsplit('/').next().unwrap_or_default();
+                let why = match error.kind() {
+                    ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::Enum { .. } => {
+                        format!("this is no value for `{keyword}` (draft 2020-12)")
+                    }
+                    _ => error.to_string(),
+                };
+                (error.instance_path().as_str().to_owned(), why)
+            })
+            .collect();
+        for (pointer, why) in faults {
+            self.note(&pointer, why);
+        }
+    }
+
+    /// Looks at what the compiler would find one by one, and without a place.
+    fn of_keywords(&mut self, schema: &Value) {
+        let mut keywords = Vec::new();
+        texts(schema, "", &mut keywords);
+        for (pointer, keyword, text) in keywords {
+            let why = match keyword {
+                "$ref" if !text.starts_with('#') => {
+                    "a `$ref` to another file or address is not followed; copy what it names into `$defs`"
+                }
+                "$ref" if text.starts_with("#/") && schema.pointer(&text[1..]).is_none() => {
+                    "there is nothing in this file where this `$ref` points"
+                }
+                "pattern" if compile(&json!({ "pattern": text })).is_err() => {
+                    "this is no regular expression that can be read here; look-around and back-references are \
+                     not, as patterns run in linear time"
+                }
+                "format" if compile(&json!({ "format": text })).is_err() => {
+                    "no such format; those of draft 2020-12 are known, and wire-email, wire-uri, wire-boolean, \
+                     wire-patch-op and wire-patch-path"
+                }
+                _ => continue,
+            };
+            self.note(&pointer, why);
+        }
+    }
+}
+
+/// The texts under keywords that only the compiler would look at, with pointers to them.
+fn texts<'s>(schema: &'s Value, at: &str, found: &mut Vec<(String, &'s str, &'s str)>) {
+    match schema {
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                texts(item, &format!("{at}/{index}"), found);
+            }
+        }
+        Value::Object(keywords) => {
+            for (keyword, value) in keywords {
+                let here = format!("{at}/{}", escaped(keyword));
+                match (keyword.as_str(), value) {
+                    ("pattern" | "format" | "$ref", Value::String(text)) => {
+                        found.push((here, keyword, text));
+                    }
+                    // What stands there is no schema.
+                    ("const" | "enum" | "default" | "examples", _) => {}
+                    // Their members are names, not keywords.
+                    (
+                        "properties" | "$defs" | "patternProperties" | "dependentSchemas",
+                        Value::Object(named),
+                    ) => {
+                        for (name, schema) in named {
+                            let here = format!("{here}/{}", escaped(name));
+                            if keyword == "patternProperties" {
+                                found.push((here.clone(), "pattern", name));
+                            }
+                            texts(schema, &here, found);
+                        }
+                    }
+                    _ => texts(value, &here, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A name as it stands in a JSON Pointer (RFC 6901).
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// Where the value at a JSON Pointer begins; as near to it as there is something.
+fn place(text: &str, pointer: &str) -> At {
+    let mut value: &str = text.trim_start();
+    for step in pointer.split('/').skip(1) {
+        let name = step.replace("~1", "/").replace("~0", "~");
+        let next = match value.as_bytes().first() {
+            Some(b'[') => {
+                let items: Option<Vec<&RawValue>> = serde_json::from_str(value).ok();
+                items
+                    .zip(name.parse().ok())
+                    .and_then(|(items, at): (_, usize)| items.get(at).copied())
+            }
+            _ => {
+                let members: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(value).ok();
+                members.and_then(|members| members.get(&name).copied())
+            }
+        };
+        let Some(next) = next else { break };
+        value = next.get();
+    }
+    At::of(text, value.as_ptr() as usize - text.as_ptr() as usize)
+}
+
+/// A JSON value in whose objects no name stands twice: of two, one would count for nothing.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue).map(Self)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Unique(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(list.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if object.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("{name:?} stands twice in one object")));
+            }
+            let Unique(value) = members.next_value()?;
+            object.insert(name, value);
+        }
+        Ok(object.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        parse(text).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once_with_their_places() {
+        let text = r##"{
+  "type": "objekt",
+  "properties": {
+    "userName": {"pattern": "^(?=a)", "minLength": "3"},
+    "title": {"pattern": "(", "format": "wire-emial"},
+    "pattern": {"const": {"pattern": "("}},
+    "a/b": {"$ref": "other.json"}
+  },
+  "patternProperties": {"[": true},
+  "items": [{"$ref": "#/$defs/nope"}]
+}
+"##;
+        insta::assert_snapshot!(mistakes(text).join("\n"));
+    }
+
+    #[test]
+    fn what_is_no_schema_of_the_draft_is_told_where() {
+        for (text, wanted) in [
+            ("", "1:1: this is not JSON: EOF"),
+            ("{\n  \"a\": 1,\n}", "3:1: this is not JSON: trailing comma"),
+            (
+                "{\"type\": \"string\",\n\"type\": \"null\"}",
+                "2:6: this is not JSON: \"type\" stands twice",
+            ),
+            (
+                "{\n\"$schema\": \"http://json-schema.org/draft-07/schema#\"}",
+                "2:12: only draft 2020-12",
+            ),
+            ("[]", "1:1: "),
+            ("3", "1:1: "),
+        ] {
+            let mistakes = mistakes(text);
+            assert_eq!(mistakes.len(), 1, "{text}: {mistakes:?}");
+            assert!(mistakes[0].starts_with(wanted), "{text}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn the_built_in_schemas_and_small_ones_are_fine() {
+        for (_, text) in super::super::FILES {
+            assert!(mistakes(text).is_empty(), "{:?}", mistakes(text));
+        }
+        for text in ["\u{feff}{}", "true", "{\"$ref\": \"#\"}", "{\t\"x\": 1}"] {
+            assert!(parse(text).is_ok(), "{text}: {:?}", mistakes(text));
+        }
+    }
+}

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session, http_proxy};
 use pingora::server::Server;
@@ -61,6 +62,27 @@ impl ProxyHttp for MyService {
         ctx: &mut MyCtx,
     ) -> Result<()> {
         self.gate.upstream_request_filter(session, request, &mut ctx.gate).await
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        _: &mut MyCtx,
+    ) -> Result<()> {
+        self.gate.request_body_filter(body, end_of_stream).await;
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut MyCtx,
+    ) -> Result<()> {
+        self.gate.response_filter(session, response).await;
+        Ok(())
     }
 
     async fn upstream_response_filter(

@@ -3,6 +3,7 @@
 
 use wire_scim_guard::guard::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
+use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
 use wire_scim_guard::scim::filter::{self, Attribute, Operator, Path};
 use wire_scim_guard::standin::reading::{self, Fault};
@@ -17,7 +18,7 @@ use readings::{GUARDS, MODES, agree, stored};
 pub type Invariant = fn(&[u8]);
 
 /// All of them, by name.
-pub const ALL: [(&str, Invariant); 8] = [
+pub const ALL: [(&str, Invariant); 9] = [
     ("target", read_target),
     ("document", read_document),
     ("user", judge_user),
@@ -26,6 +27,7 @@ pub const ALL: [(&str, Invariant); 8] = [
     ("filter", judge_filter),
     ("path", read_path),
     ("head", read_head),
+    ("chunks", pass_chunks),
 ];
 
 /// Reading a target is idempotent, and what is no SCIM route of Wire's stays none, however often it is
@@ -200,7 +202,7 @@ pub fn read_head(bytes: &[u8]) {
     assert_eq!(values("host").len(), 1);
     assert_eq!(values("upgrade").len(), 0);
     match read.extent {
-        Extent::Unknown => {
+        Extent::Chunked(_) => {
             assert!(values("content-length").is_empty());
             let codings = values("transfer-encoding");
             assert!(codings.len() == 1 && codings[0].eq_ignore_ascii_case(b"chunked"));
@@ -211,6 +213,40 @@ pub fn read_head(bytes: &[u8]) {
             let said = said.first().map(|said| std::str::from_utf8(said).expect("digits"));
             assert_eq!(said.map_or(0, |said| said.parse().expect("a number")), length);
         }
+        Extent::Endless => panic!("HTTP/1 says where its bodies end"),
+    }
+}
+
+/// A chunked body that is passed on ends where httparse, the reader behind, says that it does, however it
+/// comes in pieces.
+pub fn pass_chunks(bytes: &[u8]) {
+    let mut body = Chunked::default();
+    let passed = body.pass(bytes);
+    for size in [1, 5] {
+        let mut again = Chunked::default();
+        let pieces: Result<usize, _> = bytes.chunks(size).map(|piece| again.pass(piece)).sum();
+        match passed {
+            Ok(passed) => assert_eq!((pieces, again), (Ok(passed), body)),
+            Err(_) => assert!(pieces.is_err()),
+        }
+    }
+    let (Ok(passed), true) = (passed, body.has_ended()) else { return };
+    let mut rest = &bytes[..passed];
+    loop {
+        let read = httparse::parse_chunk_size(rest).expect("a size");
+        let httparse::Status::Complete((line, size)) = read else { panic!("no whole line") };
+        rest = &rest[line..];
+        if size == 0 {
+            break;
+        }
+        rest = &rest[size as usize..];
+        assert!(rest.starts_with(b"\r\n"));
+        rest = &rest[2..];
+    }
+    // What is left are trailers, each a field.
+    assert!(rest.ends_with(b"\r\n"));
+    for line in rest.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end()) {
+        assert!(line.is_empty() || line.contains(&b':'));
     }
 }
 

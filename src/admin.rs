@@ -28,6 +28,9 @@ const AT_ONCE: usize = 32;
 /// For a whole request and its answer.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// For the head of a request: who connects is about to ask.
+const HEAD: Duration = Duration::from_secs(1);
+
 /// Bytes of a request head.
 const MOST: usize = 8 * 1024;
 
@@ -65,11 +68,15 @@ impl Admin {
 
     async fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut request = Vec::with_capacity(1024);
-        while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-            if request.len() > MOST || stream.read_buf(&mut request).await? == 0 {
-                return Ok(());
+        let read = async {
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                if request.len() > MOST || stream.read_buf(&mut request).await? == 0 {
+                    return Err(std::io::ErrorKind::InvalidData.into());
+                }
             }
-        }
+            Ok::<(), std::io::Error>(())
+        };
+        tokio::time::timeout(HEAD, read).await??;
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut parsed = httparse::Request::new(&mut headers);
         let answer = match parsed.parse(&request) {

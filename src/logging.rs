@@ -53,7 +53,9 @@ fn sink() -> &'static Sink {
 pub fn init(log: &Log) {
     let filter = Targets::new()
         .with_default(LevelFilter::WARN.min(LevelFilter::from_level(log.level)))
-        .with_target(env!("CARGO_CRATE_NAME"), log.level);
+        .with_target(env!("CARGO_CRATE_NAME"), log.level)
+        // SECURITY: it warns of each odd frame, and a client can send many.
+        .with_target("h2", LevelFilter::ERROR);
     let lines =
         tracing_subscriber::fmt::layer().event_format(WireJson).with_writer(sink().writer.clone());
     // An embedding service may have set up its own logging; then that one is used.

@@ -181,6 +181,19 @@ fn stopping_under_load_loses_no_request() {
 }
 
 #[test]
+fn a_hang_up_is_noted_and_ends_nothing() {
+    let backend = Backend::fine();
+    let place = Place::new("hang-up", &backend, "");
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-hang-up.log");
+    let running = place.run("exec \"$@\"", std::fs::File::create(&log).unwrap().into());
+    wait_until("the guard to say so", || {
+        running.signal("-HUP");
+        std::fs::read_to_string(&log).unwrap().contains("takes a restart")
+    });
+    assert_eq!(place.status(), 200);
+}
+
+#[test]
 fn killed_under_load_it_starts_again_at_once_on_the_same_address() {
     let backend = Backend::fine();
     let place = Place::new("kill", &backend, "log: {access: false}\n");

@@ -28,6 +28,19 @@ fn seeds(invariant: &str) -> Vec<Vec<u8>> {
             .filter_map(|row| Some(row["target"].as_str()?.as_bytes().to_vec()))
             .collect(),
         "head" => requests().iter().map(|row| corpus::request(row, None)).collect(),
+        "chunks" => {
+            let mut bodies = of_kind("user");
+            bodies.truncate(60);
+            let size = |at: usize| at * 7 % 90 + 1;
+            let chunked = |(at, body): (usize, Vec<u8>)| {
+                let chunk = |part: &[u8]| {
+                    [format!("{:x};n=\"v\"\r\n", part.len()).as_bytes(), part, b"\r\n"].concat()
+                };
+                let parts = body.chunks(size(at)).map(chunk).collect::<Vec<_>>().concat();
+                [&parts[..], b"0\r\nX-Trailer: 1\r\n\r\nGET / HTTP/1.1\r\n"].concat()
+            };
+            bodies.into_iter().enumerate().map(chunked).collect()
+        }
         "document" => [of_kind("user"), of_kind("patch"), of_kind("group")].concat(),
         "filter" => [of_kind("filter"), of_kind("group_filter")].concat(),
         "path" => {

@@ -12,7 +12,7 @@ use crate::config::Limits;
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-/// The memory that all bodies together may take.
+/// The memory that all requests of HTTP/2 and all bodies together may take.
 ///
 /// SECURITY: without it, connections times the body limit is what clients can make the guard
 /// hold. Only bytes that came count, so that announcing a body costs the others nothing.
@@ -40,7 +40,12 @@ impl Share {
         Self { budget: Arc::clone(budget), bytes: 0 }
     }
 
-    fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+    pub(super) fn give_back(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = 0;
+    }
+
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         if before + bytes <= self.budget.limit {
@@ -48,14 +53,14 @@ impl Share {
         }
         Err(Refusal::new(
             Rule::LimitsBufferedBytes,
-            "The guard holds as many request bodies as it may. Try again later.",
+            "The guard holds as many requests and bodies as it may. Try again later.",
         ))
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.give_back();
     }
 }
 

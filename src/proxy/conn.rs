@@ -3,8 +3,8 @@
 //!
 //! Pingora takes whatever a read yields, also the beginning of the next request, and then gives
 //! the connection up, or fails the request at hand when the bytes come while it waits for the
-//! backend. Here the length of the body is known before Pingora reads, so that what follows is
-//! kept for the next turn instead.
+//! backend. Here it is known where the body ends, so that what follows is kept for the next turn
+//! instead.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -26,6 +26,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
+use super::chunked::Misframed;
 use super::head::Extent;
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
@@ -43,8 +44,9 @@ pub(super) struct ClientConn {
     /// Read from the socket and not handed out yet.
     read_ahead: BytesMut,
     extent: Extent,
-    /// The message whose extent was not known has been read to its end.
-    ended: AtomicBool,
+    /// The chunks of the message at hand are none.
+    misframed: AtomicBool,
+    write_through: AtomicBool,
     /// The target of the message as it was sent, where Pingora got another spelling of it.
     sent_target: Option<Box<[u8]>>,
     /// To be written to the socket.
@@ -69,8 +71,9 @@ impl ClientConn {
         Self {
             io,
             read_ahead: BytesMut::new(),
-            extent: Extent::Unknown,
-            ended: AtomicBool::new(false),
+            extent: Extent::Endless,
+            misframed: AtomicBool::new(false),
+            write_through: AtomicBool::new(false),
             sent_target: None,
             write_behind: BytesMut::new(),
             patience,
@@ -112,19 +115,32 @@ impl ClientConn {
     /// Takes the head and what is there of its body, for Pingora to parse; the rest of the body is
     /// read through this connection, and what follows the message stays here.
     pub(super) fn take_message(&mut self, head: usize, extent: Extent) -> BytesMut {
-        *self.ended.get_mut() = false;
-        match extent {
-            Extent::Unknown => {
-                self.extent = Extent::Unknown;
-                self.read_ahead.split()
-            }
-            Extent::Length(length) => {
-                let there = (self.read_ahead.len() - head) as u64;
-                let taken = there.min(length);
-                self.extent = Extent::Length(length - taken);
-                self.read_ahead.split_to(head + taken as usize)
-            }
-        }
+        *self.misframed.get_mut() = false;
+        *self.write_through.get_mut() = false;
+        self.extent = extent;
+        // What is misframed is not handed on; reading the body tells.
+        let taken = self.belonging(head).unwrap_or(0);
+        self.read_ahead.split_to(head + taken)
+    }
+
+    /// How many of the bytes that were read ahead, from `from` on, belong to the message at hand.
+    fn belonging(&mut self, from: usize) -> io::Result<usize> {
+        self.extent.pass(&self.read_ahead[from..]).map_err(|Misframed| self.broken())
+    }
+
+    fn broken(&self) -> io::Error {
+        self.misframed.store(true, Ordering::Relaxed);
+        io::ErrorKind::InvalidData.into()
+    }
+
+    /// Whether the body of the message at hand is none that has one reading.
+    pub(super) fn is_misframed(&self) -> bool {
+        self.misframed.load(Ordering::Relaxed)
+    }
+
+    /// Has every piece of the answer at hand written when it comes, as it may be long until the next.
+    pub(super) fn write_through(&self) {
+        self.write_through.store(true, Ordering::Relaxed);
     }
 
     /// Notes the target as it was sent, for a message that Pingora gets with another spelling of it.
@@ -134,11 +150,6 @@ impl ClientConn {
 
     pub(super) fn sent_target(&self) -> Option<&[u8]> {
         self.sent_target.as_deref()
-    }
-
-    /// Notes that the whole message was read: what comes now is the next one.
-    pub(super) fn message_ended(&self) {
-        self.ended.store(true, Ordering::Relaxed);
     }
 
     /// Says good-bye so that the client reads the answer before it sees the end: closing with
@@ -203,6 +214,29 @@ impl ClientConn {
     }
 }
 
+impl Extent {
+    /// Takes note of bytes that came; how many of them belong to the message.
+    fn pass(&mut self, bytes: &[u8]) -> Result<usize, Misframed> {
+        match self {
+            Self::Length(left) => {
+                let taken = (bytes.len() as u64).min(*left);
+                *left -= taken;
+                Ok(taken as usize)
+            }
+            Self::Chunked(body) => body.pass(bytes),
+            Self::Endless => Ok(bytes.len()),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunked(body) => body.has_ended(),
+            Self::Endless => false,
+        }
+    }
+}
+
 impl AsyncRead for ClientConn {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -210,34 +244,27 @@ impl AsyncRead for ClientConn {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if *this.ended.get_mut() {
+        if this.extent.has_ended() {
             return this.poll_idle(cx);
         }
-        let allowed = match this.extent {
-            Extent::Length(0) => return this.poll_idle(cx),
-            Extent::Length(left) => usize::try_from(left).unwrap_or(usize::MAX),
-            Extent::Unknown => usize::MAX,
-        };
-        let allowed = allowed.min(buf.remaining());
-        let taken = if this.read_ahead.is_empty() {
-            let before = buf.filled().len();
-            if allowed == buf.remaining() {
-                ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-            } else {
-                let mut part = ReadBuf::new(buf.initialize_unfilled_to(allowed));
-                ready!(Pin::new(&mut this.io).poll_read(cx, &mut part))?;
-                let taken = part.filled().len();
-                buf.advance(taken);
-            }
-            buf.filled().len() - before
+        if *this.misframed.get_mut() {
+            return Poll::Ready(Err(this.broken()));
+        }
+        let before = buf.filled().len();
+        if this.read_ahead.is_empty() {
+            ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         } else {
-            let taken = allowed.min(this.read_ahead.len());
-            buf.put_slice(&this.read_ahead[..taken]);
-            this.read_ahead.advance(taken);
-            taken
-        };
-        if let Extent::Length(left) = &mut this.extent {
-            *left -= taken as u64;
+            let there = this.read_ahead.len().min(buf.remaining());
+            buf.put_slice(&this.read_ahead.split_to(there));
+        }
+        // What came behind the end of the message is the next one.
+        let came = &buf.filled()[before..];
+        let Ok(taken) = this.extent.pass(came) else { return Poll::Ready(Err(this.broken())) };
+        if taken < came.len() {
+            let mut next = BytesMut::from(&came[taken..]);
+            next.unsplit(this.read_ahead.split());
+            this.read_ahead = next;
+            buf.set_filled(before + taken);
         }
         if let Some(reads) = this.reads.as_ref().filter(|_| taken > 0) {
             reads.fetch_add(1, Ordering::Relaxed);
@@ -253,7 +280,8 @@ impl AsyncWrite for ClientConn {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.write_behind.len() + bytes.len() <= WRITE_BUFFER {
+        let holds = !*this.write_through.get_mut();
+        if holds && this.write_behind.len() + bytes.len() <= WRITE_BUFFER {
             this.write_behind.put_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }

@@ -14,8 +14,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use ipnet::IpNet;
-use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::{GetSocketDigest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
@@ -135,9 +136,10 @@ where
             return None;
         }
         let heard = conn.count_reads();
+        let app = Arc::new(Counted { app: Arc::clone(&self.app), open: AtomicUsize::new(0) });
         tokio::select! {
-            _ = ServerApp::process_new(&self.app, conn, shutdown) => {}
-            () = falls_silent(own_shutdown, &heard) => {}
+            _ = ServerApp::process_new(&app, conn, shutdown) => {}
+            () = falls_silent(own_shutdown, &heard, &app.open) => {}
         }
         None
     }
@@ -300,16 +302,57 @@ async fn speaks_h2(conn: &mut ClientConn, deadline: Instant) -> bool {
     }
 }
 
-/// Waits until the process is to stop and the client shows no sign of life for a moment then. One
-/// that is there answers the PING with which Pingora says good-bye; for one that isn't, the process
-/// would wait until `limits.shutdown_timeout`.
-async fn falls_silent(mut shutdown: ShutdownWatch, heard: &AtomicUsize) {
+/// The application of one HTTP/2 connection, whose open requests are counted.
+struct Counted<A> {
+    app: Arc<A>,
+    open: AtomicUsize,
+}
+
+/// One more for as long as it lives.
+struct OpenRequest<'c>(&'c AtomicUsize);
+
+impl Drop for OpenRequest<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl<A> HttpServerApp for Counted<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let _open = OpenRequest(&self.open);
+        self.app.process_new_http(session, shutdown).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.app.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.app.server_options()
+    }
+}
+
+/// Waits until the process is to stop, nothing is under way for the client, and it shows no sign of life
+/// for a moment. One that is there answers the PING with which Pingora says good-bye; for one that
+/// isn't, the process would wait until `limits.shutdown_timeout`.
+async fn falls_silent(mut shutdown: ShutdownWatch, heard: &AtomicUsize, open: &AtomicUsize) {
     // The sender lives as long as the process serves.
     let _ = shutdown.wait_for(|stop| *stop).await;
-    let before = heard.load(Ordering::Relaxed);
-    tokio::time::sleep(SILENCE).await;
-    if heard.load(Ordering::Relaxed) != before {
-        std::future::pending::<()>().await;
+    loop {
+        let before = heard.load(Ordering::Relaxed);
+        tokio::time::sleep(SILENCE).await;
+        if heard.load(Ordering::Relaxed) == before && open.load(Ordering::Relaxed) == 0 {
+            return;
+        }
     }
 }
 

@@ -157,7 +157,7 @@ impl ProxyCtx {
 /// SECURITY: a stream of HTTP/2 that is reset makes room for another one at once, and the work for it
 /// has to end with it, or a single connection holds any number of requests. A connection of HTTP/1
 /// has one request at a time, and one whose client has gone may go on.
-async fn while_wanted<T>(
+pub(super) async fn while_wanted<T>(
     session: &mut Session,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
@@ -210,6 +210,11 @@ fn frame(answer: &mut ResponseHeader, client: Version, length: Option<usize>) ->
 /// No name of a server could be resolved so far.
 pub(super) fn no_server() -> BError {
     Error::explain(ErrorType::ConnectNoRoute, "no server has an address").into_up()
+}
+
+/// Too many requests wait for a connection already.
+pub(super) fn no_turn() -> BError {
+    Error::explain(ErrorType::ConnectTimedout, "too many wait to connect").into_up()
 }
 
 fn too_slow(limit: &'static str) -> BError {

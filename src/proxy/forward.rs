@@ -38,6 +38,16 @@ pub(super) struct Leaving<'a> {
     /// The value for X-Forwarded-For.
     pub forwarded_for: Option<HeaderValue>,
     pub keep_z_headers: bool,
+    /// The cookies of a request that came in several lines, as HTTP/2 may send them, joined to the one
+    /// that HTTP/1 has (RFC 9113 §8.2.3).
+    pub cookies: Option<Vec<u8>>,
+}
+
+/// The cookies of an HTTP/2 request, where they have to be joined.
+pub(super) fn cookies(head: &RequestHeader) -> Option<Vec<u8>> {
+    let lines = || head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let several = head.version == Version::HTTP_2 && lines().nth(1).is_some();
+    several.then(|| lines().collect::<Vec<_>>().join(&b"; "[..]))
 }
 
 impl Leaving<'_> {
@@ -48,6 +58,7 @@ impl Leaving<'_> {
             12 => is(X_REQUEST_ID),
             14 => self.framing != Framing::Streamed && is("content-length"),
             15 => self.forwarded_for.is_some() && is(X_FORWARDED_FOR),
+            6 => self.cookies.is_some() && is("cookie"),
             _ => false,
         };
         let internal = matches!(name, [b'z' | b'Z', b'-', ..]) && !self.keep_z_headers;
@@ -68,6 +79,9 @@ impl Leaving<'_> {
             _ => "1.1 wire-scim-guard",
         };
         put("Via", via.as_bytes())?;
+        if let Some(cookies) = &self.cookies {
+            put("Cookie", cookies)?;
+        }
         if let Some(value) = &self.forwarded_for {
             put(X_FORWARDED_FOR, value.as_bytes())?;
         }
@@ -146,7 +160,8 @@ pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> R
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(improper("a switch of protocols that nobody asked for"));
     }
-    if head.headers.get_all(header::TRANSFER_ENCODING).iter().any(|coding| coding != "chunked") {
+    let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if !head.headers.get_all(header::TRANSFER_ENCODING).iter().all(chunked) {
         return Err(improper("a transfer coding other than chunked"));
     }
     one_framing(head)?;
@@ -176,7 +191,7 @@ pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> R
 fn one_framing(head: &mut ResponseHeader) -> Result<()> {
     if head.headers.contains_key(header::TRANSFER_ENCODING) {
         head.remove_header(&header::CONTENT_LENGTH);
-        return Ok(());
+        return head.insert_header(header::TRANSFER_ENCODING, "chunked");
     }
     let lines = head.headers.get_all(header::CONTENT_LENGTH).iter();
     let mut lengths =
@@ -313,6 +328,7 @@ mod tests {
             request_id: &id,
             forwarded_for: Some(HeaderValue::from_static("192.0.2.1")),
             keep_z_headers: false,
+            cookies: None,
         };
         let mut written = Vec::new();
         write(&head, &leaving, &mut written).unwrap();

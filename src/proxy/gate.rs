@@ -42,6 +42,11 @@ use super::upstream;
 /// How long the rest of a refused request's body is read, so that the connection can go on.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// What a request of HTTP/2 takes of memory by itself, and each of its headers beside its text, in
+/// bytes: measured, and rounded up.
+const STREAM: usize = 16 * 1024;
+const HEADER: usize = 128;
+
 /// The guard for Pingora services.
 #[derive(Debug)]
 pub struct Gate {
@@ -70,8 +75,10 @@ pub struct GateCtx {
     /// The proxy sends the request itself, as it was read to its end.
     in_one_piece: bool,
     restore: Option<Restore>,
-    /// Held until the request ends, as the body is.
-    share: Option<Share>,
+    /// What the request takes of the memory for all; held until it ends, as the body is.
+    share: Share,
+    /// How much it takes without its body.
+    weight: usize,
     in_flight: Option<InFlight>,
 }
 
@@ -173,7 +180,8 @@ impl Gate {
             whole: None,
             in_one_piece: false,
             restore: None,
-            share: None,
+            share: Share::of(&self.budget),
+            weight: 0,
             in_flight: Some(InFlight::new(self.books.metrics.in_flight())),
         }
     }
@@ -233,6 +241,14 @@ impl Gate {
         }
         let peer = peer_ip(session);
         let head = session.req_header();
+        if session.is_http2() {
+            ctx.weight = STREAM
+                + head
+                    .headers
+                    .iter()
+                    .map(|(name, value)| HEADER + name.as_str().len() + value.len())
+                    .sum::<usize>();
+        }
         ctx.record.method = MethodLabel::of(&head.method);
         ctx.record.request_id = forward::request_id(&head.headers);
         let origin = origin::find(&head.headers, peer, &self.trusted_proxies);
@@ -246,6 +262,10 @@ impl Gate {
             && let Err(refusal) =
                 framing::check(session.req_header(), self.limits.headers, &self.hosts)
         {
+            return Ok(Passage::Refuse(refusal, Rest::LeftUnread));
+        }
+        // SECURITY: one connection of HTTP/2 holds many requests, and each takes memory before any body.
+        if let Err(refusal) = ctx.share.grow(ctx.weight) {
             return Ok(Passage::Refuse(refusal, Rest::LeftUnread));
         }
         let started = Instant::now();
@@ -280,15 +300,17 @@ impl Gate {
     /// A request whose body nobody judges.
     async fn pass_unjudged(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Passage> {
         let foreign = matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other);
+        if foreign && let Some(conn) = client_conn(session) {
+            // What comes back may be large and take its time, and passes as it comes.
+            conn.write_through();
+        }
         if session.is_body_done() {
             ctx.framing = Framing::Nothing;
             if ctx.record.method == MethodLabel::of(&Method::POST) || declared(session).is_some() {
                 // `Content-Length: 0` is told to the backend, as some ask for it with a POST.
                 ctx.framing = Framing::Length(0);
             }
-            // Not SCIM: what comes back may be large and take its time, and passes as it comes; but
-            // Pingora would frame it in chunks, which HTTP/1.0 doesn't know.
-            if !foreign || session.req_header().version == Version::HTTP_10 {
+            if !foreign {
                 ctx.whole = Some(Whole { body: Bytes::new(), taken: false });
             }
             return Ok(Passage::Forward);
@@ -349,18 +371,11 @@ impl Gate {
             return Ok(Err(crate::body::too_large(limit)));
         }
         self.invite_body(session).await?;
-        let mut share = Share::of(&self.budget);
-        let read = body::read(session, &self.limits, &mut share, keep).await;
-        // What is refused gives its room back before it is answered.
-        ctx.share = read.is_ok().then_some(share);
-        if read.is_ok()
-            && let Some(conn) = client_conn(session)
-        {
-            conn.message_ended();
-        }
+        let read = body::read(session, &self.limits, &mut ctx.share, keep).await;
         match read {
             Ok(body) => Ok(Ok(body)),
             Err(Unread::Refused(refusal)) => Ok(Err(refusal)),
+            Err(Unread::Gone(_)) if is_misframed(session) => Ok(Err(body::misframed())),
             Err(Unread::Gone(error)) => Err(error.into_down()),
         }
     }
@@ -392,6 +407,8 @@ impl Gate {
         refusal: &Refusal,
         rest: Rest,
     ) -> Result<()> {
+        // What is refused gives its room back before it is answered.
+        ctx.share.give_back();
         self.books.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
         let close = rest == Rest::LeftUnread;
         let waits = expects_continue(session);
@@ -434,6 +451,18 @@ impl Gate {
             request_id: &ctx.record.request_id,
             forwarded_for: ctx.forwarded_for.clone(),
             keep_z_headers: ctx.keep_z_headers,
+            cookies: forward::cookies(session.req_header()),
+        }
+    }
+
+    /// Looks at a part of a body that streams to the backend.
+    ///
+    /// SECURITY: Pingora writes an empty last part, with which HTTP/2 ends many bodies, as a last chunk
+    /// and another one behind it. The backend would answer to that as to a request of its own, and a
+    /// stranger who comes over the same connection would get that answer.
+    pub async fn request_body_filter(&self, body: &mut Option<Bytes>, end_of_stream: bool) {
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
         }
     }
 
@@ -457,6 +486,14 @@ impl Gate {
         Ok(())
     }
 
+    /// Frames an answer that streams for a client that knows no chunks (RFC 9112 §6.1): there its end is
+    /// that of the connection.
+    pub async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader) {
+        if session.req_header().version == Version::HTTP_10 && !session.is_http2() {
+            response.remove_header(&header::TRANSFER_ENCODING);
+        }
+    }
+
     /// Answers for a backend that failed, as a SCIM error.
     pub async fn fail_to_proxy(
         &self,
@@ -465,8 +502,18 @@ impl Gate {
         ctx: &mut GateCtx,
     ) -> FailToProxy {
         let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        // `None`: the client has gone.
-        let Some(refusal) = failure::answer(error) else { return gone };
+        let refusal = match failure::answer(error) {
+            _ if is_misframed(session) => body::misframed(),
+            // A backend that waits for a body is not late.
+            Some(Refusal { rule: Rule::UpstreamTimeout, .. })
+                if ctx.framing == Framing::Streamed && !session.is_body_done() =>
+            {
+                body::too_slow()
+            }
+            Some(refusal) => refusal,
+            // The client has gone.
+            None => return gone,
+        };
         let answered =
             session.response_written().is_some_and(|head| !head.status.is_informational());
         // It has a part of an answer, and sees it break off.
@@ -498,7 +545,7 @@ impl Gate {
         if let Some(restore) = ctx.restore.take() {
             restore.restore(session);
         }
-        ctx.share = None;
+        ctx.share.give_back();
         ctx.in_flight = None;
     }
 }
@@ -506,6 +553,10 @@ impl Gate {
 /// The connection of an HTTP/1 request behind an edge.
 fn client_conn(session: &Session) -> Option<&ClientConn> {
     session.stream()?.as_any().downcast_ref()
+}
+
+fn is_misframed(session: &Session) -> bool {
+    client_conn(session).is_some_and(ClientConn::is_misframed)
 }
 
 fn peer_ip(session: &Session) -> Option<IpAddr> {

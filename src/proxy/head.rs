@@ -14,13 +14,17 @@ use crate::rule::Rule;
 use crate::target;
 use crate::verdict::Refusal;
 
+use super::chunked::Chunked;
+
 /// How far a message goes behind its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// This many bytes of the body are still to come; what follows is not Pingora's.
     Length(u64),
-    /// The framing within the bytes says it: chunked bodies, HTTP/2.
-    Unknown,
+    /// The chunks say it.
+    Chunked(Chunked),
+    /// All that comes: HTTP/2, which frames its messages itself.
+    Endless,
 }
 
 /// What heads are held against.
@@ -300,7 +304,7 @@ impl<'a> Fields<'a> {
     fn extent(&self) -> Result<Extent, Refusal> {
         match (self.chunked, self.length) {
             (false, length) => Ok(Extent::Length(length.unwrap_or(0))),
-            (true, None) if !self.http_10 => Ok(Extent::Unknown),
+            (true, None) if !self.http_10 => Ok(Extent::Chunked(Chunked::default())),
             (true, None) => Err(Refusal::new(
                 Rule::FramingTransferEncoding,
                 "HTTP/1.0 has no Transfer-Encoding.",
@@ -394,7 +398,7 @@ fn without_port(host: &[u8]) -> &[u8] {
 }
 
 /// A byte of a token: a method or a header name (RFC 9110 §5.6.2).
-fn is_tchar(byte: u8) -> bool {
+pub(super) fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

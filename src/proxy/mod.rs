@@ -1,7 +1,7 @@
 //! The reverse proxy on Pingora, in the order of a request's way:
 //!
 //! 1. [`server`] and `worker`: listeners, threads, start and stop.
-//! 2. `edge`, with `conn`, `connections` and `head`: a client's connection; reads the head of every HTTP/1 request
+//! 2. `edge`, with `conn`, `connections`, [`head`] and [`chunked`]: a client's connection; reads the head of every HTTP/1 request
 //!    itself and refuses what two readers could take differently.
 //! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
 //!    seen, `body` to read and `replay` to hand out again what was read.
@@ -14,21 +14,26 @@
 //! [`GuardProxy`] ties them together into a finished proxy; another Pingora service embeds the
 //! [`Gate`] alone.
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, Result};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 mod answer;
 mod backend_conn;
 mod body;
 mod check;
+pub mod chunked;
 mod conn;
 mod connections;
 pub mod edge;
@@ -65,8 +70,14 @@ pub struct GuardProxy {
     pool: Arc<Pool>,
     upstream_timeout: Duration,
     request_timeout: Duration,
+    /// Requests that stream and wait for a connection.
+    connecting: Arc<Semaphore>,
+    connect_timeout: Duration,
     stopping: ShutdownWatch,
 }
+
+/// How many requests that stream may wait for a connection to the backend at one time, on each worker.
+const CONNECTING: usize = 128;
 
 impl GuardProxy {
     /// `stopping` turns true when the process is to stop.
@@ -82,8 +93,23 @@ impl GuardProxy {
             pool: Pool::new(limits),
             upstream_timeout: limits.upstream_timeout,
             request_timeout: limits.request_timeout,
+            connecting: Arc::new(Semaphore::new(CONNECTING)),
+            connect_timeout: limits.upstream_connect_timeout,
             stopping,
         }
+    }
+
+    /// Waits for its turn to connect.
+    ///
+    /// SECURITY: Pingora goes on connecting for a stream that was reset, which makes room for another one:
+    /// a single client could take all descriptors while the backend accepts nothing.
+    async fn wait_to_connect(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<()> {
+        let turn = Arc::clone(&self.connecting).acquire_owned();
+        let turn = tokio::time::timeout(self.connect_timeout, turn);
+        let wait =
+            async { turn.await.ok().and_then(|turn| turn.ok()).ok_or_else(exchange::no_turn) };
+        ctx.connecting = Some(exchange::while_wanted(session, wait).await?);
+        Ok(())
     }
 
     /// What is done about every answer of the backend.
@@ -108,6 +134,7 @@ pub struct ProxyCtx {
     attempts: Attempts,
     /// A part of the answer is on its way to the client.
     handing_out: bool,
+    connecting: Option<OwnedSemaphorePermit>,
 }
 
 #[async_trait]
@@ -115,7 +142,12 @@ impl ProxyHttp for GuardProxy {
     type CTX = ProxyCtx;
 
     fn new_ctx(&self) -> ProxyCtx {
-        ProxyCtx { gate: self.gate.new_ctx(), attempts: Attempts::default(), handing_out: false }
+        ProxyCtx {
+            gate: self.gate.new_ctx(),
+            attempts: Attempts::default(),
+            handing_out: false,
+            connecting: None,
+        }
     }
 
     /// None: answers are not compressed or changed in any other way.
@@ -129,7 +161,42 @@ impl ProxyHttp for GuardProxy {
             self.exchange(session, ctx, body).await?;
             return Ok(true);
         }
+        self.wait_to_connect(session, ctx).await?;
         Ok(false)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Session,
+        _reused: bool,
+        _: &HttpPeer,
+        _: RawFd,
+        _: Option<&Digest>,
+        ctx: &mut ProxyCtx,
+    ) -> Result<()> {
+        ctx.connecting = None;
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        _: &mut ProxyCtx,
+    ) -> Result<()> {
+        self.gate.request_body_filter(body, end_of_stream).await;
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut ProxyCtx,
+    ) -> Result<()> {
+        self.gate.response_filter(session, response).await;
+        Ok(())
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut ProxyCtx) -> Result<Box<HttpPeer>> {
@@ -172,12 +239,13 @@ impl ProxyHttp for GuardProxy {
     fn error_while_proxy(
         &self,
         _: &HttpPeer,
-        _: &mut Session,
+        session: &mut Session,
         mut error: BError,
         ctx: &mut ProxyCtx,
         _reused: bool,
     ) -> BError {
-        if error.esource() == &ErrorSource::Upstream {
+        // A server that waits for the rest of a body has not failed.
+        if error.esource() == &ErrorSource::Upstream && session.is_body_done() {
             self.upstreams.failed(&ctx.attempts);
         }
         error.set_retry(false);

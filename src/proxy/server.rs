@@ -56,8 +56,8 @@ pub fn serve(config: Config, guard: Guard) -> Result<(), ServeError> {
     logging::init(&config.log);
     let access = AccessLog::new(&config.log);
     let signals = Signals::listen()?;
-    let running = start(config, Arc::new(guard), access)?;
     signals.note_hangups()?;
+    let running = start(config, Arc::new(guard), access)?;
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
     signals.then_stop(running);
     logging::flush();

@@ -23,7 +23,7 @@ import h2.exceptions
 import hpack
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
-from guard import PATIENCE, free_port  # noqa: E402
+from guard import PATIENCE, expect, free_port, run  # noqa: E402
 
 TOKEN = "Bearer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -31,15 +31,17 @@ USER = b'{"userName":"alice","externalId":"alice@example.com","displayName":"Ali
 USERS = "/scim/v2/Users"
 STALLED = USERS + "/00000000-0000-4000-8000-000000000000"
 STREAMS = 20
+NOWHERE = "404 target.not_found"
 
 
 class Backend:
-    """Counts what comes, and answers 200 to all of it but to `STALLED`."""
+    """Counts what comes, and answers 200 to all of it; to `STALLED` when it is told to."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self.listener.getsockname()[1]
         self.heads = []
+        self.go_on = threading.Event()
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -53,14 +55,21 @@ class Backend:
             seen += chunk
             while b"\r\n\r\n" in seen:
                 head, rest = seen.split(b"\r\n\r\n", 1)
-                lengths = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+                lines = head.lower().split(b"\r\n")
+                lengths = [line for line in lines if line.startswith(b"content-length:")]
                 length = int(lengths[0].split(b":")[1]) if lengths else 0
+                if b"transfer-encoding: chunked" in lines:
+                    length = rest.find(b"0\r\n\r\n") + 5
+                    if length < 5:
+                        break
                 if len(rest) < length:
                     break
+                # What is left over, such as a second last chunk, would be the next request.
                 seen = rest[length:]
                 self.heads.append(head)
-                if STALLED.encode() not in head:
-                    stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                if STALLED.encode() in head:
+                    self.go_on.wait()
+                stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
 
 def frame(kind, flags, stream, payload):
@@ -88,8 +97,8 @@ class Client:
         self.h2 = h2.connection.H2Connection(config)
         self.h2.initiate_connection()
         self.flush()
-        self.encoder = hpack.Encoder()
-        self.next = 1
+        self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
+        self.next, self.received = 1, b""
 
     def flush(self):
         self.send(self.h2.data_to_send())
@@ -101,32 +110,35 @@ class Client:
             pass
 
     def request(self, fields, body=None):
-        """One request in raw frames; returns the number of its stream."""
+        """One request in raw frames, its body in one or several, or (an empty list) still to come; returns
+        the number of its stream."""
         number, self.next = self.next, self.next + 2
         block = self.encoder.encode(fields)
         self.send(frame(1, 4 | (body is None), number, block))
-        if body is not None:
-            self.send(frame(0, 1, number, body))
+        parts = [body] if isinstance(body, bytes) else body or []
+        for at, part in enumerate(parts):
+            self.send(frame(0, at + 1 == len(parts), number, part))
         return number
 
     def outcome(self, number):
         """A status with its rule, `reset`, or `closed`."""
-        buffer, decoder, seen = b"", hpack.Decoder(), None
+        seen = None
         while True:
-            while len(buffer) >= 9 and len(buffer) >= 9 + (size := int.from_bytes(buffer[:3], "big")):
-                kind, flags, stream = buffer[3], buffer[4], int.from_bytes(buffer[5:9], "big") & 0x7FFFFFFF
-                payload, buffer = buffer[9 : 9 + size], buffer[9 + size :]
+            while len(self.received) >= 9 and len(self.received) >= 9 + (size := int.from_bytes(self.received[:3], "big")):
+                kind, flags, stream = self.received[3], self.received[4], int.from_bytes(self.received[5:9], "big") & 0x7FFFFFFF
+                payload, self.received = self.received[9 : 9 + size], self.received[9 + size :]
                 if kind == 4 and not flags & 1:
                     self.send(frame(4, 1, 0, b""))
                 if kind == 1:
-                    fields = dict(decoder.decode(payload))
+                    fields = dict(self.decoder.decode(payload))
                     if stream == number:
                         seen = f"{fields[':status']} {fields.get('scim-guard-rule', '-')}"
                 if kind == 3 and stream == number:
                     return seen or "reset"
                 if kind in (0, 1) and flags & 1 and stream == number:
                     return seen
-                if kind == 7:
+                # A good-bye that is no error lets what is under way end.
+                if kind == 7 and payload[4:8] != bytes(4):
                     return seen or "closed"
             try:
                 chunk = self.stream.recv(65536)
@@ -134,7 +146,7 @@ class Client:
                 return seen or "closed"
             if not chunk:
                 return seen or "closed"
-            buffer += chunk
+            self.received += chunk
 
 
 def cases():
@@ -187,7 +199,7 @@ def cases():
 def forwarded():
     """Name, path, and the target that the backend gets."""
     search = USERS + "?filter=userName%20eq%20%22{}%22"
-    yield "a letter beyond ASCII", search.format("\u00e4"), search.format("%C3%A4")
+    yield "a letter beyond ASCII", search.format("\u00e4"), search.format("\u00e4")
     # The library below drops it before anything of the guard's runs: it goes nowhere.
     yield "fragment", search.format("a") + "#x", search.format("a")
 
@@ -207,11 +219,6 @@ def until(condition, what):
             return
         threading.Event().wait(0.01)
     sys.exit(f"never: {what}")
-
-
-def in_flight(admin):
-    text = urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=PATIENCE).read().decode()
-    return float(re.search(r"^scim_guard_requests_in_flight (\S+)", text, re.M).group(1))
 
 
 def hostile(client, number):
@@ -238,92 +245,223 @@ def hostile(client, number):
         client.send(b"\xff" * 100000)
 
 
+class Guard:
+    """A running guard in front of a backend of its own."""
+
+    def __init__(self, binary, limits="", streams=STREAMS, upstream=None):
+        self.backend = Backend()
+        self.port, self.admin = free_port(), free_port()
+        self.folder = tempfile.TemporaryDirectory()
+        config = pathlib.Path(self.folder.name) / "guard.yaml"
+        config.write_text(
+            f'listen: ["127.0.0.1:{self.port}"]\nadmin: {{listen: "127.0.0.1:{self.admin}"}}\n'
+            f'upstream: {{servers: ["127.0.0.1:{upstream or self.backend.port}"]}}\nhosts: [wire.example]\n'
+            f"log: {{access: false}}\nlimits: {{streams: {streams}{limits}}}\n"
+        )
+        self.log = pathlib.Path(self.folder.name) / "log"
+        self.process = subprocess.Popen([binary, "serve", "--config", str(config)], stderr=self.log.open("wb"))
+        until(lambda: self.listens(), "the guard listens")
+
+    def listens(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def client(self):
+        return Client(self.port)
+
+    def served(self):
+        """A client like any other is served."""
+        client = self.client()
+        expect("the next client", client.outcome(client.request(post(), USER)), "200 -")
+
+    def metric(self, name):
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=PATIENCE).read().decode()
+        return sum(float(value) for value in re.findall(rf"^{name}[^\n]* (\S+)$", text, re.M))
+
+    def in_flight(self):
+        return self.metric("scim_guard_requests_in_flight")
+
+    def stop(self):
+        self.process.terminate()
+        return self.process.wait(PATIENCE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.backend.go_on.set()
+        self.process.kill()
+        self.process.wait()
+        self.folder.cleanup()
+
+
+def malformed_and_hostile_requests(binary):
+    failures = []
+    with Guard(binary) as guard:
+        heads = guard.backend.heads
+        for name, fields, body, expected in cases():
+            client = guard.client()
+            outcome = client.outcome(client.request(fields, body))
+            fine = outcome == expected if expected else not outcome.startswith("2")
+            if not fine:
+                failures.append(f"{name}: {outcome}, not {expected or 'a refusal'}")
+            if heads:
+                failures.append(f"{name}: the backend got {heads!r}")
+                heads.clear()
+        guard.served()
+    if failures:
+        raise AssertionError("; ".join(failures))
+
+
+def targets_as_they_were_sent(binary):
+    with Guard(binary) as guard:
+        for name, path, target in forwarded():
+            client = guard.client()
+            expect(name, client.outcome(client.request(head(path=path))), "200 -")
+            lines = [line.split(b"\r\n")[0].decode() for line in guard.backend.heads]
+            expect(name, lines, [f"GET {target} HTTP/1.1"])
+            guard.backend.heads.clear()
+
+
+def bodies_that_end_in_an_empty_frame(binary):
+    """A body without a length that streams has one last chunk, whatever its last frame holds."""
+    with Guard(binary) as guard:
+        for parts in ([b""], [b"abc", b""], [b"", b"abc", b""], [b"abc"]):
+            client = guard.client()
+            number = client.request(head(method="POST", path="/scim/auth-tokens"), parts)
+            expect(f"{parts}", client.outcome(number), "200 -")
+            client.stream.close()
+        expect("what the backend got", [line.split(b" ")[0] for line in guard.backend.heads], [b"POST"] * 4)
+
+
+def cookies_in_several_lines(binary):
+    with Guard(binary) as guard:
+        client = guard.client()
+        fields = head(("cookie", "a=1"), ("cookie", "b=2"), path="/scim/auth-tokens")
+        expect("cookies", client.outcome(client.request(fields)), "200 -")
+        lines = [line for line in guard.backend.heads[0].split(b"\r\n") if line.lower().startswith(b"cookie")]
+        expect("cookies", [line.lower() for line in lines], [b"cookie: a=1; b=2"])
+
+
+def streams_that_are_given_up(binary):
+    """What was reset is over, and so is what a client left behind."""
+    with Guard(binary) as guard:
+        client = guard.client()
+        abandoned(client, guard.backend)
+        until(lambda: guard.in_flight() == 0, "streams that were reset are over")
+        for _ in range(STREAMS):
+            client.request(head(path=STALLED))
+        until(lambda: guard.in_flight() == STREAMS, "streams are in flight")
+        client.stream.close()
+        until(lambda: guard.in_flight() == 0, "streams of a client that has gone are over")
+        # Whoever does not wait for a refusal makes no failure of the backend's of it.
+        client = guard.client()
+        before = guard.metric("scim_guard_requests_total")
+        for _ in range(STREAMS):
+            number = client.request(head(path="/nowhere"))
+            client.send(frame(3, 0, number, struct.pack(">I", 8)))
+        client.outcome(client.request(head(path="/nowhere")))
+        until(lambda: guard.metric("scim_guard_requests_total") > before, "requests are counted")
+        hits = guard.metric('scim_guard_rule_hits_total{action="enforce",rule="upstream')
+        expect("failures of the backend", hits, 0)
+
+
+def connections_that_nobody_waits_for(binary):
+    """A backend that takes no connection, and streams that are reset while they wait for one."""
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
+    waiting = []
+    for _ in range(4):
+        waiting.append(socket.socket())
+        waiting[-1].setblocking(False)
+        waiting[-1].connect_ex(full.getsockname())
+    with Guard(binary, streams=STREAMS + 1, upstream=full.getsockname()[1]) as guard:
+        client = guard.client()
+        for _ in range(30):
+            numbers = [client.request(head(path="/scim/auth-tokens")) for _ in range(STREAMS)]
+            expect("one that needs no backend", client.outcome(client.request(head(path="/x"))), NOWHERE)
+            for number in numbers:
+                client.send(frame(3, 0, number, struct.pack(">I", 8)))
+        open_files = len(list(pathlib.Path(f"/proc/{guard.process.pid}/fd").iterdir()))
+        if open_files > 2 * 128 + 100:
+            raise AssertionError(f"{open_files} descriptors are open")
+    for stream in [*waiting, full]:
+        stream.close()
+
+
+def memory_of_streams(binary):
+    """Requests take of the memory for all, before any of their bodies has come."""
+    with Guard(binary, ", body: 64KiB, buffered_bytes: 128KiB") as guard:
+        client = guard.client()
+        numbers = [client.request(post(), []) for _ in range(STREAMS)]
+        expect("the last of many", client.outcome(numbers[-1]), "503 limits.buffered_bytes")
+        client.stream.close()
+        until(lambda: guard.in_flight() == 0, "the streams are over")
+        guard.served()
+
+
+def floods(binary):
+    with Guard(binary, ", header_timeout: 2s, body_timeout: 2s, keepalive_timeout: 5s") as guard:
+        for number in range(7):
+            client = guard.client()
+            hostile(client, number)
+            guard.served()
+            client.stream.close()
+        # Of the streams that were opened and reset some may have been served before the reset.
+        wrong = [line for line in guard.backend.heads if b" /scim/v2/Users" not in line.split(b"\r\n")[0]]
+        expect("what the backend got beside", wrong, [])
+        expect("the guard's end", guard.process.poll(), None)
+
+
+def answers_to_pings_that_nobody_sent(binary):
+    with Guard(binary) as guard:
+        client = guard.client()
+        client.send(frame(6, 1, 0, b"\xff" * 8) * 100000)
+        expect("a request behind them", client.outcome(client.request(post(), USER)), "200 -")
+        if (size := guard.log.stat().st_size) > 10_000:
+            raise AssertionError(f"{size} bytes of log")
+
+
+def stopping(binary):
+    with Guard(binary) as guard:
+        # One that is there, and never says a word again; one that says its first words now; and one whose
+        # request is under way.
+        silent, busy = guard.client(), guard.client()
+        silent.send(frame(6, 0, 0, b"12345678"))
+        number = busy.request(head(path=STALLED))
+        until(lambda: guard.backend.heads, "a request is under way")
+        late = socket.create_connection(("127.0.0.1", guard.port), PATIENCE)
+        guard.process.terminate()
+        late.sendall(PREFACE + frame(4, 0, 0, b""))
+        until(lambda: not guard.listens(), "the guard stops")
+        # Longer than a client may be silent that waits for nothing.
+        threading.Event().wait(1.5)
+        guard.backend.go_on.set()
+        expect("the request under way", busy.outcome(number), "200 -")
+        busy.stream.close()
+        expect("the guard's end", guard.process.wait(PATIENCE), 0)
+        if "cut off" in guard.log.read_text():
+            raise AssertionError("a client that waits for nothing kept the guard from stopping")
+        silent.stream.close()
+        late.close()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
     binary = parser.parse_args().binary
-    backend = Backend()
-    port, admin = free_port(), free_port()
-    failures = []
-    with tempfile.TemporaryDirectory() as folder:
-        config = pathlib.Path(folder) / "guard.yaml"
-        config.write_text(
-            f'listen: ["127.0.0.1:{port}"]\nadmin: {{listen: "127.0.0.1:{admin}"}}\n'
-            f'upstream: {{servers: ["127.0.0.1:{backend.port}"]}}\nhosts: [wire.example]\nlog: {{access: false}}\n'
-            "limits: {header_timeout: 2s, body_timeout: 2s, keepalive_timeout: 5s, streams: %d}\n" % STREAMS
-        )
-        log = pathlib.Path(folder) / "log"
-        guard = subprocess.Popen([binary, "serve", "--config", str(config)], stderr=log.open("wb"))
-        try:
-            wait_for(port)
-
-            def served():
-                client = Client(port)
-                return client.outcome(client.request(post(), USER))
-
-            sent = 0
-            for name, fields, body, expected in cases():
-                client = Client(port)
-                outcome = client.outcome(client.request(fields, body))
-                sent += 1
-                fine = outcome == expected if expected else not outcome.startswith("2")
-                if not fine:
-                    failures.append(f"{name}: {outcome}, not {expected or 'a refusal'}")
-                if backend.heads:
-                    failures.append(f"{name}: the backend got {backend.heads!r}")
-                    backend.heads.clear()
-            for name, path, target in forwarded():
-                client = Client(port)
-                outcome = client.outcome(client.request(head(path=path)))
-                sent += 1
-                lines = [line.split(b"\r\n")[0].decode() for line in backend.heads]
-                if (outcome, lines) != ("200 -", [f"GET {target} HTTP/1.1"]):
-                    failures.append(f"{name}: {outcome}, the backend got {lines!r}")
-                backend.heads.clear()
-            # What was reset is over, and so is what a client left behind.
-            client = Client(port)
-            abandoned(client, backend)
-            sent += 10 * STREAMS
-            until(lambda: in_flight(admin) == 0, "streams that were reset are over")
-            for _ in range(STREAMS):
-                client.request(head(path=STALLED))
-            until(lambda: in_flight(admin) == STREAMS, "streams are in flight")
-            client.stream.close()
-            until(lambda: in_flight(admin) == 0, "streams of a client that has gone are over")
-            backend.heads.clear()
-            for number in range(7):
-                client = Client(port)
-                hostile(client, number)
-                sent += 1
-                if (outcome := served()) != "200 -":
-                    failures.append(f"behind flood {number}: {outcome}")
-                client.stream.close()
-            # Of the streams that were opened and reset some may have been served before the reset.
-            wrong = [line for line in backend.heads if b" /scim/v2/Users" not in line.split(b"\r\n")[0]]
-            failures += [f"the backend got {line!r}" for line in wrong]
-            if guard.poll() is not None:
-                failures.append(f"the guard ended with {guard.returncode}")
-        finally:
-            # One that is there, and never says a word again.
-            silent = Client(port)
-            guard.terminate()
-            guard.wait(PATIENCE)
-            silent.stream.close()
-        if "cut off" in log.read_text():
-            failures.append("a silent client kept the guard from stopping")
-    for failure in failures:
-        print(failure)
-    print(f"{sent} cases, {len(failures)} failed")
-    sys.exit(1 if failures else 0)
-
-
-def wait_for(port):
-    for _ in range(PATIENCE * 20):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        threading.Event().wait(0.05)
-    sys.exit("the guard does not listen")
+    scenarios = [
+        ("malformed and hostile requests", malformed_and_hostile_requests),
+        ("targets as they were sent", targets_as_they_were_sent),
+        ("bodies that end in an empty frame", bodies_that_end_in_an_empty_frame),
+        ("cookies in several lines", cookies_in_several_lines),
+        ("streams that are given up", streams_that_are_given_up),
+        ("connections that nobody waits for", connections_that_nobody_waits_for),
+        ("memory of streams", memory_of_streams),
+        ("floods", floods),
+        ("answers to pings that nobody sent", answers_to_pings_that_nobody_sent),
+        ("stopping", stopping),
+    ]
+    sys.exit(run([(name, lambda scenario=scenario: scenario(binary)) for name, scenario in scenarios]))
 
 
 if __name__ == "__main__":

@@ -51,17 +51,25 @@ fn requests_sent_ahead_are_answered_in_order() {
     });
     let guarded = Guarded::before(&backend);
     // All at once.
-    let mut client = guarded.client();
     let sizes = [400, 300, 70_000, 350];
-    client.send(sizes.map(|size| with_length("POST", "/scim/v2/Users", &user(size))).concat());
-    for size in sizes {
-        let response = client.response();
-        assert_eq!((response.status, &response.json()["length"]), (200, &size.into()));
+    for framed in [with_length, chunked] {
+        for path in ["/scim/v2/Users", "/scim/auth-tokens"] {
+            let mut client = guarded.client();
+            client.send(sizes.map(|size| framed("POST", path, &user(size))).concat());
+            for size in sizes {
+                let response = client.response();
+                assert_eq!((response.status, &response.json()["length"]), (200, &size.into()));
+            }
+        }
     }
+    let mut client = guarded.client();
+    let before = backend.seen().len();
     // While the answer before is awaited.
-    for (nth, first) in [with_length, chunked].into_iter().enumerate() {
-        client.send(first("POST", "/scim/v2/Users", &user(301)));
-        backend.wait(5 + 2 * nth);
+    let cases = [with_length, chunked]
+        .map(|framed| [(framed, "/scim/v2/Users"), (framed, "/scim/auth-tokens")]);
+    for (nth, (first, path)) in cases.into_iter().flatten().enumerate() {
+        client.send(first("POST", path, &user(301)));
+        backend.wait(before + 1 + 2 * nth);
         client.send(with_length("POST", "/scim/v2/Users", &user(2000)));
         go.send(()).unwrap();
         for size in [301, 2000] {

@@ -3,6 +3,18 @@
 
 use crate::support::{Backend, Guarded, control, h2c};
 
+/// A POST whose chunks are these.
+fn chunks(body: &str) -> Vec<u8> {
+    let line = "Transfer-Encoding: chunked\r\n\r\n";
+    (crate::support::head("POST", "/scim/v2/Users") + line + body).into_bytes()
+}
+
+/// A request that one reader finds in a chunk, and another one behind the body.
+fn control_behind(first: &str) -> String {
+    let hidden = String::from_utf8(control()).unwrap();
+    format!("{first}{:x}\r\n0\r\n\r\n{hidden}\r\n0\r\n\r\n", hidden.len())
+}
+
 /// Method line and headers after `Host`, or the whole head where it does not begin with `/`.
 fn requests() -> Vec<(&'static str, Vec<u8>)> {
     let authorized = format!("Authorization: Bearer {}", crate::support::TOKEN);
@@ -86,6 +98,18 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("framing.transfer_encoding", post("Transfer-Encoding: identity\r\n", "{}")),
         ("framing.transfer_encoding", post("Transfer-Encoding: xchunked\r\n", "{}")),
         ("framing.header", post("Transfer-Encoding: \x0bchunked\r\n", "{}")),
+        ("framing.message", chunks("\r\n\r\n")),
+        ("framing.message", chunks(";\r\n\r\n")),
+        ("framing.message", chunks("2;\n{}\r\n0\r\n\r\n")),
+        ("framing.message", chunks("2\n{}\n0\n\n")),
+        ("framing.message", chunks("0x2\r\n{}\r\n0\r\n\r\n")),
+        ("framing.message", chunks("2\r\n{}}\r\n0\r\n\r\n")),
+        ("framing.message", chunks("11111111111111111\r\n{}\r\n0\r\n\r\n")),
+        ("framing.message", chunks("2\r\n{}\r\n0\r\nno field\r\n\r\n")),
+        (
+            "framing.message",
+            chunks(&control_behind("2;\nxx\r\n")),
+        ),
         ("framing.transfer_encoding", post("Transfer-Encoding:\r\n", "{}")),
         (
             "framing.transfer_encoding",

@@ -178,9 +178,11 @@ fn tokens_are_nowhere_in_what_the_process_writes() {
 
     // A token pasted into the register, everywhere.
     let token = canaries.next();
+    let long = "a prefix that makes the message too long: Bearer";
     std::fs::write(&tokens, format!(
         "tokens:\n- {{label: \"{token}\", hash: \"{token}\", expires: \"{token}\", rate: \"{token}\", \
-         networks: [\"{token}\"], methods: [\"{token}\"], \"{token}\": 1}}\n- \"{token}\"\n\"{token}\": 2\n"
+         networks: [\"{token}\"], methods: [\"{token}\"], \"{token}\": 1}}\n- \"{token}\"\n\"{token}\": 2\n\
+         \"{long} {token}\": 3\nx: [{{hash: \"{long} {token}\", expires: \"{long} {token}\", rate: \"{long} {token}\"}}]\n"
     )).unwrap();
     let ready = || admin(&process, "/i/ready");
     wait_until("the bad register", || ready().contains("of the last good file"));
@@ -210,7 +212,8 @@ fn commands_do_not_repeat_a_token() {
     let config = config.to_str().unwrap();
     std::fs::write(config, format!(
         "listen: [\"{token}\"]\nupstream: {{servers: [\"{token}\"], {token}: 1}}\nidentity: {token}\n\
-         tokens: [\"{token}\"]\nhosts: [\"{token}\"]\ntrusted_proxies: [\"{token}\"]\n"
+         tokens: \"{token}\"\nschemas: \"{token}\"\nhosts: [\"{token}\"]\ntrusted_proxies: [\"{token}\"]\n\
+         log: {{level: \"Authorization: Bearer {token}\"}}\nlimits: {{body: \"Authorization: Bearer {token}\"}}\n"
     )).unwrap();
     for arguments in [
         ["config", "check", "--config", config].as_slice(),
@@ -218,6 +221,7 @@ fn commands_do_not_repeat_a_token() {
         &["token", &token],
         &["serve", "--config", config, &token],
         &["check", "--profile", &token, "-"],
+        &["serve", "--config", &token],
         &["token", "delete", "--backend", "http://127.0.0.1:1", "--email", "a@b", &token],
     ] {
         let (code, out, errors) = run(arguments);

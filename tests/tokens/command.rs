@@ -109,9 +109,12 @@ fn a_token_lives_from_its_creation_through_the_guard_to_its_deletion() {
     let straight = Guarded::configured(&[wire.addr()], |_| {});
     let target = format!("/scim/v2/Users/{USER_ID}");
     assert_eq!(straight.ask(request("GET", &target, secret, "")).status, 401);
-    let (code, _, errors) = token(&folder, &["delete", id], &url, &[]);
-    assert_eq!(code, 1);
-    assert!(errors.contains("has no token"), "{errors}");
+    for command in [&["delete", id][..], &["rename", id, "x"]] {
+        let (code, _, errors) = token(&folder, command, &url, &[]);
+        assert_eq!(code, 1);
+        assert!(errors.contains("has no token"), "{errors}");
+    }
+    assert_eq!(token(&folder, &["rename", id, ""], &url, &[]).0, 2);
 }
 
 #[test]

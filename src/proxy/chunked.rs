@@ -1,0 +1,182 @@
+//! Where a chunked body ends, found while its bytes pass by (RFC 9112 §7.1).
+//!
+//! SECURITY: the chunks themselves are read by Pingora, which forgives much: a line end inside of an
+//! extension, a size without digits, trailers that are no fields. A reader in front that takes these
+//! another way would see other requests on the same connection. Here they are told apart from a body
+//! that has one reading, and what stands behind its end is known to be the next request.
+
+/// The most digits of a chunk's size: those of 64 bits.
+const DIGITS: u8 = 16;
+
+/// The most bytes of a chunk's extensions, or of all trailers.
+const EXTRAS: u16 = 4096;
+
+/// A body on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunked {
+    state: State,
+    /// Bytes of the chunk at hand that are still to come.
+    left: u64,
+    digits: u8,
+    extras: u16,
+}
+
+/// What is expected next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Size,
+    Extension,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    /// The beginning of a trailer's line, or the empty line that ends all.
+    Line,
+    Name,
+    Value,
+    ValueLf,
+    LastLf,
+    Done,
+    Broken,
+}
+
+/// The bytes are no chunked body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Misframed;
+
+impl Default for Chunked {
+    fn default() -> Self {
+        Self { state: State::Size, left: 0, digits: 0, extras: 0 }
+    }
+}
+
+impl Chunked {
+    /// Takes a look at what comes next; how much of it belongs to the body. Less than all of it: the body
+    /// has ended.
+    pub fn pass(&mut self, bytes: &[u8]) -> Result<usize, Misframed> {
+        let mut at = 0;
+        while at < bytes.len() && self.state != State::Done {
+            if self.state == State::Data {
+                let there = (bytes.len() - at) as u64;
+                let passed = there.min(self.left);
+                self.left -= passed;
+                at += passed as usize;
+                if self.left == 0 {
+                    self.state = State::DataCr;
+                }
+                continue;
+            }
+            self.state = self.step(bytes[at]);
+            if self.state == State::Broken {
+                return Err(Misframed);
+            }
+            at += 1;
+        }
+        Ok(at)
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.state == State::Done
+    }
+
+    fn step(&mut self, byte: u8) -> State {
+        use State as S;
+        let text = matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
+        match (self.state, byte) {
+            (S::Size, _) if byte.is_ascii_hexdigit() && self.digits < DIGITS => {
+                let digit = char::from(byte).to_digit(16).unwrap_or_default();
+                self.left = self.left << 4 | u64::from(digit);
+                self.digits += 1;
+                S::Size
+            }
+            (S::Size, b';') if self.digits > 0 => S::Extension,
+            (S::Size, b'\r') if self.digits > 0 => S::SizeLf,
+            (S::Extension, b'\r') => S::SizeLf,
+            (S::Extension, _) if text => self.extra(S::Extension),
+            (S::SizeLf, b'\n') if self.left > 0 => S::Data,
+            (S::SizeLf, b'\n') => {
+                self.extras = 0;
+                S::Line
+            }
+            (S::DataCr, b'\r') => S::DataLf,
+            (S::DataLf, b'\n') => {
+                (self.digits, self.extras) = (0, 0);
+                S::Size
+            }
+            (S::Line, b'\r') => S::LastLf,
+            (S::Line | S::Name, _) if super::head::is_tchar(byte) => self.extra(S::Name),
+            (S::Name, b':') => S::Value,
+            (S::Value, b'\r') => S::ValueLf,
+            (S::Value, _) if text => self.extra(S::Value),
+            (S::ValueLf, b'\n') => S::Line,
+            (S::LastLf, b'\n') => S::Done,
+            _ => S::Broken,
+        }
+    }
+
+    fn extra(&mut self, next: State) -> State {
+        self.extras += 1;
+        if self.extras > EXTRAS { State::Broken } else { next }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How far the body goes, however it comes in pieces.
+    fn end(bytes: &[u8]) -> Result<Option<usize>, Misframed> {
+        let whole = {
+            let mut body = Chunked::default();
+            let passed = body.pass(bytes)?;
+            body.has_ended().then_some(passed)
+        };
+        for piece in [1, 2, 3, 7] {
+            let mut body = Chunked::default();
+            let mut passed = 0;
+            for piece in bytes.chunks(piece) {
+                passed += body.pass(piece)?;
+            }
+            assert_eq!(body.has_ended().then_some(passed), whole);
+        }
+        Ok(whole)
+    }
+
+    #[test]
+    fn a_body_ends_behind_its_last_line_and_nowhere_else() {
+        for body in [
+            "0\r\n\r\n",
+            "000\r\n\r\n",
+            "3\r\nabc\r\n0\r\n\r\n",
+            "A;a=b;c=\"d e\"\r\n0\r\n\r\n12345\r\n0\r\nX-A: 1\r\nX-B:\r\n\r\n",
+        ] {
+            let behind = format!("{body}GET / HTTP/1.1\r\n");
+            assert_eq!(end(behind.as_bytes()), Ok(Some(body.len())), "{body:?}");
+            assert_eq!(end(&body.as_bytes()[..body.len() - 1]), Ok(None), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn what_readers_take_in_several_ways_is_none() {
+        let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(5000));
+        for body in [
+            "\r\n\r\n",
+            ";\r\n\r\n",
+            "2;\nxx\r\n0\r\n\r\n",
+            "1\na\r\n0\r\n\r\n",
+            "1\r\nab\r\n0\r\n\r\n",
+            "1 \r\na\r\n0\r\n\r\n",
+            " 1\r\na\r\n0\r\n\r\n",
+            "0x1\r\na\r\n0\r\n\r\n",
+            "-1\r\na\r\n0\r\n\r\n",
+            "11111111111111111\r\na",
+            "0\r\nno field\r\n\r\n",
+            "0\r\n: a\r\n\r\n",
+            "0\r\nX-A: \0\r\n\r\n",
+            "0\r\n\n",
+            long.as_str(),
+        ] {
+            assert_eq!(end(body.as_bytes()), Err(Misframed), "{body:?}");
+        }
+    }
+}

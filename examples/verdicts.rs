@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! cargo run --release --example verdicts -- user 1000
+//! cargo run --release --example verdicts -- shape 3 800
 //! ```
 //!
-//! The kinds are `user`, `refused`, `patch`, `group` and `find`.
+//! The kinds are `user`, `refused`, `patch`, `group` and `find`, judged so many times; or the body of a
+//! shape, which is made in a size and judged once. `shapes` lists them with a size for each.
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "it speaks to who starts it")]
 
 use std::hint::black_box;
@@ -12,8 +14,11 @@ use std::process::ExitCode;
 
 use http::{HeaderMap, HeaderValue, Method};
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{Guard, Head};
+use wire_scim_guard::guard::{BodyTask, Guard, Head};
 use wire_scim_guard::verdict::Outcome;
+
+#[path = "../benches/shapes.rs"]
+mod shapes;
 
 const USER: &str = include_str!("../benches/instructions/user.json");
 const PATCH: &str = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"Replace","path":"displayName","value":"Alice Example"},{"op":"Replace","path":"active","value":true}]}"#;
@@ -23,6 +28,22 @@ const ONE: &[u8] = b"/scim/v2/Users/5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (kind, times) = (arguments.next().unwrap_or_default(), arguments.next());
+    if kind == "shapes" {
+        for shape in shapes::SHAPES {
+            println!("{} {}", shape.small, shape.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    if kind == "shape" {
+        let number = |text: Option<String>| text?.parse::<usize>().ok();
+        let (which, size) = (number(times), number(arguments.next()));
+        let Some((which, size)) = which.filter(|which| *which < shapes::SHAPES.len()).zip(size)
+        else {
+            eprintln!("usage: verdicts shape NUMBER SIZE");
+            return ExitCode::from(2);
+        };
+        return judge_shape(&shapes::SHAPES[which], size);
+    }
     let Some(times) = times.and_then(|times| times.parse::<u32>().ok()) else {
         eprintln!("usage: verdicts KIND TIMES");
         return ExitCode::from(2);
@@ -59,6 +80,21 @@ fn main() -> ExitCode {
             eprintln!("verdicts: {kind} is judged otherwise than expected");
             return ExitCode::FAILURE;
         }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Judges one body, often enough to count for more than its making.
+fn judge_shape(shape: &shapes::Shape, size: usize) -> ExitCode {
+    let Ok(guard) = Guard::new(&Config::new(Vec::new(), Vec::new())) else {
+        eprintln!("verdicts: no guard");
+        return ExitCode::FAILURE;
+    };
+    let body = (shape.make)(size);
+    let task = BodyTask { kind: shape.kind, gzip: false, identity: None };
+    for _ in 0..20 {
+        let verdict = guard.judge_body(task, black_box(&body), &mut Vec::new());
+        let _ = black_box(verdict.is_ok());
     }
     ExitCode::SUCCESS
 }

@@ -24,6 +24,7 @@ import run as e2e  # noqa: E402
 
 BASELINE = HERE / "baseline.json"
 RELEASE = e2e.TARGET / "release"
+TIMES = 8
 KINDS = ["user", "refused", "patch", "group", "find"]
 
 
@@ -43,6 +44,21 @@ def verdict(kind, folder):
         subprocess.run(command, check=True, capture_output=True)
         counts.append(total(out))
     return (counts[1] - counts[0]) // 1000
+
+
+def growth(folder):
+    """How many times the instructions of a verdict grow when its body does: for every shape about as much."""
+    example = str(RELEASE / "examples/verdicts")
+    shapes = subprocess.run([example, "shapes"], check=True, capture_output=True, text=True).stdout.splitlines()
+    for number, line in enumerate(shapes):
+        small, name = line.split(" ", 1)
+        counts = []
+        for size in (1, int(small), TIMES * int(small)):
+            out = folder / f"shape-{number}-{size}"
+            subprocess.run(callgrind(out) + [example, "shape", str(number), str(size)], check=True, capture_output=True)
+            counts.append(total(out))
+        start, one, many = counts
+        yield name, (many - start) / (one - start)
 
 
 def requests(work, folder):
@@ -79,6 +95,7 @@ def main():
         counts["request, refused"] = requests(e2e.Work("refused", "/scim/v2/Users", 4, refused), folder)
         find = e2e.Work("find", "/scim/v2/Users?filter=userName%20eq%20%22alice.example%22", 2)
         counts["request, GET with a filter"] = requests(find, folder)
+        grown = dict(growth(folder))
     if arguments.write:
         BASELINE.write_text(json.dumps(counts, indent=2) + "\n")
     baseline = json.loads(BASELINE.read_text())
@@ -89,6 +106,11 @@ def main():
         verdict_ = "more than the tolerance" if change > arguments.tolerance else ""
         worse += bool(verdict_)
         print(f"{name:<28}{before:>9}{count:>9}  {change:+.1f} %  {verdict_}".rstrip())
+    print(f"\na body of {TIMES} times the size takes so many times the instructions")
+    for name, times in grown.items():
+        verdict_ = "more than in proportion" if times > 1.3 * TIMES else ""
+        worse += bool(verdict_)
+        print(f"{name:<28}{times:>9.1f}  {verdict_}".rstrip())
     sys.exit(1 if worse else 0)
 
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Failure, Outcome, one_of};
 use crate::config::words::PROFILES;
-use crate::config::{Config, Server};
+use crate::config::{Config, Passage, Server};
 use crate::logging::{self, AccessLog};
 use crate::policy::{Identity, Policy, Profile};
 use crate::proxy::{self, Running, ServeError, Signals};
@@ -21,7 +21,10 @@ use crate::standin::{Standin, TOKEN};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
                         wire-scim-guard demo\n  \
-                        wire-scim-guard demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19090")]
+                        wire-scim-guard demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19090\n\n\
+                        The embedded Wire has a team admin, for trying `token`: admin@example.com, password \
+                        secret123:\n  \
+                        wire-scim-guard token list --backend http://127.0.0.1:8080 --email admin@example.com")]
 pub struct Arguments {
     /// Where clients connect; default: 127.0.0.1:8080, or a free port if that is taken
     #[arg(long, value_name = "ADDRESS")]
@@ -49,6 +52,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     let mut config = Config::new(vec![arguments.listen.unwrap_or(LISTEN)], vec![upstream]);
     config.admin = arguments.admin.unwrap_or(ADMIN);
     config.policy = Policy::new(arguments.profile, Identity::Any);
+    // For `token`, which logs in.
+    config.other_paths = Passage::Forward;
     logging::init(&config.log);
     let signals = Signals::listen().map_err(ServeError::from)?;
     let running = start(arguments, config)?;

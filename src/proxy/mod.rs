@@ -106,8 +106,7 @@ impl GuardProxy {
     async fn wait_to_connect(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<()> {
         let turn = Arc::clone(&self.connecting).acquire_owned();
         let turn = tokio::time::timeout(self.connect_timeout, turn);
-        let wait =
-            async { turn.await.ok().and_then(|turn| turn.ok()).ok_or_else(exchange::no_turn) };
+        let wait = async { turn.await.ok().and_then(Result::ok).ok_or_else(exchange::no_turn) };
         ctx.connecting = Some(exchange::while_wanted(session, wait).await?);
         Ok(())
     }

@@ -64,6 +64,7 @@ impl Endpoint {
     fn wake(&self) {
         if self.rests_until.load(Ordering::Relaxed) != 0 {
             self.rests_until.store(0, Ordering::Relaxed);
+            tracing::info!(server = %self.address, "a backend server is in rotation again");
         }
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
@@ -132,7 +133,7 @@ impl Upstreams {
     /// one is left to try.
     pub(super) fn refused(&self, attempts: &Attempts) -> bool {
         if let Some(endpoint) = attempts.endpoint() {
-            self.rest(endpoint, REST);
+            self.skip(endpoint, "it takes no connection");
         }
         self.wanted.notify_one();
         attempts
@@ -146,7 +147,7 @@ impl Upstreams {
         if let Some(endpoint) = attempts.endpoint()
             && endpoint.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES
         {
-            self.rest(endpoint, REST);
+            self.skip(endpoint, "it gives no proper answers");
         }
     }
 
@@ -163,12 +164,7 @@ impl Upstreams {
         let Some(endpoint) = found.endpoints.iter().find(|e| e.address == server) else { return };
         let awake = endpoint.rests_until.load(Ordering::Relaxed) <= self.now();
         match fault {
-            None => {
-                if !awake {
-                    tracing::info!(%server, "a backend server passes its check again");
-                }
-                endpoint.wake();
-            }
+            None => endpoint.wake(),
             Some(fault) => {
                 if awake {
                     tracing::warn!(%server, fault, "a backend server fails its check");
@@ -176,6 +172,14 @@ impl Upstreams {
                 self.rest(endpoint, counts);
             }
         }
+    }
+
+    /// Leaves a server alone for a while, which is told when it begins.
+    fn skip(&self, endpoint: &Endpoint, why: &str) {
+        if endpoint.rests_until.load(Ordering::Relaxed) == 0 {
+            tracing::warn!(server = %endpoint.address, "a backend server is skipped: {why}");
+        }
+        self.rest(endpoint, REST);
     }
 
     fn rest(&self, endpoint: &Endpoint, how_long: Duration) {

@@ -245,7 +245,7 @@ pub fn pass_chunks(bytes: &[u8]) {
     }
     // What is left are trailers, each a field.
     assert!(rest.ends_with(b"\r\n"));
-    for line in rest.split(|byte| *byte == b'\n').map(|line| line.trim_ascii_end()) {
+    for line in rest.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end) {
         assert!(line.is_empty() || line.contains(&b':'));
     }
 }

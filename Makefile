@@ -5,10 +5,11 @@ CASES ?= 1000000
 SEED ?= 1
 
 TARGET ?= user
+CHECKS ?= licenses bans sources
 SECONDS ?= 60
 MINUTES ?= 30
 
-.PHONY: help setup setup-test demo build dist test differential bench bench-e2e bench-check fuzz soak deny sbom clean
+.PHONY: help setup setup-test demo build dist test differential pgo bench bench-e2e bench-check fuzz soak deny sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -35,6 +36,10 @@ differential: setup ## the guard against a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard
 	@python3 tests/differential/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard --cases $(CASES) --seed $(SEED)
 
+pgo: setup ## count what the program does under load, for `make dist` to be optimised by
+	@scripts/setup.sh pgo
+	@scripts/pgo.sh
+
 bench: setup ## what a verdict costs, by kind and size
 	@$(CARGO) bench --bench verdict
 
@@ -58,9 +63,9 @@ soak: setup ## MINUTES=30 of mixed load; fails on growth and on every unexpected
 	@$(CARGO) build --release --bin wire-scim-guard
 	@python3 tests/soak/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard --minutes $(MINUTES)
 
-deny: setup ## licences, bans and sources of all dependencies
+deny: setup ## CHECKS="licenses bans sources": of all dependencies
 	@scripts/setup.sh deny
-	@$(CARGO) deny check licenses bans sources
+	@$(CARGO) deny check $(CHECKS)
 
 sbom: setup ## the bill of materials, as CycloneDX
 	@scripts/setup.sh sbom

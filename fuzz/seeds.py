@@ -28,6 +28,12 @@ def head(row):
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
 
 
+def chunked(body, size):
+    parts = [body[at : at + size] for at in range(0, len(body), size)]
+    chunks = b"".join(b'%x;n="v"\r\n%s\r\n' % (len(part), part) for part in parts)
+    return chunks + b"0\r\nX-Trailer: 1\r\n\r\nGET / HTTP/1.1\r\n"
+
+
 payloads = rows("payloads.jsonl")
 kinds = {kind: [body(row) for row in payloads if row["kind"] == kind] for kind in {row["kind"] for row in payloads}}
 filters = kinds["filter"] + kinds["group_filter"]
@@ -40,6 +46,7 @@ seeds = {
     "group": kinds["group"],
     "filter": filters,
     "path": filters,
+    "chunks": [chunked(body, at % 90 + 1) for at, body in enumerate(kinds["user"][:300])],
 }
 for target, inputs in seeds.items():
     folder = ROOT / "fuzz/corpus" / target

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing to build (`setup.sh build`), or also for one of the other targets of the
-# Makefile (`test`, `bench`, `fuzz`, `deny`, `sbom`). Prints nothing when nothing is missing, and one
+# Makefile (`test`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing when nothing is missing, and one
 # sentence when it cannot.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -74,6 +74,13 @@ bench)
     need haproxy haproxy
     need h2load nghttp2-client
     need valgrind valgrind
+    ;;
+pgo)
+    need nginx nginx-light
+    need h2load nghttp2-client
+    # The counts are read by the LLVM that wrote them.
+    llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    need "llvm-profdata-$llvm" "llvm-$llvm"
     ;;
 fuzz) need g++ g++ ;;
 esac

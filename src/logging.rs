@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -133,56 +133,44 @@ impl Visit for Fields {
     }
 }
 
-/// What the access log says of one request.
-#[derive(Debug, Serialize)]
-pub struct AccessLine<'a> {
-    level: &'static str,
-    msgs: [&'static str; 1],
-    request: &'a str,
-    handler: &'static str,
-    method: &'static str,
-    status: u16,
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rule: Option<&'static str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    reported: &'a [&'static str],
-    duration_ms: f64,
-    validation_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_ms: Option<f64>,
-    bytes_in: usize,
-    bytes_out: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<SocketAddr>,
-}
-
-/// The facts of an [`AccessLine`].
-#[derive(Debug, Clone, Copy)]
+/// What the access log says of one request, in the order of the line.
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Access<'a> {
+    /// `Info`, and the one word by which these lines are found: what every line of Wire's services has.
+    pub level: &'static str,
+    pub msgs: [&'static str; 1],
+    #[serde(rename = "request")]
     pub request_id: &'a str,
     pub handler: &'static str,
     pub method: &'static str,
     pub status: u16,
     pub verdict: &'static str,
     /// The rule that answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'static str>,
     /// Rules that were hit and only reported.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub reported: &'a [&'static str],
+    #[serde(rename = "duration_ms", serialize_with = "millis")]
     pub duration: Duration,
+    #[serde(rename = "validation_ms", serialize_with = "millis")]
     pub validation: Duration,
+    #[serde(
+        rename = "upstream_ms",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "some_millis"
+    )]
     pub upstream_duration: Option<Duration>,
     /// Bytes of the request body that were read.
     pub bytes_in: usize,
     /// Bytes of the answer's body.
     pub bytes_out: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<IpAddr>,
     /// The token's name in the register.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<SocketAddr>,
 }
 
@@ -218,28 +206,9 @@ impl AccessLog {
     }
 
     /// Writes one line.
-    pub fn write(&self, access: Access<'_>) {
-        let line = AccessLine {
-            level: "Info",
-            msgs: ["request"],
-            request: access.request_id,
-            handler: access.handler,
-            method: access.method,
-            status: access.status,
-            verdict: access.verdict,
-            rule: access.rule,
-            reported: access.reported,
-            duration_ms: millis(access.duration),
-            validation_ms: millis(access.validation),
-            upstream_ms: access.upstream_duration.map(millis),
-            bytes_in: access.bytes_in,
-            bytes_out: access.bytes_out,
-            client: access.client,
-            token: access.token,
-            upstream: access.upstream,
-        };
+    pub fn write(&self, access: &Access<'_>) {
         let mut bytes = Vec::with_capacity(512);
-        if serde_json::to_writer(&mut bytes, &line).is_err() {
+        if serde_json::to_writer(&mut bytes, access).is_err() {
             return;
         }
         bytes.push(b'\n');
@@ -255,8 +224,12 @@ impl AccessLog {
 }
 
 /// Milliseconds with three digits behind the point.
-fn millis(time: Duration) -> f64 {
-    time.as_micros() as f64 / 1000.0
+fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.as_micros() as f64 / 1000.0)
+}
+
+fn some_millis<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    millis(&time.unwrap_or_default(), serializer)
 }
 
 #[cfg(test)]
@@ -266,7 +239,9 @@ mod tests {
     #[test]
     fn an_access_line_is_one_json_object_in_wires_form() {
         let (log, lines) = AccessLog::memory();
-        log.write(Access {
+        log.write(&Access {
+            level: "Info",
+            msgs: ["request"],
             request_id: "r-1",
             handler: "/scim/v2/Users",
             method: "POST",

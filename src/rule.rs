@@ -169,7 +169,7 @@ const PATH: Option<ScimType> = Some(ScimType::InvalidPath);
 const SYNTAX: Option<ScimType> = Some(ScimType::InvalidSyntax);
 const VALUE: Option<ScimType> = Some(ScimType::InvalidValue);
 
-/// All rules, in the order in which a request meets them.
+/// All rules, by what they look at.
 #[rustfmt::skip]
 pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::TargetAmbiguous, "target.ambiguous", 400, None, UNREADABLE, "The request target can be read in one way only: no dot segments, encoded slashes, backslashes, control bytes, `;`, fragment or broken percent-encoding, and it starts with a slash."),

@@ -530,7 +530,7 @@ fn every_rule_refuses_what_it_is_for_and_nothing_else() {
 /// `docs/rules.md`, from the table and the answers.
 fn document(answers: &BTreeMap<Rule, Response>) -> String {
     let mut text = String::from(
-        "# Rules\n\nEvery rule of the guard, in the order in which a request meets them. The ids stand in the \
+        "# Rules\n\nEvery rule of the guard. The ids stand in the \
          configuration, in\nmetrics, in the access log and in the `Scim-Guard-Rule` header of an answer. The answers \
          below are those of\nthe project's own tests.\n\n| rule | status | scimType | documented | as-served |\n\
          |---|---|---|---|---|\n",
@@ -550,13 +550,15 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
         )
         .unwrap();
     }
-    text.push_str(
-        "\n`always`: cannot be switched, as what it refuses cannot be read in one way only.\n",
-    );
+    text.push_str("\n`always`: cannot be switched; the reason stands with the rule.\n");
     for entry in &TABLE {
         let answer = &answers[&entry.rule];
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-        write!(text, "\n## `{}`\n\n{}\n\n> {detail}\n", entry.id, entry.checks).unwrap();
+        write!(text, "\n## `{}`\n\n{}", entry.id, entry.checks).unwrap();
+        if let Some(why) = entry.standing.fixed() {
+            write!(text, " Always enforced: {why}.").unwrap();
+        }
+        write!(text, "\n\n> {detail}\n").unwrap();
     }
     text
 }

@@ -58,7 +58,7 @@ impl Tokens {
             )?,
             next_expiry: Gauge::new(
                 "scim_guard_register_next_expiry_timestamp_seconds",
-                "When the next token of the register expires; 0 if none will.",
+                "When the next token of the register expires; +Inf if none will.",
             )?,
             remembered: IntGaugeVec::new(
                 Opts::new(
@@ -102,7 +102,7 @@ impl Families {
         let now = SystemTime::now();
         let expiries = register.entries().iter().filter_map(|entry| entry.expires);
         let next = expiries.filter(|expiry| *expiry > now).min();
-        self.next_expiry.set(next.map_or(0.0, seconds));
+        self.next_expiry.set(next.map_or(f64::INFINITY, seconds));
     }
 }
 

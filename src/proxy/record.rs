@@ -104,7 +104,9 @@ impl Books {
             return;
         }
         let reported: Vec<&str> = record.reported.iter().map(|rule| rule.id()).collect();
-        self.access.write(Access {
+        self.access.write(&Access {
+            level: "Info",
+            msgs: ["request"],
             request_id: record.request_id.to_str().unwrap_or("-"),
             handler: record.handler.as_str(),
             method: record.method.as_str(),

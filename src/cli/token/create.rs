@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
+
 use super::entry::Addition;
 use super::wire::Wanted;
 use super::{Access, Failure, complain, with_code};
@@ -26,13 +28,13 @@ pub struct Arguments {
     #[command(flatten)]
     access: Access,
     /// What the token is for, in words
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     description: String,
     /// The token's name in Wire's team management (API version 8 and newer)
     #[arg(long)]
     name: Option<String>,
     /// The id of the identity provider whose users are provisioned
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "UUID", value_parser = super::manage::uuid)]
     idp: Option<String>,
     /// The second-factor code for creating a token, if Wire demands one; without it, it is asked for
     #[arg(long, value_name = "CODE")]

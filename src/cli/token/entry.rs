@@ -98,9 +98,12 @@ impl Addition {
         let count = self.count(file::parse(before), "")?;
         let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
         let text = if count == 0 {
+            let is_empty_list = |line: &str| {
+                line.split(" #").next().is_some_and(|line| line.trim() == "tokens: []")
+            };
             let kept: String = before
                 .lines()
-                .filter(|line| line.trim() != "tokens: []")
+                .filter(|line| !is_empty_list(line))
                 .fold(String::new(), |kept, line| kept + line + "\n");
             format!("{kept}tokens:\n{}", self.lines("  ", hash))
         } else {
@@ -108,7 +111,7 @@ impl Addition {
             let indent = first.map_or("", |line| &line[..line.len() - line.trim_start().len()]);
             format!("{before}{gap}{}", self.lines(indent, hash))
         };
-        let after = self.count(file::parse(&text), "with the new entry: ")?;
+        let after = self.count(file::parse(&text), " (with the new entry)")?;
         if after != count + 1 {
             return Err(unusable("no entry can be added behind what stands there"));
         }
@@ -117,8 +120,10 @@ impl Addition {
 
     fn count(&self, read: Result<Register, Vec<Mistake>>, when: &str) -> Result<usize, Failure> {
         read.map(|register| register.entries().len()).map_err(|mistakes| {
-            let first = mistakes.first().map_or_else(String::new, |first| first.message.clone());
-            Failure::Unusable(format!("{}: {when}{first}", self.path.display()))
+            let path = self.path.display();
+            let lines: Vec<String> =
+                mistakes.iter().map(|mistake| format!("{path}:{mistake}{when}")).collect();
+            Failure::Unusable(lines.join("\n"))
         })
     }
 
@@ -163,6 +168,7 @@ mod tests {
         let example = include_str!("../../../conf/tokens.yaml");
         assert!(added(example, "another", None).is_ok());
         assert!(added("# none yet\ntokens: []\n", "a", None).is_ok());
+        assert!(added("tokens: []  # none yet\n", "a", None).is_ok());
     }
 
     #[test]

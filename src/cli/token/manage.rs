@@ -118,6 +118,6 @@ fn known(tokens: &[Info], id: &str) -> Result<(), Failure> {
 pub fn uuid(text: &str) -> Result<String, &'static str> {
     match uuid::Uuid::try_parse(text) {
         Ok(id) => Ok(id.hyphenated().to_string()),
-        Err(_) => Err("an id has the form 8-4-4-4-12, as `token list` shows it"),
+        Err(_) => Err("an id has the form 8-4-4-4-12"),
     }
 }

@@ -74,10 +74,10 @@ struct Access {
 impl Access {
     /// Logs in. The password is wanted again by Wire to create a token.
     fn login(&self) -> Result<(Login, Secret), Failure> {
+        let wire = wire::Wire::new(&self.backend, self.ca.as_deref(), self.api_version)?;
         if self.backend.starts_with("http://") && !is_local(&self.backend) {
             complain("warning: the password goes over the network in clear text (http://)");
         }
-        let wire = wire::Wire::new(&self.backend, self.ca.as_deref(), self.api_version)?;
         let password = match &self.password_file {
             Some(path) => first_line(path)?,
             None => ask("Password", "--password-file FILE")?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::Agent;
-use ureq::http::{Method, Request, Response, StatusCode};
+use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 
 use super::Failure;
@@ -81,11 +81,18 @@ impl Wire {
     pub fn new(url: &str, ca: Option<&Path>, version: Option<u32>) -> Result<Self, Failure> {
         let base = url.trim_end_matches('/').to_owned();
         let host = ["https://", "http://"].iter().find_map(|scheme| base.strip_prefix(scheme));
-        if host.is_none_or(|host| host.is_empty() || host.contains(['/', '?', '#', '@', ' '])) {
-            return Err(Failure::Unusable(format!(
-                "--backend: {url:?} is not the URL of a server; write https://HOST or https://HOST:PORT, \
-                 without a path"
-            )));
+        let readable = host.is_some_and(|host| {
+            !host.is_empty()
+                && !host.contains(['/', '?', '#', '@', ' '])
+                && Uri::try_from(&base).is_ok()
+        });
+        if !readable {
+            // SECURITY: not repeated, as a password may stand in it.
+            return Err(Failure::Unusable(
+                "--backend is not the URL of a server; write https://HOST or https://HOST:PORT, without a \
+                 path, a user or a password"
+                    .into(),
+            ));
         }
         let agent = Agent::config_builder()
             .http_status_as_error(false)

@@ -1,0 +1,82 @@
+//! What the documents say of the project's own files is true.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+use std::path::{Path, PathBuf};
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let within = |path: PathBuf| match path.is_dir() {
+        true => files(&path, ending),
+        false => vec![path],
+    };
+    let all: Vec<PathBuf> = entries.flat_map(within).collect();
+    all.into_iter().filter(|path| path.to_str().unwrap().ends_with(ending)).collect()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_test_that_the_promises_name_is_there() {
+    let security = read(Path::new("SECURITY.md"));
+    let table = security.split("### Stated").next().unwrap();
+    let tests: String = files(Path::new("tests"), ".rs").iter().map(|path| read(path)).collect();
+    let named = quoted(table)
+        .filter(|name| !name.contains([' ', '.', '/', '-', ':']))
+        .chain(quoted(table).filter_map(|name| name.rsplit_once("::")).map(|(_, name)| name));
+    let mut seen = 0;
+    for name in named.filter(|name| name.contains('_') && *name != "*") {
+        let prefix = name.trim_end_matches('*');
+        let rest = if prefix == name { "(" } else { "" };
+        let is_there = tests.contains(&format!("fn {prefix}{rest}"));
+        let is_file = Path::new("tests").join(format!("{name}.rs")).exists();
+        let is_setting = read(Path::new("conf/wire-scim-guard.yaml")).contains(name);
+        assert!(is_there || is_file || is_setting, "{name}");
+        seen += 1;
+    }
+    assert!(seen > 25, "{seen} names");
+    let http2 = read(Path::new("tests/http2/run.py"));
+    for scenarios in table.split("`tests/http2/run.py`: ").skip(1) {
+        let end = scenarios.find([';', '|']).unwrap();
+        for scenario in scenarios[..end].split(", ").map(str::trim) {
+            let scenario = scenario.split(" in raw frames").next().unwrap();
+            assert!(http2.contains(&format!("(\"{scenario}\",")), "{scenario}");
+        }
+    }
+}
+
+#[test]
+fn every_file_that_the_documents_link_to_is_there() {
+    let mut links = 0;
+    let documents = [files(Path::new("docs"), ".md"), files(Path::new("."), ".md")].concat();
+    for path in documents.iter().filter(|path| !path.starts_with("./target")) {
+        for link in read(path).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if link.starts_with("http") || link.starts_with('#') {
+                continue;
+            }
+            let file = link.split('#').next().unwrap();
+            assert!(path.parent().unwrap().join(file).exists(), "{}: {link}", path.display());
+            links += 1;
+        }
+    }
+    assert!(links > 15, "{links} links");
+}
+
+#[test]
+fn every_module_that_the_architecture_names_is_there() {
+    let text = read(Path::new("ARCHITECTURE.md"));
+    let mut modules = 0;
+    for name in quoted(&text).filter(|name| name.ends_with(".rs") || name.ends_with('/')) {
+        let place = |folder: &str| Path::new(folder).join(name).exists();
+        let within = ["", "src", "src/register", "src/scim", "src/proxy"].into_iter().any(place);
+        assert!(within, "{name}");
+        modules += 1;
+    }
+    assert!(modules > 40, "{modules} modules");
+}

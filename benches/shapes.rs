@@ -58,7 +58,7 @@ pub const SHAPES: [Shape; 14] = [
         name: "rich info that repeats",
         kind: BodyKind::NewUser,
         make: rich_info_repeats,
-        small: 3000,
+        small: 2500,
     },
     Shape { name: "emails", kind: BodyKind::NewUser, make: emails, small: 100 },
     Shape { name: "comments in an address", kind: BodyKind::NewUser, make: comments, small: 2000 },

@@ -98,6 +98,7 @@ fn the_documented_profile_refuses_two_rules_more_and_nothing_else() {
     send_all_rows(Profile::Documented);
 }
 
+#[allow(clippy::print_stdout, reason = "the counts of the corpus, for `--nocapture`")]
 fn send_all_rows(profile: Profile) {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| judging(config, profile));

@@ -12,7 +12,7 @@ use crate::config::Limits;
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-/// The memory that all requests of HTTP/2 and all bodies together may take.
+/// The memory that all requests of HTTP/2, all bodies, and what is gathered of answers may take together.
 ///
 /// SECURITY: without it, connections times the body limit is what clients can make the guard
 /// hold. Only bytes that came count, so that announcing a body costs the others nothing.
@@ -41,8 +41,14 @@ impl Share {
     }
 
     pub(super) fn give_back(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.bytes = 0;
+        self.shrink_to(0);
+    }
+
+    /// Gives back what is more than `bytes`.
+    pub(super) fn shrink_to(&mut self, bytes: usize) {
+        let more = self.bytes.saturating_sub(bytes);
+        self.budget.used.fetch_sub(more, Ordering::Relaxed);
+        self.bytes -= more;
     }
 
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
@@ -87,7 +93,7 @@ pub(super) async fn read(
     keep: bool,
 ) -> Result<Bytes, Unread> {
     let reading = read_all(session, limits.body, share, keep);
-    match tokio::time::timeout(limits.body_timeout, reading).await {
+    match tokio::time::timeout(limits.body_timeout.min(limits.request_timeout), reading).await {
         Ok(read) => read,
         Err(_) => Err(too_slow().into()),
     }
@@ -166,6 +172,10 @@ mod tests {
         assert_eq!(second.grow(6).unwrap_err().rule, Rule::LimitsBufferedBytes);
         drop(second);
         assert!(first.grow(4).is_ok());
+        first.shrink_to(7);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 7);
+        first.shrink_to(8);
+        assert_eq!(budget.used.load(Ordering::Relaxed), 7);
         drop(first);
         assert_eq!(budget.used.load(Ordering::Relaxed), 0);
     }

@@ -126,20 +126,19 @@ mod tests {
 
     /// How far the body goes, however it comes in pieces.
     fn end(bytes: &[u8]) -> Result<Option<usize>, Misframed> {
-        let whole = {
-            let mut body = Chunked::default();
-            let passed = body.pass(bytes)?;
-            body.has_ended().then_some(passed)
-        };
-        for piece in [1, 2, 3, 7] {
+        let in_pieces = |size| {
             let mut body = Chunked::default();
             let mut passed = 0;
-            for piece in bytes.chunks(piece) {
+            for piece in bytes.chunks(size) {
                 passed += body.pass(piece)?;
             }
-            assert_eq!(body.has_ended().then_some(passed), whole);
+            Ok(body.has_ended().then_some(passed))
+        };
+        let whole = in_pieces(bytes.len());
+        for size in [1, 2, 3, 7] {
+            assert_eq!(in_pieces(size), whole);
         }
-        Ok(whole)
+        whole
     }
 
     #[test]

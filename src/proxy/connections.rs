@@ -6,10 +6,15 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// How many connections beyond a limit are answered at one time, and not only closed.
+const LINGERING: usize = 64;
+
 /// How many connections there are.
 #[derive(Debug, Default)]
 pub struct Connections {
     open: AtomicUsize,
+    /// Those that were turned away and read their answer.
+    lingering: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -29,6 +34,12 @@ impl Connections {
             of_address = *count;
         }
         Open { connections: Arc::clone(self), address, of_address }
+    }
+
+    /// A place for a connection that is turned away with an answer, if there is one.
+    pub(super) fn linger(&self) -> Option<Lingering<'_>> {
+        let lingering = Lingering(&self.lingering);
+        (self.lingering.fetch_add(1, Ordering::Relaxed) < LINGERING).then_some(lingering)
     }
 
     fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -55,5 +66,14 @@ impl Drop for Open {
             }
         }
         self.connections.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One connection that reads its answer.
+pub(super) struct Lingering<'c>(&'c AtomicUsize);
+
+impl Drop for Lingering<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -46,9 +46,6 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long an HTTP/2 client may show no sign of life when the process is to stop.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// How many connections beyond a limit are answered, and not only closed.
-const ANSWERED: usize = 16;
-
 /// How long a connection that was just used is kept for one more request when the process stops.
 const FAREWELL: Duration = Duration::from_millis(500);
 
@@ -108,18 +105,20 @@ where
         let address = self.counted_address(&conn);
         let entered = self.connections.enter(address);
         let open = self.connections.open();
-        // SECURITY: answering costs a moment of lingering each, and who lingers is counted, so that
-        // only some get an answer. The address comes first, so that what it has too many of takes
-        // little from the others.
-        if entered.of_address > self.limits.connections_per_address {
-            if entered.of_address <= self.limits.connections_per_address + ANSWERED {
-                self.refuse(*conn, &too_many_of_one_address(), b"").await;
-            }
-            return None;
-        }
-        if open > self.limits.connections {
-            if open <= self.limits.connections + self.limits.connections / 8 + ANSWERED {
-                self.refuse(*conn, &too_many_connections(), b"").await;
+        let too_many = if entered.of_address > self.limits.connections_per_address {
+            Some(too_many_of_one_address())
+        } else if open > self.limits.connections {
+            Some(too_many_connections())
+        } else {
+            None
+        };
+        if let Some(refusal) = too_many {
+            // SECURITY: whoever is turned away takes no place from others, not even for the moment of its
+            // answer, and only some get one.
+            drop(entered);
+            match self.connections.linger() {
+                Some(_place) => self.refuse(*conn, &refusal, b"").await,
+                None => self.books.metrics.enforced(refusal.rule),
             }
             return None;
         }

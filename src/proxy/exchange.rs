@@ -14,7 +14,7 @@ use pingora::{BError, Error, ErrorSource, ErrorType, Result};
 use tokio::io::AsyncWriteExt;
 
 use super::backend_conn::BackendConn;
-use super::{Gate, GuardProxy, ProxyCtx};
+use super::{Gate, GuardProxy, ProxyCtx, forward, throttle};
 
 /// Interim answers (1xx) at most, before the final one.
 const MOST_INTERIM: usize = 16;
@@ -35,17 +35,27 @@ impl GuardProxy {
     ) -> Result<()> {
         let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + self.request_timeout;
         let exchange = self.send_and_hand_back(session, ctx, body);
-        let exchanged = tokio::time::timeout_at(deadline, exchange).await;
-        let exchanged = exchanged.unwrap_or_else(|_| {
-            let error = too_slow("limits.request_timeout");
-            // A client that takes its answer too slowly is no fault of the backend's.
-            Err(if ctx.handing_out { error.into_down() } else { error.into_up() })
-        });
-        exchanged.inspect_err(|error| {
-            if error.esource() == &ErrorSource::Upstream {
-                self.upstreams.failed(&ctx.attempts);
-            }
-        })
+        match tokio::time::timeout_at(deadline, exchange).await {
+            Ok(exchanged) => exchanged.inspect_err(|error| {
+                if error.esource() == &ErrorSource::Upstream {
+                    self.upstreams.failed(&ctx.attempts);
+                }
+            }),
+            Err(_) => Err(self.overdue(ctx)),
+        }
+    }
+
+    /// The time for the whole request is over. That is the backend's fault if it has had its own time and
+    /// not the client's, who may have sent its body or be taking its answer slowly.
+    fn overdue(&self, ctx: &ProxyCtx) -> BError {
+        let error = too_slow("limits.request_timeout");
+        if ctx.handing_out {
+            return error.into_down();
+        }
+        if ctx.gate.upstream_took() >= self.upstream_timeout {
+            self.upstreams.failed(&ctx.attempts);
+        }
+        error.into_up()
     }
 
     async fn send_and_hand_back(
@@ -57,16 +67,19 @@ impl GuardProxy {
         let mut conn = while_wanted(session, self.connect(ctx)).await?;
         Gate::write_head(session, &mut ctx.gate, conn.held())?;
         let mut backend = while_wanted(session, self.ask(conn, &body)).await?;
-        self.hand_back(&mut backend, session, ctx).await?;
+        let handed = self.hand_back(&mut backend, session, ctx).await;
+        if handed.as_ref().is_err_and(|error| !throttle::is_throttled(error)) {
+            return handed;
+        }
         // Pingora's reader does not know that this request was a HEAD, whose answer has no body.
         if session.req_header().method == Method::HEAD {
-            return Ok(());
+            return handed;
         }
         backend.respect_keepalive();
         if let Some(stream) = backend.reuse().await {
             self.pool.keep(stream);
         }
-        Ok(())
+        handed
     }
 
     /// Sends the request, whose head is held already, and reads the head of its answer.
@@ -91,7 +104,7 @@ impl GuardProxy {
             match self.pool.get(server).await {
                 Ok(conn) => return Ok(conn),
                 Err(error) => {
-                    if !self.upstreams.refused(&ctx.attempts) {
+                    if !self.upstreams.refused(&mut ctx.attempts) {
                         return Err(error);
                     }
                 }
@@ -122,10 +135,20 @@ impl GuardProxy {
                 break;
             };
             body.extend_from_slice(piece);
+            let room = ctx.gate.hold(piece.len());
             done = backend.is_body_done();
+            // SECURITY: many streams of HTTP/2 whose client takes nothing would gather as many answers.
+            if !room {
+                break;
+            }
         }
-        if has_body {
-            frame(&mut answer, session.req_header().version, done.then_some(body.len()))?;
+        if session.req_header().version == Version::HTTP_10 {
+            if has_body && done && !answer.headers.contains_key(header::CONTENT_LENGTH) {
+                answer.insert_header(header::CONTENT_LENGTH, body.len())?;
+            }
+            forward::unchunk(session, &mut answer);
+        } else if has_body {
+            chunk(&mut answer)?;
         }
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {
@@ -187,24 +210,14 @@ pub(super) async fn read_head(backend: &mut Backend) -> Result<()> {
     Err(Error::explain(ErrorType::InvalidHTTPHeader, "no final answer"))
 }
 
-/// Frames an answer with a body for the client: in chunks if the backend did so or ends it with its
-/// connection, so that the client's connection lives on. HTTP/1.0 knows no chunks (RFC 9112 §6.1):
-/// there the length is told, if it is known, or the connection's end is the answer's.
-fn frame(answer: &mut ResponseHeader, client: Version, length: Option<usize>) -> Result<()> {
-    if answer.headers.contains_key(header::CONTENT_LENGTH) {
+/// Frames an answer with a body in chunks if the backend did so or ends it with its connection, so that
+/// the client's connection lives on.
+fn chunk(answer: &mut ResponseHeader) -> Result<()> {
+    let framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    if framed.iter().any(|name| answer.headers.contains_key(name)) {
         return Ok(());
     }
-    if client != Version::HTTP_10 {
-        if !answer.headers.contains_key(header::TRANSFER_ENCODING) {
-            answer.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-        }
-        return Ok(());
-    }
-    answer.remove_header(&header::TRANSFER_ENCODING);
-    match length {
-        Some(length) => answer.insert_header(header::CONTENT_LENGTH, length),
-        None => Ok(()),
-    }
+    answer.insert_header(header::TRANSFER_ENCODING, "chunked")
 }
 
 /// No name of a server could be resolved so far.

@@ -4,8 +4,9 @@
 use std::net::IpAddr;
 
 use bytes::BufMut;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorType, Result};
 
 use crate::config::ZHeaders;
@@ -184,6 +185,17 @@ pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> R
     // SECURITY: only the guard says which of its rules answered.
     head.remove_header(SCIM_GUARD_RULE);
     head.insert_header(X_REQUEST_ID, request_id.clone())
+}
+
+/// Frames an answer for a client of HTTP/1.0, which knows no chunks: where no length is told, its end is
+/// that of the connection (RFC 9112 §6.3).
+pub(super) fn unchunk(session: &mut Session, head: &mut ResponseHeader) {
+    head.remove_header(&header::TRANSFER_ENCODING);
+    let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        || session.req_header().method == Method::HEAD;
+    if !bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
+        session.set_keepalive(None);
+    }
 }
 
 /// Leaves one thing that says how long the answer is. Backends that say it twice are read as Pingora

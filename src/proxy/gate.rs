@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use crate::config::{Config, Limits, ZHeaders};
 use crate::guard::{BodyKind, BodyTask, Guard, Head, HeadVerdict, Next};
@@ -41,6 +41,9 @@ use super::upstream;
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long a stream of HTTP/2 waits for its client to take a refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a request of HTTP/2 takes of memory by itself, and each of its headers beside its text, in
 /// bytes: measured, and rounded up.
@@ -104,6 +107,16 @@ impl GateCtx {
     /// When the request began.
     pub(super) fn started(&self) -> Instant {
         self.record.started
+    }
+
+    /// How long the backend has had so far.
+    pub(super) fn upstream_took(&self) -> Duration {
+        self.record.upstream_started.map_or(Duration::ZERO, |started| started.elapsed())
+    }
+
+    /// Takes memory for a part of the answer, until the request ends. Says whether there is room for more.
+    pub(super) fn hold(&mut self, bytes: usize) -> bool {
+        self.share.grow(bytes).is_ok()
     }
 
     /// The whole body that goes to the backend, empty for none; `None` if the body streams.
@@ -257,15 +270,15 @@ impl Gate {
     }
 
     async fn judge(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Passage> {
+        // SECURITY: one connection of HTTP/2 holds many requests, and each takes memory before any body.
+        if let Err(refusal) = ctx.share.grow(ctx.weight) {
+            return Ok(Passage::Refuse(refusal, Rest::LeftUnread));
+        }
         // The edge has looked at the bytes of HTTP/1 heads.
         if (session.is_http2() || !self.behind_edge)
             && let Err(refusal) =
                 framing::check(session.req_header(), self.limits.headers, &self.hosts)
         {
-            return Ok(Passage::Refuse(refusal, Rest::LeftUnread));
-        }
-        // SECURITY: one connection of HTTP/2 holds many requests, and each takes memory before any body.
-        if let Err(refusal) = ctx.share.grow(ctx.weight) {
             return Ok(Passage::Refuse(refusal, Rest::LeftUnread));
         }
         let started = Instant::now();
@@ -407,17 +420,28 @@ impl Gate {
         refusal: &Refusal,
         rest: Rest,
     ) -> Result<()> {
-        // What is refused gives its room back before it is answered.
-        ctx.share.give_back();
+        // The body is needed no more; a stream takes its memory until it ends.
+        ctx.share.shrink_to(ctx.weight);
         self.books.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
         let close = rest == Rest::LeftUnread;
         let waits = expects_continue(session);
         let id = ctx.record.request_id.clone();
-        ctx.record.bytes_out = answer::send(session, refusal, &id, close).await?;
-        // Closing a connection with unread bytes, or a stream of HTTP/2 that has not ended, resets it, and
-        // the reset overtakes the answer; so some of them are read. Over HTTP/1 Pingora does that where the
-        // connection lives on.
-        if close != session.is_http2() && !waits {
+        let http2 = session.is_http2();
+        let send = answer::send(session, refusal, &id, close);
+        ctx.record.bytes_out = if http2 {
+            // SECURITY: a stream whose client takes nothing holds memory, and there may be as many as there
+            // are connections times streams. One that there is no room for is not waited for at all.
+            let no_room = refusal.rule == Rule::LimitsBufferedBytes;
+            let patience = if no_room { Duration::ZERO } else { REFUSAL_TIMEOUT };
+            let sent = tokio::time::timeout(patience, send).await;
+            sent.unwrap_or_else(|_| Err(Error::new(ErrorType::WriteTimedout)))?
+        } else {
+            send.await?
+        };
+        ctx.record.ended = Some(Instant::now());
+        // Closing a connection with unread bytes resets it, and the reset overtakes the answer; so some of
+        // them are read. Pingora does that where the connection lives on.
+        if close && !http2 && !waits {
             let _ = tokio::time::timeout(DRAIN, session.drain_request_body()).await;
         }
         Ok(())
@@ -486,11 +510,10 @@ impl Gate {
         Ok(())
     }
 
-    /// Frames an answer that streams for a client that knows no chunks (RFC 9112 §6.1): there its end is
-    /// that of the connection.
+    /// Frames an answer that streams for a client that knows no chunks.
     pub async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader) {
-        if session.req_header().version == Version::HTTP_10 && !session.is_http2() {
-            response.remove_header(&header::TRANSFER_ENCODING);
+        if session.req_header().version == Version::HTTP_10 {
+            forward::unchunk(session, response);
         }
     }
 
@@ -521,12 +544,16 @@ impl Gate {
             return gone;
         }
         if refusal.rule != Rule::UpstreamThrottled {
-            self.books.answered(&mut ctx.record, refusal.rule, VerdictLabel::Failed);
+            let verdict = match refusal.rule {
+                Rule::BodyTimeout | Rule::FramingMessage => VerdictLabel::Refused,
+                _ => VerdictLabel::Failed,
+            };
+            self.books.answered(&mut ctx.record, refusal.rule, verdict);
         }
         if answered {
             return gone;
         }
-        // A request that streamed may have been left unread.
+        // Pingora closes the connection behind a request that it sent itself: it may be left unread.
         let close = !ctx.in_one_piece;
         let id = ctx.record.request_id.clone();
         let Ok(bytes) = answer::send(session, &refusal, &id, close).await else { return gone };
@@ -536,7 +563,8 @@ impl Gate {
 
     /// Counts the request and writes its access line.
     pub async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut GateCtx) {
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let answer = session.response_written().filter(|head| !head.status.is_informational());
+        let status = answer.map_or(0, |head| head.status.as_u16());
         let record = &mut ctx.record;
         record.bytes_in = session.body_bytes_read();
         record.bytes_out = record.bytes_out.max(session.body_bytes_sent());

@@ -347,10 +347,19 @@ pub(super) fn check_connection(value: &[u8]) -> Result<(), Refusal> {
         "via",
         "x-request-id",
     ];
+    /// No client names more than a few.
+    const OPTIONS: usize = 32;
     if value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close") {
         return Ok(());
     }
-    for option in value.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
+    for (count, option) in value.split(|b| *b == b',').map(<[u8]>::trim_ascii).enumerate() {
+        // SECURITY: every header is compared with each of them.
+        if count == OPTIONS {
+            return Err(Refusal::new(
+                Rule::FramingHeader,
+                format!("Connection names more than {OPTIONS} headers."),
+            ));
+        }
         let forwarding = option.get(..12).is_some_and(|p| p.eq_ignore_ascii_case(b"x-forwarded-"));
         if !option.iter().all(|b| is_tchar(*b)) || forwarding {
             return Err(connection_names());

@@ -212,7 +212,7 @@ impl ProxyHttp for GuardProxy {
         ctx: &mut ProxyCtx,
         mut error: BError,
     ) -> BError {
-        error.set_retry(self.upstreams.refused(&ctx.attempts));
+        error.set_retry(self.upstreams.refused(&mut ctx.attempts));
         error
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Books {
 #[derive(Debug)]
 pub(super) struct Record {
     pub started: Instant,
+    /// When the answer was out, if that was before the request ended.
+    pub ended: Option<Instant>,
     pub handler: Handler,
     pub method: MethodLabel,
     pub request_id: HeaderValue,
@@ -47,6 +49,7 @@ impl Record {
     pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
+            ended: None,
             handler: Handler::Invalid,
             method: MethodLabel::OTHER,
             request_id: HeaderValue::from_static("-"),
@@ -86,7 +89,7 @@ impl Books {
     /// counted as 499, as nginx does.
     pub(super) fn close(&self, record: &Record, status: u16) {
         let status = if status == 0 { 499 } else { status };
-        let took = record.started.elapsed();
+        let took = record.ended.unwrap_or_else(Instant::now) - record.started;
         let upstream_took = record.upstream_started.map(|at| at.elapsed());
         if let Some(took) = upstream_took {
             self.metrics.upstream(took);

@@ -31,9 +31,14 @@ pub(super) fn translate(head: &mut ResponseHeader) -> Result<()> {
     Ok(())
 }
 
+/// Whether an answer was given up for want of a body.
+pub(super) fn is_throttled(error: &Error) -> bool {
+    error.etype() == &THROTTLED
+}
+
 /// The answer for a 420 without a body.
 pub(super) fn refusal(error: &Error) -> Option<Refusal> {
-    (error.etype() == &THROTTLED).then(|| Refusal {
+    is_throttled(error).then(|| Refusal {
         retry_after: Some(WAIT),
         ..Refusal::new(
             Rule::UpstreamThrottled,

@@ -43,31 +43,50 @@ pub struct Upstreams {
 /// The addresses that there are to choose from.
 #[derive(Debug, Default)]
 struct Found {
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<Arc<Endpoint>>,
 }
 
 #[derive(Debug)]
 struct Endpoint {
     address: SocketAddr,
-    /// Milliseconds since the start until which the server is left alone.
+    /// Milliseconds since the start until which the server is left alone, as requests went wrong there.
     rests_until: AtomicU64,
+    /// The same, as it failed its check.
+    unwell_until: AtomicU64,
     /// Requests in a row that it took and gave no proper answer to.
     failures: AtomicU32,
 }
 
 impl Endpoint {
     fn new(address: SocketAddr) -> Self {
-        Self { address, rests_until: AtomicU64::new(0), failures: AtomicU32::new(0) }
+        Self {
+            address,
+            rests_until: AtomicU64::new(0),
+            unwell_until: AtomicU64::new(0),
+            failures: AtomicU32::new(0),
+        }
     }
 
-    /// Takes its turn again. Written only where that changes something: all workers read it.
-    fn wake(&self) {
-        if self.rests_until.load(Ordering::Relaxed) != 0 {
-            self.rests_until.store(0, Ordering::Relaxed);
-            tracing::info!(server = %self.address, "a backend server is in rotation again");
-        }
+    fn is_awake(&self, now: u64) -> bool {
+        let until = |at: &AtomicU64| at.load(Ordering::Relaxed);
+        until(&self.rests_until).max(until(&self.unwell_until)) <= now
+    }
+
+    /// A request was answered. Written only where that changes something: all workers read it.
+    fn answered(&self) {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
+        }
+        self.ends(&self.rests_until);
+    }
+
+    /// Ends a rest, and says so if the server is in rotation by that.
+    fn ends(&self, rest: &AtomicU64) {
+        if rest.load(Ordering::Relaxed) != 0
+            && rest.swap(0, Ordering::Relaxed) != 0
+            && self.is_awake(0)
+        {
+            tracing::info!(server = %self.address, "a backend server is in rotation again");
         }
     }
 }
@@ -84,7 +103,7 @@ pub struct Attempts {
 
 impl Attempts {
     fn endpoint(&self) -> Option<&Endpoint> {
-        self.found.as_ref()?.endpoints.get(self.at?)
+        self.found.as_ref()?.endpoints.get(self.at?).map(Arc::as_ref)
     }
 }
 
@@ -124,22 +143,20 @@ impl Upstreams {
                 .filter(|at| !refused.contains(at))
         };
         let now = self.now();
-        let awake = |at: &usize| found.endpoints[*at].rests_until.load(Ordering::Relaxed) <= now;
+        let awake = |at: &usize| found.endpoints[*at].is_awake(now);
         *at = untried().find(awake).or_else(|| untried().next());
         at.map(|at| found.endpoints[at].address)
     }
 
     /// Notes that the server that is tried now did not take the connection. Says whether another
     /// one is left to try.
-    pub(super) fn refused(&self, attempts: &Attempts) -> bool {
+    pub(super) fn refused(&self, attempts: &mut Attempts) -> bool {
         if let Some(endpoint) = attempts.endpoint() {
             self.skip(endpoint, "it takes no connection");
         }
         self.wanted.notify_one();
-        attempts
-            .found
-            .as_ref()
-            .is_some_and(|found| attempts.refused.len() + 1 < found.endpoints.len())
+        attempts.refused.extend(attempts.at.take());
+        attempts.found.as_ref().is_some_and(|found| attempts.refused.len() < found.endpoints.len())
     }
 
     /// Notes that the server that is tried now took the request and gave no proper answer.
@@ -154,7 +171,7 @@ impl Upstreams {
     /// Notes that the server that is tried now has answered, to the end of its answer.
     pub(super) fn answered(&self, attempts: &Attempts) {
         if let Some(endpoint) = attempts.endpoint() {
-            endpoint.wake();
+            endpoint.answered();
         }
     }
 
@@ -162,37 +179,33 @@ impl Upstreams {
     pub(super) fn checked(&self, server: SocketAddr, fault: Option<String>, counts: Duration) {
         let found = self.found.load();
         let Some(endpoint) = found.endpoints.iter().find(|e| e.address == server) else { return };
-        let awake = endpoint.rests_until.load(Ordering::Relaxed) <= self.now();
         match fault {
-            None => endpoint.wake(),
+            None => {
+                endpoint.answered();
+                endpoint.ends(&endpoint.unwell_until);
+            }
             Some(fault) => {
-                if awake {
+                let until = self.now() + counts.as_millis() as u64;
+                if endpoint.unwell_until.swap(until, Ordering::Relaxed) == 0 {
                     tracing::warn!(%server, fault, "a backend server fails its check");
                 }
-                self.rest(endpoint, counts);
             }
         }
     }
 
     /// Leaves a server alone for a while, which is told when it begins.
     fn skip(&self, endpoint: &Endpoint, why: &str) {
-        if endpoint.rests_until.load(Ordering::Relaxed) == 0 {
+        let until = self.now() + REST.as_millis() as u64;
+        if endpoint.rests_until.swap(until, Ordering::Relaxed) == 0 {
             tracing::warn!(server = %endpoint.address, "a backend server is skipped: {why}");
         }
-        self.rest(endpoint, REST);
-    }
-
-    fn rest(&self, endpoint: &Endpoint, how_long: Duration) {
-        let until = self.now() + how_long.as_millis() as u64;
-        endpoint.rests_until.store(until, Ordering::Relaxed);
     }
 
     /// The servers with their state, for people.
     pub fn states(&self) -> Vec<(SocketAddr, bool)> {
         let now = self.now();
         let found = self.found.load();
-        let state = |e: &Endpoint| (e.address, e.rests_until.load(Ordering::Relaxed) <= now);
-        found.endpoints.iter().map(state).collect()
+        found.endpoints.iter().map(|e| (e.address, e.is_awake(now))).collect()
     }
 
     /// The servers whose names have not been resolved so far.
@@ -231,13 +244,16 @@ impl Upstreams {
             }
         }
         while let Some(Ok((at, answer))) = asked.join_next().await {
+            let server = &self.servers[at];
             match answer {
+                Ok(answer) if answer.is_empty() => {
+                    tracing::warn!(%server, "a server of upstream.servers has no address");
+                }
                 Ok(answer) => {
                     self.answers()[at] = answer;
                     self.use_answers();
                 }
                 Err(error) => {
-                    let server = &self.servers[at];
                     tracing::warn!(%server, %error, "cannot resolve a server of upstream.servers");
                 }
             }
@@ -252,18 +268,13 @@ impl Upstreams {
     fn use_answers(&self) {
         let answers = self.answers();
         let before = self.found.load();
-        let mut endpoints: Vec<Endpoint> = Vec::new();
+        let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
         for address in answers.iter().flatten().copied() {
             if endpoints.iter().any(|endpoint| endpoint.address == address) {
                 continue;
             }
-            let endpoint = Endpoint::new(address);
-            if let Some(known) = before.endpoints.iter().find(|known| known.address == address) {
-                let rests_until = known.rests_until.load(Ordering::Relaxed);
-                endpoint.rests_until.store(rests_until, Ordering::Relaxed);
-                endpoint.failures.store(known.failures.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
-            endpoints.push(endpoint);
+            let known = before.endpoints.iter().find(|known| known.address == address).cloned();
+            endpoints.push(known.unwrap_or_else(|| Arc::new(Endpoint::new(address))));
         }
         self.found.store(Arc::new(Found { endpoints }));
     }
@@ -312,6 +323,12 @@ mod tests {
         upstreams.next(attempts).map(|server| server.port())
     }
 
+    /// The ports of the servers in rotation.
+    fn awake(upstreams: &Upstreams) -> Vec<u16> {
+        let states = upstreams.states();
+        states.iter().filter(|(_, awake)| *awake).map(|(server, _)| server.port()).collect()
+    }
+
     #[test]
     fn servers_take_turns() {
         let upstreams = upstreams(&[1, 2, 3]);
@@ -325,9 +342,9 @@ mod tests {
         let upstreams = upstreams(&[1, 2]);
         let mut attempts = Attempts::default();
         assert!(next(&upstreams, &mut attempts).is_some());
-        assert!(upstreams.refused(&attempts));
+        assert!(upstreams.refused(&mut attempts));
         assert!(next(&upstreams, &mut attempts).is_some());
-        assert!(!upstreams.refused(&attempts));
+        assert!(!upstreams.refused(&mut attempts));
         assert_eq!(next(&upstreams, &mut attempts), None);
     }
 
@@ -335,14 +352,32 @@ mod tests {
     fn a_server_that_refused_is_left_alone_while_others_serve() {
         let upstreams = upstreams(&[1, 2]);
         let mut attempts = Attempts::default();
+        let mut other = Attempts::default();
         assert_eq!(next(&upstreams, &mut attempts), Some(1));
-        upstreams.refused(&attempts);
+        assert_eq!(next(&upstreams, &mut Attempts::default()), Some(2));
+        assert_eq!(next(&upstreams, &mut other), Some(1));
+        upstreams.refused(&mut attempts);
         for _ in 0..4 {
             assert_eq!(next(&upstreams, &mut Attempts::default()), Some(2));
         }
-        assert_eq!(upstreams.states().iter().filter(|(_, awake)| !awake).count(), 1);
-        upstreams.answered(&attempts);
-        assert!(upstreams.states().iter().all(|(_, awake)| *awake));
+        assert_eq!(awake(&upstreams), [2]);
+        upstreams.answered(&other);
+        assert_eq!(awake(&upstreams), [1, 2]);
+    }
+
+    #[test]
+    fn a_server_that_is_not_well_is_left_alone_whatever_it_answers() {
+        let upstreams = upstreams(&[1, 2]);
+        let mut under_way = Attempts::default();
+        assert_eq!(next(&upstreams, &mut under_way), Some(1));
+        let server = "127.0.0.1:1".parse().unwrap();
+        let counts = Duration::from_secs(3600);
+        upstreams.checked(server, Some("status 503".into()), counts);
+        upstreams.answered(&under_way);
+        assert_eq!(awake(&upstreams), [2]);
+        upstreams.refused(&mut under_way);
+        upstreams.checked(server, None, counts);
+        assert_eq!(awake(&upstreams), [1, 2]);
     }
 
     #[test]
@@ -350,17 +385,16 @@ mod tests {
         let upstreams = upstreams(&[1, 2]);
         let mut attempts = Attempts::default();
         assert_eq!(next(&upstreams, &mut attempts), Some(1));
-        let awake = || upstreams.states().iter().filter(|(_, awake)| *awake).count();
         for _ in 1..FAILURES {
             upstreams.failed(&attempts);
         }
         upstreams.answered(&attempts);
         for _ in 1..FAILURES {
             upstreams.failed(&attempts);
-            assert_eq!(awake(), 2);
+            assert_eq!(awake(&upstreams), [1, 2]);
         }
         upstreams.failed(&attempts);
-        assert_eq!(awake(), 1);
+        assert_eq!(awake(&upstreams), [2]);
     }
 
     #[test]
@@ -368,7 +402,7 @@ mod tests {
         let upstreams = upstreams(&[1]);
         let mut attempts = Attempts::default();
         next(&upstreams, &mut attempts);
-        assert!(!upstreams.refused(&attempts));
+        assert!(!upstreams.refused(&mut attempts));
         assert_eq!(next(&upstreams, &mut Attempts::default()), Some(1));
     }
 

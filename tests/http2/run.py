@@ -42,6 +42,7 @@ class Backend:
         self.port = self.listener.getsockname()[1]
         self.heads = []
         self.go_on = threading.Event()
+        self.body = b"{}"
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self):
@@ -69,7 +70,7 @@ class Backend:
                 self.heads.append(head)
                 if STALLED.encode() in head:
                     self.go_on.wait()
-                stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(self.body) + self.body)
 
 
 def frame(kind, flags, stream, payload):
@@ -99,6 +100,7 @@ class Client:
         self.flush()
         self.encoder, self.decoder = hpack.Encoder(), hpack.Decoder()
         self.next, self.received = 1, b""
+        self.statuses, self.outcomes = {}, {}
 
     def flush(self):
         self.send(self.h2.data_to_send())
@@ -122,8 +124,14 @@ class Client:
 
     def outcome(self, number):
         """A status with its rule, `reset`, or `closed`."""
-        seen = None
-        while True:
+        while number not in self.outcomes:
+            try:
+                chunk = self.stream.recv(65536)
+            except ConnectionError:
+                chunk = b""
+            if not chunk:
+                return self.statuses.get(number, "closed")
+            self.received += chunk
             while len(self.received) >= 9 and len(self.received) >= 9 + (size := int.from_bytes(self.received[:3], "big")):
                 kind, flags, stream = self.received[3], self.received[4], int.from_bytes(self.received[5:9], "big") & 0x7FFFFFFF
                 payload, self.received = self.received[9 : 9 + size], self.received[9 + size :]
@@ -131,22 +139,15 @@ class Client:
                     self.send(frame(4, 1, 0, b""))
                 if kind == 1:
                     fields = dict(self.decoder.decode(payload))
-                    if stream == number:
-                        seen = f"{fields[':status']} {fields.get('scim-guard-rule', '-')}"
-                if kind == 3 and stream == number:
-                    return seen or "reset"
-                if kind in (0, 1) and flags & 1 and stream == number:
-                    return seen
+                    self.statuses[stream] = f"{fields[':status']} {fields.get('scim-guard-rule', '-')}"
+                if kind == 3:
+                    self.outcomes.setdefault(stream, self.statuses.get(stream, "reset"))
+                if kind in (0, 1) and flags & 1:
+                    self.outcomes[stream] = self.statuses[stream]
                 # A good-bye that is no error lets what is under way end.
                 if kind == 7 and payload[4:8] != bytes(4):
-                    return seen or "closed"
-            try:
-                chunk = self.stream.recv(65536)
-            except ConnectionError:
-                return seen or "closed"
-            if not chunk:
-                return seen or "closed"
-            self.received += chunk
+                    return self.statuses.get(number, "closed")
+        return self.outcomes[number]
 
 
 def cases():
@@ -397,6 +398,39 @@ def memory_of_streams(binary):
         client.stream.close()
         until(lambda: guard.in_flight() == 0, "the streams are over")
         guard.served()
+        # So do those that are refused, for as long as the client does not take its answer.
+        client = guard.client()
+        client.send(frame(4, 0, 0, struct.pack(">HI", 4, 0)))
+        before = guard.metric("scim_guard_requests_total")
+        numbers = [client.request(head(path="/nowhere")) for _ in range(STREAMS)]
+        outcomes = [client.outcome(number) for number in reversed(numbers)]
+        expect("those that there is no room for", outcomes[0], "503 limits.buffered_bytes")
+        if (held := outcomes.count(NOWHERE)) > 8:
+            raise AssertionError(f"{held} streams of 16 KiB were held")
+        until(lambda: guard.metric("scim_guard_requests_total") == before + STREAMS, "all are counted")
+        expect("in flight", guard.in_flight(), 0)
+        guard.served()
+        # A request that is refused is over with its answer, also when its body never comes.
+        client = guard.client()
+        fields = [(name, value) for name, value in post() if name != "authorization"]
+        for number in [client.request(fields, []) for _ in range(STREAMS // 4)]:
+            expect("no token, and no body", client.outcome(number), "401 token.missing")
+        until(lambda: guard.in_flight() == 0, "refused requests are over")
+        guard.served()
+
+
+def answers_that_nobody_takes(binary):
+    """What is gathered of answers takes of the memory for all."""
+    with Guard(binary, ", body: 64KiB, buffered_bytes: 512KiB, write_timeout: 2s") as guard:
+        guard.backend.body = b"a" * 60_000
+        client = guard.client()
+        client.send(frame(4, 0, 0, struct.pack(">HI", 4, 0)))
+        for number in range(STREAMS):
+            client.request(head())
+            until(lambda: len(guard.backend.heads) >= min(number + 1, 6), "the backend gets a request")
+        expect("beyond the memory for all", client.outcome(2 * STREAMS - 1), "503 limits.buffered_bytes")
+        until(lambda: guard.in_flight() == 0, "answers that nobody takes are given up")
+        guard.served()
 
 
 def floods(binary):
@@ -457,6 +491,7 @@ def main():
         ("streams that are given up", streams_that_are_given_up),
         ("connections that nobody waits for", connections_that_nobody_waits_for),
         ("memory of streams", memory_of_streams),
+        ("answers that nobody takes", answers_that_nobody_takes),
         ("floods", floods),
         ("answers to pings that nobody sent", answers_to_pings_that_nobody_sent),
         ("stopping", stopping),

@@ -192,6 +192,15 @@ fn an_older_client_gets_no_chunks() {
             let (lines, came) = seen.split_once("\r\n\r\n").unwrap();
             assert!(!lines.to_ascii_lowercase().contains("transfer-encoding"), "{lines}");
             assert!(came == body, "{} bytes", came.len());
+            // It is told that the connection ends where only that ends the answer.
+            let keeping = lines.replace("\r\n", " ").to_ascii_lowercase();
+            assert!(keeping.contains("connection: close"), "{lines}");
+            // There are none behind an answer to HEAD either.
+            let mut client = guarded.client();
+            client.send(head("HEAD", USER).replace("HTTP/1.1", "HTTP/1.0") + "\r\n");
+            let mut seen = String::new();
+            client.stream.read_to_string(&mut seen).unwrap();
+            assert!(!seen.to_ascii_lowercase().contains("transfer-encoding"), "{seen}");
             // Nor from what streams by.
             for request in [
                 head("GET", "/scim/auth-tokens") + "\r\n",

@@ -98,6 +98,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("framing.transfer_encoding", post("Transfer-Encoding: identity\r\n", "{}")),
         ("framing.transfer_encoding", post("Transfer-Encoding: xchunked\r\n", "{}")),
         ("framing.header", post("Transfer-Encoding: \x0bchunked\r\n", "{}")),
+        ("framing.header", get(&format!("Connection: {}\r\n", "a, ".repeat(40)))),
         ("framing.message", chunks("\r\n\r\n")),
         ("framing.message", chunks(";\r\n\r\n")),
         ("framing.message", chunks("2;\n{}\r\n0\r\n\r\n")),

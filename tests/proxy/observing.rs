@@ -47,6 +47,25 @@ fn requests_and_rule_hits_are_counted() {
 }
 
 #[test]
+fn what_clients_leave_undone_is_no_failure_of_the_backends() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    // Gone after the word to go on, which is no answer.
+    let mut client = guarded.client();
+    client.send(
+        head("POST", "/scim/v2/Users") + "Expect: 100-continue\r\nContent-Length: 50\r\n\r\n",
+    );
+    assert_eq!(client.response().status, 100);
+    drop(client);
+    guarded.wait_metric(&requests("/scim/v2/Users", "POST", 499, "failed"), 1.0);
+    // A body that streams, and is none.
+    let mut client = guarded.client();
+    client.send(head("POST", "/scim/auth-tokens") + "Transfer-Encoding: chunked\r\n\r\nnone\r\n");
+    client.response().refused("framing.message");
+    guarded.wait_metric(&requests("/scim/auth-tokens", "POST", 400, "refused"), 1.0);
+}
+
+#[test]
 fn a_reported_rule_is_counted_before_the_request_leaves_and_the_request_passes() {
     let backend = Backend::start(|_| Reply::Stall);
     let guarded = Guarded::configured(&[backend.addr], |config| {

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Backend, Guarded, Reply, USER, control, h2c, head, user, wait_until};
+use crate::support::{
+    Backend, Guarded, Reply, USER, control, h2c, head, user, wait_until, with_length,
+};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -142,6 +144,28 @@ fn clients_that_take_their_answers_slowly_put_no_server_to_rest() {
         assert_eq!(guarded.metric(&hits), 0.0, "{rule}");
     }
     assert!(!guarded.ready().contains("skipped"), "{}", guarded.ready());
+}
+
+#[test]
+fn the_time_that_clients_take_puts_no_server_to_rest() {
+    let backend = Backend::start(|_| Reply::Stall);
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.limits.request_timeout = SHORT;
+    });
+    let request = with_length("POST", "/scim/v2/Users", &user(300));
+    // The body takes all of it, or nearly all; the backend has not had its own time in either case.
+    for (sent, rule, requests) in [(350, "body.timeout", 0), (request.len(), "upstream.timeout", 4)]
+    {
+        let mut clients: Vec<_> = (0..4).map(|_| guarded.client()).collect();
+        for client in &mut clients {
+            client.send(&request[..sent]);
+        }
+        for client in &mut clients {
+            client.response().refused(rule);
+        }
+        assert_eq!(backend.seen().len(), requests);
+        assert!(!guarded.ready().contains("skipped"), "{}", guarded.ready());
+    }
 }
 
 #[test]

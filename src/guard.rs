@@ -422,10 +422,15 @@ fn route(handler: Handler, method: &Method) -> Result<Option<BodyKind>, &'static
 
 fn read_document(bytes: &[u8]) -> Result<Document<'_>, Refusal> {
     json::parse(bytes).map_err(|error| match error {
-        JsonError::Syntax { at, what } => Refusal::new(
-            Rule::JsonSyntax,
-            format!("The body is not a JSON document in UTF-8: {what} at {}.", position(bytes, at)),
-        ),
+        JsonError::Syntax { at, what } => {
+            let what = match bytes {
+                [] => "it is empty".to_owned(),
+                [0xEF, 0xBB, 0xBF, ..] => "it begins with a byte order mark (U+FEFF)".to_owned(),
+                _ => format!("{what} at {}", position(bytes, at)),
+            };
+            let detail = format!("The body is not a JSON document in UTF-8: {what}.");
+            Refusal::new(Rule::JsonSyntax, detail)
+        }
         JsonError::Depth { at } => Refusal::new(
             Rule::JsonDepth,
             format!(

@@ -60,8 +60,8 @@ pub fn judge_content_type(headers: &HeaderMap, findings: &mut Findings<'_>) -> R
         return Ok(());
     }
     findings.hit(Rule::BodyMediaType, || {
-        "Content-Type must be application/scim+json or application/json (a charset parameter is \
-         allowed). Set it in the client; the body must be JSON in UTF-8."
+        "Content-Type must be application/scim+json or application/json (parameters are \
+         allowed, each with a `=`, and no `;` at the end). Set it in the client; the body must be JSON in UTF-8."
     })
 }
 

@@ -13,8 +13,8 @@ pub fn judge_users(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result<
         Some(Some(filter)) => judge_user_filter(&filter, findings),
         _ => findings.hit(Rule::FilterRequired, || {
             "Wire does not list all users: a search needs a filter, such as ?filter=userName eq \"alice\" or \
-             ?filter=externalId eq \"alice@example.com\" (percent-encoded). Turn off imports and full \
-             aggregations in the client; provisioning works without them."
+             ?filter=externalId eq \"alice@example.com\" (percent-encoded, `filter` in lower case). Turn off \
+             imports and full aggregations in the client; provisioning works without them."
         }),
     }
 }
@@ -25,7 +25,9 @@ pub fn judge_groups(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result
         if let Some(Some(value)) = parameter(query, parameter_name)
             && !is_integer(&value)
         {
-            findings.hit(Rule::QueryPagination, || format!("{name} must be a whole number."))?;
+            findings.hit(Rule::QueryPagination, || {
+                format!("{name} must be a whole number of 64 bits, as in {name}=100.")
+            })?;
         }
     }
     match parameter(query, b"filter") {
@@ -39,8 +41,8 @@ pub fn judge_user_filter(filter: &str, findings: &mut Findings<'_>) -> Result<()
     let Some(comparison) = filter::read(filter) else {
         return findings.hit(Rule::FilterSyntax, || {
             "The filter cannot be read. Wire knows one comparison, userName eq \"...\" or externalId eq \
-             \"...\", without and, or, not, pr, parentheses or brackets, and with the value in quotes. Match \
-             users on userName or externalId in the client."
+             \"...\", without and, or, not, pr, parentheses or brackets, and with the value in double \
+             quotes. Match users on userName or externalId in the client."
         });
     };
     let known =
@@ -51,7 +53,7 @@ pub fn judge_user_filter(filter: &str, findings: &mut Findings<'_>) -> Result<()
     findings.hit(Rule::FilterUnsupported, || {
         let what = match (known, comparison.operator) {
             (false, _) => "names another attribute",
-            (true, Operator::Equal) => "compares with something else than a text in quotes",
+            (true, Operator::Equal) => "compares with something else than a text in double quotes",
             (true, _) => "has another operator",
         };
         format!(
@@ -66,7 +68,7 @@ pub fn judge_group_filter(filter: &str, findings: &mut Findings<'_>) -> Result<(
     let Some(comparison) = filter::read(filter) else {
         return findings.hit(Rule::FilterSyntax, || {
             "The filter cannot be read. For groups Wire knows one comparison, displayName co \"...\", with the \
-             value in quotes."
+             value in double quotes."
         });
     };
     let Comparison { attribute, operator, with_text } = comparison;

@@ -115,25 +115,28 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
         let dots = String::from_utf8_lossy(dots);
         return Err(ambiguous(&format!("the path has a `{dots}` segment")));
     }
-    // SECURITY: `/i` holds the backend's internal API, which trusts whoever reaches it.
-    if segments.iter().any(|s| s.eq_ignore_ascii_case(b"i")) {
-        return Err(Refusal::new(Rule::TargetNotFound, "Internal paths (/i) are not served here."));
-    }
     let (version, rest) = match segments.split_first() {
         Some((first, rest)) if is_version(first) => (Some(*first), rest),
         _ => (None, segments.as_slice()),
     };
-    match rest {
+    let target = match rest {
         [scim, tail @ ..] if scim.eq_ignore_ascii_case(b"scim") => {
-            read_scim(path, version, scim, tail, query)
+            read_scim(path, version, scim, tail, query)?
         }
         // SECURITY: `/v07/scim`, `/x/scim` and `/scim:` are no SCIM paths of Wire's, but a reader
         // that matches prefixes or strips them another way would take them for some: never forwarded.
-        _ if segments.iter().any(|s| s.len() >= 4 && s[..4].eq_ignore_ascii_case(b"scim")) => Err(
-            not_found("/scim stands alone, with nothing before it but an API version such as /v8"),
-        ),
-        _ => Ok(Target { handler: Handler::Other, canonical: None, query }),
+        _ if segments.iter().any(|s| s.len() >= 4 && s[..4].eq_ignore_ascii_case(b"scim")) => {
+            return Err(not_found(
+                "/scim stands alone, with nothing before it but an API version such as /v8",
+            ));
+        }
+        _ => Target { handler: Handler::Other, canonical: None, query },
+    };
+    // SECURITY: `/i` holds the backend's internal API, which trusts whoever reaches it.
+    if segments.iter().any(|s| s.eq_ignore_ascii_case(b"i")) {
+        return Err(Refusal::new(Rule::TargetNotFound, "Internal paths (/i) are not served here."));
     }
+    Ok(target)
 }
 
 /// The hot path: targets that are canonical as they came, recognised without decoding them.
@@ -169,6 +172,7 @@ fn read_scim<'a>(
     let handler = match resource {
         [] => return Err(not_found("the base URL alone is no resource")),
         [b"v1", ..] => return Err(not_found("Wire speaks SCIM 2.0 only")),
+        [b"scim", ..] => return Err(not_found("the base URL stands in it twice")),
         [b"Users"] => Handler::Users,
         [b"Groups"] => Handler::Groups,
         [b"Users", id] => uuid_route(id, Handler::User)?,
@@ -177,6 +181,12 @@ fn read_scim<'a>(
         [b"Schemas"] => Handler::Schemas,
         [b"Schemas", _] => Handler::Schema,
         [b"ResourceTypes"] => Handler::ResourceTypes,
+        [b"Users" | b"Groups", _, ..] => {
+            return Err(not_found("nothing stands behind the id of a user or group"));
+        }
+        [b"ServiceProviderConfig" | b"ResourceTypes", ..] => {
+            return Err(not_found("nothing stands behind ServiceProviderConfig and ResourceTypes"));
+        }
         _ => {
             return Err(not_found(
                 "Wire serves Users, Groups, ServiceProviderConfig, Schemas and ResourceTypes, in exactly this \

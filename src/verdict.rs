@@ -206,3 +206,8 @@ pub struct Verdict {
     pub reported: Vec<Rule>,
     pub outcome: Outcome,
 }
+
+/// What of a name that a client chose is repeated to it: not much.
+pub fn shortened(name: &str) -> &str {
+    name.char_indices().nth(64).map_or(name, |(end, _)| &name[..end])
+}

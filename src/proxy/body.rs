@@ -1,9 +1,6 @@
 //! Reading a request body as a whole, within limits of size, time and memory, before any byte of
 //! the request leaves for a backend.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use bytes::{Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
 use pingora::{BError, ErrorType};
@@ -12,63 +9,7 @@ use crate::config::Limits;
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-/// The memory that all requests of HTTP/2, all bodies, and what is gathered of answers may take together.
-///
-/// SECURITY: without it, connections times the body limit is what clients can make the guard
-/// hold. Only bytes that came count, so that announcing a body costs the others nothing.
-#[derive(Debug)]
-pub(super) struct Budget {
-    limit: usize,
-    used: AtomicUsize,
-}
-
-impl Budget {
-    pub(super) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0) })
-    }
-}
-
-/// A request's part of the budget, given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Share {
-    budget: Arc<Budget>,
-    bytes: usize,
-}
-
-impl Share {
-    pub(super) fn of(budget: &Arc<Budget>) -> Self {
-        Self { budget: Arc::clone(budget), bytes: 0 }
-    }
-
-    pub(super) fn give_back(&mut self) {
-        self.shrink_to(0);
-    }
-
-    /// Gives back what is more than `bytes`.
-    pub(super) fn shrink_to(&mut self, bytes: usize) {
-        let more = self.bytes.saturating_sub(bytes);
-        self.budget.used.fetch_sub(more, Ordering::Relaxed);
-        self.bytes -= more;
-    }
-
-    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
-        let before = self.budget.used.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        if before + bytes <= self.budget.limit {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            Rule::LimitsBufferedBytes,
-            "The guard holds as many requests and bodies as it may. Try again later.",
-        ))
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.give_back();
-    }
-}
+use super::budget::Share;
 
 /// Why a body was not read.
 #[derive(Debug)]
@@ -157,26 +98,4 @@ pub(super) fn misframed() -> Refusal {
         Rule::FramingMessage,
         "The request body is not framed as its head says (chunked coding, RFC 9112 §7.1).",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_goes_back_to_the_budget() {
-        let budget = Budget::new(10);
-        let mut first = Share::of(&budget);
-        let mut second = Share::of(&budget);
-        assert!(first.grow(6).is_ok());
-        assert_eq!(second.grow(6).unwrap_err().rule, Rule::LimitsBufferedBytes);
-        drop(second);
-        assert!(first.grow(4).is_ok());
-        first.shrink_to(7);
-        assert_eq!(budget.used.load(Ordering::Relaxed), 7);
-        first.shrink_to(8);
-        assert_eq!(budget.used.load(Ordering::Relaxed), 7);
-        drop(first);
-        assert_eq!(budget.used.load(Ordering::Relaxed), 0);
-    }
 }

@@ -27,7 +27,8 @@ use crate::target::Handler;
 use crate::verdict::{Refusal, VerdictLabel};
 
 use super::answer;
-use super::body::{self, Budget, Share, Unread};
+use super::body::{self, Unread};
+use super::budget::{self, Budget, Share};
 use super::conn::ClientConn;
 use super::failure;
 use super::forward::{self, Framing, Leaving};
@@ -44,11 +45,6 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// How long a stream of HTTP/2 waits for its client to take a refusal.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// What a request of HTTP/2 takes of memory by itself, and each of its headers beside its text, in
-/// bytes: measured, and rounded up.
-const STREAM: usize = 16 * 1024;
-const HEADER: usize = 128;
 
 /// The guard for Pingora services.
 #[derive(Debug)]
@@ -255,12 +251,7 @@ impl Gate {
         let peer = peer_ip(session);
         let head = session.req_header();
         if session.is_http2() {
-            ctx.weight = STREAM
-                + head
-                    .headers
-                    .iter()
-                    .map(|(name, value)| HEADER + name.as_str().len() + value.len())
-                    .sum::<usize>();
+            ctx.weight = budget::of_stream(head);
         }
         ctx.record.method = MethodLabel::of(&head.method);
         ctx.record.request_id = forward::request_id(&head.headers);

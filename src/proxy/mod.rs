@@ -4,7 +4,7 @@
 //! 2. `edge`, with `conn`, `connections`, [`head`] and [`chunked`]: a client's connection; reads the head of every HTTP/1 request
 //!    itself and refuses what two readers could take differently.
 //! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
-//!    seen, `body` to read and `replay` to hand out again what was read.
+//!    seen, `body` to read, `budget` for what is held, and `replay` to hand out again what was read.
 //! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets; `throttle`: 420.
 //! 5. `forward`, with `origin`: what leaves for the backend and what comes back.
 //! 6. [`upstream`] and `check`: which server gets it; `pool` and `backend_conn`: over which connection.
@@ -32,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 mod answer;
 mod backend_conn;
 mod body;
+mod budget;
 mod check;
 pub mod chunked;
 mod conn;

@@ -17,7 +17,7 @@ use crate::config::file::LoadError;
 use crate::config::near;
 use crate::json::{Folded, Name, Value, folds_alike};
 use crate::scim::{email, filter, patch, uri};
-use crate::verdict::Refusal;
+use crate::verdict::{Refusal, shortened};
 
 /// The schemas of all bodies that are judged.
 #[derive(Debug)]
@@ -263,7 +263,7 @@ impl Fault {
                     if !place.is_empty() {
                         place.push('.');
                     }
-                    place.extend(key.chars().take(MAX_KEY));
+                    place.push_str(shortened(key));
                 }
             }
         }
@@ -276,8 +276,7 @@ impl Fault {
         match &self.kind {
             FaultKind::Type { expected } => format!("{place} must be {expected}"),
             FaultKind::Unexpected { attribute } => {
-                let attribute: String = attribute.chars().take(MAX_KEY).collect();
-                format!("{attribute} must not stand in {place}")
+                format!("{} must not stand in {place}", shortened(attribute))
             }
             FaultKind::Missing { attribute } if self.path.is_empty() => {
                 format!("{attribute} is missing")
@@ -290,9 +289,6 @@ impl Fault {
         }
     }
 }
-
-/// How much of a key is repeated in a sentence, in characters.
-const MAX_KEY: usize = 64;
 
 fn format_in_words(format: &str) -> String {
     match format {

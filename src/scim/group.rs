@@ -1,6 +1,6 @@
 //! A group of POST and PUT.
 
-use super::repeated;
+use super::repeated::{self, Repetition};
 use crate::json::{Name, NameSet, Value};
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema};
@@ -18,8 +18,8 @@ pub fn judge(
     schema: &Schema,
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
-    if let Some(place) = repetition(value) {
-        findings.hit(Rule::JsonDuplicateKey, || repeated::detail(place))?;
+    if let Some(repetition) = repetition(value) {
+        findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
     }
     schema.judge(value, |fault| findings.hit(rule_of(fault), || detail_of(fault)))?;
     let Some(group) = value.as_object() else { return Ok(()) };
@@ -27,7 +27,10 @@ pub fn judge(
         let length = name.chars().count();
         if !(1..=MAX_NAME).contains(&length) {
             findings.hit(Rule::GroupDisplayName, || {
-                format!("displayName of a group must have 1 to {MAX_NAME} characters; this one has {length}.")
+                format!(
+                    "displayName of a group must have 1 to {MAX_NAME} characters; this one has {length}. Map \
+                     an attribute that is filled and short enough."
+                )
             })?;
         }
     }
@@ -48,16 +51,12 @@ pub fn judge(
     Ok(())
 }
 
-fn repetition(value: Value<'_>) -> Option<&'static str> {
+fn repetition(value: Value<'_>) -> Option<Repetition> {
     let group = value.as_object()?;
     if let Some(name) = repeated::name(group, ATTRIBUTES) {
-        return Some(name.as_str());
+        return Some(Repetition::folded(name.as_str()));
     }
-    let members = group.value(Name::Members)?.as_array()?;
-    let mut members = members.elements().filter_map(Value::as_object);
-    members
-        .any(|member| repeated::name(member, MEMBER).is_some())
-        .then_some("An attribute of a member")
+    repeated::in_list(group.value(Name::Members)?.as_array()?, Name::Members, MEMBER)
 }
 
 fn rule_of(fault: &Fault) -> Rule {

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 
-use super::filter::{Attribute, CORE_USER, Path, read_path};
+use super::filter::{Attribute, CORE_USER, Path, WIRE_PROFILE, WIRE_USER, read_path};
+use super::repeated::{self, Repetition};
 use super::user::{self, Mode};
-use super::{email, repeated, rich_info, text};
+use super::{email, rich_info, text};
 use crate::json::{Name, NameSet, Object, Type, Value, fold, folds_alike};
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema, Schemas, Step};
-use crate::verdict::{Findings, Refusal};
+use crate::verdict::{Findings, Refusal, shortened};
 
 const ENVELOPE: NameSet = NameSet::new(&[Name::Schemas, Name::Operations]);
 const OPERATION: NameSet = NameSet::new(&[Name::Op, Name::Path, Name::Value]);
@@ -42,8 +43,16 @@ impl Op {
 enum Change<'d> {
     #[default]
     Untouched,
-    Cleared,
+    Cleared(Clearing),
     Set(&'d str),
+}
+
+/// How an attribute is cleared, and by which operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Clearing {
+    Removed(usize),
+    /// A value without a path leaves it out.
+    LeftOut(usize),
 }
 
 /// What all operations together do to the stored user.
@@ -63,8 +72,8 @@ pub fn judge(
     schemas: &Schemas,
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
-    if let Some(place) = repetition(value) {
-        findings.hit(Rule::JsonDuplicateKey, || repeated::detail(place))?;
+    if let Some(repetition) = repetition(value) {
+        findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
     }
     schemas.patch.judge(value, |fault| findings.hit(rule_of(fault), || detail_of(fault, value)))?;
     let mut changes = Changes::default();
@@ -95,7 +104,10 @@ impl<'d> Changes<'d> {
             return match op {
                 Op::Set => self.set_without_path(at, value, user_schema, findings),
                 Op::Remove => findings.hit(Rule::PatchNoTarget, || {
-                    format!("Operations[{at}] removes something, but has no path that says what.")
+                    format!(
+                        "Operations[{at}] removes something, but has no path that says what. Add one, as in \
+                         {{\"op\": \"remove\", \"path\": \"roles\"}}."
+                    )
                 }),
             };
         };
@@ -121,16 +133,17 @@ impl<'d> Changes<'d> {
         value: Option<Value<'d>>,
         findings: &mut Findings<'_>,
     ) -> Result<(), Refusal> {
+        let name = Name::of(attribute.name).filter(|name| CHANGEABLE.contains(name));
         let Some(value) = value else {
             return findings.hit(Rule::PatchValue, || {
-                format!(
-                    "Operations[{at}] has no value for {} (null counts as none). Map an attribute that is \
-                     filled, or leave the operation out.",
-                    shortened(attribute.name)
-                )
+                let mend = match name {
+                    Some(_) => "Map an attribute that is filled, or leave the operation out.",
+                    None => "Leave the operation out: Wire cannot change this attribute at all.",
+                };
+                let name = shortened(attribute.name);
+                format!("Operations[{at}] has no value for {name} (null counts as none). {mend}")
             });
         };
-        let name = Name::of(attribute.name).filter(|name| CHANGEABLE.contains(name));
         let fault = match (name, value.get()) {
             (Some(Name::UserName), Type::Text(text)) => return set(&mut self.user_name, text),
             (Some(Name::DisplayName), Type::Text(text)) => {
@@ -149,7 +162,9 @@ impl<'d> Changes<'d> {
                 self.roles = Some(value);
                 return Ok(());
             }
-            (Some(Name::Active), Type::Text(_)) => "is a text other than true and false".to_owned(),
+            (Some(Name::Active), Type::Text(_)) => {
+                "must be true or false, no other text".to_owned()
+            }
             (Some(Name::Active), _) => format!("must be true or false, not {}", value.type_name()),
             (Some(Name::Roles), Type::Array(roles)) => {
                 let entry = roles.elements().find(|role| role.as_text().is_none());
@@ -181,8 +196,8 @@ impl<'d> Changes<'d> {
                     format!("Operations[{at}] removes userName; every user must have one. Replace it instead.")
                 });
             }
-            Some(Name::DisplayName) => self.display_name = Change::Cleared,
-            Some(Name::ExternalId) => self.external_id = Change::Cleared,
+            Some(Name::DisplayName) => self.display_name = Change::Cleared(Clearing::Removed(at)),
+            Some(Name::ExternalId) => self.external_id = Change::Cleared(Clearing::Removed(at)),
             Some(Name::Roles) => self.roles = None,
             _ => {}
         }
@@ -202,13 +217,16 @@ impl<'d> Changes<'d> {
             return findings
                 .hit(Rule::PatchValue, || format!("Operations[{at}] has neither path nor value."));
         };
-        let object = value.as_object().filter(|object| holds_only_changeable(*object));
+        let object = value.as_object().filter(|object| unchangeable(*object).is_none());
         let Some(object) = object else {
             return findings.hit(Rule::PatchPath, || {
+                let found = value.as_object().and_then(unchangeable).map(shortened);
+                let found = found.map_or_else(String::new, |key| format!(" (here stands {key})"));
                 format!(
                     "Operations[{at}] has no path, so its value must be an object with no other attributes \
-                     than userName, displayName, externalId, active and roles, each once. Send one operation \
-                     with a path for each attribute instead (Entra ID: leave the aadOptscim062020 flag off)."
+                     than userName, displayName, externalId, active and roles, each once{found}. Send one \
+                     operation with a path for each attribute instead (Entra ID: leave the aadOptscim062020 \
+                     flag off)."
                 )
             });
         };
@@ -222,7 +240,8 @@ impl<'d> Changes<'d> {
                 )
             })
         })?;
-        let change = |name| object.text(name).map_or(Change::Cleared, Change::Set);
+        let left_out = Change::Cleared(Clearing::LeftOut(at));
+        let change = |name| object.text(name).map_or(left_out, Change::Set);
         if let Change::Set(user_name) = change(Name::UserName) {
             self.user_name = Change::Set(user_name);
         }
@@ -262,8 +281,10 @@ impl<'d> Changes<'d> {
 
     /// Wire's rules on the result, as far as the operations determine it.
     fn wire_rules(&self, mode: Mode, findings: &mut Findings<'_>) -> Result<(), Refusal> {
-        if self.external_id == Change::Cleared {
-            findings.hit(Rule::UserExternalIdRequired, || cleared("externalId"))?;
+        if let Change::Cleared(by) = self.external_id {
+            findings.hit(Rule::UserExternalIdRequired, || {
+                cleared("externalId", by, "Every user must have one")
+            })?;
         }
         if let Change::Set(user_name) = self.user_name {
             user::judge_user_name(user_name, findings)?;
@@ -271,7 +292,7 @@ impl<'d> Changes<'d> {
         match (self.display_name, self.external_id, mode) {
             (Change::Set(name), ..) => user::judge_display_name(name, findings)?,
             // With SAML the name then comes from externalId alone; else from the stored emails.
-            (Change::Cleared, Change::Set(id), Mode::Saml) => {
+            (Change::Cleared(_), Change::Set(id), Mode::Saml) => {
                 let name = email::canonical(id);
                 user::judge_default_name(name.as_deref().unwrap_or(id), findings)?;
             }
@@ -289,8 +310,11 @@ impl<'d> Changes<'d> {
         if let Change::Set(user_name) = self.user_name {
             user::judge_user_name_case(user_name, findings)?;
         }
-        if self.display_name == Change::Cleared {
-            findings.hit(Rule::UserDisplayNameRequired, || cleared("displayName"))?;
+        if let Change::Cleared(by) = self.display_name {
+            findings.hit(Rule::UserDisplayNameRequired, || {
+                let why = "Wire would show the email address or externalId in its place";
+                cleared("displayName", by, why)
+            })?;
         }
         let display_name =
             if let Change::Set(name) = self.display_name { Some(name) } else { None };
@@ -307,28 +331,30 @@ fn set<'d>(attribute: &mut Change<'d>, text: &'d str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether an object holds nothing but what Wire can change, each in one spelling only.
-fn holds_only_changeable(object: Object<'_>) -> bool {
+/// The first key of an object that Wire cannot change, or that is another spelling of one before.
+fn unchangeable(object: Object<'_>) -> Option<&str> {
     let mut spellings: [Option<&str>; CHANGEABLE.len()] = [None; CHANGEABLE.len()];
-    object.members().all(|member| {
-        let place = CHANGEABLE.iter().position(|name| member.name() == Some(*name));
-        place.is_some_and(|at| *spellings[at].get_or_insert(member.key()) == member.key())
+    object.members().map(|member| (member.key(), member.name())).find_map(|(key, name)| {
+        let place = CHANGEABLE.iter().position(|changeable| name == Some(*changeable));
+        let fine = place.is_some_and(|at| *spellings[at].get_or_insert(key) == key);
+        (!fine).then_some(key)
     })
 }
 
-fn repetition(value: Value<'_>) -> Option<&'static str> {
+fn repetition(value: Value<'_>) -> Option<Repetition> {
     if let Some(name) = repeated::name(value.as_object()?, ENVELOPE) {
-        return Some(name.as_str());
+        return Some(Repetition::folded(name.as_str()));
     }
-    operations(value).find_map(|operation| {
+    operations(value).enumerate().find_map(|(at, operation)| {
         if let Some(name) = repeated::name(operation, OPERATION) {
-            return Some(name.as_str());
+            return Some(Repetition::folded(format!("Operations[{at}].{}", name.as_str())));
         }
         let pathless = operation.value(Name::Path).is_none_or(Value::is_null);
         let object = operation.value(Name::Value).filter(|_| pathless)?.as_object()?;
         // Two spellings are Wire's own fault `invalidPath`; the same name twice is not.
-        let allowed = holds_only_changeable(object);
-        repeated::name(object, user::ATTRIBUTES).filter(|_| allowed).map(Name::as_str)
+        let allowed = unchangeable(object).is_none();
+        let name = repeated::name(object, user::ATTRIBUTES).filter(|_| allowed)?;
+        Some(Repetition::folded(format!("Operations[{at}].value.{}", name.as_str())))
     })
 }
 
@@ -366,7 +392,7 @@ fn detail_of(fault: &Fault, value: Value<'_>) -> String {
              with the URN spelled exactly so."
         }
         Rule::PatchPath => {
-            if let Some(detail) = foreign_path_detail(fault, value) {
+            if let Some(detail) = unreadable_path_detail(fault, value) {
                 return detail;
             }
             SUPPORTED
@@ -386,25 +412,51 @@ const SUPPORTED: &str = "Wire changes userName, displayName, externalId, active,
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// The sentence for an attribute that every user must have and that the operations take away.
-fn cleared(attribute: &str) -> String {
-    format!(
-        "The operations clear {attribute}, which every user must have. A value without a path is read as a \
-         whole user, and what it leaves out is cleared: send {attribute} as well, or one operation with a path \
-         for each attribute."
-    )
+fn cleared(attribute: &str, by: Clearing, why: &str) -> String {
+    match by {
+        Clearing::Removed(at) => format!(
+            "Operations[{at}] removes {attribute}. {why}: replace it, or leave the operation out."
+        ),
+        Clearing::LeftOut(at) => format!(
+            "Operations[{at}] has no path, so Wire reads its value as a whole user and clears what it leaves \
+             out, here {attribute}. {why}: send {attribute} as well, or one operation with a path for each \
+             attribute."
+        ),
+    }
 }
 
-/// The sentence for paths of other schemas, which Entra ID sends by default.
-fn foreign_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
+/// The sentence for a path that Wire cannot read.
+fn unreadable_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
     const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
     let [_, Step::Index(at), ..] = fault.path.as_slice() else { return None };
     let path = operations(value).nth(*at)?.text(Name::Path)?;
-    path.starts_with(ENTERPRISE).then(|| {
-        format!(
-            "Operations[{at}].path names an attribute of the enterprise extension, which Wire does not know. \
-             {SUPPORTED}"
-        )
-    })
+    let begins_with =
+        |urn: &str| path.get(..urn.len()).is_some_and(|start| start.eq_ignore_ascii_case(urn));
+    let trimmed = path.trim_matches(|c: char| c == '/' || c.is_whitespace());
+    let what = if path.is_empty() {
+        return Some(format!("Operations[{at}].path is empty. {SUPPORTED}"));
+    } else if begins_with(ENTERPRISE) {
+        "names an attribute of the enterprise extension, which Wire does not know".to_owned()
+    } else if trimmed != path && read_path(trimmed).is_some() {
+        return Some(format!(
+            "Operations[{at}].path has a slash or a blank around it: write {}.",
+            shortened(trimmed)
+        ));
+    } else if let Some(urn) =
+        [WIRE_USER, WIRE_PROFILE, CORE_USER].into_iter().find(|urn| begins_with(urn))
+    {
+        return Some(format!(
+            "Operations[{at}].path begins with a URN that stands alone or is not continued as Wire reads it: \
+             {urn}, spelled exactly so, then `:` and a name of letters a-z, digits, `-` and `_`, as in \
+             {WIRE_USER}:Department."
+        ));
+    } else if path.contains(':') {
+        "names an attribute of a schema that Wire does not know".to_owned()
+    } else {
+        "is not a path that Wire can read: the name of an attribute, of letters a-z, digits, `-` and `_`"
+            .to_owned()
+    };
+    Some(format!("Operations[{at}].path {what}. {SUPPORTED}"))
 }
 
 fn value_path_detail(at: usize, attribute: Attribute<'_>) -> String {
@@ -418,9 +470,4 @@ fn unsupported_detail(at: usize, attribute: Attribute<'_>) -> String {
     let name = shortened(attribute.name);
     let sub = attribute.sub.map(|sub| format!(".{}", shortened(sub))).unwrap_or_default();
     format!("Operations[{at}].path: Wire cannot change {name}{sub}. {SUPPORTED}")
-}
-
-/// Names in a path are ASCII and may be long.
-fn shortened(name: &str) -> &str {
-    name.get(..64).unwrap_or(name)
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::json::{Array, Member, Name, Object, Type, Value, fold};
+use crate::verdict::shortened;
 
 /// The most characters that keys and values may have together.
 pub const MAX_SIZE: usize = 5000;
@@ -16,10 +17,10 @@ pub struct RichInfo<'d> {
 
 /// Why rich info cannot be read: what is wrong, as the end of a sentence that begins with the
 /// attribute's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub attribute: Name,
-    pub what: &'static str,
+    pub what: String,
 }
 
 impl<'d> RichInfo<'d> {
@@ -61,7 +62,7 @@ pub fn size(fields: &[(&str, &str)]) -> usize {
 /// Keys and values.
 pub type Fields<'d> = Vec<(&'d str, &'d str)>;
 
-fn read_map<'d>(value: Value<'d>) -> Result<Fields<'d>, &'static str> {
+fn read_map<'d>(value: Value<'d>) -> Result<Fields<'d>, String> {
     let object = value.as_object().ok_or("must be an object of texts")?;
     let field = |member: Member<'d>| Some((member.key(), member.value.as_text()?));
     if let Some(fields) = object.members().map(field).collect() {
@@ -70,10 +71,15 @@ fn read_map<'d>(value: Value<'d>) -> Result<Fields<'d>, &'static str> {
     // Of members that are spelled alike only the first is read.
     let mut seen = HashSet::new();
     let read = object.members().filter(|member| seen.insert(member.key()));
-    read.map(field).collect::<Option<_>>().ok_or("must be an object whose values are all texts")
+    read.map(|member| field(member).ok_or_else(|| no_text(member))).collect()
 }
 
-fn read_list(value: Value<'_>) -> Result<Fields<'_>, &'static str> {
+fn no_text(member: Member<'_>) -> String {
+    let (key, found) = (shortened(member.key()), member.value.type_name());
+    format!("must be an object whose values are all texts; {key} is {found}")
+}
+
+fn read_list(value: Value<'_>) -> Result<Fields<'_>, String> {
     let rich_info = value
         .as_object()
         .and_then(|profile| profile.value(Name::RichInfo))
@@ -82,34 +88,36 @@ fn read_list(value: Value<'_>) -> Result<Fields<'_>, &'static str> {
         Type::Array(fields) => read_fields(fields),
         Type::Object(versioned) => {
             if !versioned.value(Name::Version).is_some_and(is_zero) {
-                return Err("must have 0 as the version in richInfo");
+                return Err("must have 0 as the version in richInfo".into());
             }
             let fields = versioned.value(Name::Fields).and_then(Value::as_array);
             let mut fields = read_fields(fields.ok_or("must have fields, a list, in richInfo")?)?;
             let mut types: Vec<String> = fields.iter().map(|(key, _)| fold(key)).collect();
             types.sort_unstable();
             if types.windows(2).any(|pair| pair[0] == pair[1]) {
-                return Err("has two fields of the same type in richInfo");
+                return Err("has two fields of the same type in richInfo".into());
             }
             fields.retain(|(_, value)| !value.is_empty());
             Ok(fields)
         }
-        _ => Err("must have a list or an object as richInfo"),
+        _ => Err("must have a list or an object as richInfo".into()),
     }
 }
 
 /// The objects of a list of fields; their names, unlike others, are compared exactly.
-fn read_fields(fields: Array<'_>) -> Result<Fields<'_>, &'static str> {
-    fields
-        .elements()
-        .map(|field| {
-            let field = field.as_object()?;
-            let text =
-                |name: &str| field.members().find(|member| member.key() == name)?.value.as_text();
-            Some((text("type")?, text("value")?))
-        })
-        .collect::<Option<_>>()
-        .ok_or("must have fields with type and value (in lower case) as texts in richInfo")
+fn read_fields<'d>(fields: Array<'d>) -> Result<Fields<'d>, String> {
+    let read = |field: Value<'d>| {
+        let field = field.as_object()?;
+        let text =
+            |name: &str| field.members().find(|member| member.key() == name)?.value.as_text();
+        Some((text("type")?, text("value")?))
+    };
+    let fault = |at| {
+        format!(
+            "must have fields with type and value (in lower case) as texts in richInfo, which field {at} has not"
+        )
+    };
+    fields.elements().enumerate().map(|(at, field)| read(field).ok_or_else(|| fault(at))).collect()
 }
 
 /// Whether a number is zero however it is written: `0`, `-0`, `0.0`, `0e5`.

@@ -4,12 +4,14 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::repeated::{self, Repetition};
 use super::rich_info::{self, RichInfo};
-use super::{email, language, repeated, text};
+use super::text;
+use super::{email, language};
 use crate::json::{Name, NameSet, Object, Type, Value, folds_alike};
 use crate::policy::Identity;
 use crate::rule::Rule;
-use crate::schema::{Fault, FaultKind, Schema};
+use crate::schema::{Fault, FaultKind, Schema, Step};
 use crate::verdict::{Findings, Refusal};
 
 /// The shortest and the longest handle, in characters.
@@ -72,16 +74,16 @@ pub fn judge<'d>(
     findings: &mut Findings<'_>,
 ) -> Result<Option<(User<'d>, Mode)>, Refusal> {
     if let Some(object) = value.as_object()
-        && let Some(place) = repetition(object)
+        && let Some(repetition) = repetition(object)
     {
-        findings.hit(Rule::JsonDuplicateKey, || repeated::detail(&place))?;
+        findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
     }
     schema.judge(value, |fault| findings.hit(rule_of(fault), || detail_of(fault)))?;
     let Some(object) = value.as_object() else { return Ok(None) };
     let rich_info = match RichInfo::read(object) {
         Ok(rich_info) => rich_info,
         Err(fault) => {
-            findings.hit(Rule::UserRichInfo, || rich_info_detail(fault))?;
+            findings.hit(Rule::UserRichInfo, || rich_info_detail(&fault))?;
             RichInfo::default()
         }
     };
@@ -258,7 +260,7 @@ pub fn judge_user_name(user_name: &str, findings: &mut Findings<'_>) -> Result<(
     if HANDLE.contains(&length) && handle.bytes().all(is_handle_byte) {
         return Ok(());
     }
-    findings.hit(Rule::UserUserName, || user_name_detail(&handle, length))
+    findings.hit(Rule::UserUserName, || user_name_detail(user_name, length))
 }
 
 /// Judges whether userName is its own handle.
@@ -297,28 +299,39 @@ fn is_handle_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-')
 }
 
-fn user_name_detail(handle: &str, length: usize) -> String {
+/// `length` is that of the handle; what is wrong is told of userName as it was sent.
+fn user_name_detail(user_name: &str, length: usize) -> String {
     const FORM: &str = "userName becomes the @handle in Wire and must be 2 to 256 characters out of \
                         a-z 0-9 _ . -";
-    let foreign =
-        handle.chars().enumerate().find(|(_, c)| !u8::try_from(*c).is_ok_and(is_handle_byte));
-    match foreign {
-        Some((_, '@')) => format!(
-            "{FORM}; this one looks like an email address or UPN (it has an `@`). Map the part before \
-             the `@` or another short name (Entra ID: Item(Split([userPrincipalName], \"@\"), 1) or \
-             mailNickname; Okta: String.substringBefore(user.login, \"@\"); ldap-scim-bridge: \
-             `userName: uid`)."
+    let is_foreign = |c: char| c.to_lowercase().any(|c| !u8::try_from(c).is_ok_and(is_handle_byte));
+    let foreign = |text: &str| {
+        let found = text.chars().enumerate().find(|(_, c)| is_foreign(*c));
+        found.map(|(at, c)| format!("character {} (U+{:04X})", at + 1, u32::from(c)))
+    };
+    let address = user_name.split_once('@').map(|(before, _)| foreign(before));
+    match (address, foreign(user_name)) {
+        (Some(before), _) => {
+            let before = before.map_or_else(String::new, |character| {
+                format!(
+                    " In the part before it {character} is not allowed either: replace it too (Entra ID: \
+                     NormalizeDiacritics() or Replace())."
+                )
+            });
+            format!(
+                "{FORM}; this one looks like an email address or UPN (it has an `@`). Map the part before \
+                 the `@` or another short name (Entra ID: Item(Split([userPrincipalName], \"@\"), 1) or \
+                 mailNickname; Okta: String.substringBefore(user.login, \"@\"); ldap-scim-bridge: \
+                 `userName: uid`).{before}"
+            )
+        }
+        (None, Some(character)) => format!(
+            "{FORM}; {character} is not allowed. Map an attribute without it, such as mailNickname (Entra ID; \
+             NormalizeDiacritics() takes accents away) or uid (LDAP)."
         ),
-        Some((at, character)) => format!(
-            "{FORM}; character {} (U+{:04X}) is not allowed. Map an attribute without it, such as \
-             mailNickname (Entra ID) or uid (LDAP).",
-            at + 1,
-            u32::from(character)
-        ),
-        None if length == 0 => {
+        (None, None) if length == 0 => {
             format!("{FORM}; this one is empty. Map an attribute that is filled.")
         }
-        None => {
+        (None, None) => {
             let other = if length > 256 { "shorter" } else { "longer" };
             format!("{FORM}; this one has {length}. Map a {other} attribute.")
         }
@@ -429,15 +442,13 @@ const ADDRESS: NameSet = NameSet::new(&[
 ]);
 
 /// The attribute that stands more than once where Wire reads it, if any does.
-fn repetition(user: Object<'_>) -> Option<String> {
+fn repetition(user: Object<'_>) -> Option<Repetition> {
     if !user.document_may_repeat() {
         // Only keys that are free to choose may still repeat.
-        let map = user.value(Name::WireUser)?;
-        return repeated::in_rich_info(Name::WireUser, map)
-            .then(|| Name::WireUser.as_str().to_owned());
+        return repeated::in_rich_info(Name::WireUser, user.value(Name::WireUser)?);
     }
     if let Some(name) = repeated::name(user, ATTRIBUTES) {
-        return Some(name.as_str().to_owned());
+        return Some(Repetition::folded(name.as_str()));
     }
     for member in user.members() {
         let Some(attribute) = member.name() else { continue };
@@ -447,22 +458,23 @@ fn repetition(user: Object<'_>) -> Option<String> {
             Name::Addresses => ADDRESS,
             Name::PhoneNumbers | Name::Ims | Name::X509Certificates | Name::Photos => TYPED_TEXT,
             Name::WireUser | Name::WireProfile => {
-                if repeated::in_rich_info(attribute, member.value) {
-                    return Some(attribute.as_str().to_owned());
+                let repetition = repeated::in_rich_info(attribute, member.value);
+                if repetition.is_some() {
+                    return repetition;
                 }
                 continue;
             }
             _ => continue,
         };
-        let found = match member.value.get() {
-            Type::Object(object) => repeated::name(object, parts),
-            Type::Array(list) => {
-                list.elements().filter_map(Value::as_object).find_map(|o| repeated::name(o, parts))
-            }
+        let repetition = match member.value.get() {
+            Type::Object(object) => repeated::name(object, parts).map(|part| {
+                Repetition::folded(format!("{}.{}", attribute.as_str(), part.as_str()))
+            }),
+            Type::Array(list) => repeated::in_list(list, attribute, parts),
             _ => None,
         };
-        if let Some(part) = found {
-            return Some(format!("{}.{}", attribute.as_str(), part.as_str()));
+        if repetition.is_some() {
+            return repetition;
         }
     }
     None
@@ -488,6 +500,7 @@ fn rule_of(fault: &Fault) -> Rule {
 
 /// The sentence for a fault against the schema, with what to change in the mapping.
 fn detail_of(fault: &Fault) -> String {
+    let mistyped = matches!(fault.kind, FaultKind::Type { .. });
     let mend = match fault.attribute() {
         _ if matches!(fault.kind, FaultKind::Keyword { .. } | FaultKind::Unexpected { .. }) => {
             "The operator of this proxy asks for it in the schema user.json."
@@ -504,18 +517,38 @@ fn detail_of(fault: &Fault) -> String {
         Some(Name::Entitlements) => {
             "Wire reads entitlements as a list of texts. Remove the mapping."
         }
+        Some(Name::Emails) if is_last(fault, Name::Primary) => {
+            "Send true or false, or leave primary out."
+        }
         Some(Name::Emails) => {
             "Send [{\"value\": \"name@example.com\"}] with addresses in ASCII only, or leave emails out."
         }
-        Some(Name::Photos | Name::ProfileUrl) => {
+        Some(Name::Photos) if mistyped => {
+            "Send [{\"value\": \"https://example.com/x.png\"}], or remove the mapping: Wire stores no photos."
+        }
+        Some(Name::Photos | Name::ProfileUrl) if !mistyped => {
             "Relative references and empty texts are refused, and so are characters that are not \
              percent-encoded, such as blanks and all beyond ASCII. Remove the mapping if the directory has none."
         }
         Some(Name::Active) => "Send true or false.",
         Some(Name::WireUser | Name::WireProfile) => RICH_INFO_FORMS,
-        Some(Name::Password) => "It must not be sent at all: remove password from the mapping.",
+        Some(Name::Password) => {
+            return "password must not be sent at all: remove it from the attribute mapping."
+                .into();
+        }
         _ if matches!(fault.kind, FaultKind::Missing { .. }) => "Map the attribute.",
-        Some(Name::ExternalId) => "Map externalId to a text: the email address or the SAML NameID.",
+        // They may be null by the schema, and are refused by another rule then.
+        Some(Name::ExternalId) => {
+            return "externalId must be a text: the email address or the SAML NameID. Map it so."
+                .into();
+        }
+        Some(Name::DisplayName) => {
+            return "displayName must be a text. Map it so, from displayName of the directory."
+                .into();
+        }
+        _ if mistyped && fault.sentence().contains("a text") => {
+            "Send a text, in quotes, or remove the attribute from the mapping."
+        }
         _ => "Correct or remove the attribute in the mapping.",
     };
     format!("{}. {mend}", fault.sentence())
@@ -525,6 +558,11 @@ const RICH_INFO_FORMS: &str = "Rich info is {\"urn:ietf:params:scim:schemas:exte
      {\"urn:wire:scim:schemas:profile:1.0\": {\"richInfo\": {\"version\": 0, \"fields\": [{\"type\": \
      \"Department\", \"value\": \"Sales\"}]}}}; null is not allowed.";
 
-fn rich_info_detail(fault: rich_info::Fault) -> String {
+/// Whether a fault is in a part of this name.
+fn is_last(fault: &Fault, name: Name) -> bool {
+    matches!(fault.path.last(), Some(Step::Key(key)) if Name::of(key) == Some(name))
+}
+
+fn rich_info_detail(fault: &rich_info::Fault) -> String {
     format!("{} {}. {RICH_INFO_FORMS}", fault.attribute.as_str(), fault.what)
 }

@@ -1,0 +1,223 @@
+//! What a refusal says to mistakes that directories and clients are known for: the place, what is
+//! wrong there, and how to mend it.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+use serde_json::{Value, json};
+use wire_scim_guard::config::Config;
+use wire_scim_guard::guard::{CheckKind, Guard};
+use wire_scim_guard::policy::{Identity, Policy, Profile};
+use wire_scim_guard::target;
+
+const WIRE_USER: &str = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
+
+fn detail(guard: &Guard, kind: CheckKind, body: &[u8]) -> String {
+    let report = guard.check(kind, body);
+    report.refusal.map(|refusal| refusal.detail).unwrap_or_default()
+}
+
+fn guard() -> Guard {
+    let mut config = Config::new(Vec::new(), Vec::new());
+    config.policy = Policy::new(Profile::Documented, Identity::Any);
+    Guard::new(&config).ok().unwrap()
+}
+
+fn says(guard: &Guard, kind: CheckKind, body: &[u8], phrases: &[&str]) {
+    let detail = detail(guard, kind, body);
+    let shown = String::from_utf8_lossy(body);
+    for phrase in phrases {
+        assert!(detail.contains(phrase), "{shown}\n  {detail}\n  does not say: {phrase}");
+    }
+}
+
+/// A user with one attribute more, or another.
+fn user(name: &str, value: Value) -> Vec<u8> {
+    let mut user = json!({"userName": "alice", "externalId": "a@example.com", "displayName": "A"});
+    user[name] = value;
+    user.to_string().into_bytes()
+}
+
+fn patch(operation: &Value) -> Vec<u8> {
+    let schemas = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"];
+    json!({"schemas": schemas, "Operations": [operation]}).to_string().into_bytes()
+}
+
+#[test]
+fn of_users() {
+    let guard = guard();
+    let cases: [(&str, Value, &[&str]); 16] = [
+        ("userName", json!("alice@corp.example"), &["an `@`", "Entra ID: Item(", "Okta:"]),
+        (
+            "userName",
+            json!("j\u{fc}rg@corp.example"),
+            &["an `@`", "character 2 (U+00FC)", "Entra ID: Item("],
+        ),
+        ("userName", json!("o'brien"), &["character 2 (U+0027)"]),
+        ("userName", json!("\u{130}brahim"), &["character 1 (U+0130)"]),
+        (
+            "externalId",
+            json!(17),
+            &["externalId must be a text: the email address or the SAML NameID"],
+        ),
+        ("displayName", json!(5), &["displayName must be a text."]),
+        ("password", json!(5), &["password must not be sent at all"]),
+        ("roles", json!([{"value": "member"}]), &["roles[0] must be a text", "[\"member\"]"]),
+        (
+            "emails",
+            json!([{"value": "a@b.example", "primary": "yes"}]),
+            &["emails[0].primary", "Send true or false"],
+        ),
+        (
+            "photos",
+            json!(["https://example.com/x"]),
+            &["photos[0] must be an object", "[{\"value\":"],
+        ),
+        ("profileUrl", json!("/x"), &["profileUrl is not an absolute URI", "Relative references"]),
+        (
+            "phoneNumbers",
+            json!([{"value": 49}]),
+            &["phoneNumbers[0].value must be a text", "in quotes"],
+        ),
+        (WIRE_USER, json!({"Floor": 5}), &["Floor is a number"]),
+        (
+            "urn:wire:scim:schemas:profile:1.0",
+            json!({"richInfo": {"version": 0, "fields": [{"type": "a", "value": "b"}, {"type": "c"}]}}),
+            &["fields[1] has no value"],
+        ),
+        (
+            "urn:wire:scim:schemas:profile:1.0",
+            json!({"richInfo": [{"type": "a", "value": "b"}, {"type": "c", "Value": "d"}]}),
+            &["(in lower case)", "which field 1 has not"],
+        ),
+        ("preferredLanguage", json!("Englisch"), &["ISO 639-1"]),
+    ];
+    for (name, value, phrases) in cases {
+        says(&guard, CheckKind::User, &user(name, value), phrases);
+    }
+    let repeated: [(String, &[&str]); 4] = [
+        (r#""displayName":"B""#.into(), &["displayName stands more than once (names are"]),
+        (
+            r#""emails":[{"value":"a@b.example"},{"value":"a@b.example","VALUE":"c@b.example"}]"#.into(),
+            &["emails[1].value stands more than once (names are"],
+        ),
+        (
+            format!(r#""{WIRE_USER}":{{"Floor":"5","Floor":"6"}}"#),
+            &["User: Floor stands more than once. Readers"],
+        ),
+        (
+            r#""urn:wire:scim:schemas:profile:1.0":{"richInfo":[{"type":"a","type":"b","value":"c"}]}"#.into(),
+            &["profile:1.0: type of field 0 stands more than once. Readers"],
+        ),
+    ];
+    for (more, phrases) in repeated {
+        let body = String::from_utf8(user("displayName", json!("A"))).unwrap();
+        says(
+            &guard,
+            CheckKind::User,
+            body.replacen('{', &format!("{{{more},"), 1).as_bytes(),
+            phrases,
+        );
+    }
+    says(&guard, CheckKind::User, b"", &["it is empty."]);
+    says(&guard, CheckKind::User, b"\xEF\xBB\xBF{}", &["byte order mark"]);
+    says(&guard, CheckKind::User, b"a=b", &["at line 1, byte 1"]);
+}
+
+#[test]
+fn of_patches() {
+    let guard = guard();
+    let replace = |path: &str, value: Value| json!({"op": "replace", "path": path, "value": value});
+    let remove = |path: &str| json!({"op": "remove", "path": path});
+    let cases: [(Value, &[&str]); 15] = [
+        (replace("title", Value::Null), &["no value for title", "cannot change this attribute"]),
+        (replace("displayName", Value::Null), &["no value for displayName", "that is filled"]),
+        (replace("title", json!("x")), &["Wire cannot change title"]),
+        (replace("active", json!("Disabled")), &["active must be true or false"]),
+        (
+            replace("/userName", json!("bob")),
+            &["Operations[0].path has a slash or a blank", "write userName"],
+        ),
+        (replace("", json!("bob")), &["Operations[0].path is empty"]),
+        (
+            replace(
+                "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department",
+                json!("x"),
+            ),
+            &["enterprise extension"],
+        ),
+        (
+            replace(&format!("{}:Floor", WIRE_USER.to_lowercase()), json!("5")),
+            &["spelled exactly so", WIRE_USER],
+        ),
+        (replace(&format!("{WIRE_USER}:Cost Center"), json!("5")), &["letters a-z, digits"]),
+        (replace("urn:example:2.0:User:x", json!("5")), &["a schema that Wire does not know"]),
+        (replace("emails[type eq \"work\"].value", json!("a@b.example")), &["filter in brackets"]),
+        (json!({"op": "remove"}), &["has no path", "\"path\": \"roles\""]),
+        (remove("externalId"), &["Operations[0] removes externalId", "Every user must have one"]),
+        (remove("displayName"), &["Operations[0] removes displayName", "in its place"]),
+        (
+            json!({"op": "replace", "value": {"id": "x", "active": false}}),
+            &["Operations[0] has no path", "here stands id", "aadOptscim062020"],
+        ),
+    ];
+    for (operation, phrases) in cases {
+        says(&guard, CheckKind::Patch, &patch(&operation), phrases);
+    }
+    let operation = json!({"op": "replace", "value": {"userName": "bob", "displayName": "B"}});
+    says(
+        &guard,
+        CheckKind::Patch,
+        &patch(&operation),
+        &["clears what it leaves out, here externalId"],
+    );
+    let body = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+                   "Operations":[{"op":"add","OP":"remove","path":"roles"}]}"#;
+    says(&guard, CheckKind::Patch, body.as_bytes(), &["Operations[0].op stands more than once"]);
+}
+
+#[test]
+fn of_groups_and_filters() {
+    let guard = guard();
+    let group = |name: &str, members: Value| {
+        json!({"schemas": [], "displayName": name, "members": members}).to_string().into_bytes()
+    };
+    says(
+        &guard,
+        CheckKind::Group,
+        &group("", json!([])),
+        &["displayName of a group", "that is filled"],
+    );
+    let member = json!([{"value": "alice", "type": "User", "$ref": ""}]);
+    says(
+        &guard,
+        CheckKind::Group,
+        &group("g", member),
+        &["members[0].value is not a UUID", "not userName"],
+    );
+    let body = r#"{"schemas":[],"displayName":"g","members":[{"value":"a","value":"b"}]}"#;
+    says(&guard, CheckKind::Group, body.as_bytes(), &["members[0].value stands more than once"]);
+    says(&guard, CheckKind::Filter, b"userName eq 'alice'", &["in double quotes"]);
+    says(&guard, CheckKind::Filter, b"emails.value eq \"a\"", &["names another attribute"]);
+    says(
+        &guard,
+        CheckKind::GroupFilter,
+        b"displayName eq \"g\"",
+        &["Turn off the provisioning of groups"],
+    );
+}
+
+#[test]
+fn of_targets() {
+    for (target, rule, phrase) in [
+        ("/scim/v2/User", "target.not_found", "in exactly this spelling"),
+        ("/scim/v2/scim/v2/Users", "target.not_found", "the base URL stands in it twice"),
+        ("/scim/v2/ResourceTypes/User", "target.not_found", "nothing stands behind"),
+        ("/scim/v2/Users/i", "target.id", "not userName or externalId"),
+        ("/scim/v2/Schemas/i", "target.not_found", "Internal paths"),
+        ("/v7/i/status", "target.not_found", "Internal paths"),
+    ] {
+        let refusal = target::read(target.as_bytes()).unwrap_err();
+        assert_eq!(refusal.rule.id(), rule, "{target}");
+        assert!(refusal.detail.contains(phrase), "{target}: {}", refusal.detail);
+    }
+}

@@ -1,21 +1,57 @@
 //! The guard's own answers: SCIM errors, over Pingora's session or as raw HTTP/1.1 where no session
 //! was made (RFC 7644 §3.12, RFC 6750 §3).
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
-use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use pingora::{Error, ErrorType, Result};
 
 use crate::rule::Rule;
 use crate::verdict::{Refusal, SCIM_JSON};
 
 use super::forward::{SCIM_GUARD_RULE, X_REQUEST_ID};
 
+/// How long a stream of HTTP/2 waits for its client to take an answer.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Writes a refusal as the answer to the session's request. Returns the bytes of its body.
 ///
 /// `close` ends the connection behind it, as the request was left unread.
 pub(super) async fn send(
+    session: &mut ServerSession,
+    refusal: &Refusal,
+    request_id: &HeaderValue,
+    close: bool,
+) -> Result<usize> {
+    let http2 = session.is_http2();
+    let write = write(session, refusal, request_id, close);
+    // SECURITY: a stream whose client takes nothing holds memory, and there may be as many as there are
+    // connections times streams. One that there is no room for is not waited for at all.
+    let written = match refusal.rule {
+        _ if !http2 => return write.await,
+        Rule::LimitsBufferedBytes => at_once(write).await,
+        _ => tokio::time::timeout(STREAM_TIMEOUT, write).await.ok(),
+    };
+    written.unwrap_or_else(|| Err(Error::new(ErrorType::WriteTimedout)))
+}
+
+/// What comes of some work if it has not to wait.
+async fn at_once<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+async fn write(
     session: &mut ServerSession,
     refusal: &Refusal,
     request_id: &HeaderValue,

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, Result};
 
 use crate::config::{Config, Limits, ZHeaders};
 use crate::guard::{BodyKind, BodyTask, Guard, Head, HeadVerdict, Next};
@@ -42,9 +42,6 @@ use super::upstream;
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
 const DRAIN: Duration = Duration::from_secs(2);
-
-/// How long a stream of HTTP/2 waits for its client to take a refusal.
-const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The guard for Pingora services.
 #[derive(Debug)]
@@ -417,22 +414,11 @@ impl Gate {
         let close = rest == Rest::LeftUnread;
         let waits = expects_continue(session);
         let id = ctx.record.request_id.clone();
-        let http2 = session.is_http2();
-        let send = answer::send(session, refusal, &id, close);
-        ctx.record.bytes_out = if http2 {
-            // SECURITY: a stream whose client takes nothing holds memory, and there may be as many as there
-            // are connections times streams. One that there is no room for is not waited for at all.
-            let no_room = refusal.rule == Rule::LimitsBufferedBytes;
-            let patience = if no_room { Duration::ZERO } else { REFUSAL_TIMEOUT };
-            let sent = tokio::time::timeout(patience, send).await;
-            sent.unwrap_or_else(|_| Err(Error::new(ErrorType::WriteTimedout)))?
-        } else {
-            send.await?
-        };
+        ctx.record.bytes_out = answer::send(session, refusal, &id, close).await?;
         ctx.record.ended = Some(Instant::now());
         // Closing a connection with unread bytes resets it, and the reset overtakes the answer; so some of
         // them are read. Pingora does that where the connection lives on.
-        if close && !http2 && !waits {
+        if close && !session.is_http2() && !waits {
             let _ = tokio::time::timeout(DRAIN, session.drain_request_body()).await;
         }
         Ok(())

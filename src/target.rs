@@ -181,8 +181,8 @@ fn read_scim<'a>(
         [b"Schemas"] => Handler::Schemas,
         [b"Schemas", _] => Handler::Schema,
         [b"ResourceTypes"] => Handler::ResourceTypes,
-        [b"Users" | b"Groups", _, ..] => {
-            return Err(not_found("nothing stands behind the id of a user or group"));
+        [b"Users" | b"Groups" | b"Schemas", _, ..] => {
+            return Err(not_found("at most one id stands behind Users, Groups or Schemas"));
         }
         [b"ServiceProviderConfig" | b"ResourceTypes", ..] => {
             return Err(not_found("nothing stands behind ServiceProviderConfig and ResourceTypes"));

@@ -78,7 +78,7 @@ fn of_users() {
             json!([{"value": 49}]),
             &["phoneNumbers[0].value must be a text", "in quotes"],
         ),
-        (WIRE_USER, json!({"Floor": 5}), &["Floor is a number"]),
+        (WIRE_USER, json!({"Floor": 5}), &["`Floor` is a number"]),
         (
             "urn:wire:scim:schemas:profile:1.0",
             json!({"richInfo": {"version": 0, "fields": [{"type": "a", "value": "b"}, {"type": "c"}]}}),
@@ -102,7 +102,7 @@ fn of_users() {
         ),
         (
             format!(r#""{WIRE_USER}":{{"Floor":"5","Floor":"6"}}"#),
-            &["User: Floor stands more than once. Readers"],
+            &["User: `Floor` stands more than once. Readers"],
         ),
         (
             r#""urn:wire:scim:schemas:profile:1.0":{"richInfo":[{"type":"a","type":"b","value":"c"}]}"#.into(),
@@ -135,7 +135,7 @@ fn of_patches() {
         (replace("active", json!("Disabled")), &["active must be true or false"]),
         (
             replace("/userName", json!("bob")),
-            &["Operations[0].path has a slash or a blank", "write userName"],
+            &["Operations[0].path has a slash or a blank", "does not belong there"],
         ),
         (replace("", json!("bob")), &["Operations[0].path is empty"]),
         (
@@ -147,9 +147,12 @@ fn of_patches() {
         ),
         (
             replace(&format!("{}:Floor", WIRE_USER.to_lowercase()), json!("5")),
-            &["spelled exactly so", WIRE_USER],
+            &["in exactly this spelling", WIRE_USER],
         ),
-        (replace(&format!("{WIRE_USER}:Cost Center"), json!("5")), &["letters a-z, digits"]),
+        (
+            replace(&format!("{WIRE_USER}:Cost Center"), json!("5")),
+            &["letters, digits", "all ASCII"],
+        ),
         (replace("urn:example:2.0:User:x", json!("5")), &["a schema that Wire does not know"]),
         (replace("emails[type eq \"work\"].value", json!("a@b.example")), &["filter in brackets"]),
         (json!({"op": "remove"}), &["has no path", "\"path\": \"roles\""]),
@@ -157,7 +160,7 @@ fn of_patches() {
         (remove("displayName"), &["Operations[0] removes displayName", "in its place"]),
         (
             json!({"op": "replace", "value": {"id": "x", "active": false}}),
-            &["Operations[0] has no path", "here stands id", "aadOptscim062020"],
+            &["Operations[0] has no path", "`id` is too many", "aadOptscim062020"],
         ),
     ];
     for (operation, phrases) in cases {

@@ -121,7 +121,8 @@ pub struct Log {
 pub struct Limits {
     /// Bytes of a request body, before and after decompression.
     pub body: usize,
-    /// Bytes of all bodies that are being read and judged at one time.
+    /// Bytes of all bodies that are being read and judged, of all requests of HTTP/2, and of what is gathered
+    /// of answers, at one time.
     pub buffered_bytes: usize,
     /// Bytes of a request head over HTTP/1.
     pub header_bytes: usize,

@@ -32,7 +32,8 @@ pub(super) async fn send(
     let http2 = session.is_http2();
     let write = write(session, refusal, request_id, close);
     // SECURITY: a stream whose client takes nothing holds memory, and there may be as many as there are
-    // connections times streams. One that there is no room for is not waited for at all.
+    // connections times streams. One that there is no room for is not waited for at all, also where the
+    // connection's window is only used up for a moment: then the head of the answer has to do.
     let written = match refusal.rule {
         _ if !http2 => return write.await,
         Rule::LimitsBufferedBytes => at_once(write).await,

@@ -88,8 +88,8 @@ async fn next_chunk(session: &mut ServerSession) -> Result<Option<Bytes>, Unread
 pub(super) fn too_slow() -> Refusal {
     Refusal::new(
         Rule::BodyTimeout,
-        "The request body did not arrive to its end in time (limits.body_timeout). Send it again at once, \
-         or in smaller requests.",
+        "The request body did not arrive to its end in time (limits.body_timeout, \
+         limits.request_timeout). Send it again at once, or in smaller requests.",
     )
 }
 

@@ -25,7 +25,7 @@ impl Connections {
 
     /// Counts a connection, by its address where that is given.
     pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Open {
-        self.open.fetch_add(1, Ordering::Relaxed);
+        let of_all = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         let mut of_address = 0;
         if let Some(address) = address {
             let mut by_address = self.by_address();
@@ -33,7 +33,7 @@ impl Connections {
             *count += 1;
             of_address = *count;
         }
-        Open { connections: Arc::clone(self), address, of_address }
+        Open { connections: Arc::clone(self), address, of_all, of_address }
     }
 
     /// A place for a connection that is turned away with an answer, if there is one.
@@ -51,6 +51,8 @@ impl Connections {
 pub(super) struct Open {
     connections: Arc<Connections>,
     address: Option<IpAddr>,
+    /// How many there were, with this one.
+    pub of_all: usize,
     /// How many its address had, with this one.
     pub of_address: usize,
 }
@@ -75,5 +77,35 @@ pub(super) struct Lingering<'c>(&'c AtomicUsize);
 impl Drop for Lingering<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_some_linger_at_one_time() {
+        let connections = Connections::default();
+        let mut places: Vec<_> = (0..LINGERING).map(|_| connections.linger().unwrap()).collect();
+        assert!(connections.linger().is_none());
+        places.pop();
+        let last = connections.linger();
+        assert!(last.is_some());
+        assert!(connections.linger().is_none());
+    }
+
+    #[test]
+    fn who_leaves_is_not_counted() {
+        let connections = Arc::new(Connections::default());
+        let address = Some(IpAddr::from([192, 0, 2, 1]));
+        let first = connections.enter(address);
+        let second = connections.enter(None);
+        let third = connections.enter(address);
+        assert_eq!([first.of_all, second.of_all, third.of_all], [1, 2, 3]);
+        assert_eq!((first.of_address, third.of_address), (1, 2));
+        drop((first, third));
+        assert_eq!(connections.open(), 1);
+        assert_eq!(connections.enter(address).of_address, 1);
     }
 }

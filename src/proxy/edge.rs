@@ -104,10 +104,9 @@ where
         let mut conn = Box::new(ClientConn::new(stream, self.limits.write_timeout));
         let address = self.counted_address(&conn);
         let entered = self.connections.enter(address);
-        let open = self.connections.open();
         let too_many = if entered.of_address > self.limits.connections_per_address {
             Some(too_many_of_one_address())
-        } else if open > self.limits.connections {
+        } else if entered.of_all > self.limits.connections {
             Some(too_many_connections())
         } else {
             None

@@ -45,14 +45,14 @@ impl GuardProxy {
         }
     }
 
-    /// The time for the whole request is over. That is the backend's fault if it has had its own time and
-    /// not the client's, who may have sent its body or be taking its answer slowly.
+    /// The time for the whole request is over. That counts against the server if it has had its own time, or
+    /// half of all; else it was the client that sent its body, or takes its answer, slowly.
     fn overdue(&self, ctx: &ProxyCtx) -> BError {
         let error = too_slow("limits.request_timeout");
         if ctx.handing_out {
             return error.into_down();
         }
-        if ctx.gate.upstream_took() >= self.upstream_timeout {
+        if ctx.gate.upstream_took() >= self.upstream_timeout.min(self.request_timeout / 2) {
             self.upstreams.failed(&ctx.attempts);
         }
         error.into_up()

@@ -137,7 +137,7 @@ enum Passage {
 /// What becomes of the unread rest of a refused request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rest {
-    /// Nothing is left, or it is short and read behind the answer.
+    /// Nothing is left, or it is read behind the answer.
     Drained,
     /// The connection ends behind the answer.
     LeftUnread,
@@ -416,9 +416,14 @@ impl Gate {
         let id = ctx.record.request_id.clone();
         ctx.record.bytes_out = answer::send(session, refusal, &id, close).await?;
         ctx.record.ended = Some(Instant::now());
-        // Closing a connection with unread bytes resets it, and the reset overtakes the answer; so some of
-        // them are read. Pingora does that where the connection lives on.
-        if close && !session.is_http2() && !waits {
+        // Closing a connection with unread bytes, or a stream whose body is on its way, resets it, and the
+        // reset overtakes the answer, or is taken for one; so some of them are read. Over HTTP/1 Pingora
+        // does that where the connection lives on.
+        let left_unread = match session.is_http2() {
+            true => refusal.rule != Rule::LimitsBufferedBytes,
+            false => close,
+        };
+        if left_unread && !waits {
             let _ = tokio::time::timeout(DRAIN, session.drain_request_body()).await;
         }
         Ok(())

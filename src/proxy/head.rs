@@ -353,7 +353,7 @@ pub(super) fn check_connection(value: &[u8]) -> Result<(), Refusal> {
         return Ok(());
     }
     for (count, option) in value.split(|b| *b == b',').map(<[u8]>::trim_ascii).enumerate() {
-        // SECURITY: every header is compared with each of them.
+        // SECURITY: every header is compared with each of them, and with those of other lines.
         if count == OPTIONS {
             return Err(Refusal::new(
                 Rule::FramingHeader,

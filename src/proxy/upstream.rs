@@ -71,24 +71,6 @@ impl Endpoint {
         let until = |at: &AtomicU64| at.load(Ordering::Relaxed);
         until(&self.rests_until).max(until(&self.unwell_until)) <= now
     }
-
-    /// A request was answered. Written only where that changes something: all workers read it.
-    fn answered(&self) {
-        if self.failures.load(Ordering::Relaxed) != 0 {
-            self.failures.store(0, Ordering::Relaxed);
-        }
-        self.ends(&self.rests_until);
-    }
-
-    /// Ends a rest, and says so if the server is in rotation by that.
-    fn ends(&self, rest: &AtomicU64) {
-        if rest.load(Ordering::Relaxed) != 0
-            && rest.swap(0, Ordering::Relaxed) != 0
-            && self.is_awake(0)
-        {
-            tracing::info!(server = %self.address, "a backend server is in rotation again");
-        }
-    }
 }
 
 /// The servers that one request has tried.
@@ -135,7 +117,6 @@ impl Upstreams {
             self.wanted.notify_one();
             return None;
         }
-        refused.extend(at.take());
         let start = self.turn.fetch_add(1, Ordering::Relaxed);
         let untried = || {
             (0..count)
@@ -171,7 +152,25 @@ impl Upstreams {
     /// Notes that the server that is tried now has answered, to the end of its answer.
     pub(super) fn answered(&self, attempts: &Attempts) {
         if let Some(endpoint) = attempts.endpoint() {
-            endpoint.answered();
+            self.works(endpoint);
+        }
+    }
+
+    /// A server has answered. Written only where that changes something: all workers read it.
+    fn works(&self, endpoint: &Endpoint) {
+        if endpoint.failures.load(Ordering::Relaxed) != 0 {
+            endpoint.failures.store(0, Ordering::Relaxed);
+        }
+        self.end(endpoint, &endpoint.rests_until);
+    }
+
+    /// Ends a rest of a server, and says so if it is in rotation by that.
+    fn end(&self, endpoint: &Endpoint, rest: &AtomicU64) {
+        if rest.load(Ordering::Relaxed) != 0
+            && rest.swap(0, Ordering::Relaxed) != 0
+            && endpoint.is_awake(self.now())
+        {
+            tracing::info!(server = %endpoint.address, "a backend server is in rotation again");
         }
     }
 
@@ -181,8 +180,8 @@ impl Upstreams {
         let Some(endpoint) = found.endpoints.iter().find(|e| e.address == server) else { return };
         match fault {
             None => {
-                endpoint.answered();
-                endpoint.ends(&endpoint.unwell_until);
+                self.works(endpoint);
+                self.end(endpoint, &endpoint.unwell_until);
             }
             Some(fault) => {
                 let until = self.now() + counts.as_millis() as u64;

@@ -221,7 +221,7 @@ impl<'d> Changes<'d> {
         let Some(object) = object else {
             return findings.hit(Rule::PatchPath, || {
                 let found = value.as_object().and_then(unchangeable).map(shortened);
-                let found = found.map_or_else(String::new, |key| format!(" (here stands {key})"));
+                let found = found.map_or_else(String::new, |key| format!(" (`{key}` is too many)"));
                 format!(
                     "Operations[{at}] has no path, so its value must be an object with no other attributes \
                      than userName, displayName, externalId, active and roles, each once{found}. Send one \
@@ -431,30 +431,27 @@ fn unreadable_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
     let [_, Step::Index(at), ..] = fault.path.as_slice() else { return None };
     let path = operations(value).nth(*at)?.text(Name::Path)?;
     let begins_with =
-        |urn: &str| path.get(..urn.len()).is_some_and(|start| start.eq_ignore_ascii_case(urn));
+        |start: &str| path.get(..start.len()).is_some_and(|s| s.eq_ignore_ascii_case(start));
+    let is_of = |urn: &&str| {
+        begins_with(urn) && matches!(path.as_bytes().get(urn.len()), None | Some(b':'))
+    };
     let trimmed = path.trim_matches(|c: char| c == '/' || c.is_whitespace());
     let what = if path.is_empty() {
-        return Some(format!("Operations[{at}].path is empty. {SUPPORTED}"));
+        "is empty"
     } else if begins_with(ENTERPRISE) {
-        "names an attribute of the enterprise extension, which Wire does not know".to_owned()
+        "names an attribute of the enterprise extension, which Wire does not know"
     } else if trimmed != path && read_path(trimmed).is_some() {
+        "has a slash or a blank around it, which does not belong there"
+    } else if let Some(urn) = [WIRE_USER, WIRE_PROFILE, CORE_USER].into_iter().find(is_of) {
         return Some(format!(
-            "Operations[{at}].path has a slash or a blank around it: write {}.",
-            shortened(trimmed)
+            "Operations[{at}].path begins with a URN and cannot be read: it has to be {urn}, in exactly this \
+             spelling, then a `:` and a name that begins with a letter and goes on with letters, digits, `-` \
+             or `_`, all ASCII."
         ));
-    } else if let Some(urn) =
-        [WIRE_USER, WIRE_PROFILE, CORE_USER].into_iter().find(|urn| begins_with(urn))
-    {
-        return Some(format!(
-            "Operations[{at}].path begins with a URN that stands alone or is not continued as Wire reads it: \
-             {urn}, spelled exactly so, then `:` and a name of letters a-z, digits, `-` and `_`, as in \
-             {WIRE_USER}:Department."
-        ));
-    } else if path.contains(':') {
-        "names an attribute of a schema that Wire does not know".to_owned()
+    } else if begins_with("urn:") {
+        "names an attribute of a schema that Wire does not know"
     } else {
-        "is not a path that Wire can read: the name of an attribute, of letters a-z, digits, `-` and `_`"
-            .to_owned()
+        "is not the name of an attribute: a letter, then letters, digits, `-` or `_`, all ASCII"
     };
     Some(format!("Operations[{at}].path {what}. {SUPPORTED}"))
 }

@@ -59,7 +59,7 @@ pub fn in_list(list: Array<'_>, attribute: Name, read: NameSet) -> Option<Repeti
 /// exactly: there Wire tells spellings apart.
 pub fn in_rich_info(urn: Name, value: Value<'_>) -> Option<Repetition> {
     let Type::Object(object) = value.get() else { return None };
-    let place = |part: &str| format!("{}: {}", urn.as_str(), shortened(part));
+    let place = |part: &str| format!("{}: `{}`", urn.as_str(), shortened(part));
     if urn == Name::WireUser {
         return exactly(object, |_| true).map(|key| Repetition::exact(place(key)));
     }
@@ -79,7 +79,7 @@ pub fn in_rich_info(urn: Name, value: Value<'_>) -> Option<Repetition> {
     fields.elements().enumerate().find_map(|(at, field)| {
         let field = field.as_object().filter(|field| field.may_repeat())?;
         let key = exactly(field, |key| key == "type" || key == "value")?;
-        Some(Repetition::exact(place(&format!("{key} of field {at}"))))
+        Some(Repetition::exact(format!("{}: {key} of field {at}", urn.as_str())))
     })
 }
 

@@ -76,7 +76,7 @@ fn read_map<'d>(value: Value<'d>) -> Result<Fields<'d>, String> {
 
 fn no_text(member: Member<'_>) -> String {
     let (key, found) = (shortened(member.key()), member.value.type_name());
-    format!("must be an object whose values are all texts; {key} is {found}")
+    format!("must be an object whose values are all texts; `{key}` is {found}")
 }
 
 fn read_list(value: Value<'_>) -> Result<Fields<'_>, String> {

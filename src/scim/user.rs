@@ -313,7 +313,7 @@ fn user_name_detail(user_name: &str, length: usize) -> String {
         (Some(before), _) => {
             let before = before.map_or_else(String::new, |character| {
                 format!(
-                    " In the part before it {character} is not allowed either: replace it too (Entra ID: \
+                    " Before the `@`, {character} is not allowed either: replace it too (Entra ID: \
                      NormalizeDiacritics() or Replace())."
                 )
             });
@@ -532,17 +532,17 @@ fn detail_of(fault: &Fault) -> String {
         }
         Some(Name::Active) => "Send true or false.",
         Some(Name::WireUser | Name::WireProfile) => RICH_INFO_FORMS,
-        Some(Name::Password) => {
+        Some(Name::Password) if mistyped => {
             return "password must not be sent at all: remove it from the attribute mapping."
                 .into();
         }
         _ if matches!(fault.kind, FaultKind::Missing { .. }) => "Map the attribute.",
         // They may be null by the schema, and are refused by another rule then.
-        Some(Name::ExternalId) => {
+        Some(Name::ExternalId) if mistyped => {
             return "externalId must be a text: the email address or the SAML NameID. Map it so."
                 .into();
         }
-        Some(Name::DisplayName) => {
+        Some(Name::DisplayName) if mistyped => {
             return "displayName must be a text. Map it so, from displayName of the directory."
                 .into();
         }

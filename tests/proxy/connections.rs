@@ -129,18 +129,19 @@ fn more_connections_than_the_limit_are_told_so() {
         assert_eq!(client.response().status, 200);
     }
     // Whoever is turned away takes no place, however long it lingers.
-    let turned_away: Vec<Client> = (0..10).map(|_| guarded.client()).collect();
+    let mut turned_away: Vec<Client> = (0..10).map(|_| guarded.client()).collect();
     let response = guarded.ask(control());
     response.refused("limits.connections");
     assert_eq!(response.header("retry-after"), Some("5"));
     let running = guarded.running.as_ref().unwrap();
-    wait_until("the limit", || running.connections() == 2);
+    for client in &mut turned_away {
+        client.response().refused("limits.connections");
+    }
+    assert_eq!(running.connections(), 2);
     drop(held);
     wait_until("room", || running.connections() == 0);
     assert_eq!(guarded.ask(control()).status, 200);
-    for mut client in turned_away {
-        client.response().refused("limits.connections");
-    }
+    drop(turned_away);
     // Of many at once only some get an answer, and all are counted.
     let held = [guarded.client(), guarded.client()];
     wait_until("the limit", || running.connections() == 2);

@@ -181,11 +181,11 @@ def guard(name, binary, folder, upstream, access="false"):
 class Work:
     """A request that is sent again and again."""
 
-    def __init__(self, name, path, expected, body=None, only=None):
-        self.name, self.path, self.expected, self.body, self.only = name, path, expected, body, only
+    def __init__(self, name, path, expected, body=None, only=None, token=TOKEN):
+        self.name, self.path, self.expected, self.body, self.only, self.token = name, path, expected, body, only, token
 
     def command(self, port, connections):
-        command = ["h2load", "--h1", "-t", "1", "-c", str(connections), "-H", f"Authorization: {TOKEN}"]
+        command = ["h2load", "--h1", "-t", "1", "-c", str(connections), "-H", f"Authorization: {self.token}"]
         if self.body is not None:
             command += ["-H", "Content-Type: application/scim+json", "-d", str(self.body)]
         return [*command, f"http://127.0.0.1:{port}{self.path}"]
@@ -264,10 +264,12 @@ def measure(arguments, folder):
     refused.write_text(json.dumps(user("Alice.Example@example.com")))
     print(f"body: {accepted.stat().st_size} bytes; {arguments.connections} connections; "
           f"{arguments.rounds} rounds of {arguments.requests} requests")
+    checking = ("guard", "nginx + Lua", "haproxy")
     works = [
         Work("POST", "/scim/v2/Users", 2, accepted),
         Work("GET, filter", "/scim/v2/Users?filter=userName%20eq%20%22alice.example%22", 2),
-        Work("POST, refused", "/scim/v2/Users", 4, refused, only=("guard", "nginx + Lua", "haproxy")),
+        Work("POST, refused", "/scim/v2/Users", 4, refused, only=checking),
+        Work("POST, no Wire token", "/scim/v2/Users", 4, accepted, only=checking, token="Bearer of.another.kind"),
     ]
     upstream = free_port()
     started = [nginx("upstream", "upstream.conf", folder, upstream, processor=1)]

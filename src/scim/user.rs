@@ -303,35 +303,37 @@ fn is_handle_byte(byte: u8) -> bool {
 fn user_name_detail(user_name: &str, length: usize) -> String {
     const FORM: &str = "userName becomes the @handle in Wire and must be 2 to 256 characters out of \
                         a-z 0-9 _ . -";
-    let is_foreign = |c: char| c.to_lowercase().any(|c| !u8::try_from(c).is_ok_and(is_handle_byte));
+    let is_foreign = |c: char| match u8::try_from(c) {
+        Ok(byte) if byte.is_ascii() => !is_handle_byte(byte.to_ascii_lowercase()),
+        _ => c.to_lowercase().any(|c| !u8::try_from(c).is_ok_and(is_handle_byte)),
+    };
     let foreign = |text: &str| {
         let found = text.chars().enumerate().find(|(_, c)| is_foreign(*c));
         found.map(|(at, c)| format!("character {} (U+{:04X})", at + 1, u32::from(c)))
     };
-    let address = user_name.split_once('@').map(|(before, _)| foreign(before));
-    match (address, foreign(user_name)) {
-        (Some(before), _) => {
-            let before = before.map_or_else(String::new, |character| {
-                format!(
-                    " Before the `@`, {character} is not allowed either: replace it too (Entra ID: \
-                     NormalizeDiacritics() or Replace())."
-                )
-            });
+    if let Some((before, _)) = user_name.split_once('@') {
+        let before = foreign(before).map_or_else(String::new, |character| {
             format!(
-                "{FORM}; this one looks like an email address or UPN (it has an `@`). Map the part before \
-                 the `@` or another short name (Entra ID: Item(Split([userPrincipalName], \"@\"), 1) or \
-                 mailNickname; Okta: String.substringBefore(user.login, \"@\"); ldap-scim-bridge: \
-                 `userName: uid`).{before}"
+                " Before the `@`, {character} is not allowed either: replace it too (Entra ID: \
+                 NormalizeDiacritics() or Replace())."
             )
-        }
-        (None, Some(character)) => format!(
+        });
+        return format!(
+            "{FORM}; this one looks like an email address or UPN (it has an `@`). Map the part before \
+             the `@` or another short name (Entra ID: Item(Split([userPrincipalName], \"@\"), 1) or \
+             mailNickname; Okta: String.substringBefore(user.login, \"@\"); ldap-scim-bridge: \
+             `userName: uid`).{before}"
+        );
+    }
+    match foreign(user_name) {
+        Some(character) => format!(
             "{FORM}; {character} is not allowed. Map an attribute without it, such as mailNickname (Entra ID; \
              NormalizeDiacritics() takes accents away) or uid (LDAP)."
         ),
-        (None, None) if length == 0 => {
+        None if length == 0 => {
             format!("{FORM}; this one is empty. Map an attribute that is filled.")
         }
-        (None, None) => {
+        None => {
             let other = if length > 256 { "shorter" } else { "longer" };
             format!("{FORM}; this one has {length}. Map a {other} attribute.")
         }

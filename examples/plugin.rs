@@ -19,7 +19,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session, http_
 use pingora::server::Server;
 use pingora::services::listening::Service;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, Result};
+use pingora::{BError, Error, Result};
 use wire_scim_guard::config::Config;
 use wire_scim_guard::guard::Guard;
 use wire_scim_guard::logging::AccessLog;
@@ -93,6 +93,17 @@ impl ProxyHttp for MyService {
     ) -> Result<()> {
         self.gate.upstream_response_filter(response, &mut ctx.gate).await?;
         response.insert_header("X-My-Service", "1")
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        _: &mut Session,
+        error: BError,
+        _: &mut MyCtx,
+        _reused: bool,
+    ) -> BError {
+        self.gate.error_while_proxy(error)
     }
 
     async fn fail_to_proxy(

@@ -196,7 +196,8 @@ impl Guard {
         self.body_limit
     }
 
-    /// Judges target, method, headers, query and token: all that is known before the body.
+    /// Judges target, method, headers, query and token: all that is known before the body. The request
+    /// counts for the rate of its token, and where that is not valid, as a failure of its client.
     pub fn judge_head(&self, head: Head<'_>) -> HeadVerdict {
         let undecided = |handler, next| HeadVerdict {
             handler,
@@ -333,7 +334,8 @@ impl Guard {
         }
     }
 
-    /// Judges a whole request at once.
+    /// Judges a whole request at once. As [`Guard::judge_head`] it counts the request for the token's rate and
+    /// the client's failures, so that the same request may get another verdict later.
     pub fn evaluate(&self, head: Head<'_>, body: &[u8]) -> Verdict {
         let HeadVerdict { handler, mut reported, next, .. } = self.judge_head(head);
         let outcome = match next {

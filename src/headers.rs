@@ -46,7 +46,7 @@ fn name_and_value(parameter: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Judges Content-Type of a body that Wire parses.
 ///
-/// SECURITY: a body whose type is not read here would pass unjudged at a reader that guesses.
+/// SECURITY: a reader that goes by another type could find something else in the same bytes.
 pub fn judge_content_type(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     let mut lines = headers.get_all(CONTENT_TYPE).iter();
     let line = lines.next();

@@ -1,6 +1,6 @@
 //! wire-scim-guard: a reverse proxy that guards Wire's SCIM API.
 //!
-//! The core is a pure function from a request to a verdict: [`guard::Guard::evaluate`]. A request
+//! The core judges a request without any network: [`guard::Guard::evaluate`]. A request
 //! goes through [`target`], the headers, its query and token, and then its body through [`json`],
 //! [`schema`] and [`scim`]; what is hit on the way is a [`rule`], and [`policy`] says what comes of
 //! it. [`proxy`] is the reverse proxy around the core, on Pingora; other Pingora services embed

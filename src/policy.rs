@@ -29,7 +29,7 @@ impl Action {
 pub enum Profile {
     /// What Wire's server accepts, plus what its documentation demands.
     Documented,
-    /// Exactly what Wire's server accepts.
+    /// What Wire's server accepts, but for what has two readings or exceeds a limit.
     AsServed,
 }
 
@@ -73,8 +73,8 @@ impl Policy {
 
     /// Sets the action of one rule, or of all rules under a prefix such as `patch.*`.
     ///
-    /// A prefix leaves alone the rules that are always enforced; naming such a rule itself, or a
-    /// prefix that holds no other, is an error.
+    /// A prefix leaves alone the rules that are always enforced; another action for such a rule itself, or
+    /// for a prefix that holds no other, is an error.
     pub fn set(&mut self, pattern: &str, action: Action) -> Result<(), PolicyError> {
         let Some(prefix) = pattern.strip_suffix('*') else {
             let rule =
@@ -124,7 +124,7 @@ impl Policy {
 /// The action of a rule in a profile when the operator says nothing.
 pub fn default_action(rule: Rule, profile: Profile) -> Action {
     match rule.entry().standing {
-        Standing::Fixed(_) | Standing::Wire => Action::Enforce,
+        Standing::Fixed(_) | Standing::EveryProfile => Action::Enforce,
         Standing::Documented if profile == Profile::Documented => Action::Enforce,
         Standing::Documented | Standing::OptIn => Action::Off,
     }

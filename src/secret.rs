@@ -34,6 +34,11 @@ pub fn blotted(text: &str) -> String {
     /// As long as a token of Wire, or a little shorter where its beginning was not copied.
     const LEAST: usize = 40;
     let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+    // A double click leaves the `=` behind. Long words and hexadecimal digits are no such mixture.
+    let is_mixed = |run: &str| {
+        let has = |kind: fn(&u8) -> bool| run.bytes().any(|byte| kind(&byte));
+        has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)
+    };
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(begin) = rest.find(is_digit) {
@@ -41,7 +46,7 @@ pub fn blotted(text: &str) -> String {
         let end = run.find(|c| !is_digit(c)).unwrap_or(run.len());
         let padding = run[end..].len() - run[end..].trim_start_matches('=').len();
         out.push_str(before);
-        if end >= LEAST && padding > 0 {
+        if end >= LEAST && (padding > 0 || is_mixed(&run[..end])) {
             out.push_str("(hidden)");
         } else {
             out.push_str(&run[..end + padding]);
@@ -66,7 +71,9 @@ mod tests {
         let token = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
         assert_eq!(blotted(&format!("not {token:?} here")), "not \"(hidden)\" here");
         assert_eq!(blotted(token), "(hidden)");
+        assert_eq!(blotted(&token[..43]), "(hidden)");
         for text in [
+            "sha256:c6e87fc9a6b6b4a5a44a9c4e0c5e2a5f5bd0c5e8ef0cb0a1f1fbd3a0b6f1a0c2",
             "",
             "a = b",
             "listen[1]: \"localhost:81\" is no address; write a=b",

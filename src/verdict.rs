@@ -135,6 +135,13 @@ impl<'p> Findings<'p> {
         self.policy.action(rule) != Action::Off
     }
 
+    /// Whether any rule whose id begins with `family` ends the judging when it is hit.
+    pub fn may_refuse(&self, family: &str) -> bool {
+        Rule::all()
+            .filter(|rule| rule.id().starts_with(family))
+            .any(|rule| self.policy.action(rule) == Action::Enforce)
+    }
+
     /// How many rules were hit and only reported.
     pub fn count(&self) -> usize {
         self.reported.len()

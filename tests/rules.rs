@@ -539,7 +539,7 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
         let scim_type = scim_type.map_or("", |kind| kind.as_str());
         let (documented, as_served) = match standing {
             Standing::Fixed(_) => ("always", "always"),
-            Standing::Wire => ("enforce", "enforce"),
+            Standing::EveryProfile => ("enforce", "enforce"),
             Standing::Documented => ("enforce", "off"),
             Standing::OptIn => ("off", "off"),
         };
@@ -598,7 +598,7 @@ fn the_global_switch_lets_everything_pass_that_can_be_read() {
     for mode in [Action::Report, Action::Off] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| config.policy.cap(mode));
-        let switchable = |case: &Case| case.rule.entry().standing == Standing::Wire;
+        let switchable = |case: &Case| case.rule.entry().standing == Standing::EveryProfile;
         for (at, case) in cases().into_iter().filter(switchable).enumerate() {
             // Operators' own schemas are not loaded here, and an email address is one identity's rule.
             let answer = guarded.ask(&case.hit);

@@ -35,7 +35,7 @@ pub struct Arguments {
           value_parser = one_of(&KINDS))]
     kind: CheckKind,
 
-    /// What Wire's documentation asks for, or exactly what Wire's server accepts; default: as
+    /// What Wire's documentation asks for, or only what Wire's server does; default: as
     /// configured, or else `documented`
     #[arg(long, value_name = "PROFILE", value_parser = one_of(&PROFILES))]
     profile: Option<Profile>,

@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<SocketAddr>,
 
-    /// What Wire's documentation asks for, or exactly what Wire's server accepts
+    /// What Wire's documentation asks for, or only what Wire's server does
     #[arg(long, value_name = "PROFILE", default_value = "documented",
           value_parser = one_of(&PROFILES))]
     profile: Profile,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -304,9 +304,12 @@ fn check_addresses(
         }
     }
     for (at, server) in upstream.unwrap_or_default() {
-        let Ok(ip) = server.host.parse() else { continue };
-        let server = SocketAddr::new(ip, server.port);
-        if listen.iter().any(|(_, address)| *address == server) || server == admin {
+        let host = if server.host == "localhost" { "127.0.0.1" } else { &server.host };
+        let Ok(ip) = host.parse::<IpAddr>() else { continue };
+        let address = SocketAddr::new(ip, server.port);
+        let here = ip.is_loopback() || ip.is_unspecified();
+        let is_own = |own: SocketAddr| own == address || here && overlap(own, address);
+        if listen.iter().any(|(_, own)| is_own(*own)) || is_own(admin) {
             let message =
                 format!("upstream.servers: {server} is this guard itself; name the backend");
             notes.mistake(*at, message);
@@ -314,10 +317,11 @@ fn check_addresses(
     }
 }
 
-/// Whether two listeners cannot be open at one time.
+/// Whether two listeners cannot be open at one time. `[::]` stands for all IPv4 addresses as well.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    let any = |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && a.is_ipv4() == b.is_ipv4();
-    a.port() == b.port() && (a.ip() == b.ip() || any(a, b) || any(b, a))
+    let covers =
+        |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
 }
 
 #[cfg(test)]

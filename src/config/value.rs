@@ -156,7 +156,7 @@ pub fn server(text: &str) -> Result<Server, String> {
     Ok(Server { host: host.into(), port })
 }
 
-/// A value of the Host header that is served, without its port.
+/// A value of the Host header that is served, without its port and without the dot that a full name may end in.
 pub fn host(text: &str) -> Result<String, String> {
     let found = quoted(text);
     let bracketed = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
@@ -175,7 +175,7 @@ pub fn host(text: &str) -> Result<String, String> {
             host_name(text).map_err(|why| format!("{found} {why}"))?;
         }
     }
-    Ok(text.to_ascii_lowercase())
+    Ok(text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase())
 }
 
 /// Checks a DNS name or an IPv4 address. Errors are the end of a sentence.
@@ -211,6 +211,7 @@ pub fn network(text: &str) -> Result<IpNet, String> {
         .parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| format!("{found} is no network; write 10.0.0.0/8, fd00::/8 or one address"))?;
+    let network = unmapped(network);
     if network.prefix_len() == 0 {
         return Err(format!("{found} matches every address; name the networks that are yours"));
     }
@@ -222,6 +223,14 @@ pub fn network(text: &str) -> Result<IpNet, String> {
         ));
     }
     Ok(network)
+}
+
+/// A network of IPv4 addresses that is written in their form for IPv6, as IPv4: all addresses are compared so.
+fn unmapped(network: IpNet) -> IpNet {
+    let prefix = network.prefix_len().checked_sub(96);
+    let address = network.addr().to_canonical();
+    let mapped = prefix.filter(|_| address != network.addr());
+    mapped.and_then(|prefix| IpNet::new(address, prefix).ok()).unwrap_or(network)
 }
 
 #[cfg(test)]
@@ -280,6 +289,7 @@ mod tests {
     fn hosts_have_no_port_and_no_capitals() {
         assert_eq!(host("Wire.Example.com"), Ok("wire.example.com".into()));
         assert_eq!(host("[::1]"), Ok("[::1]".into()));
+        assert_eq!(host("wire.example."), Ok("wire.example".into()));
         for wrong in ["", "a:80", "https://a", "*.a.com", "a/b", "[x]", "[::1]:80", "ä.de"] {
             assert!(host(wrong).is_err(), "{wrong}");
         }
@@ -289,7 +299,11 @@ mod tests {
     fn networks_end_at_their_prefix_and_are_not_everybody() {
         assert_eq!(network("10.0.0.0/8"), Ok("10.0.0.0/8".parse().unwrap()));
         assert_eq!(network("::1"), Ok("::1/128".parse().unwrap()));
-        for wrong in ["", "10.0.0.5/8", "10.0.0.0/33", "0.0.0.0/0", "::/0", "localhost"] {
+        assert_eq!(network("::ffff:10.0.0.0/104"), Ok("10.0.0.0/8".parse().unwrap()));
+        assert_eq!(network("::ffff:10.0.0.1"), Ok("10.0.0.1/32".parse().unwrap()));
+        for wrong in
+            ["", "10.0.0.5/8", "10.0.0.0/33", "0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96", "localhost"]
+        {
             assert!(network(wrong).is_err(), "{wrong}");
         }
     }

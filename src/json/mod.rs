@@ -169,6 +169,11 @@ impl<'d> Value<'d> {
         }
     }
 
+    /// How many values and keys it is made of.
+    pub fn size(self) -> usize {
+        (self.node().end - self.index) as usize
+    }
+
     /// What tells the value from every other one of its document.
     pub(crate) fn identity(self) -> (usize, u32) {
         (std::ptr::from_ref(self.document) as usize, self.index)

@@ -87,7 +87,7 @@ impl<A> Edge<A> {
         }
         let address = peer_address(conn)?;
         let trusted = self.trusted_proxies.iter().any(|network| network.contains(&address));
-        (!trusted).then(|| shield::group(address))
+        (!trusted).then(|| shield::network_of(address))
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 
 /// How the body of a forwarded request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(super) enum BodyFraming {
     /// The body was read: it goes with its length.
     Length(usize),
     /// No body goes.
@@ -32,7 +32,7 @@ pub(super) enum Framing {
 pub(super) struct Leaving<'a> {
     /// `None`: under the target it came with.
     pub target: Option<&'a [u8]>,
-    pub framing: Framing,
+    pub framing: BodyFraming,
     /// The version that the client speaks, for Via.
     pub version: Version,
     pub request_id: &'a HeaderValue,
@@ -57,7 +57,7 @@ impl Leaving<'_> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         let replaced = match name.len() {
             12 => is(X_REQUEST_ID),
-            14 => self.framing != Framing::Streamed && is("content-length"),
+            14 => self.framing != BodyFraming::Streamed && is("content-length"),
             15 => self.forwarded_for.is_some() && is(X_FORWARDED_FOR),
             6 => self.cookies.is_some() && is("cookie"),
             _ => false,
@@ -71,7 +71,7 @@ impl Leaving<'_> {
 
     /// Puts what the guard adds.
     fn add(&self, mut put: impl FnMut(&'static str, &[u8]) -> Result<()>) -> Result<()> {
-        if let Framing::Length(length) = self.framing {
+        if let BodyFraming::Length(length) = self.framing {
             put("Content-Length", length.to_string().as_bytes())?;
         }
         let via = match self.version {
@@ -335,7 +335,7 @@ mod tests {
         let id = HeaderValue::from_static("id");
         let leaving = Leaving {
             target: Some(b"/scim/v2/Users"),
-            framing: Framing::Length(3),
+            framing: BodyFraming::Length(3),
             version: Version::HTTP_11,
             request_id: &id,
             forwarded_for: Some(HeaderValue::from_static("192.0.2.1")),

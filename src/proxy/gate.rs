@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, Result};
+use pingora::{BError, Error, ErrorSource, Result};
 
 use crate::config::{Config, Limits, ZHeaders};
 use crate::guard::{BodyKind, BodyTask, Guard, Head, HeadVerdict, Next};
@@ -31,7 +31,7 @@ use super::body::{self, Unread};
 use super::budget::{self, Budget, Share};
 use super::conn::ClientConn;
 use super::failure;
-use super::forward::{self, Framing, Leaving};
+use super::forward::{self, BodyFraming, Leaving};
 use super::framing;
 use super::head;
 use super::origin;
@@ -63,7 +63,7 @@ pub struct Gate {
 pub struct GateCtx {
     record: Record,
     target: Option<Vec<u8>>,
-    framing: Framing,
+    framing: BodyFraming,
     forwarded_for: Option<HeaderValue>,
     keep_z_headers: bool,
     /// The body as it was read; `None` when it streams.
@@ -127,8 +127,8 @@ impl GateCtx {
     }
 }
 
-/// What `request_filter` makes of a request.
-enum Passage {
+/// What comes of a request.
+enum Decision {
     Forward,
     /// Answered by this refusal.
     Refuse(Refusal, Rest),
@@ -180,7 +180,7 @@ impl Gate {
         GateCtx {
             record: Record::new(),
             target: None,
-            framing: Framing::Streamed,
+            framing: BodyFraming::Streamed,
             forwarded_for: None,
             keep_z_headers: false,
             whole: None,
@@ -221,12 +221,12 @@ impl Gate {
         self.prepare(session, ctx);
         let passage = self.judge(session, ctx).await?;
         match passage {
-            Passage::Forward => {
+            Decision::Forward => {
                 let verdict = VerdictLabel::of_passed(&ctx.record.reported);
                 self.books.judged(&ctx.record, verdict);
                 Ok(false)
             }
-            Passage::Refuse(refusal, rest) => {
+            Decision::Refuse(refusal, rest) => {
                 self.books.judged(&ctx.record, VerdictLabel::Refused);
                 self.refuse(session, ctx, &refusal, rest).await.map_err(Error::into_down)?;
                 Ok(true)
@@ -257,17 +257,17 @@ impl Gate {
         ctx.forwarded_for = origin.forwarded_for;
     }
 
-    async fn judge(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Passage> {
+    async fn judge(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Decision> {
         // SECURITY: one connection of HTTP/2 holds many requests, and each takes memory before any body.
         if let Err(refusal) = ctx.share.grow(ctx.weight) {
-            return Ok(Passage::Refuse(refusal, Rest::LeftUnread));
+            return Ok(Decision::Refuse(refusal, Rest::LeftUnread));
         }
         // The edge has looked at the bytes of HTTP/1 heads.
         if (session.is_http2() || !self.behind_edge)
             && let Err(refusal) =
                 framing::check(session.req_header(), self.limits.headers, &self.hosts)
         {
-            return Ok(Passage::Refuse(refusal, Rest::LeftUnread));
+            return Ok(Decision::Refuse(refusal, Rest::LeftUnread));
         }
         let started = Instant::now();
         let head = session.req_header();
@@ -284,7 +284,7 @@ impl Gate {
         ctx.record.digest = digest;
         ctx.record.reported = reported;
         match next {
-            Next::Refuse(refusal) => Ok(Passage::Refuse(refusal, self.rest(session))),
+            Next::Refuse(refusal) => Ok(Decision::Refuse(refusal, self.rest(session))),
             Next::Forward { target } => {
                 ctx.target = target.or(sent);
                 ctx.keep_z_headers =
@@ -299,38 +299,38 @@ impl Gate {
     }
 
     /// A request whose body nobody judges.
-    async fn pass_unjudged(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Passage> {
+    async fn pass_unjudged(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Decision> {
         let foreign = matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other);
         if foreign && let Some(conn) = client_conn(session) {
             // What comes back may be large and take its time, and passes as it comes.
             conn.write_through();
         }
         if session.is_body_done() {
-            ctx.framing = Framing::Nothing;
-            if ctx.record.method == MethodLabel::of(&Method::POST) || declared(session).is_some() {
+            ctx.framing = BodyFraming::Nothing;
+            if session.req_header().method == Method::POST || declared(session).is_some() {
                 // `Content-Length: 0` is told to the backend, as some ask for it with a POST.
-                ctx.framing = Framing::Length(0);
+                ctx.framing = BodyFraming::Length(0);
             }
             if !foreign {
                 ctx.whole = Some(Whole { body: Bytes::new(), taken: false });
             }
-            return Ok(Passage::Forward);
+            return Ok(Decision::Forward);
         }
         if foreign {
             // So does the body.
             self.invite_body(session).await?;
-            ctx.framing = Framing::Streamed;
-            return Ok(Passage::Forward);
+            ctx.framing = BodyFraming::Streamed;
+            return Ok(Decision::Forward);
         }
-        // SECURITY: no unjudged byte goes to a SCIM route. Wire reads no body with GET and DELETE,
-        // so it is dropped, and the request is forwarded without it.
+        // SECURITY: no byte of a body that Wire serves goes there unjudged. Wire reads none with GET and
+        // DELETE, so it is dropped, and the request is forwarded without it.
         match self.read_body(session, ctx, false).await? {
             Ok(_) => {
-                ctx.framing = Framing::Nothing;
+                ctx.framing = BodyFraming::Nothing;
                 ctx.whole = Some(Whole { body: Bytes::new(), taken: true });
-                Ok(Passage::Forward)
+                Ok(Decision::Forward)
             }
-            Err(refusal) => Ok(Passage::Refuse(refusal, Rest::LeftUnread)),
+            Err(refusal) => Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
         }
     }
 
@@ -340,24 +340,24 @@ impl Gate {
         session: &mut Session,
         ctx: &mut GateCtx,
         task: BodyTask,
-    ) -> Result<Passage> {
+    ) -> Result<Decision> {
         let body = match self.read_body(session, ctx, true).await? {
             Ok(body) => body,
-            Err(refusal) => return Ok(Passage::Refuse(refusal, Rest::LeftUnread)),
+            Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
         };
         self.books.metrics.body(body.len());
         let started = Instant::now();
         let judged = self.guard.judge_body(task, &body, &mut ctx.record.reported);
         ctx.record.validation += started.elapsed();
         if let Err(refusal) = judged {
-            return Ok(Passage::Refuse(refusal, Rest::Drained));
+            return Ok(Decision::Refuse(refusal, Rest::Drained));
         }
-        ctx.framing = Framing::Length(body.len());
+        ctx.framing = BodyFraming::Length(body.len());
         if task.kind == BodyKind::Unserved && body.is_empty() && declared(session).is_none() {
-            ctx.framing = Framing::Nothing;
+            ctx.framing = BodyFraming::Nothing;
         }
         ctx.whole = Some(Whole { body, taken: true });
-        Ok(Passage::Forward)
+        Ok(Decision::Forward)
     }
 
     /// Reads a body within the limits. The inner error is for the client.
@@ -499,6 +499,13 @@ impl Gate {
         }
     }
 
+    /// Takes care that a request is not sent again once bytes of it have left: whether the backend has
+    /// acted on them is not known.
+    pub fn error_while_proxy(&self, mut error: BError) -> BError {
+        error.set_retry(false);
+        error
+    }
+
     /// Answers for a backend that failed, as a SCIM error.
     pub async fn fail_to_proxy(
         &self,
@@ -511,7 +518,7 @@ impl Gate {
             _ if is_misframed(session) => body::misframed(),
             // A backend that waits for a body is not late.
             Some(Refusal { rule: Rule::UpstreamTimeout, .. })
-                if ctx.framing == Framing::Streamed && !session.is_body_done() =>
+                if ctx.framing == BodyFraming::Streamed && !session.is_body_done() =>
             {
                 body::too_slow()
             }

@@ -392,6 +392,7 @@ pub(super) fn host_is_served(host: Option<&[u8]>, hosts: &[String]) -> Result<()
         return Ok(());
     }
     let name = without_port(host);
+    let name = name.strip_suffix(b".").unwrap_or(name);
     if hosts.iter().any(|served| name.eq_ignore_ascii_case(served.as_bytes())) {
         return Ok(());
     }

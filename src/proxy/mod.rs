@@ -235,12 +235,11 @@ impl ProxyHttp for GuardProxy {
         self.answer_came(session, response, ctx).await
     }
 
-    /// Bytes have left: whether the backend has read them is not known, so nothing is repeated.
     fn error_while_proxy(
         &self,
         _: &HttpPeer,
         session: &mut Session,
-        mut error: BError,
+        error: BError,
         ctx: &mut ProxyCtx,
         _reused: bool,
     ) -> BError {
@@ -248,8 +247,7 @@ impl ProxyHttp for GuardProxy {
         if error.esource() == &ErrorSource::Upstream && session.is_body_done() {
             self.upstreams.failed(&ctx.attempts);
         }
-        error.set_retry(false);
-        error
+        self.gate.error_while_proxy(error)
     }
 
     async fn fail_to_proxy(

@@ -301,8 +301,7 @@ pub(super) fn peer(limits: &Limits) -> HttpPeer {
 }
 
 fn literal(server: &Server) -> Option<SocketAddr> {
-    let host = server.host.trim_start_matches('[').trim_end_matches(']');
-    host.parse().ok().map(|ip| SocketAddr::new(ip, server.port))
+    server.host.parse().ok().map(|ip| SocketAddr::new(ip, server.port))
 }
 
 #[cfg(test)]

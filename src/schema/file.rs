@@ -103,7 +103,12 @@ impl Mistakes<'_> {
                 "$ref" if !text.starts_with('#') => {
                     "a `$ref` to another file or address is not followed; copy what it names into `$defs`"
                 }
-                "$ref" if text.starts_with("#/") && schema.pointer(&text[1..]).is_none() => {
+                // What is percent-encoded the compiler follows.
+                "$ref"
+                    if text.starts_with("#/")
+                        && !text.contains('%')
+                        && schema.pointer(&text[1..]).is_none() =>
+                {
                     "there is nothing in this file where this `$ref` points"
                 }
                 "pattern" if compile(&json!({ "pattern": text })).is_err() => {
@@ -302,7 +307,8 @@ mod tests {
         for (_, text) in super::super::FILES {
             assert!(mistakes(text).is_empty(), "{:?}", mistakes(text));
         }
-        for text in ["\u{feff}{}", "true", "{\"$ref\": \"#\"}", "{\t\"x\": 1}"] {
+        let encoded = r##"{"$ref": "#/$defs/a%20b", "$defs": {"a b": true}}"##;
+        for text in ["\u{feff}{}", "true", "{\"$ref\": \"#\"}", "{\t\"x\": 1}", encoded] {
             assert!(parse(text).is_ok(), "{text}: {:?}", mistakes(text));
         }
     }

@@ -17,7 +17,7 @@ use crate::config::file::LoadError;
 use crate::config::near;
 use crate::json::{Folded, Name, Value, folds_alike};
 use crate::scim::{email, filter, patch, uri};
-use crate::verdict::{Refusal, shortened};
+use crate::verdict::{Findings, Refusal, shortened};
 
 /// The schemas of all bodies that are judged.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Schemas {
 #[derive(Debug)]
 pub struct Schema {
     validator: Validator<Folded>,
+    /// What Wire itself asks for, where this is an operator's.
+    wires: Option<Box<Self>>,
 }
 
 /// All that is wrong with the schemas of a folder, a line each.
@@ -53,6 +55,9 @@ const FILES: [(&str, &str); 3] = [
     ("patch.json", include_str!("../../schemas/patch.json")),
     ("group.json", include_str!("../../schemas/group.json")),
 ];
+
+/// The size of a value whose faults are all looked for, even if nothing can come of it but a report.
+const LOOKED_THROUGH: usize = 4096;
 
 /// The largest compiled form of one regular expression in an operator's schema, in bytes.
 const PATTERN_SIZE: usize = 1024 * 1024;
@@ -86,10 +91,14 @@ impl Schemas {
         }
         let [user, patch, group] = read.map(Option::flatten);
         let built_in = Self::built_in();
+        let in_place_of = |wires: Schema, own: Option<Schema>| match own {
+            Some(own) => Schema { wires: Some(Box::new(wires)), ..own },
+            None => wires,
+        };
         Ok(Self {
-            user: user.unwrap_or(built_in.user),
-            patch: patch.unwrap_or(built_in.patch),
-            group: group.unwrap_or(built_in.group),
+            user: in_place_of(built_in.user, user),
+            patch: in_place_of(built_in.patch, patch),
+            group: in_place_of(built_in.group, group),
         })
     }
 }
@@ -131,7 +140,7 @@ fn compile(schema: &serde_json::Value) -> Result<Schema, ValidationError<'static
         .with_format("wire-patch-op", |text: &str| patch::Op::read(text).is_some())
         .with_format("wire-patch-path", |text: &str| filter::read_path(text).is_some())
         .build(schema)
-        .map(|validator| Schema { validator })
+        .map(|validator| Schema { validator, wires: None })
 }
 
 /// The texts that Wire reads as booleans.
@@ -145,6 +154,8 @@ pub struct Fault {
     /// Where, from the top of the document.
     pub path: Vec<Step>,
     pub kind: FaultKind,
+    /// Wire would take the document: it is an operator's schema that asks for more.
+    pub beyond_wire: bool,
 }
 
 /// One step into a document.
@@ -174,28 +185,44 @@ impl Schema {
         self.validator.is_valid(value)
     }
 
+    /// What Wire itself asks for.
+    pub fn wires(&self) -> &Self {
+        self.wires.as_deref().unwrap_or(self)
+    }
+
     /// Hands every place where a value does not satisfy the schema to `hit`, in the order of the
-    /// schema, until that ends the judging. Places may come twice.
+    /// schema, until that ends the judging. Places may come twice. `hit` notes them as rules whose ids
+    /// begin with `family`; where all of those are only reported, the first fault of a large value
+    /// stands for all.
     pub fn judge(
         &self,
         value: Value<'_>,
-        mut hit: impl FnMut(&Fault) -> Result<(), Refusal>,
+        family: &str,
+        findings: &mut Findings<'_>,
+        hit: impl Fn(&Fault, &mut Findings<'_>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         if self.is_valid(value) {
             return Ok(());
         }
+        let beyond_wire = self.wires.as_ref().is_some_and(|wires| wires.is_valid(value));
         if let Err(error) = self.validator.validate(value) {
-            hit(&fault(&error))?;
+            hit(&fault(&error, beyond_wire), findings)?;
         }
         // SECURITY: the first fault was only reported, so all of them are looked at. Each takes a
-        // kilobyte while they are gathered, and a client can make many: one document at a time.
+        // kilobyte while they are gathered, and a client can make many: only where something may come
+        // of it, and one large document at a time.
         static GATHERING: Mutex<()> = Mutex::new(());
-        let _alone = GATHERING.lock().unwrap_or_else(PoisonError::into_inner);
-        self.validator.iter_errors(value).try_for_each(|error| hit(&fault(&error)))
+        let is_large = value.size() > LOOKED_THROUGH;
+        if is_large && !findings.may_refuse(family) {
+            return Ok(());
+        }
+        let _alone = is_large.then(|| GATHERING.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut faults = self.validator.iter_errors(value);
+        faults.try_for_each(|error| hit(&fault(&error, beyond_wire), findings))
     }
 }
 
-fn fault(error: &ValidationError<'_>) -> Fault {
+fn fault(error: &ValidationError<'_>, beyond_wire: bool) -> Fault {
     let path = error
         .instance_path()
         .iter()
@@ -228,7 +255,7 @@ fn fault(error: &ValidationError<'_>) -> Fault {
         ValidationErrorKind::Format { format } => FaultKind::Format { format: format.clone() },
         other => FaultKind::Keyword { keyword: other.keyword().to_owned() },
     };
-    Fault { path, kind }
+    Fault { path, kind, beyond_wire }
 }
 
 fn in_words(kind: JsonType) -> &'static str {

@@ -1,7 +1,7 @@
 //! A group of POST and PUT.
 
 use super::repeated::{self, Repetition};
-use crate::json::{Name, NameSet, Value};
+use crate::json::{Array, Name, NameSet, Value};
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema};
 use crate::target::is_uuid;
@@ -21,7 +21,9 @@ pub fn judge(
     if let Some(repetition) = repetition(value) {
         findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
     }
-    schema.judge(value, |fault| findings.hit(rule_of(fault), || detail_of(fault)))?;
+    schema.judge(value, "group.", findings, |fault, findings| {
+        findings.hit(rule_of(fault), || detail_of(fault))
+    })?;
     let Some(group) = value.as_object() else { return Ok(()) };
     if let Some(name) = group.text(Name::DisplayName) {
         let length = name.chars().count();
@@ -35,9 +37,7 @@ pub fn judge(
         }
     }
     let members = group.value(Name::Members).and_then(Value::as_array);
-    for (at, member) in
-        members.into_iter().flat_map(super::super::json::Array::elements).enumerate()
-    {
+    for (at, member) in members.into_iter().flat_map(Array::elements).enumerate() {
         let id = member.as_object().and_then(|member| member.text(Name::Value));
         if id.is_some_and(|id| !is_uuid(id.as_bytes())) {
             findings.hit(Rule::GroupMembers, || {
@@ -61,18 +61,23 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
 
 fn rule_of(fault: &Fault) -> Rule {
     match (&fault.kind, fault.attribute()) {
+        _ if fault.beyond_wire => Rule::GroupSchema,
         (
             FaultKind::Keyword { .. } | FaultKind::Unexpected { .. } | FaultKind::Format { .. },
             _,
         ) => Rule::GroupSchema,
         (_, Some(Name::Members)) => Rule::GroupMembers,
-        (FaultKind::Missing { .. }, None) => Rule::GroupSchema,
-        _ => Rule::GroupType,
+        (FaultKind::Missing { .. }, Some(Name::Schemas | Name::DisplayName)) => Rule::GroupType,
+        (FaultKind::Missing { .. }, _) => Rule::GroupSchema,
+        (FaultKind::Type { .. }, _) => Rule::GroupType,
     }
 }
 
 fn detail_of(fault: &Fault) -> String {
     let mend = match fault.attribute() {
+        _ if rule_of(fault) == Rule::GroupSchema => {
+            "The operator of this proxy asks for it in the schema group.json."
+        }
         Some(Name::Members) => {
             "Wire needs members, a list that may be empty, and for every member value, type and $ref as \
              texts, as in {\"value\": \"<id of the user>\", \"type\": \"User\", \"$ref\": \"...\"}. Entra ID, \

@@ -2,11 +2,11 @@
 
 pub mod email;
 pub mod filter;
-pub mod group;
-pub mod language;
-pub mod patch;
-pub mod repeated;
-pub mod rich_info;
-pub mod text;
+pub(crate) mod group;
+mod language;
+pub(crate) mod patch;
+mod repeated;
+mod rich_info;
+mod text;
 pub mod uri;
 pub mod user;

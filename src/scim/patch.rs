@@ -7,7 +7,7 @@ use super::filter::{Attribute, CORE_USER, Path, WIRE_PROFILE, WIRE_USER, read_pa
 use super::repeated::{self, Repetition};
 use super::user::{self, Mode};
 use super::{email, rich_info, text};
-use crate::json::{Name, NameSet, Object, Type, Value, fold, folds_alike};
+use crate::json::{Array, Name, NameSet, Object, Type, Value, fold, folds_alike};
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema, Schemas, Step};
 use crate::verdict::{Findings, Refusal, shortened};
@@ -75,18 +75,22 @@ pub fn judge(
     if let Some(repetition) = repetition(value) {
         findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
     }
-    schemas.patch.judge(value, |fault| findings.hit(rule_of(fault), || detail_of(fault, value)))?;
+    schemas.patch.judge(value, "patch.", findings, |fault, findings| {
+        findings.hit(rule_of(fault), || detail_of(fault, value))
+    })?;
     let mut changes = Changes::default();
-    for (at, operation) in operations(value).enumerate() {
+    for (at, operation) in operations(value) {
         changes.apply(at, operation, &schemas.user, findings)?;
     }
     user::in_mode(findings, |mode, findings| changes.wire_rules(mode, findings))?;
     changes.own_rules(findings)
 }
 
-fn operations(value: Value<'_>) -> impl Iterator<Item = Object<'_>> {
+/// The operations that are objects, with their places in the list.
+fn operations(value: Value<'_>) -> impl Iterator<Item = (usize, Object<'_>)> {
     let list = value.as_object().and_then(|patch| patch.value(Name::Operations)?.as_array());
-    list.into_iter().flat_map(super::super::json::Array::elements).filter_map(Value::as_object)
+    let elements = list.into_iter().flat_map(Array::elements).enumerate();
+    elements.filter_map(|(at, element)| Some((at, element.as_object()?)))
 }
 
 impl<'d> Changes<'d> {
@@ -145,11 +149,18 @@ impl<'d> Changes<'d> {
             });
         };
         let fault = match (name, value.get()) {
-            (Some(Name::UserName), Type::Text(text)) => return set(&mut self.user_name, text),
-            (Some(Name::DisplayName), Type::Text(text)) => {
-                return set(&mut self.display_name, text);
+            (Some(Name::UserName), Type::Text(text)) => {
+                self.user_name = Change::Set(text);
+                return Ok(());
             }
-            (Some(Name::ExternalId), Type::Text(text)) => return set(&mut self.external_id, text),
+            (Some(Name::DisplayName), Type::Text(text)) => {
+                self.display_name = Change::Set(text);
+                return Ok(());
+            }
+            (Some(Name::ExternalId), Type::Text(text)) => {
+                self.external_id = Change::Set(text);
+                return Ok(());
+            }
             (Some(Name::Active), Type::Bool(_)) => return Ok(()),
             (Some(Name::Active), Type::Text(text))
                 if folds_alike(text, "true") || folds_alike(text, "false") =>
@@ -230,7 +241,7 @@ impl<'d> Changes<'d> {
                 )
             });
         };
-        user_schema.judge(value, |fault| {
+        user_schema.wires().judge(value, "patch.", findings, |fault, findings| {
             findings.hit(Rule::PatchValue, || {
                 format!(
                     "Operations[{at}] has no path, so Wire reads its value as a whole user, and there {}. \
@@ -326,11 +337,6 @@ impl<'d> Changes<'d> {
     }
 }
 
-fn set<'d>(attribute: &mut Change<'d>, text: &'d str) -> Result<(), Refusal> {
-    *attribute = Change::Set(text);
-    Ok(())
-}
-
 /// The first key of an object that Wire cannot change, or that is another spelling of one before.
 fn unchangeable(object: Object<'_>) -> Option<&str> {
     let mut spellings: [Option<&str>; CHANGEABLE.len()] = [None; CHANGEABLE.len()];
@@ -345,7 +351,7 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
     if let Some(name) = repeated::name(value.as_object()?, ENVELOPE) {
         return Some(Repetition::folded(name.as_str()));
     }
-    operations(value).enumerate().find_map(|(at, operation)| {
+    operations(value).find_map(|(at, operation)| {
         if let Some(name) = repeated::name(operation, OPERATION) {
             return Some(Repetition::folded(format!("Operations[{at}].{}", name.as_str())));
         }
@@ -359,11 +365,9 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
 }
 
 fn rule_of(fault: &Fault) -> Rule {
-    let known = !matches!(fault.kind, FaultKind::Keyword { .. } | FaultKind::Unexpected { .. });
-    let at_schemas = fault.attribute() == Some(Name::Schemas);
     match (fault.attribute(), fault.path.get(2)) {
-        (Some(Name::Schemas), _) if known || fault.path.len() == 1 => Rule::PatchSchemas,
-        _ if !known && !at_schemas => Rule::PatchSchema,
+        _ if is_operators(fault) => Rule::PatchSchema,
+        (Some(Name::Schemas), _) => Rule::PatchSchemas,
         (Some(Name::Operations), Some(Step::Key(key))) => match Name::of(key) {
             Some(Name::Path) => Rule::PatchPath,
             Some(Name::Op) => Rule::PatchOp,
@@ -379,8 +383,23 @@ fn rule_of(fault: &Fault) -> Rule {
     }
 }
 
+/// Whether it is an operator's schema that asks for it, and not Wire.
+fn is_operators(fault: &Fault) -> bool {
+    fault.beyond_wire
+        || match &fault.kind {
+            FaultKind::Keyword { keyword } => {
+                keyword != "contains" || fault.attribute() != Some(Name::Schemas)
+            }
+            FaultKind::Unexpected { .. } => true,
+            _ => false,
+        }
+}
+
 fn detail_of(fault: &Fault, value: Value<'_>) -> String {
     let mend = match rule_of(fault) {
+        _ if is_operators(fault) => {
+            "The operator of this proxy asks for it in the schema patch.json."
+        }
         // A text is missing in the list; the keyword says so in its own words only.
         Rule::PatchSchemas if matches!(fault.kind, FaultKind::Keyword { .. }) => {
             return format!(
@@ -429,7 +448,8 @@ fn cleared(attribute: &str, by: Clearing, why: &str) -> String {
 fn unreadable_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
     const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
     let [_, Step::Index(at), ..] = fault.path.as_slice() else { return None };
-    let path = operations(value).nth(*at)?.text(Name::Path)?;
+    let (_, operation) = operations(value).find(|(place, _)| place == at)?;
+    let path = operation.text(Name::Path)?;
     let begins_with =
         |start: &str| path.get(..start.len()).is_some_and(|s| s.eq_ignore_ascii_case(start));
     let is_of = |urn: &&str| {

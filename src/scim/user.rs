@@ -8,7 +8,7 @@ use super::repeated::{self, Repetition};
 use super::rich_info::{self, RichInfo};
 use super::text;
 use super::{email, language};
-use crate::json::{Name, NameSet, Object, Type, Value, folds_alike};
+use crate::json::{Array, Name, NameSet, Object, Type, Value, folds_alike};
 use crate::policy::Identity;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema, Step};
@@ -78,7 +78,9 @@ pub fn judge<'d>(
     {
         findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
     }
-    schema.judge(value, |fault| findings.hit(rule_of(fault), || detail_of(fault)))?;
+    schema.judge(value, "user.", findings, |fault, findings| {
+        findings.hit(rule_of(fault), || detail_of(fault))
+    })?;
     let Some(object) = value.as_object() else { return Ok(None) };
     let rich_info = match RichInfo::read(object) {
         Ok(rich_info) => rich_info,
@@ -95,7 +97,7 @@ pub fn judge<'d>(
 
 /// Runs rules in the mode that is configured; where none is, only what both modes refuse is
 /// refused, with the answer of the email mode.
-pub fn in_mode(
+pub(super) fn in_mode(
     findings: &mut Findings<'_>,
     rules: impl Fn(Mode, &mut Findings<'_>) -> Result<(), Refusal>,
 ) -> Result<Mode, Refusal> {
@@ -190,9 +192,7 @@ impl<'d> User<'d> {
     fn address_entry(&self) -> Option<&'d str> {
         let entries = || {
             let list = self.object.value(Name::Emails).and_then(Value::as_array);
-            list.into_iter()
-                .flat_map(super::super::json::Array::elements)
-                .filter_map(Value::as_object)
+            list.into_iter().flat_map(Array::elements).filter_map(Value::as_object)
         };
         let primary = |entry: &Object<'d>| match entry.value(Name::Primary).map(Value::get) {
             Some(Type::Bool(primary)) => primary,
@@ -244,17 +244,17 @@ impl<'d> User<'d> {
     }
 }
 
-pub const EXTERNAL_ID_MISSING: &str = "externalId is missing. It must be the email address of the user (teams with passwords) or the \
+const EXTERNAL_ID_MISSING: &str = "externalId is missing. It must be the email address of the user (teams with passwords) or the \
      SAML NameID (teams with single sign-on). Map it from mail or from the attribute that the identity \
      provider sends as NameID (Entra ID: externalId from userPrincipalName or mail; Okta: turn on the \
      externalId mapping; ldap-scim-bridge: `externalId: mail`).";
 
-pub const DISPLAY_NAME_MISSING: &str = "displayName is missing. Wire would show the email address or externalId in its place. Map it \
+const DISPLAY_NAME_MISSING: &str = "displayName is missing. Wire would show the email address or externalId in its place. Map it \
      from displayName of the directory (Entra ID and Okta: displayName; ldap-scim-bridge: \
      `displayName: displayName` or `displayName: cn`).";
 
 /// Judges userName as the handle that Wire makes of it.
-pub fn judge_user_name(user_name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+pub(super) fn judge_user_name(user_name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     let handle = handle(user_name);
     let length = handle.chars().count();
     if HANDLE.contains(&length) && handle.bytes().all(is_handle_byte) {
@@ -264,7 +264,10 @@ pub fn judge_user_name(user_name: &str, findings: &mut Findings<'_>) -> Result<(
 }
 
 /// Judges whether userName is its own handle.
-pub fn judge_user_name_case(user_name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+pub(super) fn judge_user_name_case(
+    user_name: &str,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
     if handle(user_name) == user_name {
         return Ok(());
     }
@@ -341,7 +344,10 @@ fn user_name_detail(user_name: &str, length: usize) -> String {
 }
 
 /// Judges a displayName that was sent.
-pub fn judge_display_name(display_name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+pub(super) fn judge_display_name(
+    display_name: &str,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
     // 128 characters have at least 128 bytes, and most names have fewer.
     if (1..=128).contains(&display_name.len()) {
         return Ok(());
@@ -359,7 +365,7 @@ pub fn judge_display_name(display_name: &str, findings: &mut Findings<'_>) -> Re
 }
 
 /// Judges the name that Wire takes where displayName is absent.
-pub fn judge_default_name(name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+pub(super) fn judge_default_name(name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     let length = name.chars().count();
     if NAME.contains(&length) {
         return Ok(());
@@ -387,7 +393,10 @@ fn judge_external_id_email(
 }
 
 /// Judges the sum of all keys and values of rich info.
-pub fn judge_rich_info_size(size: usize, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+pub(super) fn judge_rich_info_size(
+    size: usize,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
     if size <= rich_info::MAX_SIZE {
         return Ok(());
     }
@@ -401,7 +410,7 @@ pub fn judge_rich_info_size(size: usize, findings: &mut Findings<'_>) -> Result<
 }
 
 /// Judges roles, which Wire reads as texts.
-pub fn judge_roles<'a>(
+pub(super) fn judge_roles<'a>(
     mut roles: impl Iterator<Item = &'a str>,
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
@@ -424,7 +433,7 @@ pub fn judge_roles<'a>(
 
 /// What Wire reads at the top of a user.
 #[rustfmt::skip]
-pub const ATTRIBUTES: NameSet = NameSet::new(&[
+pub(super) const ATTRIBUTES: NameSet = NameSet::new(&[
     Name::Schemas, Name::UserName, Name::ExternalId, Name::DisplayName, Name::NickName, Name::Title,
     Name::UserType, Name::PreferredLanguage, Name::Locale, Name::Password, Name::ProfileUrl,
     Name::Active, Name::Name, Name::Emails, Name::PhoneNumbers, Name::Ims, Name::X509Certificates,
@@ -485,16 +494,19 @@ fn repetition(user: Object<'_>) -> Option<Repetition> {
 /// The rule that a fault against the schema belongs to.
 fn rule_of(fault: &Fault) -> Rule {
     match (&fault.kind, fault.attribute()) {
+        _ if fault.beyond_wire => Rule::UserSchema,
         (FaultKind::Keyword { .. } | FaultKind::Unexpected { .. }, _) => Rule::UserSchema,
+        (FaultKind::Missing { .. }, Some(Name::UserName)) => Rule::UserUserName,
+        // Wire asks for no other attribute.
+        (FaultKind::Missing { .. }, _) if fault.path.is_empty() => Rule::UserSchema,
         (_, Some(Name::WireUser | Name::WireProfile)) => Rule::UserRichInfo,
-        (FaultKind::Format { format }, _) => match format.as_str() {
-            "wire-email" => Rule::UserEmails,
-            "wire-uri" => Rule::UserProfileUrl,
-            "wire-boolean" => Rule::UserType,
+        (FaultKind::Format { format }, attribute) => match (format.as_str(), attribute) {
+            ("wire-email", Some(Name::Emails)) => Rule::UserEmails,
+            ("wire-uri", Some(Name::ProfileUrl | Name::Photos)) => Rule::UserProfileUrl,
+            ("wire-boolean", _) => Rule::UserType,
             _ => Rule::UserSchema,
         },
         (FaultKind::Missing { .. }, Some(Name::Emails)) => Rule::UserEmails,
-        (FaultKind::Missing { .. }, Some(Name::UserName)) => Rule::UserUserName,
         (FaultKind::Missing { .. }, _) => Rule::UserSchema,
         (FaultKind::Type { .. }, _) => Rule::UserType,
     }
@@ -504,7 +516,7 @@ fn rule_of(fault: &Fault) -> Rule {
 fn detail_of(fault: &Fault) -> String {
     let mistyped = matches!(fault.kind, FaultKind::Type { .. });
     let mend = match fault.attribute() {
-        _ if matches!(fault.kind, FaultKind::Keyword { .. } | FaultKind::Unexpected { .. }) => {
+        _ if rule_of(fault) == Rule::UserSchema => {
             "The operator of this proxy asks for it in the schema user.json."
         }
         Some(Name::UserName) => {
@@ -538,7 +550,6 @@ fn detail_of(fault: &Fault) -> String {
             return "password must not be sent at all: remove it from the attribute mapping."
                 .into();
         }
-        _ if matches!(fault.kind, FaultKind::Missing { .. }) => "Map the attribute.",
         // They may be null by the schema, and are refused by another rule then.
         Some(Name::ExternalId) if mistyped => {
             return "externalId must be a text: the email address or the SAML NameID. Map it so."
@@ -548,7 +559,7 @@ fn detail_of(fault: &Fault) -> String {
             return "displayName must be a text. Map it so, from displayName of the directory."
                 .into();
         }
-        _ if mistyped && fault.sentence().contains("a text") => {
+        _ if matches!(&fault.kind, FaultKind::Type { expected } if expected.contains("a text")) => {
             "Send a text, in quotes, or remove the attribute from the mapping."
         }
         _ => "Correct or remove the attribute in the mapping.",

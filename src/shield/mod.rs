@@ -118,7 +118,7 @@ impl Shield {
     }
 
     fn fail(&self, client: Option<IpAddr>, now: u64) {
-        let Some(client) = client.map(group) else { return };
+        let Some(client) = client.map(network_of) else { return };
         let mut addresses = lock(&self.addresses);
         let used = addresses.find(&client).unwrap_or(0);
         // More failures than the rate (of requests that were under way) do not make the wait longer.
@@ -133,7 +133,7 @@ impl Shield {
     }
 
     fn wait(&self, client: Option<IpAddr>, now: u64) -> Option<Duration> {
-        let used = lock(&self.addresses).find(&group(client?))?;
+        let used = lock(&self.addresses).find(&network_of(client?))?;
         self.failures.wait(used, now)
     }
 
@@ -153,10 +153,10 @@ impl fmt::Debug for Shield {
     }
 }
 
-/// The address that a client is counted by.
+/// The network that a client is counted by, as its first address.
 ///
 /// SECURITY: whoever has one IPv6 address has a whole /64 of them.
-pub(crate) fn group(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()

@@ -157,6 +157,9 @@ fn each_is_refused_by_its_rule_and_nothing_reaches_the_backend() {
     assert_eq!(backend.accepted(), 0);
     assert_eq!(guarded.ask(control()).status, 200);
     assert_eq!(backend.accepted(), 1);
+    // The same host, written as a full name.
+    let full = "GET /scim/v2/Schemas HTTP/1.1\r\nHost: Wire.Example.:443\r\n\r\n";
+    assert_eq!(guarded.ask(full).status, 200);
 }
 
 #[test]

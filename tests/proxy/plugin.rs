@@ -4,11 +4,14 @@
 #[allow(dead_code, reason = "its main is not called here")]
 mod example;
 
-use crate::support::{Backend, Client, control, user, wait_until, with_length};
+use std::net::SocketAddr;
 
-#[test]
-fn another_service_guards_with_the_gate() {
-    let backend = Backend::fine();
+use crate::support::{
+    Backend, Client, Reply, USER, control, head, ok, user, wait_until, with_length,
+};
+
+/// The example in front of a backend.
+fn served(backend: &Backend) -> SocketAddr {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = free.local_addr().unwrap();
     drop(free);
@@ -17,7 +20,13 @@ fn another_service_guards_with_the_gate() {
         example::run(&addr.to_string(), &backend_addr).map_err(|error| error.to_string())
     });
     wait_until("the service", || std::net::TcpStream::connect(addr).is_ok());
-    let mut client = Client::connect(addr);
+    addr
+}
+
+#[test]
+fn another_service_guards_with_the_gate() {
+    let backend = Backend::fine();
+    let mut client = Client::connect(served(&backend));
     client.send(with_length("POST", "/scim/Users", b"{"));
     client.response().refused("json.syntax");
     assert_eq!(backend.accepted(), 0);
@@ -32,4 +41,22 @@ fn another_service_guards_with_the_gate() {
     assert!(seen.body == long);
     client.send("GET /scim/v2/Users HTTP/1.1\r\nHost: a\nb: c\r\n\r\n");
     client.response().refused("framing.message");
+}
+
+#[test]
+fn a_request_whose_bytes_have_left_is_not_sent_again() {
+    let backend = Backend::start(|seen| {
+        if seen.line().starts_with("DELETE") { Reply::Last(Vec::new()) } else { ok("{}") }
+    });
+    let addr = served(&backend);
+    let mut client = Client::connect(addr);
+    client.send(control());
+    assert_eq!(client.response().status, 200);
+    // It goes over the connection of the first, where Pingora alone would try once more.
+    client.send(head("DELETE", USER) + "\r\n");
+    client.response().refused("upstream.answer");
+    let mut client = Client::connect(addr);
+    client.send(control());
+    assert_eq!(client.response().status, 200);
+    assert_eq!(backend.seen().len(), 3);
 }

@@ -206,27 +206,30 @@ fn tokens_are_nowhere_in_what_the_process_writes() {
 
 #[test]
 fn commands_do_not_repeat_a_token() {
-    let token = Canaries::new().next();
-    let folder = folder("canary-commands");
-    let config = folder.join("config.yaml");
-    let config = config.to_str().unwrap();
-    std::fs::write(config, format!(
-        "listen: [\"{token}\"]\nupstream: {{servers: [\"{token}\"], {token}: 1}}\nidentity: {token}\n\
-         tokens: \"{token}\"\nschemas: \"{token}\"\nhosts: [\"{token}\"]\ntrusted_proxies: [\"{token}\"]\n\
-         log: {{level: \"Authorization: Bearer {token}\"}}\nlimits: {{body: \"Authorization: Bearer {token}\"}}\n"
-    )).unwrap();
-    for arguments in [
-        ["config", "check", "--config", config].as_slice(),
-        &["token", "hash", &token],
-        &["token", &token],
-        &["serve", "--config", config, &token],
-        &["check", "--profile", &token, "-"],
-        &["serve", "--config", &token],
-        &["token", "delete", "--backend", "http://127.0.0.1:1", "--email", "a@b", &token],
-    ] {
-        let (code, out, errors) = run(arguments);
-        assert_eq!(code, 2, "{errors}");
-        assert!(!errors.is_empty());
-        assert!(!(out + &errors).contains(&token[..16]), "{errors}");
+    let whole = Canaries::new().next();
+    // A double click does not take the `=`.
+    for token in [whole.as_str(), &whole[..43]] {
+        let folder = folder("canary-commands");
+        let config = folder.join("config.yaml");
+        let config = config.to_str().unwrap();
+        std::fs::write(config, format!(
+            "listen: [\"{token}\"]\nupstream: {{servers: [\"{token}\"], {token}: 1}}\nidentity: {token}\n\
+             tokens: \"{token}\"\nschemas: \"{token}\"\nhosts: [\"{token}\"]\ntrusted_proxies: [\"{token}\"]\n\
+             log: {{level: \"Authorization: Bearer {token}\"}}\nlimits: {{body: \"Authorization: Bearer {token}\"}}\n"
+        )).unwrap();
+        for arguments in [
+            ["config", "check", "--config", config].as_slice(),
+            &["token", "hash", token],
+            &["token", token],
+            &["serve", "--config", config, token],
+            &["check", "--profile", token, "-"],
+            &["serve", "--config", token],
+            &["token", "delete", "--backend", "http://127.0.0.1:1", "--email", "a@b", token],
+        ] {
+            let (code, out, errors) = run(arguments);
+            assert_eq!(code, 2, "{errors}");
+            assert!(!errors.is_empty());
+            assert!(!(out + &errors).contains(&token[..16]), "{errors}");
+        }
     }
 }

@@ -203,6 +203,8 @@ fn single_mistakes_say_what_to_do() {
         ("admin: {listen: \"127.0.0.1:8080\"}", "take the same port"),
         ("admin: {listen: \"0.0.0.0:8080\"}", "take the same port"),
         ("admin: {listen: \"127.0.0.1:8088\"}", "is this guard itself"),
+        ("admin: {listen: \"[::]:8088\"}", "127.0.0.1:8088 is this guard itself"),
+        ("admin: {listen: \"[::]:8080\"}", "take the same port"),
         ("schemas: \"\"", "schemas: \"\" is no path"),
         ("admin: {listen: x}", "admin.listen: \"x\" is no IP address with a port"),
         ("schemas: []", "schemas: expected a text, found a list"),

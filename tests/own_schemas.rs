@@ -1,0 +1,186 @@
+//! Schemas of an operator's own: what only they ask for is told apart from what Wire asks for, and looking for
+//! all faults of a document is bounded.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use wire_scim_guard::config::Config;
+use wire_scim_guard::guard::{CheckKind, CheckReport, Guard};
+use wire_scim_guard::policy::{Action, Identity, Policy, Profile};
+
+const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+const WIRE_USER: &str = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
+
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The schemas of this repository with `more` laid over one of them.
+fn own(test: &str, file: &str, more: &Value) -> Folder {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("own-schemas-{test}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(file);
+    let mut schema = serde_json::from_slice(&std::fs::read(built_in).unwrap()).unwrap();
+    lay_over(&mut schema, more);
+    std::fs::write(folder.join(file), schema.to_string()).unwrap();
+    Folder(folder)
+}
+
+fn lay_over(schema: &mut Value, more: &Value) {
+    match more {
+        Value::Object(members) => {
+            for (name, value) in members {
+                lay_over(&mut schema[name], value);
+            }
+        }
+        Value::Array(items) if schema.is_array() => {
+            schema.as_array_mut().unwrap().extend(items.iter().cloned());
+        }
+        other => *schema = other.clone(),
+    }
+}
+
+fn check(schemas: Option<&Folder>, policy: Policy, kind: CheckKind, body: &Value) -> CheckReport {
+    let mut config = Config::new(Vec::new(), Vec::new());
+    config.policy = policy;
+    config.schemas = schemas.map(|folder| folder.0.clone());
+    Guard::new(&config).ok().unwrap().check(kind, body.to_string().as_bytes())
+}
+
+fn enforced() -> Policy {
+    Policy::new(Profile::AsServed, Identity::Any)
+}
+
+fn user(more: &Value) -> Value {
+    let mut user = json!({"userName": "alice", "externalId": "alice@example.com"});
+    lay_over(&mut user, more);
+    user
+}
+
+fn patch(operation: &Value) -> Value {
+    json!({"schemas": [PATCH_OP], "Operations": [operation]})
+}
+
+#[test]
+fn what_only_an_operator_asks_for_is_told_so() {
+    let group = json!({"schemas": [], "displayName": "g", "members": []});
+    let two_schemas = json!({"schemas": [PATCH_OP, "urn:x"], "Operations": []});
+    let named = |name: &str| json!({"required": [name]});
+    let cases = [
+        ("user.json", named("emails"), user(&json!({})), "emails is missing"),
+        ("user.json", named("roles"), user(&json!({})), "roles is missing"),
+        ("user.json", named("profileUrl"), user(&json!({})), "profileUrl is missing"),
+        ("user.json", named(WIRE_USER), user(&json!({})), "is missing"),
+        (
+            "user.json",
+            json!({"properties": {"externalId": {"format": "wire-email"}}}),
+            user(&json!({"externalId": "E 4711"})),
+            "externalId is not an email address",
+        ),
+        (
+            "user.json",
+            json!({"properties": {"title": {"type": "string"}}}),
+            user(&json!({"title": "x", "userName": "bob"})),
+            "",
+        ),
+        (
+            "user.json",
+            json!({"properties": {"title": {"maxLength": 2}}}),
+            user(&json!({"title": "boss"})),
+            "title does not satisfy the schema (`maxLength`)",
+        ),
+        (
+            "patch.json",
+            json!({"properties": {"schemas": {"maxItems": 1}}}),
+            two_schemas,
+            "schemas does not satisfy the schema (`maxItems`)",
+        ),
+        ("group.json", named("externalId"), group, "externalId is missing"),
+    ];
+    for (at, (file, more, body, phrase)) in cases.into_iter().enumerate() {
+        let family = file.strip_suffix(".json").unwrap();
+        let kind = match family {
+            "user" => CheckKind::User,
+            "patch" => CheckKind::Patch,
+            _ => CheckKind::Group,
+        };
+        let folder = own(&format!("told-{at}"), file, &more);
+        let refusal = check(Some(&folder), enforced(), kind, &body).refusal;
+        assert!(check(None, enforced(), kind, &body).refusal.is_none(), "Wire takes {body}");
+        if phrase.is_empty() {
+            assert!(refusal.is_none(), "{more} takes {body}");
+            continue;
+        }
+        let refusal = refusal.unwrap();
+        assert_eq!(refusal.rule.id(), format!("{family}.schema"), "{more}: {}", refusal.detail);
+        let told = format!("The operator of this proxy asks for it in the schema {file}.");
+        for phrase in [phrase, &told] {
+            assert!(refusal.detail.contains(phrase), "{more}: {} lacks {phrase}", refusal.detail);
+        }
+    }
+}
+
+#[test]
+fn what_wire_asks_for_keeps_its_rule_and_its_advice() {
+    let folder = own("wires", "user.json", &json!({"required": ["emails"]}));
+    for (body, rule) in [
+        (user(&json!({"roles": [{"value": "member"}], "emails": []})), "user.type"),
+        (user(&json!({"emails": [{"value": "x"}]})), "user.emails"),
+        (user(&json!({"emails": [{}]})), "user.emails"),
+        (json!({"externalId": "a@example.com", "emails": []}), "user.user_name"),
+    ] {
+        let refusal = check(Some(&folder), enforced(), CheckKind::User, &body).refusal.unwrap();
+        assert_eq!(refusal.rule.id(), rule, "{body}: {}", refusal.detail);
+    }
+    // Wire reads such a value as a user; an operator's schema is for whole users.
+    let whole = json!({"op": "add", "value": {"userName": "alice", "externalId": "a@example.com"}});
+    let report = check(Some(&folder), enforced(), CheckKind::Patch, &patch(&whole));
+    assert!(report.refusal.is_none());
+}
+
+#[test]
+fn faults_are_looked_for_where_something_may_come_of_it() {
+    let numbers = |count: usize, last: Value| {
+        let mut emails = vec![json!(1); count];
+        emails.push(last);
+        user(&json!({"emails": emails}))
+    };
+    let bad_address = || json!({"value": "x"});
+    let reported = |report: &CheckReport| {
+        report.reported.iter().map(|rule| rule.id()).collect::<Vec<_>>().join(" ")
+    };
+    let mut all = enforced();
+    all.cap(Action::Report);
+    let report = check(None, all.clone(), CheckKind::User, &numbers(10, bad_address()));
+    assert!(report.refusal.is_none());
+    assert_eq!(reported(&report), "user.type user.emails");
+    // Nothing can come of it: the first fault stands for all.
+    let report = check(None, all, CheckKind::User, &numbers(10_000, bad_address()));
+    assert!(report.refusal.is_none());
+    assert_eq!(reported(&report), "user.type");
+    // Something can: the last one is found as well.
+    let mut one = enforced();
+    one.set("user.type", Action::Report).unwrap();
+    let report = check(None, one, CheckKind::User, &numbers(10_000, bad_address()));
+    assert_eq!(report.refusal.unwrap().rule.id(), "user.emails");
+}
+
+#[test]
+fn operations_are_told_by_their_places_in_the_list() {
+    let mut policy = enforced();
+    policy.set("patch.operations", Action::Report).unwrap();
+    for (operation, phrase) in [
+        (json!({"op": "remove", "path": "userName"}), "Operations[1] removes userName"),
+        (json!({"op": "replace", "path": "", "value": "x"}), "Operations[1].path is empty"),
+    ] {
+        let body = json!({"schemas": [PATCH_OP], "Operations": ["x", operation]});
+        let refusal = check(None, policy.clone(), CheckKind::Patch, &body).refusal.unwrap();
+        assert!(refusal.detail.contains(phrase), "{}", refusal.detail);
+    }
+}

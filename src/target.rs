@@ -88,13 +88,7 @@ pub struct Target<'a> {
 /// caller's to say. Nothing that Wire would route to SCIM, and nothing at or below `/i`, does.
 pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
     if raw.len() > MAX_TARGET {
-        return Err(Refusal::new(
-            Rule::TargetTooLong,
-            format!(
-                "The request target is {} bytes long; at most {MAX_TARGET} are read.",
-                raw.len()
-            ),
-        ));
+        return Err(too_long());
     }
     let (path, query) = match memchr::memchr(b'?', raw) {
         Some(at) => (&raw[..at], Some(&raw[at + 1..])),
@@ -134,7 +128,7 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
     };
     // SECURITY: `/i` holds the backend's internal API, which trusts whoever reaches it.
     if segments.iter().any(|s| s.eq_ignore_ascii_case(b"i")) {
-        return Err(Refusal::new(Rule::TargetNotFound, "Internal paths (/i) are not served here."));
+        return Err(not_found("internal paths (/i) are not served here"));
     }
     Ok(target)
 }
@@ -361,6 +355,13 @@ fn ambiguous(what: &str) -> Refusal {
             "The request target can be read in more than one way: {what}. Send the plain path, such as /scim/v2/Users."
         ),
     )
+}
+
+/// The 414 for a target of more than [`MAX_TARGET`] bytes.
+pub fn too_long() -> Refusal {
+    let detail =
+        format!("The request target is longer than {MAX_TARGET} bytes; no longer one is read.");
+    Refusal::new(Rule::TargetTooLong, detail)
 }
 
 /// The 404 that names the right base URL.

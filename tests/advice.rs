@@ -216,8 +216,8 @@ fn of_targets() {
         ("/scim/v2/scim/v2/Users", "target.not_found", "the base URL stands in it twice"),
         ("/scim/v2/ResourceTypes/User", "target.not_found", "nothing stands behind"),
         ("/scim/v2/Users/i", "target.id", "not userName or externalId"),
-        ("/scim/v2/Schemas/i", "target.not_found", "Internal paths"),
-        ("/v7/i/status", "target.not_found", "Internal paths"),
+        ("/scim/v2/Schemas/i", "target.not_found", "internal paths (/i) are not served"),
+        ("/v7/i/status", "target.not_found", "internal paths (/i) are not served"),
     ] {
         let refusal = target::read(target.as_bytes()).unwrap_err();
         assert_eq!(refusal.rule.id(), rule, "{target}");

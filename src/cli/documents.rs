@@ -103,6 +103,8 @@ impl Rows {
     }
 
     fn read_row(line: &[u8], here: &dyn Fn() -> String) -> Result<Document, String> {
+        // What some editors put in front of a file.
+        let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
         let row: Row = serde_json::from_slice(line).map_err(|error| {
             let what = match error.classify() {
                 serde_json::error::Category::Data => {

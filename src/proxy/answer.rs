@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::{ServerSession, date};
 use pingora::{Error, ErrorType, Result};
 
 use crate::rule::Rule;
@@ -96,11 +96,12 @@ pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> (Vec<u8
     let _ = write!(
         out,
         "HTTP/1.1 {} {}\r\nContent-Type: {SCIM_JSON}\r\nContent-Length: {}\r\n\
-         Cache-Control: no-store\r\nScim-Guard-Rule: {}\r\nX-Request-Id: {request_id}\r\n",
+         Cache-Control: no-store\r\nScim-Guard-Rule: {}\r\nX-Request-Id: {request_id}\r\nDate: {}\r\n",
         status.as_str(),
         status.canonical_reason().unwrap_or(""),
         body.len(),
         refusal.rule,
+        date::get_cached_date().to_str().unwrap_or_default(),
     );
     if let Some(challenge) = refusal.challenge() {
         let _ = write!(out, "WWW-Authenticate: {challenge}\r\n");

@@ -28,6 +28,7 @@ use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics};
 use crate::rule::Rule;
 use crate::shield;
+use crate::target;
 use crate::verdict::{Refusal, VerdictLabel};
 
 use super::answer;
@@ -35,6 +36,7 @@ use super::conn::ClientConn;
 use super::connections::Connections;
 use super::forward;
 use super::head::{self, HeadRules};
+use super::origin;
 use super::record::{Books, Record};
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
@@ -116,7 +118,7 @@ where
             // answer, and only some get one.
             drop(entered);
             match self.connections.linger() {
-                Some(_place) => self.refuse(*conn, &refusal, b"").await,
+                Some(_place) => self.refuse(*conn, &refusal).await,
                 None => self.books.metrics.enforced(refusal.rule),
             }
             return None;
@@ -166,10 +168,7 @@ where
         for served in 1.. {
             let head = match self.read_head(&mut conn, deadline).await {
                 Read::Head(end) => end,
-                Read::Refused(refusal) => {
-                    let method = head::method(conn.buffered()).to_vec();
-                    return self.refuse(*conn, &refusal, &method).await;
-                }
+                Read::Refused(refusal) => return self.refuse(*conn, &refusal).await,
                 Read::Closed => return,
             };
             let message = match self.rules.check(&conn.buffered()[..head]) {
@@ -185,10 +184,7 @@ where
                         }
                     }
                 }
-                Err(refusal) => {
-                    let method = head::method(conn.buffered()).to_vec();
-                    return self.refuse(*conn, &refusal, &method).await;
-                }
+                Err(refusal) => return self.refuse(*conn, &refusal).await,
             };
             let mut session = ServerSession::new_http1(conn);
             // Pingora parses these bytes first, and reads on only for the body.
@@ -234,6 +230,9 @@ where
                 return Read::Refused(refusal);
             }
             if bytes.len() > self.limits.header_bytes {
+                if head::target(bytes).len() > target::MAX_TARGET {
+                    return Read::Refused(target::too_long());
+                }
                 return Read::Refused(Refusal::new(
                     Rule::LimitsHeaders,
                     format!(
@@ -262,15 +261,19 @@ where
     }
 
     /// Answers for a request that never became one, and closes the connection.
-    async fn refuse(&self, mut conn: ClientConn, refusal: &Refusal, method: &[u8]) {
+    async fn refuse(&self, mut conn: ClientConn, refusal: &Refusal) {
         let mut record = Record::new();
-        record.method = MethodLabel::of_bytes(method);
-        record.request_id = forward::request_id(&http::HeaderMap::new());
+        let peer = peer_address(&conn);
+        let head = conn.buffered();
+        let method = head::method(head).to_vec();
+        let headers = head::headers(head);
+        record.method = MethodLabel::of_bytes(&method);
+        record.request_id = forward::request_id(&headers);
+        record.client = origin::find(&headers, peer, &self.trusted_proxies).client;
         self.books.judged(&record, VerdictLabel::Refused);
         self.books.answered(&mut record, refusal.rule, VerdictLabel::Refused);
-        record.client = peer_address(&conn);
         let id = record.request_id.to_str().unwrap_or("-");
-        let (bytes, length) = answer::raw(refusal, id, method);
+        let (bytes, length) = answer::raw(refusal, id, &method);
         record.bytes_out = length;
         let write = async {
             conn.write_all(&bytes).await?;

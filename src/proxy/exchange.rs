@@ -142,6 +142,10 @@ impl GuardProxy {
                 break;
             }
         }
+        let throttled = backend.get_status().is_some_and(|status| status != answer.status);
+        if throttled && has_body && done && body.is_empty() {
+            return Err(throttle::without_body(&answer));
+        }
         if session.req_header().version == Version::HTTP_10 {
             if has_body && done && !answer.headers.contains_key(header::CONTENT_LENGTH) {
                 answer.insert_header(header::CONTENT_LENGTH, body.len())?;

@@ -551,12 +551,17 @@ impl Gate {
     }
 
     /// Counts the request and writes its access line.
-    pub async fn logging(&self, session: &mut Session, _: Option<&Error>, ctx: &mut GateCtx) {
+    pub async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut GateCtx) {
         let answer = session.response_written().filter(|head| !head.status.is_informational());
-        let status = answer.map_or(0, |head| head.status.as_u16());
+        let mut status = answer.map_or(0, |head| head.status.as_u16());
         let record = &mut ctx.record;
         record.bytes_in = session.body_bytes_read();
         record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
+        // The answer could not be written.
+        let gone = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
+        if gone && record.bytes_out == 0 {
+            status = 0;
+        }
         self.books.close(record, status);
         // The session that read the request ends it, so that its connection can go on.
         if let Some(restore) = ctx.restore.take() {

@@ -7,6 +7,9 @@
 //! so that what reaches a backend has one reading only (RFC 9112 §2.2, §3.2, §5.2, §6.1, §6.3).
 
 use std::fmt;
+use std::net::Ipv6Addr;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::body;
 use crate::guard::no_tunnel;
@@ -103,6 +106,24 @@ pub(super) fn method(head: &[u8]) -> &[u8] {
 /// The target of a head that was read.
 pub(super) fn target(head: &[u8]) -> &[u8] {
     head.split(|b| *b == b' ').nth(1).unwrap_or_default()
+}
+
+/// The headers of a head that is refused, as far as they can be read: to say in the log whose it was.
+pub(super) fn headers(head: &[u8]) -> HeaderMap {
+    /// SECURITY: the head may be one that is refused for the number of its lines.
+    const LINES: usize = 100;
+    let lines = Lines { rest: head }.skip(1).take(LINES).map_while(Result::ok);
+    let mut headers = HeaderMap::new();
+    for line in lines.take_while(|line| !line.is_empty()) {
+        let Some((name, value)) = memchr::memchr(b':', line).map(|at| line.split_at(at)) else {
+            continue;
+        };
+        let value = HeaderValue::from_bytes(value[1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), value) {
+            headers.append(name, value);
+        }
+    }
+    headers
 }
 
 impl HeadRules {
@@ -384,14 +405,12 @@ pub(super) fn host_is_served(host: Option<&[u8]>, hosts: &[String]) -> Result<()
     let Some(host) = host.filter(|host| !host.is_empty()) else {
         return refuse("The request has no Host header.");
     };
-    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~:[]".contains(b);
-    if !host.iter().all(plain) {
+    let Some(name) = without_port(host) else {
         return refuse("Host is not a name or an address, with or without a port.");
-    }
+    };
     if hosts.is_empty() {
         return Ok(());
     }
-    let name = without_port(host);
     let name = name.strip_suffix(b".").unwrap_or(name);
     if hosts.iter().any(|served| name.eq_ignore_ascii_case(served.as_bytes())) {
         return Ok(());
@@ -399,12 +418,24 @@ pub(super) fn host_is_served(host: Option<&[u8]>, hosts: &[String]) -> Result<()
     refuse("Host is none of the hosts that are served here.")
 }
 
-fn without_port(host: &[u8]) -> &[u8] {
-    match memchr::memrchr(b':', host) {
-        // Within brackets a colon is a part of an IPv6 address.
-        Some(at) if memchr::memrchr(b']', host).is_none_or(|bracket| bracket < at) => &host[..at],
-        _ => host,
-    }
+/// The name or the address (IPv6: in its brackets) in front of the port, if both are well-formed.
+fn without_port(host: &[u8]) -> Option<&[u8]> {
+    let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~".contains(b);
+    // Within brackets a colon is a part of the address.
+    let end = memchr::memchr(b']', host).map_or(0, |bracket| bracket + 1);
+    let end = memchr::memchr(b':', &host[end..]).map_or(host.len(), |colon| end + colon);
+    let (name, port) = host.split_at(end);
+    let address = name.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]"));
+    let is_name = match address {
+        Some(address) => str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
+        None => !name.is_empty() && name.iter().all(is_plain),
+    };
+    // A port may be empty (RFC 3986 §3.2.3).
+    let is_port = match port {
+        [] | [b':'] => true,
+        [_, digits @ ..] => decimal(digits).is_some_and(|port| port <= 65535),
+    };
+    (is_name && is_port).then_some(name)
 }
 
 /// A byte of a token: a method or a header name (RFC 9110 §5.6.2).
@@ -463,8 +494,21 @@ mod tests {
 
     #[test]
     fn ports_and_brackets_are_told_apart() {
-        assert_eq!(without_port(b"wire.example:8080"), b"wire.example");
-        assert_eq!(without_port(b"[::1]:8080"), b"[::1]");
-        assert_eq!(without_port(b"[::1]"), b"[::1]");
+        for (host, name) in [
+            ("wire.example", "wire.example"),
+            ("wire.example.:8080", "wire.example."),
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("wire.example:", "wire.example"),
+            ("[::1]:65535", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(without_port(host.as_bytes()), Some(name.as_bytes()), "{host}");
+        }
+        for host in [
+            "", ":80", "a:80:90", "a:b", "a:-1", "a:+1", "a:65536", "::1", "[::1", "[a]", "[]",
+            "[::1]a", "a]:80",
+        ] {
+            assert_eq!(without_port(host.as_bytes()), None, "{host}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
-use pingora::{Error, ErrorType, Result};
+use pingora::{BError, Error, ErrorType, Result};
 
 use crate::rule::Rule;
 use crate::verdict::Refusal;
@@ -14,14 +14,14 @@ pub(super) const ENHANCE_YOUR_CALM: u16 = 420;
 /// nginx lets 50 requests in every second, so that one second is enough for it to forget.
 const WAIT: u32 = 1;
 
-/// The error by which an answer without a body asks for one.
+/// The error by which an answer without a body asks for one. Its context is how long to wait.
 const THROTTLED: ErrorType = ErrorType::Custom("throttled by the backend");
 
 /// Turns the head of a 420 into that of a 429. What nginx sends has no body, and nothing can be put
 /// behind a head that said so: it is given up with an error, for which [`refusal`] has an answer.
 pub(super) fn translate(head: &mut ResponseHeader) -> Result<()> {
     if head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0") {
-        return Err(Error::new(THROTTLED));
+        return Err(without_body(head));
     }
     head.set_status(StatusCode::TOO_MANY_REQUESTS)?;
     head.set_reason_phrase(None)?;
@@ -31,6 +31,12 @@ pub(super) fn translate(head: &mut ResponseHeader) -> Result<()> {
     Ok(())
 }
 
+/// Gives up an answer that turned out to have no body.
+pub(super) fn without_body(head: &ResponseHeader) -> BError {
+    let wait = head.headers.get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok());
+    Error::explain(THROTTLED, wait.unwrap_or_default().to_owned())
+}
+
 /// Whether an answer was given up for want of a body.
 pub(super) fn is_throttled(error: &Error) -> bool {
     error.etype() == &THROTTLED
@@ -38,8 +44,9 @@ pub(super) fn is_throttled(error: &Error) -> bool {
 
 /// The answer for a 420 without a body.
 pub(super) fn refusal(error: &Error) -> Option<Refusal> {
+    let wait = error.context.as_ref().and_then(|wait| wait.as_str().parse().ok());
     is_throttled(error).then(|| Refusal {
-        retry_after: Some(WAIT),
+        retry_after: Some(wait.unwrap_or(WAIT)),
         ..Refusal::new(
             Rule::UpstreamThrottled,
             "Wire gets more requests than it takes, from all clients behind this proxy together. Wait as \

@@ -69,6 +69,9 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nHost: a@wire.example\r\n\r\n".to_vec()),
         ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nHost: wire.example/x\r\n\r\n".to_vec()),
         ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nHost: other.example\r\n\r\n".to_vec()),
+        ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nHost: wire.example:80:90\r\n\r\n".to_vec()),
+        ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nHost: wire.example:http\r\n\r\n".to_vec()),
+        ("target.too_long", line(&format!("GET /scim/v2/Users?x={} HTTP/1.1", "a".repeat(40_000)))),
         ("framing.length", post("Content-Length: 2\r\nContent-Length: 2\r\n", "{}")),
         ("framing.length", post("Content-Length: 2\r\nContent-Length: 3\r\n", "{}")),
         ("framing.length", post("Content-Length: 2, 2\r\n", "{}")),
@@ -149,6 +152,7 @@ fn each_is_refused_by_its_rule_and_nothing_reaches_the_backend() {
         assert_eq!(response.rule(), rule, "{shown}");
         response.refused(rule);
         assert!(response.header("x-request-id").is_some());
+        assert!(response.header("date").is_some());
         if response.header("connection") == Some("close") {
             let _ = client.stream.shutdown(std::net::Shutdown::Write);
             client.ends();

@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 
-use crate::support::{Backend, Guarded, Reply, TOKEN, control, head, user, with_length};
+use crate::support::{
+    Backend, Guarded, Reply, TOKEN, control, head, ok, user, wait_until, with_length,
+};
 
 fn requests(handler: &str, method: &str, status: u16, verdict: &str) -> String {
     format!(
@@ -43,6 +45,50 @@ fn requests_and_rule_hits_are_counted() {
         ("request_body_bytes", 2.0),
     ] {
         assert_eq!(guarded.metric(&format!("scim_guard_{histogram}_count")), count, "{histogram}");
+    }
+}
+
+#[test]
+fn a_client_that_has_gone_before_its_answer_is_told_apart() {
+    let (gone, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let backend = Backend::start(move |_| {
+        wait.lock().unwrap().recv().unwrap();
+        ok("{}")
+    });
+    let guarded = Guarded::before(&backend);
+    let mut client = guarded.client();
+    client.send(control());
+    wait_until("the request at the backend", || backend.accepted() == 1);
+    // With a reset, so that the answer cannot be written.
+    socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(client);
+    gone.send(()).unwrap();
+    guarded.wait_metric(&requests("/scim/v2/Users", "POST", 499, "failed"), 1.0);
+    assert!(!guarded.ready().contains("skipped"));
+}
+
+#[test]
+fn what_is_refused_before_it_is_a_request_is_told_with_id_and_client() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        config.hosts = vec!["wire.example".into()];
+    });
+    let more = "X-Request-Id: abc\r\nX-Forwarded-For: 192.0.2.7\r\n";
+    for (nth, (rule, head)) in [
+        ("framing.host", "GET /x HTTP/1.1\r\nHost: other\r\n"),
+        ("target.ambiguous", "OPTIONS * HTTP/1.1\r\nHost: wire.example\r\n"),
+        ("framing.message", "GET  /x HTTP/1.1\r\nHost: wire.example\r\n"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let response = guarded.ask(format!("{head}{more}\r\n"));
+        response.refused(rule);
+        assert_eq!(response.header("x-request-id"), Some("abc"), "{head}");
+        let line = guarded.access_line(nth + 1);
+        assert_eq!((&line["request"], &line["client"]), (&"abc".into(), &"192.0.2.7".into()));
     }
 }
 

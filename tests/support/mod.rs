@@ -53,6 +53,7 @@ impl Seen {
 }
 
 /// What the backend does with a request.
+#[derive(Clone)]
 pub enum Reply {
     /// Writes these bytes and keeps the connection.
     Bytes(Vec<u8>),

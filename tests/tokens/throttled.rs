@@ -25,6 +25,36 @@ fn a_420_without_a_body_becomes_a_scim_error_with_429() {
 }
 
 #[test]
+fn a_420_whose_body_turns_out_empty_becomes_a_scim_error_too() {
+    for (reply, wait) in [
+        (
+            Reply::Bytes(
+                b"HTTP/1.1 420 Calm\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec(),
+            ),
+            "1",
+        ),
+        (Reply::Last(b"HTTP/1.1 420 Calm\r\nRetry-After: 9\r\n\r\n".to_vec()), "9"),
+        (
+            Reply::Bytes(
+                b"HTTP/1.1 420 Calm\r\nContent-Length: 0\r\nRetry-After: 9\r\n\r\n".to_vec(),
+            ),
+            "9",
+        ),
+        (
+            Reply::Last(
+                b"HTTP/1.1 420 Calm\r\nRetry-After: soon\r\nContent-Length: 0\r\n\r\n".to_vec(),
+            ),
+            "1",
+        ),
+    ] {
+        let backend = Backend::start(move |_| reply.clone());
+        let answer = Guarded::before(&backend).ask(get(TOKEN));
+        answer.refused("upstream.throttled");
+        assert_eq!(answer.header("retry-after"), Some(wait));
+    }
+}
+
+#[test]
 fn a_420_with_a_body_keeps_it() {
     let backend = throttling("{\"slow\":\"down\"}");
     let guarded = Guarded::before(&backend);

@@ -22,7 +22,10 @@ use crate::metrics::Metrics;
 use crate::proxy::upstream::Upstreams;
 use crate::register::watch::Source;
 
-/// Requests at one time; more wait in the listener's queue.
+/// Connections at one time; more wait in the listener's queue.
+const CONNECTIONS: usize = 512;
+
+/// Answers at one time: each may be a megabyte of metrics.
 const AT_ONCE: usize = 32;
 
 /// For a whole request and its answer.
@@ -49,7 +52,8 @@ impl Admin {
     /// Serves for as long as it is polled.
     pub async fn serve(self, listener: TcpListener) {
         let admin = Arc::new(self);
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let answering = Arc::new(Semaphore::new(AT_ONCE));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let Ok((stream, _)) = listener.accept().await else {
@@ -58,15 +62,16 @@ impl Admin {
                 continue;
             };
             let admin = Arc::clone(&admin);
+            let answering = Arc::clone(&answering);
             tokio::spawn(async move {
                 // Who asks too slowly or goes away gets nothing.
-                let _ = tokio::time::timeout(DEADLINE, admin.answer(stream)).await;
+                let _ = tokio::time::timeout(DEADLINE, admin.answer(stream, &answering)).await;
                 drop(place);
             });
         }
     }
 
-    async fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
+    async fn answer(&self, mut stream: TcpStream, answering: &Semaphore) -> std::io::Result<()> {
         let mut request = Vec::with_capacity(1024);
         let read = async {
             while !request.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -77,6 +82,8 @@ impl Admin {
             Ok::<(), std::io::Error>(())
         };
         tokio::time::timeout(HEAD, read).await??;
+        // Who says nothing keeps nobody from an answer.
+        let Ok(_turn) = answering.acquire().await else { return Ok(()) };
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut parsed = httparse::Request::new(&mut headers);
         let answer = match parsed.parse(&request) {

@@ -11,6 +11,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 fn sink() -> &'static Sink {
     SINK.get_or_init(|| {
         let queue = NonBlockingBuilder::default().buffered_lines_limit(MOST_LINES);
-        let (writer, worker) = queue.finish(io::stderr());
+        let (writer, worker) = queue.finish(Counted(io::stderr()));
         let dropped = writer.error_counter();
         Sink { writer, dropped, worker: Mutex::new(Some(worker)) }
     })
@@ -62,9 +63,29 @@ pub fn init(log: &Log) {
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }
 
-/// How many lines were dropped because standard error could not take them.
+/// Lines that standard error did not take.
+static REFUSED: AtomicUsize = AtomicUsize::new(0);
+
+/// A writer of which it is counted what could not be written, such as to a full disk.
+struct Counted<W>(W);
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.write_all(line).is_err() {
+            REFUSED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// How many lines were dropped because standard error could not take them, or not so fast.
 pub fn dropped_lines() -> usize {
-    SINK.get().map_or(0, |sink| sink.dropped.dropped_lines())
+    let queued_out = SINK.get().map_or(0, |sink| sink.dropped.dropped_lines());
+    queued_out + REFUSED.load(Ordering::Relaxed)
 }
 
 /// Writes out what is queued. Nothing is logged afterwards.

@@ -1,6 +1,6 @@
 //! What is wrong with a config, and where.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use crate::secret;
@@ -46,10 +46,15 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// How many mistakes are told; nobody reads on beyond them.
+const MOST: usize = 200;
+
 /// What the reader writes down on its way through a file.
 #[derive(Debug, Default)]
 pub struct Notes {
     mistakes: RefCell<Vec<Mistake>>,
+    /// How many there are besides.
+    more: Cell<usize>,
     /// The full names of all keys that the reader asked for, present or not.
     #[cfg(test)]
     pub asked: RefCell<Vec<String>>,
@@ -57,7 +62,11 @@ pub struct Notes {
 
 impl Notes {
     pub fn mistake(&self, at: At, message: impl Into<String>) {
-        self.mistakes.borrow_mut().push(Mistake::new(at, message));
+        if self.mistakes.borrow().len() < MOST {
+            self.mistakes.borrow_mut().push(Mistake::new(at, message));
+        } else {
+            self.more.set(self.more.get() + 1);
+        }
     }
 
     pub fn add(&self, mistakes: Vec<Mistake>) {
@@ -69,6 +78,10 @@ impl Notes {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort();
         mistakes.dedup();
+        if let (more @ 1.., Some(last)) = (self.more.get(), mistakes.last()) {
+            let at = At { line: last.line, column: last.column };
+            mistakes.push(Mistake::new(at, format!("and so on: {more} more mistakes")));
+        }
         mistakes
     }
 }

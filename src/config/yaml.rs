@@ -11,6 +11,9 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
 use super::mistake::{At, Mistake};
 
+/// How many values there may be: far more than ten thousand tokens need.
+const MAX_NODES: usize = 1_000_000;
+
 /// How deep mappings and lists may be nested: far more than any config needs.
 const MAX_DEPTH: usize = 32;
 
@@ -55,6 +58,7 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
     let mut open: Vec<Open<'_>> = Vec::new();
     let mut root = None;
     let mut documents = 0;
+    let mut nodes = 0;
     while let Some(event) = parser.next_event() {
         let (event, span) = match event {
             Ok(event) => event,
@@ -65,6 +69,12 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
             }
         };
         let here = at(span.start);
+        // SECURITY: each takes a hundred times its byte in the text.
+        nodes += 1;
+        if nodes > MAX_NODES {
+            mistakes.push(Mistake::new(here, format!("there are more than {MAX_NODES} values")));
+            return (None, mistakes);
+        }
         let node = match event {
             Event::DocumentStart(_) => {
                 documents += 1;
@@ -142,7 +152,8 @@ fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Value<'_> {
 }
 
 fn refuse_tag(tag: Option<&Tag>, here: At, mistakes: &mut Vec<Mistake>) {
-    if tag.is_some() {
+    // Whoever reads them sees the first.
+    if tag.is_some() && mistakes.is_empty() {
         let message = "tags (`!name`) are not read here; write the value alone";
         mistakes.push(Mistake::new(here, message));
     }

@@ -32,7 +32,7 @@ use crate::rate::Rate;
 use super::{Entry, Methods, Register, Resources};
 
 /// The largest file that is read, in bytes.
-const MAX_FILE: u64 = 8 * 1024 * 1024;
+pub const MAX_FILE: u64 = 8 * 1024 * 1024;
 
 /// The most tokens in a register: their labels become label values of a metric.
 const MAX_ENTRIES: usize = 10_000;
@@ -42,6 +42,10 @@ const MAX_LABEL: usize = 64;
 
 /// Reads the file at `path`.
 pub fn load(path: &Path) -> Result<Register, LoadError> {
+    // SECURITY: reading a pipe would wait for whoever writes it, and no change be seen any more.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(LoadError::Unread { path: path.into(), why: "this is no file".into() });
+    }
     file::read_file(path, MAX_FILE, parse)
 }
 
@@ -157,7 +161,7 @@ fn read_label(text: &str) -> Result<&str, String> {
 }
 
 /// A point in time by RFC 3339, or a day, which counts to its end.
-fn read_time(text: &str) -> Result<SystemTime, String> {
+pub(crate) fn read_time(text: &str) -> Result<SystemTime, String> {
     let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from);
     // The end of 9999-12-31, which people write for "never", is no date any more, but a time.
     let day = || time(&format!("{text}T00:00:00Z"))?.checked_add(Duration::from_secs(86_400));

@@ -39,9 +39,12 @@ pub struct State {
     /// When the register in use was read.
     pub read: SystemTime,
     /// Why the file as it is now is not in use.
-    pub failure: Option<String>,
+    pub failure: Option<Arc<str>>,
     /// The file when it was last read, in use or not.
     tried: Option<Stamp>,
+    /// It could not be read then, for a reason that may pass without a change of the file, such as a want
+    /// of descriptors.
+    again: bool,
     /// The file when it was last looked at.
     seen: Option<Stamp>,
     /// How many looks in a row have found it changed.
@@ -69,6 +72,7 @@ impl Source {
                 read: SystemTime::now(),
                 failure: None,
                 tried: stamp,
+                again: false,
                 seen: stamp,
                 restless: 0,
             }),
@@ -102,7 +106,7 @@ impl Source {
         });
         if let Err(error) = started {
             tracing::error!(%error, "the register of tokens is not watched: no thread to be had");
-            self.lock().failure = Some(format!("it is not watched: {error}"));
+            self.lock().failure = Some(format!("it is not watched: {error}").into());
         }
     }
 
@@ -113,10 +117,11 @@ impl Source {
             let mut state = self.lock();
             state.restless = if state.seen == stamp { 0 } else { state.restless + 1 };
             state.seen = stamp;
-            if state.tried == stamp || (1..RESTLESS).contains(&state.restless) {
+            if (state.tried == stamp && !state.again) || (1..RESTLESS).contains(&state.restless) {
                 return;
             }
             state.tried = stamp;
+            state.again = false;
             state.restless = 0;
         }
         self.read();
@@ -135,12 +140,18 @@ impl Source {
                 tracing::info!(entries, "the register of tokens was read again");
             }
             Err(error) => {
-                let failure = error.to_string();
-                tracing::error!(
-                    "the register of tokens was changed and cannot be used; the last good one stays in \
-                     use: {failure}"
-                );
-                self.lock().failure = Some(failure);
+                let failure: Arc<str> = error.to_string().into();
+                let mut state = self.lock();
+                state.again = matches!(error, LoadError::Unreadable { .. });
+                let is_new = state.failure.as_ref() != Some(&failure);
+                state.failure = Some(Arc::clone(&failure));
+                drop(state);
+                if is_new {
+                    tracing::error!(
+                        "the register of tokens was changed and cannot be used; the last good one stays \
+                         in use: {failure}"
+                    );
+                }
             }
         }
     }
@@ -251,6 +262,38 @@ mod tests {
         source.look();
         source.look();
         assert_eq!((label(&source).as_str(), source.state().failure), ("c", None));
+        // Nobody writes into this pipe.
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        source.look();
+        source.look();
+        assert!(source.state().failure.unwrap().contains("this is no file"));
+        std::fs::remove_file(&path).unwrap();
+        write(&path, "d");
+        source.look();
+        source.look();
+        assert_eq!((label(&source).as_str(), source.state().failure), ("d", None));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_tried_again_though_the_file_is_the_same() {
+        let folder = folder("again");
+        let path = folder.join("tokens.yaml");
+        write(&path, "a");
+        let source = Source::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        source.look();
+        source.look();
+        assert!(source.state().again);
+        // As if it had been there all the time.
+        write(&path, "b");
+        source.lock().tried = Stamp::of(&path);
+        source.look();
+        source.look();
+        assert_eq!((label(&source).as_str(), source.state().failure), ("b", None));
+        assert!(!source.state().again);
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -193,9 +193,13 @@ fn every_failure_is_one_sentence_and_a_code() {
         assert!(errors.contains(sentence), "{sentence}: {errors}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
     }
-    for (url, more) in
-        [("wire.example", &[][..]), ("https://a/b", &[]), ("http://a", &["--ca", "/nowhere"])]
-    {
+    for (url, more) in [
+        ("wire.example", &[][..]),
+        ("https://a/b", &[]),
+        ("http://127.0.0.1:99999", &[]),
+        ("http://a:", &[]),
+        ("http://a", &["--ca", "/nowhere"]),
+    ] {
         let (code, _, errors) = token(&folder, &["list"], url, more);
         assert_eq!(code, 2, "{errors}");
     }
@@ -330,8 +334,17 @@ fn nothing_is_created_that_could_not_be_written_down() {
     let register = folder.join("tokens.yaml");
     std::fs::write(&register, "tokens: [{label: a}]\n").unwrap();
     let path = register.to_str().unwrap();
-    for (path, label) in [(path, "b"), ("/nowhere/tokens.yaml", "b"), (path, "not a label")] {
-        let more = ["--description", "x", "--register", path, "--label", label];
+    let another = folder.join("another.yaml");
+    let another = another.to_str().unwrap();
+    for (path, label, expires) in [
+        (path, "b", "9999-12-31"),
+        ("/nowhere/tokens.yaml", "b", "9999-12-31"),
+        (path, "not a label", "9999-12-31"),
+        (another, "b # c", "9999-12-31"),
+        (another, "b", "2020-12-31"),
+    ] {
+        let more =
+            ["--description", "x", "--register", path, "--label", label, "--expires", expires];
         let (code, _, errors) = token(&folder, &["create"], &url(backend.addr), &more);
         assert_eq!(code, 2, "{errors}");
         assert_eq!(errors.lines().count(), 1, "{errors}");

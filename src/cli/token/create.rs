@@ -74,8 +74,13 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
         || login.send_code("create_scim_token", &access.email),
     )?;
     // First of all: it is never told again.
-    writeln!(out, "{}", token.reveal())?;
-    out.flush()?;
+    writeln!(out, "{}", token.reveal()).and_then(|()| out.flush()).map_err(|error| {
+        Failure::Running(format!(
+            "the token {} was created and cannot be written to standard output: {error}; delete it with \
+             `token delete`",
+            info.id
+        ))
+    })?;
     complain(&format!("created token {}; it is shown this once", info.id));
     if let Some(addition) = addition {
         addition.write(&StoredHash::wire(token.reveal().as_bytes()))?;

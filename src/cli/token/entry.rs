@@ -1,12 +1,13 @@
 //! A new entry in a register file that people keep by hand: everything that stands there stays as it
 //! is, comments included.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::Failure;
-use crate::config::file::Mistake;
 use crate::digest::StoredHash;
 use crate::register::{Register, file};
 
@@ -26,14 +27,19 @@ impl Addition {
             label: label.into(),
             expires: expires.map(Into::into),
         };
+        let end = addition.expires.as_deref().and_then(|when| file::read_time(when).ok());
+        if end.is_some_and(|end| end <= SystemTime::now()) {
+            return Err(Failure::Unusable("--expires is in the past".into()));
+        }
         let before = addition.read()?;
         let placeholder = StoredHash::wire(label.as_bytes());
         addition.with(&before, &placeholder)?;
-        let folder = addition.path.parent().unwrap_or(Path::new("."));
-        let probe = folder.join(format!(".{}.{}", env!("CARGO_PKG_NAME"), std::process::id()));
-        std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe)).map_err(
-            |error| Failure::Unusable(format!("{}: cannot be written: {error}", path.display())),
-        )?;
+        addition.new_file().and_then(|(_, new)| std::fs::remove_file(new)).map_err(|error| {
+            Failure::Unusable(format!(
+                "{}: cannot be written with its owner and its mode: {error}",
+                path.display()
+            ))
+        })?;
         Ok(addition)
     }
 
@@ -50,6 +56,11 @@ impl Addition {
                 self.lines("", hash)
             ))
         };
+        // Another command that adds an entry waits. (Where folders know no locks, as on some networks, there
+        // is none.)
+        let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
+        let alone = File::open(folder.unwrap_or(Path::new(".")));
+        let _alone = alone.map(|folder| folder.lock().map(|()| folder));
         let after = self.read().and_then(|before| self.with(&before, hash));
         let after = after.map_err(|failure| match failure {
             Failure::Running(why) | Failure::Unusable(why) => by_hand(why),
@@ -58,22 +69,18 @@ impl Addition {
         self.replace(&after).map_err(|error| by_hand(format!("cannot be written: {error}")))
     }
 
-    fn replace(&self, text: &str) -> std::io::Result<()> {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{}", std::process::id()));
-        let new = PathBuf::from(name);
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&new)?;
+    fn replace(&self, text: &str) -> io::Result<()> {
+        let (mut file, new) = self.new_file()?;
         let written = file.write_all(text.as_bytes()).and_then(|()| {
-            // Whoever reads the old file, a guard with rights of its own, has to read this one.
-            if let Ok(old) = std::fs::metadata(&self.path) {
-                file.set_permissions(old.permissions())?;
-                let own = file.metadata()?;
-                if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
-                    std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
-                }
-            }
             file.sync_all()?;
-            std::fs::rename(&new, &self.path)
+            match std::fs::rename(&new, &self.path) {
+                // A file that is mounted alone, as containers do, cannot be replaced.
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                    std::fs::write(&self.path, text)?;
+                    std::fs::remove_file(&new)
+                }
+                other => other,
+            }
         });
         if written.is_err() {
             let _ = std::fs::remove_file(&new);
@@ -81,13 +88,40 @@ impl Addition {
         written
     }
 
+    /// An empty file that may take the place of the old one: whoever reads that, a guard with rights of its
+    /// own, has to read this one.
+    fn new_file(&self) -> io::Result<(File, PathBuf)> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{}", std::process::id()));
+        let new = PathBuf::from(name);
+        let file = File::create_new(&new)?;
+        let made_alike = || {
+            let Ok(old) = std::fs::metadata(&self.path) else { return Ok(()) };
+            file.set_permissions(old.permissions())?;
+            let own = file.metadata()?;
+            if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
+                std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            }
+            Ok(())
+        };
+        let alike = made_alike();
+        if alike.is_err() {
+            let _ = std::fs::remove_file(&new);
+        }
+        alike.map(|()| (file, new))
+    }
+
     /// What stands there; nothing if there is no file yet.
     fn read(&self) -> Result<String, Failure> {
-        match std::fs::read_to_string(&self.path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-            other => other.map_err(|error| {
-                Failure::Unusable(format!("{}: cannot be read: {error}", self.path.display()))
-            }),
+        let mut text = String::new();
+        let read = File::open(&self.path)
+            .and_then(|file| file.take(file::MAX_FILE).read_to_string(&mut text));
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(text),
+            Err(error) => {
+                Err(Failure::Unusable(format!("{}: cannot be read: {error}", self.path.display())))
+            }
+            Ok(_) => Ok(text),
         }
     }
 
@@ -95,7 +129,7 @@ impl Addition {
     /// register with exactly one more entry.
     fn with(&self, before: &str, hash: &StoredHash) -> Result<String, Failure> {
         let unusable = |why: &str| Failure::Unusable(format!("{}: {why}", self.path.display()));
-        let count = self.count(file::parse(before), "")?;
+        let count = self.parse(before, "")?.entries().len();
         let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
         let text = if count == 0 {
             let is_empty_list = |line: &str| {
@@ -111,15 +145,16 @@ impl Addition {
             let indent = first.map_or("", |line| &line[..line.len() - line.trim_start().len()]);
             format!("{before}{gap}{}", self.lines(indent, hash))
         };
-        let after = self.count(file::parse(&text), " (with the new entry)")?;
-        if after != count + 1 {
+        let after = self.parse(&text, " (with the new entry)")?;
+        let label = after.entries().last().map(|entry| entry.label.as_str());
+        if after.entries().len() != count + 1 || label != Some(&self.label) {
             return Err(unusable("no entry can be added behind what stands there"));
         }
         Ok(text)
     }
 
-    fn count(&self, read: Result<Register, Vec<Mistake>>, when: &str) -> Result<usize, Failure> {
-        read.map(|register| register.entries().len()).map_err(|mistakes| {
+    fn parse(&self, text: &str, when: &str) -> Result<Register, Failure> {
+        file::parse(text).map_err(|mistakes| {
             let path = self.path.display();
             let lines: Vec<String> =
                 mistakes.iter().map(|mistake| format!("{path}:{mistake}{when}")).collect();
@@ -133,7 +168,9 @@ impl Addition {
             .iter()
             .map(|when| format!("{indent}  expires: {when}\n"))
             .collect::<String>();
-        format!("{indent}- label: {}\n{indent}  hash: \"{hash}\"\n{expires}", self.label)
+        // The hash, which every entry must have, stands last: one that is cut off is no entry, and not one
+        // that allows more.
+        format!("{indent}- label: {}\n{expires}{indent}  hash: \"{hash}\"\n", self.label)
     }
 }
 
@@ -172,6 +209,33 @@ mod tests {
     }
 
     #[test]
+    fn who_adds_at_the_same_time_adds_as_well() {
+        let folder = std::env::temp_dir().join(format!("entries-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("tokens.yaml");
+        let labels = ["a", "b", "c", "d", "e", "f"];
+        std::thread::scope(|scope| {
+            for label in labels {
+                let addition = Addition { path: path.clone(), label: label.into(), expires: None };
+                scope.spawn(move || {
+                    addition.write(&StoredHash::short(label.as_bytes())).ok().unwrap();
+                });
+            }
+        });
+        let register = file::load(&path).unwrap();
+        assert_eq!(register.entries().len(), labels.len());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_has_expired_is_not_begun() {
+        let path = std::env::temp_dir().join(format!("expired-{}.yaml", std::process::id()));
+        assert!(Addition::prepare(&path, "a", Some("2020-01-01")).is_err());
+        assert!(Addition::prepare(&path, "a", Some("9999-12-31")).is_ok());
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn what_would_not_be_a_register_is_not_written() {
         let text = added("", "a", None).ok().unwrap();
         for (before, label, expires) in [
@@ -181,6 +245,7 @@ mod tests {
             ("tokens: {", "b", None),
             (&format!("tokens: [{{label: x, hash: \"{}\"}}]", StoredHash::short(b"x")), "b", None),
             ("", "a\n  rate: 1/s", None),
+            ("", "a # b", None),
         ] {
             assert!(added(before, label, expires).is_err(), "{before} {label}");
         }

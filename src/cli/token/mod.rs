@@ -1,6 +1,7 @@
 //! `token`: Wire's SCIM tokens, and their hashes for the register.
 
-use std::io::{self, IsTerminal as _, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read as _, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -94,7 +95,8 @@ impl Access {
 
 /// Whether a URL leads to this machine.
 fn is_local(url: &str) -> bool {
-    let host = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let host =
+        url.split_once("://").map_or(url, |(_, host)| host).split('/').next().unwrap_or_default();
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
@@ -130,10 +132,13 @@ fn ask(what: &str, option: &str) -> Result<Secret, Failure> {
 }
 
 fn first_line(path: &Path) -> Result<Secret, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::Unusable(format!("{}: cannot be read: {error}", path.display()))
-    })?;
-    match text.lines().next() {
+    /// Far more than a password has.
+    const MOST: u64 = 64 * 1024;
+    let mut text = String::new();
+    File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text)).map_err(
+        |error| Failure::Unusable(format!("{}: cannot be read: {error}", path.display())),
+    )?;
+    match text.trim_start_matches('\u{feff}').lines().next() {
         Some(line) if !line.is_empty() => Ok(Secret::new(line)),
         _ => Err(Failure::Unusable(format!("{}: the first line is empty", path.display()))),
     }

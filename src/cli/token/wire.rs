@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ureq::Agent;
 use ureq::http::{Method, Request, Response, StatusCode, Uri};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::{Agent, Proxy};
 
 use super::Failure;
 use crate::secret::Secret;
+use crate::token;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -82,9 +83,7 @@ impl Wire {
         let base = url.trim_end_matches('/').to_owned();
         let host = ["https://", "http://"].iter().find_map(|scheme| base.strip_prefix(scheme));
         let readable = host.is_some_and(|host| {
-            !host.is_empty()
-                && !host.contains(['/', '?', '#', '@', ' '])
-                && Uri::try_from(&base).is_ok()
+            !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']) && is_server(&base)
         });
         if !readable {
             // SECURITY: not repeated, as a password may stand in it.
@@ -98,6 +97,8 @@ impl Wire {
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_global(Some(DEADLINE))
+            // What is for this machine goes nowhere else.
+            .proxy(Proxy::try_from_env().filter(|_| !super::is_local(&base)))
             .user_agent(concat!("wire-scim-guard/", env!("CARGO_PKG_VERSION")))
             .tls_config(TlsConfig::builder().root_certs(roots(ca)?).build())
             .build()
@@ -327,10 +328,12 @@ impl Login {
         let answer = self.ask(&Method::POST, "", Some(&body))?;
         let info = serde_json::from_value(answer["info"].clone());
         match (answer["token"].as_str(), info) {
-            (Some(token), Ok(info)) => Ok((Secret::new(token), info)),
+            (Some(token), Ok(info)) if token::is_wire_token(token.as_bytes()) => {
+                Ok((Secret::new(token), info))
+            }
             _ => Err(Error::Refused(
-                "Wire created a token and did not tell it; `token list` and `token delete` \
-                                     clean up"
+                "Wire answered without a token, or with none that Wire has; `token list` shows whether one \
+                 was created, and `token delete` takes it away"
                     .into(),
             )),
         }
@@ -386,4 +389,13 @@ fn roots(ca: Option<&Path>) -> Result<RootCerts, Failure> {
         return Err(Failure::Unusable(format!("{}: holds no certificate (PEM)", path.display())));
     }
     Ok(RootCerts::Specific(Arc::new(certificates)))
+}
+
+/// Whether a URL names a server, and with a port that there is if it names one.
+fn is_server(url: &str) -> bool {
+    let Ok(uri) = Uri::try_from(url) else { return false };
+    uri.authority().is_some_and(|authority| {
+        let has_none = authority.as_str() == authority.host();
+        has_none || authority.port_u16().is_some_and(|port| port != 0)
+    })
 }

@@ -86,13 +86,18 @@ fn head(c: &mut Criterion) {
     group.finish();
 }
 
+/// About the size of a large body; the limit is 512 KiB.
+const LARGE: usize = 440 * 1024;
+
 /// The cost for each byte must not grow with the size.
 fn linear(c: &mut Criterion) {
     let guard = guard();
     let mut bench = c.benchmark_group("by size");
     for shape in SHAPES {
-        for size in [shape.small, 40 * shape.small] {
-            let body = (shape.make)(size);
+        let small = (shape.make)(shape.small);
+        let large = (shape.make)(LARGE / small.len() * shape.small);
+        for body in [small, large] {
+            assert!(body.len() <= guard.body_limit(), "{} bytes are not looked at", body.len());
             let task = BodyTask { kind: shape.kind, gzip: false, identity: None };
             bench.throughput(Throughput::Bytes(body.len() as u64));
             bench.bench_with_input(BenchmarkId::new(shape.name, body.len()), &body, |b, body| {

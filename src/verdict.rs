@@ -142,6 +142,13 @@ impl<'p> Findings<'p> {
             .any(|rule| self.policy.action(rule) == Action::Enforce)
     }
 
+    /// Whether any rule whose id begins with `family` does not.
+    pub fn may_pass(&self, family: &str) -> bool {
+        Rule::all()
+            .filter(|rule| rule.id().starts_with(family))
+            .any(|rule| self.policy.action(rule) != Action::Enforce)
+    }
+
     /// How many rules were hit and only reported.
     pub fn count(&self) -> usize {
         self.reported.len()

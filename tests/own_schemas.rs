@@ -145,6 +145,27 @@ fn what_wire_asks_for_keeps_its_rule_and_its_advice() {
 }
 
 #[test]
+fn a_fault_that_is_only_reported_hides_no_other() {
+    let folder = own("hides", "user.json", &json!({"properties": {"title": {"type": "string"}}}));
+    let body = |more: usize| {
+        let mut body = user(&json!({"title": null, "nickName": 5}));
+        body["unknown"] = json!(vec![0; more]);
+        body
+    };
+    for size in [0, 10_000] {
+        let mut policy = enforced();
+        policy.set("user.type", Action::Report).unwrap();
+        let report = check(Some(&folder), policy, CheckKind::User, &body(size));
+        assert_eq!(report.refusal.unwrap().rule.id(), "user.schema");
+        let mut policy = enforced();
+        policy.set("user.schema", Action::Report).unwrap();
+        let refusal = check(Some(&folder), policy, CheckKind::User, &body(size)).refusal.unwrap();
+        assert_eq!(refusal.rule.id(), "user.type");
+        assert!(refusal.detail.starts_with("nickName"), "{}", refusal.detail);
+    }
+}
+
+#[test]
 fn faults_are_looked_for_where_something_may_come_of_it() {
     let numbers = |count: usize, last: Value| {
         let mut emails = vec![json!(1); count];

@@ -47,7 +47,7 @@ impl fmt::Display for Mistake {
 }
 
 /// How many mistakes are told; nobody reads on beyond them.
-const MOST: usize = 200;
+pub(super) const MOST: usize = 200;
 
 /// What the reader writes down on its way through a file.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
-use super::mistake::{At, Mistake};
+use super::mistake::{At, MOST, Mistake};
 
 /// How many values there may be: far more than ten thousand tokens need.
 const MAX_NODES: usize = 1_000_000;
@@ -109,7 +109,9 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
             }
             Event::Alias(_) => {
                 let message = "aliases (`*name`) are not read here; write the value itself";
-                mistakes.push(Mistake::new(here, message));
+                if mistakes.len() < MOST {
+                    mistakes.push(Mistake::new(here, message));
+                }
                 Node { at: here, value: Value::Unread }
             }
             _ => continue,
@@ -152,8 +154,7 @@ fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Value<'_> {
 }
 
 fn refuse_tag(tag: Option<&Tag>, here: At, mistakes: &mut Vec<Mistake>) {
-    // Whoever reads them sees the first.
-    if tag.is_some() && mistakes.is_empty() {
+    if tag.is_some() && mistakes.len() < MOST {
         let message = "tags (`!name`) are not read here; write the value alone";
         mistakes.push(Mistake::new(here, message));
     }

@@ -35,6 +35,11 @@ impl Budget {
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit, used: AtomicUsize::new(0) })
     }
+
+    /// Whether less than half of it is taken.
+    pub(super) fn is_ample(&self) -> bool {
+        self.used.load(Ordering::Relaxed) < self.limit / 2
+    }
 }
 
 /// A request's part of the budget, given back when it is dropped.

@@ -266,7 +266,7 @@ where
         let peer = peer_address(&conn);
         let head = conn.buffered();
         let method = head::method(head).to_vec();
-        let headers = head::headers(head);
+        let headers = head::headers(head).unwrap_or_default();
         record.method = MethodLabel::of_bytes(&method);
         record.request_id = forward::request_id(&headers);
         record.client = origin::find(&headers, peer, &self.trusted_proxies).client;

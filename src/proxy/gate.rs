@@ -419,10 +419,10 @@ impl Gate {
         // Closing a connection with unread bytes, or a stream whose body is on its way, resets it, and the
         // reset overtakes the answer, or is taken for one; so some of them are read. Over HTTP/1 Pingora
         // does that where the connection lives on.
-        let left_unread = match session.is_http2() {
-            true => refusal.rule != Rule::LimitsBufferedBytes,
-            false => close,
-        };
+        //
+        // SECURITY: streams that nobody admitted wait in half of the memory for all, and leave the other half
+        // to others.
+        let left_unread = if session.is_http2() { self.budget.is_ample() } else { close };
         if left_unread && !waits {
             let _ = tokio::time::timeout(DRAIN, session.drain_request_body()).await;
         }
@@ -557,9 +557,10 @@ impl Gate {
         let record = &mut ctx.record;
         record.bytes_in = session.body_bytes_read();
         record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
-        // The answer could not be written.
+        // An answer of HTTP/1 that was made as a whole could not be written, and nothing of it has left.
+        let whole = ctx.in_one_piece || record.answered.is_some();
         let gone = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
-        if gone && record.bytes_out == 0 {
+        if gone && whole && record.bytes_out == 0 && !session.is_http2() {
             status = 0;
         }
         self.books.close(record, status);

@@ -108,22 +108,26 @@ pub(super) fn target(head: &[u8]) -> &[u8] {
     head.split(|b| *b == b' ').nth(1).unwrap_or_default()
 }
 
-/// The headers of a head that is refused, as far as they can be read: to say in the log whose it was.
-pub(super) fn headers(head: &[u8]) -> HeaderMap {
-    /// SECURITY: the head may be one that is refused for the number of its lines.
-    const LINES: usize = 100;
-    let lines = Lines { rest: head }.skip(1).take(LINES).map_while(Result::ok);
+/// The headers of a head that is refused, to say in the log whose it was; `None` if they cannot be read to
+/// their end.
+///
+/// SECURITY: of X-Forwarded-For the last line counts, so that a part of a head would say what the client likes.
+pub(super) fn headers(head: &[u8]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for line in lines.take_while(|line| !line.is_empty()) {
+    for line in (Lines { rest: head }).skip(1) {
+        let line = line.ok()?;
+        if line.is_empty() {
+            return Some(headers);
+        }
         let Some((name, value)) = memchr::memchr(b':', line).map(|at| line.split_at(at)) else {
             continue;
         };
         let value = HeaderValue::from_bytes(value[1..].trim_ascii());
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), value) {
-            headers.append(name, value);
+            headers.try_append(name, value).ok()?;
         }
     }
-    headers
+    None
 }
 
 impl HeadRules {

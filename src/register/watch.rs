@@ -113,21 +113,24 @@ impl Source {
     /// Looks at the file once, and reads it when it has changed and come to rest.
     fn look(&self) {
         let stamp = Stamp::of(&self.path);
-        {
+        let is_new = {
             let mut state = self.lock();
             state.restless = if state.seen == stamp { 0 } else { state.restless + 1 };
             state.seen = stamp;
             if (state.tried == stamp && !state.again) || (1..RESTLESS).contains(&state.restless) {
                 return;
             }
+            let is_new = state.tried != stamp;
             state.tried = stamp;
             state.again = false;
             state.restless = 0;
-        }
-        self.read();
+            is_new
+        };
+        self.read(is_new);
     }
 
-    fn read(&self) {
+    /// `is_new`: not the same file as the last time.
+    fn read(&self, is_new: bool) {
         match file::load(&self.path) {
             Ok(mut register) => {
                 register.inherit(&self.current.load());
@@ -143,10 +146,10 @@ impl Source {
                 let failure: Arc<str> = error.to_string().into();
                 let mut state = self.lock();
                 state.again = matches!(error, LoadError::Unreadable { .. });
-                let is_new = state.failure.as_ref() != Some(&failure);
+                let is_known = !is_new && state.failure.as_ref() == Some(&failure);
                 state.failure = Some(Arc::clone(&failure));
                 drop(state);
-                if is_new {
+                if !is_known {
                     tracing::error!(
                         "the register of tokens was changed and cannot be used; the last good one stays \
                          in use: {failure}"

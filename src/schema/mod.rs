@@ -6,6 +6,7 @@
 
 mod file;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -149,23 +150,23 @@ fn is_boolean(text: &str) -> bool {
 }
 
 /// One place where a document does not satisfy a schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fault {
     /// Where, from the top of the document.
     pub path: Vec<Step>,
     pub kind: FaultKind,
-    /// Wire would take the document: it is an operator's schema that asks for more.
+    /// It is an operator's schema that asks for it, and not Wire.
     pub beyond_wire: bool,
 }
 
 /// One step into a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Step {
     Key(String),
     Index(usize),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FaultKind {
     /// The value has another JSON type; `expected` in words.
     Type { expected: String },
@@ -204,25 +205,33 @@ impl Schema {
         if self.is_valid(value) {
             return Ok(());
         }
-        let beyond_wire = self.wires.as_ref().is_some_and(|wires| wires.is_valid(value));
-        if let Err(error) = self.validator.validate(value) {
-            hit(&fault(&error, beyond_wire), findings)?;
-        }
-        // SECURITY: the first fault was only reported, so all of them are looked at. Each takes a
+        // SECURITY: where the first fault is only reported, all of them are looked at. Each takes a
         // kilobyte while they are gathered, and a client can make many: only where something may come
         // of it, and one large document at a time.
         static GATHERING: Mutex<()> = Mutex::new(());
         let is_large = value.size() > LOOKED_THROUGH;
-        if is_large && !findings.may_refuse(family) {
-            return Ok(());
+        let is_mixed = findings.may_refuse(family) && findings.may_pass(family);
+        if is_large && !is_mixed {
+            let beyond_wire = self.wires.as_ref().is_some_and(|wires| wires.is_valid(value));
+            let first = self.validator.validate(value).map_err(|error| fault(&error));
+            return first.or_else(|fault| hit(&Fault { beyond_wire, ..fault }, findings));
         }
         let _alone = is_large.then(|| GATHERING.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut faults = self.validator.iter_errors(value);
-        faults.try_for_each(|error| hit(&fault(&error, beyond_wire), findings))
+        let wires: Option<HashSet<Fault>> = self.wires.as_ref().map(|wires| {
+            wires.validator.iter_errors(value).map(|error| fault(&error).sort()).collect()
+        });
+        let mut hit = |fault: Fault| {
+            let beyond_wire = wires.as_ref().is_some_and(|wires| !wires.contains(&fault.sort()));
+            hit(&Fault { beyond_wire, ..fault }, findings)
+        };
+        if let Err(error) = self.validator.validate(value) {
+            hit(fault(&error))?;
+        }
+        self.validator.iter_errors(value).try_for_each(|error| hit(fault(&error)))
     }
 }
 
-fn fault(error: &ValidationError<'_>, beyond_wire: bool) -> Fault {
+fn fault(error: &ValidationError<'_>) -> Fault {
     let path = error
         .instance_path()
         .iter()
@@ -255,7 +264,7 @@ fn fault(error: &ValidationError<'_>, beyond_wire: bool) -> Fault {
         ValidationErrorKind::Format { format } => FaultKind::Format { format: format.clone() },
         other => FaultKind::Keyword { keyword: other.keyword().to_owned() },
     };
-    Fault { path, kind, beyond_wire }
+    Fault { path, kind, beyond_wire: false }
 }
 
 fn in_words(kind: JsonType) -> &'static str {
@@ -271,6 +280,16 @@ fn in_words(kind: JsonType) -> &'static str {
 }
 
 impl Fault {
+    /// The fault without what two schemas may say differently of the same value.
+    fn sort(&self) -> Self {
+        let kind = match &self.kind {
+            FaultKind::Type { .. } => FaultKind::Type { expected: String::new() },
+            FaultKind::Format { .. } => FaultKind::Format { format: String::new() },
+            other => other.clone(),
+        };
+        Self { path: self.path.clone(), kind, beyond_wire: false }
+    }
+
     /// The attribute at the top of the document that the fault is in, or that is missing there.
     pub fn attribute(&self) -> Option<Name> {
         match (self.path.first(), &self.kind) {

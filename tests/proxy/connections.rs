@@ -141,6 +141,7 @@ fn more_connections_than_the_limit_are_told_so() {
     drop(held);
     wait_until("room", || running.connections() == 0);
     assert_eq!(guarded.ask(control()).status, 200);
+    wait_until("room again", || running.connections() == 0);
     drop(turned_away);
     // Of many at once only some get an answer, and all are counted.
     let held = [guarded.client(), guarded.client()];

@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Failure;
+use crate::config::value::size_text;
 use crate::digest::StoredHash;
 use crate::register::{Register, file};
 
@@ -92,17 +93,17 @@ impl Addition {
     /// own, has to read this one.
     fn new_file(&self) -> io::Result<(File, PathBuf)> {
         let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{}", std::process::id()));
+        name.push(format!(".{}", uuid::Uuid::new_v4().simple()));
         let new = PathBuf::from(name);
-        let file = File::create_new(&new)?;
+        // SECURITY: nobody else may open it before it has the owner and the mode of the old one.
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
         let made_alike = || {
             let Ok(old) = std::fs::metadata(&self.path) else { return Ok(()) };
-            file.set_permissions(old.permissions())?;
             let own = file.metadata()?;
             if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
                 std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
             }
-            Ok(())
+            file.set_permissions(old.permissions())
         };
         let alike = made_alike();
         if alike.is_err() {
@@ -111,13 +112,19 @@ impl Addition {
         alike.map(|()| (file, new))
     }
 
+    fn too_large(&self) -> Failure {
+        let most = size_text(file::MAX_FILE);
+        Failure::Unusable(format!("{}: no register is larger than {most}", self.path.display()))
+    }
+
     /// What stands there; nothing if there is no file yet.
     fn read(&self) -> Result<String, Failure> {
         let mut text = String::new();
         let read = File::open(&self.path)
-            .and_then(|file| file.take(file::MAX_FILE).read_to_string(&mut text));
+            .and_then(|file| file.take(file::MAX_FILE + 1).read_to_string(&mut text));
         match read {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(text),
+            Ok(_) if text.len() as u64 > file::MAX_FILE => Err(self.too_large()),
             Err(error) => {
                 Err(Failure::Unusable(format!("{}: cannot be read: {error}", self.path.display())))
             }
@@ -145,6 +152,9 @@ impl Addition {
             let indent = first.map_or("", |line| &line[..line.len() - line.trim_start().len()]);
             format!("{before}{gap}{}", self.lines(indent, hash))
         };
+        if text.len() as u64 > file::MAX_FILE {
+            return Err(self.too_large());
+        }
         let after = self.parse(&text, " (with the new entry)")?;
         let label = after.entries().last().map(|entry| entry.label.as_str());
         if after.entries().len() != count + 1 || label != Some(&self.label) {

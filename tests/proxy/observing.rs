@@ -90,6 +90,15 @@ fn what_is_refused_before_it_is_a_request_is_told_with_id_and_client() {
         let line = guarded.access_line(nth + 1);
         assert_eq!((&line["request"], &line["client"]), (&"abc".into(), &"192.0.2.7".into()));
     }
+    // The line of the proxy stands behind more lines than are taken.
+    let lines = "X-A: 1\r\n".repeat(150);
+    let forged = format!("GET /x HTTP/1.1\r\nX-Forwarded-For: 192.0.2.66\r\n{lines}{more}\r\n");
+    guarded.ask(forged).refused("limits.headers");
+    assert_eq!(guarded.access_line(4)["client"], "192.0.2.7");
+    // A line that cannot be read stands before it.
+    let cut = format!("GET /x HTTP/1.1\r\nX-Forwarded-For: 192.0.2.66\r\nX-A: 1\n{more}\r\n");
+    guarded.ask(cut).refused("framing.message");
+    assert_eq!(guarded.access_line(5)["client"], "127.0.0.1");
 }
 
 #[test]

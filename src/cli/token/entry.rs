@@ -238,6 +238,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_large_is_not_cut() {
+        let path = std::env::temp_dir().join(format!("large-{}.yaml", std::process::id()));
+        let first = added("", "a", None).ok().unwrap();
+        let rest = "# ours\n".repeat(file::MAX_FILE as usize / 7);
+        std::fs::write(&path, first + &rest).unwrap();
+        let before = std::fs::metadata(&path).unwrap().len();
+        assert!(before > file::MAX_FILE);
+        assert!(Addition::prepare(&path, "b", None).is_err());
+        let addition = Addition { path: path.clone(), label: "b".into(), expires: None };
+        assert!(addition.write(&StoredHash::short(b"b")).is_err());
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), before);
+        std::fs::remove_file(path).unwrap();
+        let nearly =
+            format!("tokens: []\n{}", "# ours\n".repeat((file::MAX_FILE as usize - 20) / 7));
+        assert!(added(&nearly, "b", None).is_err());
+    }
+
+    #[test]
     fn what_has_expired_is_not_begun() {
         let path = std::env::temp_dir().join(format!("expired-{}.yaml", std::process::id()));
         assert!(Addition::prepare(&path, "a", Some("2020-01-01")).is_err());

@@ -268,6 +268,8 @@ fn a_file_full_of_mistakes_is_not_told_to_its_end() {
     let mistakes = parse(&text).unwrap_err();
     assert_eq!(mistakes.len(), 201);
     assert!(mistakes[200].message.starts_with("and so on: 10"), "{}", mistakes[200].message);
+    let text = format!("listen: [&a x, {}]", "*a,".repeat(100_000));
+    assert!(parse(&text).unwrap_err().len() <= 202);
     let text = format!("listen: [{}]", "a,".repeat(1_000_000));
     let mistakes = parse(&text).unwrap_err();
     assert!(mistakes[0].message.contains("more than 1000000 values"), "{}", mistakes[0].message);

@@ -219,9 +219,9 @@ fn an_abort_is_mended_by_whoever_supervises_it() {
     let backend = Backend::fine();
     let place = Place::new("abort", &backend, "");
     // As `Restart=on-failure` of systemd: death by a signal is a failure, a stop is none.
-    let supervise = "trap 'kill -TERM $child; wait $child; exit' TERM\n\
+    let supervise = "trap 'kill -TERM $child; wait $child; exit $?' TERM\n\
                      while :; do \"$@\" & child=$!; wait $child && exit; done";
-    let running = place.run(supervise, Stdio::null());
+    let mut running = place.run(supervise, Stdio::null());
     assert_eq!(place.status(), 200);
     let guard = || {
         let children = Command::new("pgrep").args(["-P", &running.0.id().to_string()]).output();
@@ -234,6 +234,7 @@ fn an_abort_is_mended_by_whoever_supervises_it() {
     place.wait();
     assert_eq!(place.status(), 200);
     running.signal("-TERM");
+    assert_eq!(running.exit_code(), Some(0));
 }
 
 #[test]

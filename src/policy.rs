@@ -115,6 +115,12 @@ impl Policy {
         }
     }
 
+    /// Whether some of `rules` are enforced, and some are not.
+    pub fn is_mixed(&self, rules: &[Rule]) -> bool {
+        let is_enforced = |rule: &Rule| self.action(*rule) == Action::Enforce;
+        rules.iter().any(is_enforced) && !rules.iter().all(is_enforced)
+    }
+
     /// What happens when `rule` is hit.
     pub fn action(&self, rule: Rule) -> Action {
         self.actions[rule as usize]
@@ -165,6 +171,17 @@ mod tests {
         assert_eq!(fixed("framing.*"), "framing.message");
         assert!(matches!(policy.set("user.handle", Action::Off), Err(PolicyError::Unknown(_))));
         assert!(matches!(policy.set("user.user*", Action::Off), Err(PolicyError::Unknown(_))));
+    }
+
+    #[test]
+    fn rules_are_mixed_where_some_are_enforced_and_some_are_not() {
+        let rules = [Rule::UserType, Rule::UserEmails];
+        let mut policy = Policy::new(Profile::AsServed, Identity::Any);
+        assert!(!policy.is_mixed(&rules));
+        policy.set("user.type", Action::Report).unwrap();
+        assert!(policy.is_mixed(&rules));
+        policy.cap(Action::Report);
+        assert!(!policy.is_mixed(&rules));
     }
 
     #[test]

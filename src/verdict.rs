@@ -135,18 +135,9 @@ impl<'p> Findings<'p> {
         self.policy.action(rule) != Action::Off
     }
 
-    /// Whether any rule whose id begins with `family` ends the judging when it is hit.
-    pub fn may_refuse(&self, family: &str) -> bool {
-        Rule::all()
-            .filter(|rule| rule.id().starts_with(family))
-            .any(|rule| self.policy.action(rule) == Action::Enforce)
-    }
-
-    /// Whether any rule whose id begins with `family` does not.
-    pub fn may_pass(&self, family: &str) -> bool {
-        Rule::all()
-            .filter(|rule| rule.id().starts_with(family))
-            .any(|rule| self.policy.action(rule) != Action::Enforce)
+    /// What comes of hitting a rule.
+    pub fn policy(&self) -> &'p Policy {
+        self.policy
     }
 
     /// How many rules were hit and only reported.

@@ -285,7 +285,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `\uXXXX`, or two of them that form a surrogate pair.
+    /// `\u` and four hexadecimal digits, or two such escapes that form a surrogate pair.
     fn unicode_escape(&mut self) -> Result<char, JsonError> {
         let high = self.hex4()?;
         self.at += 6;

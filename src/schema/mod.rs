@@ -17,6 +17,7 @@ use jsonschema::{Draft, JsonType, PatternOptions, ValidationError, Validator};
 use crate::config::file::LoadError;
 use crate::config::near;
 use crate::json::{Folded, Name, Value, folds_alike};
+use crate::rule::Rule;
 use crate::scim::{email, filter, patch, uri};
 use crate::verdict::{Findings, Refusal, shortened};
 
@@ -191,30 +192,35 @@ impl Schema {
         self.wires.as_deref().unwrap_or(self)
     }
 
-    /// Hands every place where a value does not satisfy the schema to `hit`, in the order of the
-    /// schema, until that ends the judging. Places may come twice. `hit` notes them as rules whose ids
-    /// begin with `family`; where all of those are only reported, the first fault of a large value
-    /// stands for all.
+    /// Notes every place where a value does not satisfy the schema, in the order of the schema, until
+    /// that ends the judging: each as one of `rules`, namely `rule_of` it. Places may come twice. Where
+    /// none of the rules is enforced, the first fault of a large value stands for all.
     pub fn judge(
         &self,
         value: Value<'_>,
-        family: &str,
+        rules: &[Rule],
         findings: &mut Findings<'_>,
-        hit: impl Fn(&Fault, &mut Findings<'_>) -> Result<(), Refusal>,
+        rule_of: impl Fn(&Fault) -> Rule,
+        detail_of: impl Fn(&Fault) -> String,
     ) -> Result<(), Refusal> {
         if self.is_valid(value) {
             return Ok(());
         }
+        let policy = findings.policy();
+        let mut hit = |fault: &Fault| {
+            let rule = rule_of(fault);
+            debug_assert!(rules.contains(&rule), "{rule} is none of those of this schema");
+            findings.hit(rule, || detail_of(fault))
+        };
         // SECURITY: where the first fault is only reported, all of them are looked at. Each takes a
         // kilobyte while they are gathered, and a client can make many: only where something may come
         // of it, and one large document at a time.
         static GATHERING: Mutex<()> = Mutex::new(());
         let is_large = value.size() > LOOKED_THROUGH;
-        let is_mixed = findings.may_refuse(family) && findings.may_pass(family);
-        if is_large && !is_mixed {
+        if is_large && !policy.is_mixed(rules) {
             let beyond_wire = self.wires.as_ref().is_some_and(|wires| wires.is_valid(value));
             let first = self.validator.validate(value).map_err(|error| fault(&error));
-            return first.or_else(|fault| hit(&Fault { beyond_wire, ..fault }, findings));
+            return first.or_else(|fault| hit(&Fault { beyond_wire, ..fault }));
         }
         let _alone = is_large.then(|| GATHERING.lock().unwrap_or_else(PoisonError::into_inner));
         let wires: Option<HashSet<Fault>> = self.wires.as_ref().map(|wires| {
@@ -222,7 +228,7 @@ impl Schema {
         });
         let mut hit = |fault: Fault| {
             let beyond_wire = wires.as_ref().is_some_and(|wires| !wires.contains(&fault.sort()));
-            hit(&Fault { beyond_wire, ..fault }, findings)
+            hit(&Fault { beyond_wire, ..fault })
         };
         if let Err(error) = self.validator.validate(value) {
             hit(fault(&error))?;

@@ -21,9 +21,7 @@ pub fn judge(
     if let Some(repetition) = repetition(value) {
         findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
     }
-    schema.judge(value, "group.", findings, |fault, findings| {
-        findings.hit(rule_of(fault), || detail_of(fault))
-    })?;
+    schema.judge(value, &SCHEMA_RULES, findings, rule_of, detail_of)?;
     let Some(group) = value.as_object() else { return Ok(()) };
     if let Some(name) = group.text(Name::DisplayName) {
         let length = name.chars().count();
@@ -58,6 +56,9 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
     }
     repeated::in_list(group.value(Name::Members)?.as_array()?, Name::Members, MEMBER)
 }
+
+/// The rules that faults against the schema belong to.
+const SCHEMA_RULES: [Rule; 3] = [Rule::GroupSchema, Rule::GroupMembers, Rule::GroupType];
 
 fn rule_of(fault: &Fault) -> Rule {
     match (&fault.kind, fault.attribute()) {

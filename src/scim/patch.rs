@@ -75,9 +75,8 @@ pub fn judge(
     if let Some(repetition) = repetition(value) {
         findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
     }
-    schemas.patch.judge(value, "patch.", findings, |fault, findings| {
-        findings.hit(rule_of(fault), || detail_of(fault, value))
-    })?;
+    let detail_of = |fault: &Fault| detail_of(fault, value);
+    schemas.patch.judge(value, &SCHEMA_RULES, findings, rule_of, detail_of)?;
     let mut changes = Changes::default();
     for (at, operation) in operations(value) {
         changes.apply(at, operation, &schemas.user, findings)?;
@@ -148,19 +147,11 @@ impl<'d> Changes<'d> {
                 format!("Operations[{at}] has no value for {name} (null counts as none). {mend}")
             });
         };
+        if let (Some(change), Type::Text(text)) = (self.change_of(name), value.get()) {
+            *change = Change::Set(text);
+            return Ok(());
+        }
         let fault = match (name, value.get()) {
-            (Some(Name::UserName), Type::Text(text)) => {
-                self.user_name = Change::Set(text);
-                return Ok(());
-            }
-            (Some(Name::DisplayName), Type::Text(text)) => {
-                self.display_name = Change::Set(text);
-                return Ok(());
-            }
-            (Some(Name::ExternalId), Type::Text(text)) => {
-                self.external_id = Change::Set(text);
-                return Ok(());
-            }
             (Some(Name::Active), Type::Bool(_)) => return Ok(()),
             (Some(Name::Active), Type::Text(text))
                 if folds_alike(text, "true") || folds_alike(text, "false") =>
@@ -193,6 +184,16 @@ impl<'d> Changes<'d> {
         findings.hit(Rule::PatchValue, || {
             format!("Operations[{at}]: the value of {} {fault}.", shortened(attribute.name))
         })
+    }
+
+    /// What becomes of an attribute that is a text.
+    fn change_of(&mut self, name: Option<Name>) -> Option<&mut Change<'d>> {
+        match name? {
+            Name::UserName => Some(&mut self.user_name),
+            Name::DisplayName => Some(&mut self.display_name),
+            Name::ExternalId => Some(&mut self.external_id),
+            _ => None,
+        }
     }
 
     fn remove(
@@ -241,15 +242,14 @@ impl<'d> Changes<'d> {
                 )
             });
         };
-        user_schema.wires().judge(value, "patch.", findings, |fault, findings| {
-            findings.hit(Rule::PatchValue, || {
-                format!(
-                    "Operations[{at}] has no path, so Wire reads its value as a whole user, and there {}. \
-                     Send an operation with a path instead, as in {{\"op\": \"replace\", \"path\": \
-                     \"active\", \"value\": false}}.",
-                    fault.sentence()
-                )
-            })
+        let rule_of = |_: &Fault| Rule::PatchValue;
+        user_schema.wires().judge(value, &[Rule::PatchValue], findings, rule_of, |fault| {
+            format!(
+                "Operations[{at}] has no path, so Wire reads its value as a whole user, and there {}. \
+                 Send an operation with a path instead, as in {{\"op\": \"replace\", \"path\": \
+                 \"active\", \"value\": false}}.",
+                fault.sentence()
+            )
         })?;
         let left_out = Change::Cleared(Clearing::LeftOut(at));
         let change = |name| object.text(name).map_or(left_out, Change::Set);
@@ -363,6 +363,10 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
         Some(Repetition::folded(format!("Operations[{at}].value.{}", name.as_str())))
     })
 }
+
+/// The rules that faults against the schema belong to.
+const SCHEMA_RULES: [Rule; 5] =
+    [Rule::PatchSchema, Rule::PatchSchemas, Rule::PatchOperations, Rule::PatchOp, Rule::PatchPath];
 
 fn rule_of(fault: &Fault) -> Rule {
     match (fault.attribute(), fault.path.get(2)) {

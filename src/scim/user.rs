@@ -78,9 +78,7 @@ pub fn judge<'d>(
     {
         findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
     }
-    schema.judge(value, "user.", findings, |fault, findings| {
-        findings.hit(rule_of(fault), || detail_of(fault))
-    })?;
+    schema.judge(value, &SCHEMA_RULES, findings, rule_of, detail_of)?;
     let Some(object) = value.as_object() else { return Ok(None) };
     let rich_info = match RichInfo::read(object) {
         Ok(rich_info) => rich_info,
@@ -490,6 +488,16 @@ fn repetition(user: Object<'_>) -> Option<Repetition> {
     }
     None
 }
+
+/// The rules that faults against the schema belong to.
+const SCHEMA_RULES: [Rule; 6] = [
+    Rule::UserSchema,
+    Rule::UserUserName,
+    Rule::UserRichInfo,
+    Rule::UserEmails,
+    Rule::UserProfileUrl,
+    Rule::UserType,
+];
 
 /// The rule that a fault against the schema belongs to.
 fn rule_of(fault: &Fault) -> Rule {

@@ -2,13 +2,13 @@
 //! is, comments included.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Failure;
-use crate::config::value::size_text;
+use crate::config::file::{LoadError, read_file};
 use crate::digest::StoredHash;
 use crate::register::{Register, file};
 
@@ -112,23 +112,15 @@ impl Addition {
         alike.map(|()| (file, new))
     }
 
-    fn too_large(&self) -> Failure {
-        let most = size_text(file::MAX_FILE);
-        Failure::Unusable(format!("{}: no register is larger than {most}", self.path.display()))
-    }
-
     /// What stands there; nothing if there is no file yet.
     fn read(&self) -> Result<String, Failure> {
-        let mut text = String::new();
-        let read = File::open(&self.path)
-            .and_then(|file| file.take(file::MAX_FILE + 1).read_to_string(&mut text));
-        match read {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(text),
-            Ok(_) if text.len() as u64 > file::MAX_FILE => Err(self.too_large()),
-            Err(error) => {
-                Err(Failure::Unusable(format!("{}: cannot be read: {error}", self.path.display())))
+        match read_file(&self.path, file::MAX_FILE, |text| Ok(text.to_owned())) {
+            Err(LoadError::Unreadable { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(String::new())
             }
-            Ok(_) => Ok(text),
+            read => read.map_err(|error| Failure::Unusable(error.to_string())),
         }
     }
 
@@ -153,7 +145,8 @@ impl Addition {
             format!("{before}{gap}{}", self.lines(indent, hash))
         };
         if text.len() as u64 > file::MAX_FILE {
-            return Err(self.too_large());
+            let error = LoadError::TooLarge { path: self.path.clone(), most: file::MAX_FILE };
+            return Err(Failure::Unusable(error.to_string()));
         }
         let after = self.parse(&text, " (with the new entry)")?;
         let label = after.entries().last().map(|entry| entry.label.as_str());

@@ -1,7 +1,6 @@
 //! `token`: Wire's SCIM tokens, and their hashes for the register.
 
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,6 +8,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{Failure, Outcome, complain};
+use crate::config::file::read_file;
 use crate::secret::Secret;
 
 mod create;
@@ -132,12 +132,10 @@ fn ask(what: &str, option: &str) -> Result<Secret, Failure> {
 }
 
 fn first_line(path: &Path) -> Result<Secret, Failure> {
-    /// Far more than a password has.
+    /// Far more than a password has, in bytes.
     const MOST: u64 = 64 * 1024;
-    let mut text = String::new();
-    File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text)).map_err(
-        |error| Failure::Unusable(format!("{}: cannot be read: {error}", path.display())),
-    )?;
+    let text = read_file(path, MOST, |text| Ok(text.to_owned()))
+        .map_err(|error| Failure::Unusable(error.to_string()))?;
     match text.trim_start_matches('\u{feff}').lines().next() {
         Some(line) if !line.is_empty() => Ok(Secret::new(line)),
         _ => Err(Failure::Unusable(format!("{}: the first line is empty", path.display()))),

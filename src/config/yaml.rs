@@ -109,9 +109,7 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
             }
             Event::Alias(_) => {
                 let message = "aliases (`*name`) are not read here; write the value itself";
-                if mistakes.len() < MOST {
-                    mistakes.push(Mistake::new(here, message));
-                }
+                note(&mut mistakes, here, message);
                 Node { at: here, value: Value::Unread }
             }
             _ => continue,
@@ -154,8 +152,14 @@ fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Value<'_> {
 }
 
 fn refuse_tag(tag: Option<&Tag>, here: At, mistakes: &mut Vec<Mistake>) {
-    if tag.is_some() && mistakes.len() < MOST {
-        let message = "tags (`!name`) are not read here; write the value alone";
+    if tag.is_some() {
+        note(mistakes, here, "tags (`!name`) are not read here; write the value alone");
+    }
+}
+
+/// Notes what may stand in a text as often as one likes.
+fn note(mistakes: &mut Vec<Mistake>, here: At, message: &str) {
+    if mistakes.len() < MOST {
         mistakes.push(Mistake::new(here, message));
     }
 }

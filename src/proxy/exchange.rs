@@ -142,6 +142,7 @@ impl GuardProxy {
                 break;
             }
         }
+        // Nothing else is given another status.
         let throttled = backend.get_status().is_some_and(|status| status != answer.status);
         if throttled && has_body && done && body.is_empty() {
             return Err(throttle::without_body(&answer));

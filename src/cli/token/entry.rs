@@ -95,10 +95,12 @@ impl Addition {
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".{}", uuid::Uuid::new_v4().simple()));
         let new = PathBuf::from(name);
+        let old = std::fs::metadata(&self.path).ok();
         // SECURITY: nobody else may open it before it has the owner and the mode of the old one.
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mode = if old.is_some() { 0o600 } else { 0o666 };
+        let file = File::options().write(true).create_new(true).mode(mode).open(&new)?;
         let made_alike = || {
-            let Ok(old) = std::fs::metadata(&self.path) else { return Ok(()) };
+            let Some(old) = old else { return Ok(()) };
             let own = file.metadata()?;
             if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
                 std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
@@ -179,6 +181,8 @@ impl Addition {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn added(before: &str, label: &str, expires: Option<&str>) -> Result<String, Failure> {
@@ -227,6 +231,28 @@ mod tests {
         });
         let register = file::load(&path).unwrap();
         assert_eq!(register.entries().len(), labels.len());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_register_keeps_its_mode_and_a_new_one_has_that_of_any_file() {
+        let folder = std::env::temp_dir().join(format!("modes-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let [path, any] = ["tokens.yaml", "any"].map(|name| folder.join(name));
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
+        let add = |label: &str| {
+            let addition = Addition { path: path.clone(), label: label.into(), expires: None };
+            addition.write(&StoredHash::short(label.as_bytes())).ok().unwrap();
+        };
+        std::fs::write(&any, "").unwrap();
+        add("a");
+        assert_eq!(mode(&path), mode(&any));
+        for (label, kept) in [("b", 0o640), ("c", 0o604)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(kept)).unwrap();
+            add(label);
+            assert_eq!(mode(&path), kept);
+        }
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "nothing is left behind");
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -19,6 +19,8 @@ pub mod json;
 pub mod logging;
 pub mod metrics;
 pub mod policy;
+#[cfg(feature = "preflight")]
+pub mod preflight;
 pub mod proxy;
 mod query;
 pub mod rate;

@@ -18,6 +18,8 @@ mod check;
 mod config;
 mod demo;
 mod documents;
+#[cfg(feature = "preflight")]
+mod preflight;
 mod rules;
 mod serve;
 mod standin;
@@ -50,6 +52,8 @@ enum Command {
     Config(config::Arguments),
     Rules(rules::Arguments),
     Check(check::Arguments),
+    #[cfg(feature = "preflight")]
+    Preflight(preflight::Arguments),
     Token(token::Arguments),
     #[command(hide = true)]
     Standin(standin::Arguments),
@@ -95,6 +99,8 @@ pub fn run() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
+        #[cfg(feature = "preflight")]
+        Command::Preflight(arguments) => preflight::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
         Command::Standin(arguments) => standin::run(&arguments, &mut out),
     };

@@ -9,7 +9,7 @@ CHECKS ?= licenses bans sources
 SECONDS ?= 60
 MINUTES ?= 30
 
-.PHONY: help setup setup-test demo build dist test differential pgo bench bench-e2e bench-check fuzz soak deny sbom clean
+.PHONY: help setup setup-test demo build dist test test-ldap differential pgo bench bench-e2e bench-check fuzz soak deny sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -31,6 +31,10 @@ dist: setup ## the build that ships
 
 test: setup-test ## everything that CI runs
 	@scripts/test.sh
+
+test-ldap: build ## preflight against an Active Directory of Samba's
+	@scripts/setup.sh ldap
+	@python3 tests/preflight/samba.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 
 differential: setup ## the guard against a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard

@@ -1,7 +1,7 @@
 //! `preflight`: which users of a directory would be refused, before the first synchronisation.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -236,7 +236,7 @@ fn judge(
         guard,
         notes,
         propose: arguments.propose,
-        bar: progress(source.size()),
+        bar: progress(source.size(), arguments.format),
         complain: &complain,
     };
     let outcome = match &arguments.changes {
@@ -267,11 +267,14 @@ fn writer(path: &Path) -> Result<Writer, Failure> {
     })
 }
 
-/// A bar on standard error; nothing where that is no terminal. Everything is read at least twice.
-fn progress(size: u64) -> ProgressBar {
+/// A bar on standard error; nothing where that is no terminal, or where lines go to the terminal. Everything is
+/// read at least twice.
+fn progress(size: u64, format: Format) -> ProgressBar {
     let template = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
     match ProgressStyle::with_template(template) {
-        Ok(style) => ProgressBar::new(size.saturating_mul(2)).with_style(style),
-        Err(_) => ProgressBar::hidden(),
+        Ok(style) if format == Format::Table || !io::stdout().is_terminal() => {
+            ProgressBar::new(size.saturating_mul(2)).with_style(style)
+        }
+        _ => ProgressBar::hidden(),
     }
 }

@@ -192,7 +192,7 @@ impl Preflight<'_> {
                 proposal: proposals.get(&index).map(String::as_str),
             };
             summary.count(&judged);
-            self.bar.suspend(|| sink.line(&judged))
+            sink.line(&judged)
         };
         // What cannot be read has been reported.
         let _ = self.source.pass(&self.bar, &mut |index, item| match item {

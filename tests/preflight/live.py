@@ -33,13 +33,28 @@ directory {folder}/data
 ADMIN = record(f"cn=admin,{BASE}", {"objectClass": ["person"], "cn": ["admin"], "sn": ["admin"], "userPassword": ["secret"]})
 
 
+def own_ca(folder):
+    """A CA of its own, and a certificate of it for this machine: ca.pem, server.pem, server.key."""
+
+    def openssl(*options):
+        subprocess.run(["openssl", *options], cwd=folder, capture_output=True, check=True, timeout=PATIENCE)
+
+    key = ["-nodes", "-newkey", "rsa:2048"]
+    ca = ["-days", "2", "-x509", "-subj", "/CN=Test CA", "-addext", "basicConstraints=critical,CA:TRUE"]
+    openssl("req", *key, *ca, "-keyout", "ca.key", "-out", "ca.pem")
+    openssl("req", *key, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr")
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    sign = ["-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]
+    openssl("x509", "-req", *sign, "-out", "server.pem")
+
+
 class Slapd:
     """slapd on free ports, with these records, and a CA of its own."""
 
     def __init__(self, records, limit="unlimited"):
         self.folder = Path(tempfile.mkdtemp(prefix="slapd"))
         (self.folder / "data").mkdir()
-        self.certificates()
+        own_ca(self.folder)
         config = SLAPD.format(folder=self.folder, base=BASE, limit=limit)
         (self.folder / "slapd.conf").write_text(config)
         self.port, self.tls_port = free_port(), free_port()
@@ -51,18 +66,6 @@ class Slapd:
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         self.wait()
         self.tool("ldapadd", b"".join([*tree(), ADMIN, *records]))
-
-    def certificates(self):
-        ca = ["-days", "2", "-nodes", "-newkey", "rsa:2048", "-x509", "-subj", "/CN=Test CA"]
-        ca += ["-addext", "basicConstraints=critical,CA:TRUE"]
-        self.openssl("req", *ca, "-keyout", "ca.key", "-out", "ca.pem")
-        self.openssl("req", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr")
-        (self.folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        sign = ["-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"]
-        self.openssl("x509", "-req", *sign, "-out", "server.pem")
-
-    def openssl(self, *options):
-        subprocess.run(["openssl", *options], cwd=self.folder, capture_output=True, check=True, timeout=PATIENCE)
 
     def wait(self):
         for _ in range(PATIENCE * 20):

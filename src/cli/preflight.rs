@@ -1,7 +1,7 @@
 //! `preflight`: which users of a directory would be refused, before the first synchronisation.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -86,7 +86,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", requires = "propose")]
     changes: Option<PathBuf>,
 
-    /// The attribute that these changes set; default: the one that userName is mapped from
+    /// The attribute that these changes set; default: the one that userName is mapped from. Another one is set
+    /// for everybody who is kept
     #[arg(long, value_name = "NAME", requires = "changes")]
     attribute: Option<String>,
 
@@ -98,6 +99,9 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 }
+
+/// The most bytes of a file with a password.
+const MAX_PASSWORD: u64 = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -114,15 +118,15 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     if let Some(path) = &arguments.bridge_config {
         return bridge(arguments, path, &guard, out);
     }
-    let attribute = arguments.attribute.clone().unwrap_or_else(|| "userName".into());
+    let attribute = "userName";
     if let Some(path) = &arguments.csv {
         let input = Input::open(path).map_err(Failure::Unusable)?;
         let table = Table::new(input, &arguments.map).map_err(Failure::Unusable)?;
-        return judge(arguments, &table, &guard, Vec::new(), &attribute, out);
+        return judge(arguments, &table, &guard, Vec::new(), attribute, out);
     }
     let path = arguments.scim.as_deref().unwrap_or(Path::new("-"));
     let users = Users::new(Input::open(path).map_err(Failure::Unusable)?);
-    judge(arguments, &users, &guard, Vec::new(), &attribute, out)
+    judge(arguments, &users, &guard, Vec::new(), attribute, out)
 }
 
 /// The guard of the config file, or of the defaults.
@@ -139,7 +143,7 @@ fn bridge(arguments: &Arguments, path: &Path, guard: &Guard, out: &mut impl Writ
         return unreadable(arguments, path, notes, out);
     };
     notes.extend(advise(&config));
-    let attribute = attribute(arguments, &config);
+    let attribute = config.mapping.user_name.value.clone();
     if arguments.ldif.is_empty() {
         return live(arguments, &config, guard, notes, &attribute, out);
     }
@@ -172,7 +176,7 @@ fn live(
     config: &BridgeConfig,
     guard: &Guard,
     mut notes: Vec<Note>,
-    attribute: &str,
+    mapped: &str,
     out: &mut impl Write,
 ) -> Outcome {
     let password = password(arguments)?;
@@ -188,7 +192,7 @@ fn live(
         complain(fault);
     }
     let directory = Directory::new(config, answer.inputs, answer.found);
-    let code = judge(arguments, &directory, guard, notes, attribute, out)?;
+    let code = judge(arguments, &directory, guard, notes, mapped, out)?;
     Ok(if answer.fault.is_some() { ExitCode::from(UNUSABLE) } else { code })
 }
 
@@ -200,23 +204,21 @@ fn password(arguments: &Arguments) -> Result<Option<Secret>, Failure> {
         return asked.map(|text| Some(Secret::new(text))).map_err(failed);
     }
     let Some(path) = &arguments.password_file else { return Ok(None) };
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_PASSWORD).read_to_string(&mut text));
+    read.map_err(|error| {
         Failure::Unusable(format!("{}: cannot be read: {error}", path.display()))
     })?;
     Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
 }
 
-/// The attribute that proposed handles are to be written to.
-fn attribute(arguments: &Arguments, config: &BridgeConfig) -> String {
-    arguments.attribute.clone().unwrap_or_else(|| config.mapping.user_name.value.clone())
-}
-
+/// Judges everybody; `mapped` is the attribute that userName comes from.
 fn judge(
     arguments: &Arguments,
     source: &dyn Source,
     guard: &Guard,
     notes: Vec<Note>,
-    attribute: &str,
+    mapped: &str,
     out: &mut impl Write,
 ) -> Outcome {
     let limit = arguments.limit;
@@ -242,8 +244,13 @@ fn judge(
     let outcome = match &arguments.changes {
         None => preflight.run(&mut *sink)?,
         Some(path) => {
+            if is_ldif(path) && arguments.bridge_config.is_none() {
+                let why = "rows have no name in a directory; let the name of the file end in .csv";
+                return Err(Failure::Unusable(format!("{}: {why}", path.display())));
+            }
             let writer = writer(path)?;
-            let mut sink = Changes::new(&mut *sink, writer, attribute.to_string())?;
+            let attribute = arguments.attribute.clone().unwrap_or_else(|| mapped.to_string());
+            let mut sink = Changes::new(&mut *sink, writer, attribute, mapped)?;
             preflight.run(&mut sink)?
         }
     };
@@ -254,14 +261,17 @@ fn judge(
     })
 }
 
+fn is_ldif(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("ldif"))
+}
+
 /// The file of the changes.
 fn writer(path: &Path) -> Result<Writer, Failure> {
     let file = File::create(path).map_err(|error| {
         Failure::Unusable(format!("{}: cannot be written: {error}", path.display()))
     })?;
     let file: Box<dyn Write> = Box::new(BufWriter::new(file));
-    let is_ldif = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("ldif"));
-    Ok(match is_ldif {
+    Ok(match is_ldif(path) {
         true => Writer::Ldif(file),
         false => Writer::Csv(Box::new(csv::Writer::from_writer(file))),
     })

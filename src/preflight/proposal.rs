@@ -10,8 +10,12 @@ use crate::scim::user::is_reserved;
 
 mod unicode;
 
-/// The most characters of a handle at Wire, without room for a number.
-const LONGEST: usize = 250;
+/// The most characters of a handle at Wire, and how many are left of what is longer.
+const LONGEST: usize = 256;
+const SHORTENED: usize = 32;
+
+/// How many of them leave room for a number.
+const NUMBERED: usize = 246;
 
 /// Who is to get a handle.
 #[derive(Debug)]
@@ -74,7 +78,10 @@ impl Proposals {
         for Contender { index, keeps, base, .. } in contenders {
             let number = next.entry(base.clone()).or_insert(1);
             let proposal = loop {
-                let handle = if *number == 1 { base.clone() } else { format!("{base}{number}") };
+                let handle = match *number {
+                    1 => base.clone(),
+                    number => format!("{}{number}", &base[..base.len().min(NUMBERED)]),
+                };
                 let hash = hasher.hash_one(&handle);
                 let own = keeps && *number == 1;
                 let taken = if own { kept.contains(&hash) } else { all.contains(&hash) };
@@ -129,7 +136,9 @@ fn handle(text: &str) -> String {
     if !text.ends_with('.') {
         out.truncate(out.trim_end_matches('.').len());
     }
-    out.truncate(LONGEST);
+    if out.len() > LONGEST {
+        out.truncate(SHORTENED);
+    }
     out
 }
 

@@ -44,6 +44,8 @@ def table_mistakes(folder):
         code, out, err = run("--csv", path, *[word for rule in rules for word in ("--map", rule)])
         expect(str(rules), (code, out), (2, ""))
         contains(str(rules), err, part)
+    code, _, err = run("--csv", path, *MAP, "--propose", "--changes", folder.path / "x.ldif")
+    expect("changes of rows", (code, "end in .csv" in err), (2, True))
     expect("no file", run("--csv", "/nowhere/x", "--map", "userName=a")[0], 2)
     expect("no source", run()[0], 2)
     expect("two sources", run("--csv", path, *MAP, "--scim", path)[0], 2)
@@ -152,7 +154,9 @@ def proposals(folder):
     table = folder.path / "handles.csv"
     proposed(records, "--changes", table, "--attribute", "wireHandle")
     rows = list(csv.DictReader(table.open()))
-    expect("CSV", [(row["attribute"], row["value"]) for row in rows], [("wireHandle", value) for value in first.values() if value])
+    # A new attribute is for everybody.
+    values = [value or people[n]["uid"][0] for n, value in enumerate(first.values())]
+    expect("CSV", [(row["attribute"], row["value"]) for row in rows], [("wireHandle", value) for value in values])
     applied = [record(*person(n, {"uid": [list(first.values())[n] or people[n]["uid"][0]]})) for n in range(5)]
     ldif = folder.file("people.ldif", b"".join(applied))
     code, lines, _ = preflight("--bridge-config", bridge, "--ldif", ldif, "--propose")

@@ -185,7 +185,10 @@ impl<'c> Model<'c> {
         let mut pairs = self.config.mapping.pairs();
         let source =
             pairs.find(|(known, _)| *known == target).map_or(target, |(_, name)| &name.value);
-        format!("{source}, which {target} is mapped from, is not valid UTF-8")
+        match source == target {
+            true => format!("{source} is not valid UTF-8"),
+            false => format!("{source}, which {target} is mapped from, is not valid UTF-8"),
+        }
     }
 
     fn translate(&self, entry: &Entry) -> Translation {

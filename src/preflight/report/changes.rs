@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Judged, Sink, Summary};
-use crate::preflight::candidate::Name;
+use crate::preflight::candidate::{Class, Name};
 
 /// Passes everything on, and writes the proposals to a file besides.
 #[allow(missing_debug_implementations, reason = "a sink has none")]
@@ -14,6 +14,8 @@ pub struct Changes<'s> {
     report: &'s mut dyn Sink,
     writer: Writer,
     attribute: String,
+    /// The attribute is a new one, which everybody has to get.
+    everybody: bool,
 }
 
 /// In which form.
@@ -36,7 +38,8 @@ impl<'s> Changes<'s> {
             Writer::Ldif(out) => out.write_all(b"version: 1\n")?,
             Writer::Csv(out) => out.write_record(["entry", "attribute", "now", "value"])?,
         }
-        Ok(Self { report, writer, attribute })
+        let everybody = attribute != mapped;
+        Ok(Self { report, writer, attribute, everybody })
     }
 
     fn change(&mut self, name: &Name, now: Option<&str>, handle: &str) -> io::Result<()> {
@@ -69,9 +72,12 @@ impl<'s> Changes<'s> {
 
 impl Sink for Changes<'_> {
     fn line(&mut self, judged: &Judged<'_>) -> io::Result<()> {
-        let now = judged.candidate.identifiers.user_name.as_deref();
-        if let Some(handle) = judged.proposal.filter(|handle| Some(*handle) != now) {
-            self.change(&judged.candidate.name, now, handle)?;
+        let candidate = judged.candidate;
+        let now = candidate.identifiers.user_name.as_deref();
+        let kept = now.filter(|_| self.everybody && candidate.class == Class::Keep);
+        let handle = judged.proposal.or(kept);
+        if let Some(handle) = handle.filter(|handle| self.everybody || Some(*handle) != now) {
+            self.change(&candidate.name, now, handle)?;
         }
         self.report.line(judged)
     }

@@ -65,7 +65,7 @@ impl<W: Write> Overview<W> {
         let stops = summary.of_class(Class::Stop);
         writeln!(
             self.out,
-            "  The whole run ends there. {stops} entries are like that; each has to be repaired.\n"
+            "  The whole run ends there. Entries to be repaired before it gets through: {stops}\n"
         )
     }
 
@@ -197,7 +197,8 @@ impl<W: Write> Sink for Overview<W> {
                 self.rules.entry(rule).or_insert_with(|| (detail.to_string(), Vec::new()));
             add(examples, format!("{name}{proposal}"));
         }
-        for (on, other) in &judged.conflicts {
+        // Both have a line; one of them is enough here.
+        for (on, other) in judged.conflicts.iter().filter(|(_, other)| candidate.name < **other) {
             let example = format!("{name}  and  {}", clean(&other.to_string()));
             add(self.conflicts.entry(*on).or_default(), example);
         }

@@ -1,7 +1,8 @@
 //! A table of people as CSV, with a mapping of its columns to attributes.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 
 use csv::{ByteRecord, ReaderBuilder};
 use indicatif::ProgressBar;
@@ -14,6 +15,9 @@ use crate::scim::email;
 
 /// What a column can be mapped to.
 pub const TARGETS: [&str; 6] = ["userName", "externalId", "displayName", "email", "role", "active"];
+
+/// The most bytes of a row, more or less.
+const MAX_ROW: u64 = 16 << 20;
 
 /// The most bytes of the line with the names of the columns.
 const MAX_HEAD: u64 = 1 << 20;
@@ -112,12 +116,14 @@ impl Table {
 
 impl Source for Table {
     fn pass(&self, bar: &ProgressBar, visit: &mut Visit<'_>) -> io::Result<()> {
-        let file = bar.wrap_read(self.input.read()?);
+        let left = Cell::new(MAX_ROW);
+        let file = Bounded { input: bar.wrap_read(self.input.read()?), left: &left };
         let mut rows = ReaderBuilder::new().delimiter(self.delimiter).from_reader(file);
         let name = self.input.name();
         let mut row = ByteRecord::new();
         let mut number = 0_u32;
         loop {
+            left.set(MAX_ROW);
             let read = rows.read_byte_record(&mut row);
             let item = match read {
                 Ok(false) => return Ok(()),
@@ -156,9 +162,25 @@ impl Source for Table {
     }
 }
 
+/// Ends the reading of a row that has no end, such as one with an open quote.
+struct Bounded<'l, R> {
+    input: R,
+    left: &'l Cell<u64>,
+}
+
+impl<R: Read> Read for Bounded<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 {
+            return Err(io::Error::other("a row is longer than 16 MiB; is a quote missing?"));
+        }
+        let read = self.input.read(buffer)?;
+        self.left.set(self.left.get().saturating_sub(read as u64));
+        Ok(read)
+    }
+}
+
 /// The delimiter and the names of the columns.
 fn head(input: &Input) -> Result<(u8, Vec<String>), String> {
-    use std::io::{BufRead, BufReader, Read};
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
     let mut line = Vec::new();
     let file = input.read().map_err(unreadable)?;

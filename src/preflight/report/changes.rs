@@ -28,11 +28,13 @@ pub enum Writer {
 }
 
 impl<'s> Changes<'s> {
-    /// Writes the beginning of the file; `attribute` is what is to be changed.
+    /// Writes the beginning of the file; `attribute` is what is to be changed, and `mapped` the one that userName
+    /// comes from now.
     pub fn new(
         report: &'s mut dyn Sink,
         mut writer: Writer,
         attribute: String,
+        mapped: &str,
     ) -> io::Result<Self> {
         match &mut writer {
             Writer::Ldif(out) => out.write_all(b"version: 1\n")?,

@@ -5,7 +5,7 @@ use wire_scim_guard::guard::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
 use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
-use wire_scim_guard::scim::filter::{self, Attribute, Operator, Path};
+use wire_scim_guard::scim::filter::{self, Attribute, Literal, Operator, Path};
 use wire_scim_guard::standin::reading::{self, Fault};
 use wire_scim_guard::target::{self, Handler};
 
@@ -156,12 +156,14 @@ pub fn judge_filter(bytes: &[u8]) {
 pub fn read_path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Some(read) = filter::read(text) {
-        let operator = match read.operator {
-            Operator::Equal => "eq",
-            Operator::Contains => "co",
-            Operator::Other => "ne",
+        let keyword = |(_, operator): &&(&str, Operator)| *operator == read.operator;
+        let (operator, _) = Operator::ALL.iter().find(keyword).expect("an operator has a keyword");
+        let literal = match read.literal {
+            Literal::Text(written) => written,
+            Literal::Boolean(true) => "true",
+            Literal::Boolean(false) => "false",
+            Literal::Other => "1",
         };
-        let literal = if read.with_text { "\"x\"" } else { "1" };
         let text = format!("{} {operator} {literal}", written(&read.attribute));
         assert_eq!(filter::read(&text), Some(read), "{text}");
         assert_eq!(filter::read(&format!("{text} and {text}")), None);

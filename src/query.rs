@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::json::Name;
 use crate::rule::Rule;
-use crate::scim::filter::{self, Comparison, Operator};
+use crate::scim::filter::{self, Comparison, Literal, Operator};
 use crate::verdict::{Findings, Refusal};
 
 /// Judges a search for users: exactly what Wire can look up.
@@ -47,7 +47,8 @@ pub fn judge_user_filter(filter: &str, findings: &mut Findings<'_>) -> Result<()
     };
     let known =
         matches!(Name::of(comparison.attribute.name), Some(Name::UserName | Name::ExternalId));
-    if known && comparison.operator == Operator::Equal && comparison.with_text {
+    if known && comparison.operator == Operator::Equal
+        && matches!(comparison.literal, Literal::Text(_)) {
         return Ok(());
     }
     findings.hit(Rule::FilterUnsupported, || {
@@ -71,9 +72,9 @@ pub fn judge_group_filter(filter: &str, findings: &mut Findings<'_>) -> Result<(
              value in double quotes."
         });
     };
-    let Comparison { attribute, operator, with_text } = comparison;
+    let Comparison { attribute, operator, literal } = comparison;
     let known = attribute.sub.is_none() && Name::of(attribute.name) == Some(Name::DisplayName);
-    if known && operator == Operator::Contains && with_text {
+    if known && operator == Operator::Contains && matches!(literal, Literal::Text(_)) {
         return Ok(());
     }
     findings.hit(Rule::FilterUnsupported, || {

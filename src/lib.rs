@@ -9,6 +9,7 @@
 
 pub mod admin;
 mod admission;
+pub mod agreement;
 mod body;
 pub mod cli;
 pub mod config;

@@ -13,6 +13,11 @@ use crate::json::Name;
 pub struct Place(Cow<'static, str>);
 
 impl Place {
+    /// An attribute of the body; `None` for one that Wire does not read.
+    pub fn of(name: Option<Name>) -> Self {
+        Self(name.map_or("other", Name::as_str).into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -29,15 +34,32 @@ impl Place {
     }
 }
 
-impl From<&'static str> for Place {
-    fn from(place: &'static str) -> Self {
-        Self(place.into())
+/// What gives a place when it is asked for: only hits need one.
+pub trait IntoPlace {
+    fn into_place(self) -> Place;
+}
+
+impl IntoPlace for Place {
+    fn into_place(self) -> Place {
+        self
     }
 }
 
-impl From<Name> for Place {
-    fn from(name: Name) -> Self {
-        name.as_str().into()
+impl IntoPlace for &'static str {
+    fn into_place(self) -> Place {
+        Place(self.into())
+    }
+}
+
+impl IntoPlace for Name {
+    fn into_place(self) -> Place {
+        self.as_str().into_place()
+    }
+}
+
+impl<F: FnOnce() -> Place> IntoPlace for F {
+    fn into_place(self) -> Place {
+        self()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which rules are enforced, reported or off: the profile, the operator's actions and the global
 //! switch, folded into one action per rule at load time.
 
-use crate::release::Release;
+use crate::release::Releases;
 use crate::rule::{Rule, Standing};
 
 /// The characters that all keys and values of rich info may have together, unless Wire is
@@ -55,9 +55,8 @@ pub enum Identity {
 pub struct Policy {
     actions: [Action; Rule::COUNT],
     pub identity: Identity,
-    /// The reading that the backend has; `None`: any, so that only what all readings refuse is
-    /// refused.
-    pub release: Option<Release>,
+    /// The readings that the backend may have.
+    pub releases: Releases,
     /// The characters that rich info may have in the backend.
     pub rich_info_limit: usize,
 }
@@ -78,7 +77,7 @@ impl Policy {
         for rule in Rule::all() {
             actions[rule as usize] = default_action(rule, profile);
         }
-        Self { actions, identity, release: None, rich_info_limit: RICH_INFO_LIMIT }
+        Self { actions, identity, releases: Releases::Any, rich_info_limit: RICH_INFO_LIMIT }
     }
 
     /// Sets the action of one rule, or of all rules under a prefix such as `patch.*`.

@@ -51,12 +51,22 @@ impl Release {
     }
 }
 
-/// The readings that the backend may have, newest first: `None` stands for any of them.
-pub fn candidates(release: Option<Release>) -> &'static [Release] {
-    match release {
-        None => &[Release::R5_35, Release::R5_34],
-        Some(Release::R5_34) => &[Release::R5_34],
-        Some(Release::R5_35) => &[Release::R5_35],
+/// What is known of the backend's release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Releases {
+    /// Nothing: only what every release refuses is refused.
+    Any,
+    Only(Release),
+}
+
+impl Releases {
+    /// The readings that the backend may have, newest first.
+    pub fn candidates(self) -> &'static [Release] {
+        match self {
+            Self::Any => &[Release::R5_35, Release::R5_34],
+            Self::Only(Release::R5_34) => &[Release::R5_34],
+            Self::Only(Release::R5_35) => &[Release::R5_35],
+        }
     }
 }
 
@@ -85,9 +95,9 @@ mod tests {
     fn any_release_is_every_reading_newest_first() {
         let mut all = Release::ALL;
         all.reverse();
-        assert_eq!(candidates(None), all);
+        assert_eq!(Releases::Any.candidates(), all);
         for release in Release::ALL {
-            assert_eq!(candidates(Some(release)), [release]);
+            assert_eq!(Releases::Only(release).candidates(), [release]);
             assert_eq!(Release::parse(release.as_str()), Some(release));
         }
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::Method;
 use serde::Serialize;
 
-use crate::place::Place;
+use crate::place::{IntoPlace, Place};
 use crate::policy::{Action, Identity, Policy};
 use crate::rate;
-use crate::release::{self, Release};
+use crate::release::Release;
 use crate::rule::Rule;
 use crate::target::Handler;
 
@@ -145,15 +145,15 @@ impl<'p> Findings<'p> {
     pub fn hit<D: Into<String>>(
         &mut self,
         rule: Rule,
-        at: impl Into<Place>,
+        at: impl IntoPlace,
         detail: impl FnOnce() -> D,
     ) -> Result<(), Refusal> {
         match self.policy.action(rule) {
             Action::Enforce => {
-                Err(Refusal { at: Some(at.into()), ..Refusal::new(rule, detail()) })
+                Err(Refusal { at: Some(at.into_place()), ..Refusal::new(rule, detail()) })
             }
             Action::Report => {
-                self.remarks.report(rule, Some(at.into()));
+                self.remarks.report(rule, Some(at.into_place()));
                 Ok(())
             }
             Action::Off => Ok(()),
@@ -187,7 +187,7 @@ impl<'p> Findings<'p> {
 
     /// The releases that the backend may have, newest first.
     pub fn releases(&self) -> &'static [Release] {
-        release::candidates(self.policy.release)
+        self.policy.releases.candidates()
     }
 
     /// Notes that Wire may refuse what the guard lets pass.

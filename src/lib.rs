@@ -23,6 +23,7 @@ pub mod proxy;
 mod query;
 pub mod rate;
 pub mod register;
+pub mod release;
 pub mod rule;
 pub mod schema;
 pub mod scim;

@@ -5,6 +5,7 @@ use wire_scim_guard::guard::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
 use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
+use wire_scim_guard::release::Release;
 use wire_scim_guard::scim::filter::{self, Attribute, Literal, Operator, Path};
 use wire_scim_guard::standin::reading::{self, Fault};
 use wire_scim_guard::target::{self, Handler};
@@ -116,7 +117,8 @@ fn alike(value: Value<'_>, reference: &serde_json::Value) {
 /// The guard and the stand-in, which share no code, make the same of a user.
 pub fn judge_user(bytes: &[u8]) {
     for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
-        let outcome = reading::user(bytes).and_then(|user| reading::validate(&user, mode));
+        let outcome =
+            reading::user(bytes).and_then(|user| reading::validate(&user, mode, Release::R5_34));
         agree(&shown(bytes), &guard.check(CheckKind::User, bytes), &[outcome]);
     }
 }
@@ -127,8 +129,8 @@ pub fn judge_patch(bytes: &[u8]) {
         let outcomes: Vec<_> = stored()
             .into_iter()
             .map(|user| {
-                let patched = reading::patch(bytes)?.apply(&user)?;
-                reading::validate(&patched, mode)
+                let patched = reading::patch(bytes)?.apply(&user, Release::R5_34)?;
+                reading::validate(&patched, mode, Release::R5_34)
             })
             .collect();
         agree(&shown(bytes), &guard.check(CheckKind::Patch, bytes), &outcomes);

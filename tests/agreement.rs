@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 use wire_scim_guard::guard::CheckKind;
+use wire_scim_guard::release::Release;
 use wire_scim_guard::rule::Rule;
 use wire_scim_guard::standin::reading::{self, Fault, User};
 
@@ -194,7 +195,7 @@ proptest! {
     fn on_users(user in users(), faults in vec(faults(), 0..3)) {
         let body = written(&spoilt(user, faults));
         for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
-            let outcome = reading::user(body.as_bytes()).and_then(|user| reading::validate(&user, mode));
+            let outcome = reading::user(body.as_bytes()).and_then(|user| reading::validate(&user, mode, Release::R5_34));
             agree(&body, &guard.check(CheckKind::User, body.as_bytes()), &[outcome]);
         }
     }
@@ -209,8 +210,8 @@ proptest! {
         );
         for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
             let on = |user: User| {
-                let patched = reading::patch(body.as_bytes())?.apply(&user)?;
-                reading::validate(&patched, mode)
+                let patched = reading::patch(body.as_bytes())?.apply(&user, Release::R5_34)?;
+                reading::validate(&patched, mode, Release::R5_34)
             };
             let outcomes: Vec<_> = stored().into_iter().map(on).collect();
             agree(&body, &guard.check(CheckKind::Patch, body.as_bytes()), &outcomes);

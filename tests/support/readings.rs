@@ -7,7 +7,7 @@ use wire_scim_guard::config::Config;
 use wire_scim_guard::guard::{CheckReport, Guard};
 use wire_scim_guard::policy::{Identity, Policy, Profile};
 use wire_scim_guard::rule::{Rule, ScimType};
-use wire_scim_guard::standin::reading::{Fault, Mode, User};
+use wire_scim_guard::standin::reading::{Email, Fault, Mode, User};
 
 pub const MODES: [(Mode, Identity); 2] =
     [(Mode::Email, Identity::Email), (Mode::Saml, Identity::Saml)];
@@ -66,7 +66,10 @@ pub fn stored() -> Vec<User> {
         user_name: "sample".into(),
         external_id: Some(external_id.into()),
         display_name: display_name.map(str::to_owned),
-        emails: emails.iter().map(|address| ((*address).to_owned(), true)).collect(),
+        emails: emails
+            .iter()
+            .map(|address| Email { primary: Some(true), ..Email::plain(address) })
+            .collect(),
         ..User::default()
     };
     vec![

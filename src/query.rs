@@ -47,8 +47,10 @@ pub fn judge_user_filter(filter: &str, findings: &mut Findings<'_>) -> Result<()
     };
     let known =
         matches!(Name::of(comparison.attribute.name), Some(Name::UserName | Name::ExternalId));
-    if known && comparison.operator == Operator::Equal
-        && matches!(comparison.literal, Literal::Text(_)) {
+    if known
+        && comparison.operator == Operator::Equal
+        && matches!(comparison.literal, Literal::Text(_))
+    {
         return Ok(());
     }
     findings.hit(Rule::FilterUnsupported, "filter", || {

@@ -259,6 +259,8 @@ fn the_rules_are_a_json_array() {
             "id": "user.user_name.case",
             "status": 400,
             "scimType": "invalidValue",
+            "policy": true,
+            "byRelease": null,
             "actions": {"documented": "enforce", "as-served": "off"},
             "switchable": true,
             "checks": case["checks"],

@@ -106,7 +106,8 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 fn guard(arguments: &Arguments) -> Result<Guard, Failure> {
     let Arguments { profile, identity, release: releases, .. } = *arguments;
     if let Some(path) = &arguments.config {
-        return super::load(path, Overrides { profile, identity, releases }).map(|(_, guard)| guard);
+        return super::load(path, Overrides { profile, identity, releases })
+            .map(|(_, guard)| guard);
     }
     let mut config = Config::new(Vec::new(), Vec::new());
     let profile = profile.unwrap_or(Profile::Documented);

@@ -35,7 +35,9 @@ impl Repetition {
             Some(what) => (what.as_str(), ""),
             None => (self.at.as_str(), " (names are compared without regard to case)"),
         };
-        format!("{what} stands more than once{how}. Readers differ in which one they take, so send it once.")
+        format!(
+            "{what} stands more than once{how}. Readers differ in which one they take, so send it once."
+        )
     }
 }
 

@@ -23,7 +23,8 @@ pub fn judge<'d>(
         }
         if let Some((_, at)) = display_name.as_ref().filter(|(name, _)| found(name)) {
             let at = at.clone();
-            findings.hit(rule, at, || format!("displayName {what}. Correct it in the directory."))?;
+            findings
+                .hit(rule, at, || format!("displayName {what}. Correct it in the directory."))?;
         }
         let blank = rule == Rule::UserTextBlank;
         if rich_info.iter().any(|(key, value)| found(value) || (!blank && found(key))) {

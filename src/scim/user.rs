@@ -242,9 +242,10 @@ impl<'d> User<'d> {
     /// Wire takes where displayName is absent, or for want of an email address.
     fn depends_on_identity(&self) -> bool {
         let external_id = self.object.text(Name::ExternalId);
-        let no_address = self.address_entry().is_none()
-            && external_id.is_some_and(|id| !email::is_address(id));
-        let no_name = |mode| self.default_name(mode, external_id).is_some_and(|name| !is_name(&name));
+        let no_address =
+            self.address_entry().is_none() && external_id.is_some_and(|id| !email::is_address(id));
+        let no_name =
+            |mode| self.default_name(mode, external_id).is_some_and(|name| !is_name(&name));
         no_address
             || (self.object.text(Name::DisplayName).is_none()
                 && (no_name(Mode::Email) || no_name(Mode::Saml)))

@@ -84,8 +84,7 @@ pub fn mistyped(at: usize, attribute: &str, name: Option<Name>, value: Value<'_>
 
 /// A value without a path that is no object of the attributes that Wire changes.
 pub fn pathless(at: usize, key: Option<&str>) -> String {
-    let found =
-        key.map_or_else(String::new, |key| format!(" (`{}` is too many)", shortened(key)));
+    let found = key.map_or_else(String::new, |key| format!(" (`{}` is too many)", shortened(key)));
     format!(
         "Operations[{at}] has no path, so its value must be an object with no other attributes \
          than userName, displayName, externalId, active and roles, each once{found}. Send one \
@@ -139,7 +138,8 @@ fn unreadable_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
 /// A value path that Wire does not serve.
 pub fn value_path(at: usize, path: ValuePath<'_>, into_emails: bool) -> String {
     let name = shortened(path.attribute.name);
-    let selects = format!("Operations[{at}].path selects entries of {name} by a filter in brackets");
+    let selects =
+        format!("Operations[{at}].path selects entries of {name} by a filter in brackets");
     if into_emails {
         return format!(
             "{selects}, which Wire serves from release 5.35; this proxy is configured for an older one. If the \

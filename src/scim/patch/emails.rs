@@ -153,11 +153,7 @@ impl Fault {
 
 impl Change {
     /// The changes that an add or replace makes, in the order in which Wire makes them.
-    pub fn read(
-        filter: &Filter,
-        sub: Option<&str>,
-        value: Value<'_>,
-    ) -> Result<Vec<Self>, Fault> {
+    pub fn read(filter: &Filter, sub: Option<&str>, value: Value<'_>) -> Result<Vec<Self>, Fault> {
         let change = |action| Self { filter: filter.clone(), action };
         let Some(sub) = sub else {
             return match value.get() {
@@ -169,9 +165,11 @@ impl Change {
             };
         };
         let action = match Name::of(sub) {
-            Some(Name::Value) => {
-                value.as_text().and_then(email::canonical).map(Action::SetAddress).ok_or(Fault::Address)
-            }
+            Some(Name::Value) => value
+                .as_text()
+                .and_then(email::canonical)
+                .map(Action::SetAddress)
+                .ok_or(Fault::Address),
             Some(Name::Type) => {
                 value.as_text().map(|kind| Action::SetKind(kind.to_owned())).ok_or(Fault::Kind)
             }

@@ -70,6 +70,8 @@ struct Changes<'d> {
     rich_info: HashMap<String, (&'d str, &'d str)>,
     /// What is done to addresses, in order.
     emails: Vec<emails::Change>,
+    /// A path selects elements, which not every release serves.
+    selects_elements: bool,
 }
 
 /// Judges a PATCH.
@@ -119,6 +121,7 @@ impl<'d> Changes<'d> {
             roles: None,
             rich_info: HashMap::new(),
             emails: Vec::new(),
+            selects_elements: false,
         }
     }
 
@@ -135,11 +138,11 @@ impl<'d> Changes<'d> {
         let Some(path) = operation.value(Name::Path).filter(|path| !path.is_null()) else {
             return match op {
                 Op::Set => self.set_without_path(at, value, user_schema, findings),
-                Op::Remove => {
-                    findings.hit(Rule::PatchNoTarget, || place(at, Name::Path), || {
-                        advice::no_target(at)
-                    })
-                }
+                Op::Remove => findings.hit(
+                    Rule::PatchNoTarget,
+                    || place(at, Name::Path),
+                    || advice::no_target(at),
+                ),
             };
         };
         match path.as_text().and_then(read_path) {
@@ -166,20 +169,27 @@ impl<'d> Changes<'d> {
     ) -> Result<(), Refusal> {
         let into_emails = Name::of(path.attribute.name) == Some(Name::Emails);
         if self.release < Release::R5_35 {
-            return findings.hit(Rule::PatchPath, || place(at, Name::Path), || {
-                advice::value_path(at, path, into_emails)
-            });
+            return findings.hit(
+                Rule::PatchPath,
+                || place(at, Name::Path),
+                || advice::value_path(at, path, into_emails),
+            );
         }
         if op == Op::Set && value.is_none() {
-            return findings.hit(Rule::PatchValue, || place(at, Name::Value), || {
-                advice::no_value(at, path.attribute.name, into_emails)
-            });
+            return findings.hit(
+                Rule::PatchValue,
+                || place(at, Name::Value),
+                || advice::no_value(at, path.attribute.name, into_emails),
+            );
         }
         if !into_emails {
-            return findings.hit(Rule::PatchPath, || place(at, Name::Path), || {
-                advice::value_path(at, path, into_emails)
-            });
+            return findings.hit(
+                Rule::PatchPath,
+                || place(at, Name::Path),
+                || advice::value_path(at, path, into_emails),
+            );
         }
+        self.selects_elements = true;
         let filter = emails::Filter::read(path.filter);
         let Some(value) = value.filter(|_| op == Op::Set) else {
             self.emails.push(emails::Change { filter, action: emails::Action::Remove });
@@ -190,11 +200,11 @@ impl<'d> Changes<'d> {
                 self.emails.extend(changes);
                 Ok(())
             }
-            Err(emails::Fault::SubAttribute) => {
-                findings.hit(Rule::PatchPath, || place(at, Name::Path), || {
-                    advice::sub_attribute_of_emails(at)
-                })
-            }
+            Err(emails::Fault::SubAttribute) => findings.hit(
+                Rule::PatchPath,
+                || place(at, Name::Path),
+                || advice::sub_attribute_of_emails(at),
+            ),
             Err(fault) => findings.hit(
                 Rule::PatchValue,
                 || fault.place(place(at, Name::Value)),
@@ -212,9 +222,11 @@ impl<'d> Changes<'d> {
     ) -> Result<(), Refusal> {
         let name = Name::of(attribute.name).filter(|name| CHANGEABLE.contains(name));
         let Some(value) = value else {
-            return findings.hit(Rule::PatchValue, || place(at, Name::Value), || {
-                advice::no_value(at, attribute.name, name.is_some())
-            });
+            return findings.hit(
+                Rule::PatchValue,
+                || place(at, Name::Value),
+                || advice::no_value(at, attribute.name, name.is_some()),
+            );
         };
         if let (Some(change), Type::Text(text)) = (self.change_of(name), value.get()) {
             *change = Change::Set(Setting::ByPath(at), text);
@@ -229,15 +241,19 @@ impl<'d> Changes<'d> {
                 return Ok(());
             }
             (None, _) => {
-                return findings.hit(Rule::PatchPath, || place(at, Name::Path), || {
-                    advice::unsupported(at, attribute)
-                });
+                return findings.hit(
+                    Rule::PatchPath,
+                    || place(at, Name::Path),
+                    || advice::unsupported(at, attribute),
+                );
             }
             _ => {}
         }
-        findings.hit(Rule::PatchValue, || place(at, Name::Value), || {
-            advice::mistyped(at, attribute.name, name, value)
-        })
+        findings.hit(
+            Rule::PatchValue,
+            || place(at, Name::Value),
+            || advice::mistyped(at, attribute.name, name, value),
+        )
     }
 
     /// What becomes of an attribute that is a text.
@@ -322,9 +338,11 @@ impl<'d> Changes<'d> {
         }
         let key = fold(attribute.name);
         match (op, value.and_then(Value::as_text)) {
-            (Op::Set, None) => findings.hit(Rule::PatchValue, || place(at, Name::Value), || {
-                format!("Operations[{at}]: the value of a key of rich info must be a text.")
-            }),
+            (Op::Set, None) => findings.hit(
+                Rule::PatchValue,
+                || place(at, Name::Value),
+                || format!("Operations[{at}]: the value of a key of rich info must be a text."),
+            ),
             (Op::Set, Some(text)) if !text.is_empty() => {
                 self.rich_info.insert(key, (attribute.name, text));
                 Ok(())
@@ -342,7 +360,7 @@ impl<'d> Changes<'d> {
         let cleared = matches!(self.display_name, Change::Cleared(_));
         let by_identity = findings.identity() != Identity::Saml
             && matches!(self.external_id, Change::Set(_, id) if !email::is_address(id));
-        let by_release = !self.emails.is_empty() && findings.releases().len() > 1;
+        let by_release = self.selects_elements && findings.releases().len() > 1;
         let by_stored_user =
             !self.rich_info.is_empty() || cleared || stored::may_be_refused(&self.emails);
         by_identity || by_release || by_stored_user
@@ -432,4 +450,3 @@ fn is_operators(fault: &Fault) -> bool {
             _ => false,
         }
 }
-

@@ -70,9 +70,11 @@ impl<'d> Changes<'d> {
             findings.hit(Rule::UserEmailsPrimary, Name::Operations, || TWO_PRIMARY)?;
         }
         if let Change::Cleared(by) = self.external_id {
-            findings.hit(Rule::UserExternalIdRequired, || by.place(), || {
-                by.detail("externalId", "Every user must have one")
-            })?;
+            findings.hit(
+                Rule::UserExternalIdRequired,
+                || by.place(),
+                || by.detail("externalId", "Every user must have one"),
+            )?;
         }
         if addresses == Some(Rule::UserExternalIdEmail) {
             findings.hit(Rule::UserExternalIdEmail, Name::Operations, || NO_ADDRESS)?;
@@ -150,10 +152,14 @@ impl<'d> Changes<'d> {
             user::judge_user_name_case(user_name, || by.place(Name::UserName), findings)?;
         }
         if let Change::Cleared(by) = self.display_name {
-            findings.hit(Rule::UserDisplayNameRequired, || by.place(), || {
-                let why = "Wire would show the email address or externalId in its place";
-                by.detail("displayName", why)
-            })?;
+            findings.hit(
+                Rule::UserDisplayNameRequired,
+                || by.place(),
+                || {
+                    let why = "Wire would show the email address or externalId in its place";
+                    by.detail("displayName", why)
+                },
+            )?;
         }
         let display_name = match self.display_name {
             Change::Set(by, name) => Some((name, move || by.place(Name::DisplayName))),

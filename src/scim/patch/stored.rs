@@ -43,9 +43,9 @@ pub fn for_every_user(changes: &[Change], holds: impl Fn(&[Entry]) -> bool) -> b
         && (kinds.len() > FEW_KINDS
             || kinds.iter().enumerate().all(|(at, one)| {
                 let rest = &kinds[at..];
-                rest.iter().enumerate().all(|(at, two)| {
-                    rest[at..].iter().all(|three| holds_for(&[one, two, three]))
-                })
+                rest.iter()
+                    .enumerate()
+                    .all(|(at, two)| rest[at..].iter().all(|three| holds_for(&[one, two, three])))
             }))
 }
 
@@ -87,7 +87,12 @@ fn candidates(changes: &[Change]) -> Vec<Entry> {
         _ => None,
     });
     for text in &kind_texts {
-        kinds.extend([(*text).clone(), format!("{text}~"), format!("~{text}"), format!("\0{text}")]);
+        kinds.extend([
+            (*text).clone(),
+            format!("{text}~"),
+            format!("~{text}"),
+            format!("\0{text}"),
+        ]);
         let mut shorter = (*text).clone();
         shorter.pop();
         kinds.push(shorter);
@@ -98,9 +103,16 @@ fn candidates(changes: &[Change]) -> Vec<Entry> {
         _ => None,
     });
     for text in &address_texts {
-        for (before, after) in
-            [("", ""), ("a", ""), ("", "b"), ("", "@b"), ("a@", ""), ("a", "@b"), ("a@b.", ""), ("~", "")]
-        {
+        for (before, after) in [
+            ("", ""),
+            ("a", ""),
+            ("", "b"),
+            ("", "@b"),
+            ("a@", ""),
+            ("a", "@b"),
+            ("a@b.", ""),
+            ("~", ""),
+        ] {
             addresses.push(format!("{before}{text}{after}"));
         }
         for other in &address_texts {

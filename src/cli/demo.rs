@@ -22,7 +22,8 @@ use crate::standin::{Standin, TOKEN};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
                         wire-scim-guard demo\n  \
-                        wire-scim-guard demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19090\n\n\
+                        wire-scim-guard demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19090\n  \
+                        wire-scim-guard demo --release 5.34\n\n\
                         The embedded Wire has a team admin, for trying `token`: admin@example.com, password \
                         secret123:\n  \
                         wire-scim-guard token list --backend http://127.0.0.1:8080 --email admin@example.com")]

@@ -53,6 +53,8 @@ limits:
 
 ERROR_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:Error"
 REPORTED = 'scim_guard_rule_hits_total{action="report",rule="user.display_name.required"}'
+AGREEMENT = "scim_guard_agreement_total"
+VERDICTS = "scim_guard_verdicts_total"
 IN_FLIGHT = "scim_guard_requests_in_flight"
 TOKEN = base64.b64encode(os.urandom(32)).decode()
 RESET = struct.pack("ii", 1, 0)
@@ -588,6 +590,12 @@ class Guard:
         values = [line.rpartition(" ") for line in text.splitlines()]
         return next((float(value) for name, _, value in values if name == series), None)
 
+    async def total(self, family, *labels):
+        """The sum of all series of a family that have these labels."""
+        _, text = await self.look("/metrics")
+        values = [line.rpartition(" ") for line in text.splitlines() if line.startswith(family + "{")]
+        return sum(float(value) for name, _, value in values if all(label in name for label in labels))
+
     def stop(self):
         """The exit code after SIGTERM and how long that took; the code is None if it did not end."""
         started = time.monotonic()
@@ -715,6 +723,15 @@ async def look_at_the_end(guard, backend, soak):
     reported = await guard.metric(REPORTED)
     if reported != sent:
         yield f"{sent} users without a displayName were sent, {REPORTED} is {reported}"
+    counted = await guard.total(AGREEMENT)
+    forwarded = 0
+    for verdict in ("forwarded", "reported"):
+        forwarded += await guard.total(VERDICTS, f'verdict="{verdict}"', 'handler="/scim/v2/')
+    if counted != forwarded:
+        yield f"{forwarded:.0f} judged requests were forwarded, {counted:.0f} are in {AGREEMENT}"
+    overruled = await guard.total(AGREEMENT, 'outcome="overruled"')
+    if overruled != reported:
+        yield f"the backend served {reported} reported requests, {overruled} are overruled"
     for kind in soak.kinds:
         arrived = backend.arrived.pop(kind.name, 0)
         wanted = kind.sent * (kind.arrives or 0)

@@ -212,6 +212,8 @@ fn what_cannot_be_compared_is_said_in_one_sentence() {
         ),
         (standin.addr(), &["--test-user", USER_ID], "--token-file"),
         (standin.addr(), &["--token-file", "/nonexistent"], "/nonexistent"),
+        (standin.addr(), &["--token-file", TOKEN], "(hidden)"),
+        (standin.addr(), &["--token-file", known, "--test-user", TOKEN], "(hidden)"),
     ] {
         let (code, out, errors) = compare(addr, more);
         assert_eq!((code, out.as_str()), (2, ""), "{more:?} {errors}");

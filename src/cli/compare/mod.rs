@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::backend::{Answer, Backend};
 use super::{Failure, Outcome, REFUSED, complain};
 use crate::cli::token::first_line;
-use crate::secret::Secret;
+use crate::secret::{Secret, blotted};
 
 mod client;
 mod probe;
@@ -86,7 +86,11 @@ fn user_id(text: &str) -> Result<String, &'static str> {
 }
 
 fn token(path: &Path) -> Result<Secret, Failure> {
-    let line = first_line(path)?;
+    // SECURITY: the token itself may have been given in place of the file.
+    let line = first_line(path).map_err(|failure| match failure {
+        Failure::Unusable(sentence) => Failure::Unusable(blotted(&sentence)),
+        other => other,
+    })?;
     let token = line.reveal().trim();
     let token = token.strip_prefix("Bearer ").unwrap_or(token);
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {

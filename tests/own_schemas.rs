@@ -281,6 +281,7 @@ fn a_large_document_is_judged_as_a_small_one() {
         json!({"x-either": ["a", 4]}),
         json!({"x-rest": {"a": "a"}}),
         json!({"x-rest": {"b": "a"}}),
+        json!({"x-rest": {"a": 4}}),
         json!({"x-never": null}),
         json!({"urn:wire:scim:schemas:profile:1.0": {"richInfo": [{"type": "a"}]}}),
         json!({"urn:wire:scim:schemas:profile:1.0": {}}),

@@ -377,33 +377,41 @@ impl Taking<'_> {
 
 /// A keyword as a schema of its own, with what it depends on of those beside it.
 fn alone(object: &Map<String, Schema>, keyword: &str, value: &Schema) -> Schema {
-    // What these look at depends on all others.
-    if keyword.starts_with("unevaluated") {
-        let mut all = object.clone();
-        for name in ["$id", "$anchor", "$dynamicAnchor", "$schema"] {
-            all.remove(name);
-        }
-        return all.into();
-    }
-    let mut alone = Map::from_iter([(keyword.to_owned(), value.clone())]);
     let beside: &[&str] = match keyword {
         "contains" => &["minContains", "maxContains"],
         "if" => &["then", "else"],
         "additionalProperties" => &["properties", "patternProperties"],
+        "unevaluatedProperties" | "unevaluatedItems" => &EVALUATING,
         _ => &[],
     };
+    let mut alone = Map::from_iter([(keyword.to_owned(), value.clone())]);
     for name in beside {
-        let Some(value) = object.get(*name) else { continue };
-        // Which members these name counts here, and not what they have to be.
-        let value = match value {
-            Schema::Object(map) if keyword == "additionalProperties" => {
-                map.keys().map(|name| (name.clone(), true.into())).collect::<Map<_, _>>().into()
-            }
-            other => other.clone(),
-        };
-        alone.insert((*name).to_owned(), value);
+        if let Some(value) = object.get(*name) {
+            alone.insert((*name).to_owned(), counting(name, value));
+        }
     }
     alone.into()
+}
+
+/// What `unevaluatedProperties` and `unevaluatedItems` depend on.
+#[rustfmt::skip]
+const EVALUATING: [&str; 18] = [
+    "$dynamicRef", "$ref", "additionalProperties", "allOf", "anyOf", "contains", "dependentSchemas", "else",
+    "if", "items", "maxContains", "minContains", "not", "oneOf", "patternProperties", "prefixItems",
+    "properties", "then",
+];
+
+/// A keyword that says which members and elements count, without what these have to be: that is looked
+/// at where they are.
+fn counting(keyword: &str, value: &Schema) -> Schema {
+    match (keyword, value) {
+        ("properties" | "patternProperties", Schema::Object(map)) => {
+            map.keys().map(|name| (name.clone(), true.into())).collect::<Map<_, _>>().into()
+        }
+        ("prefixItems", Schema::Array(items)) => vec![true; items.len()].into(),
+        ("additionalProperties" | "items", _) => true.into(),
+        _ => value.clone(),
+    }
 }
 
 /// Makes references within the file lead to the file from outside of it.

@@ -47,6 +47,7 @@ def rich_info(size):
 
 SHAPES = {
     "faults, 511 KiB": ("512KiB", lambda: with_list("emails", "1", 510 * 1024), False),
+    "faults, 31 KiB": ("512KiB", lambda: with_list("emails", "1", 31 * 1024), False),
     "faults, 255 KiB": ("512KiB", lambda: with_list("emails", "1", 254 * 1024), False),
     "faults, 8 MB": ("8MiB", lambda: with_list("emails", "1", 8_000_000), False),
     "rich info, 255 KiB": ("512KiB", lambda: rich_info(250 * 1024), False),

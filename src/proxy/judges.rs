@@ -16,8 +16,9 @@ use crate::verdict::Refusal;
 
 use super::record::Record;
 
-/// The largest body, inflated, that is judged on a worker, in bytes. Its verdict takes a few milliseconds.
-const ON_WORKER: usize = 256 * 1024;
+/// The largest body, inflated, that is judged on a worker, in bytes. Many connections may send such bodies
+/// at once, and each verdict takes up to two milliseconds; what honest clients send of a user has a few KiB.
+const ON_WORKER: usize = 32 * 1024;
 
 /// Who judges bodies.
 #[derive(Debug)]

@@ -294,18 +294,46 @@ impl Guard {
         body: &[u8],
         remarks: &mut Remarks,
     ) -> Result<(), Refusal> {
-        if body.len() > self.body_limit {
-            return Err(body::too_large(self.body_limit));
+        self.judge_body_within(task, body, self.body_limit, remarks)
+    }
+
+    fn judge_body_within(
+        &self,
+        task: BodyTask,
+        body: &[u8],
+        limit: usize,
+        remarks: &mut Remarks,
+    ) -> Result<(), Refusal> {
+        if body.len() > limit {
+            return Err(body::too_large(limit));
         }
         if task.kind == BodyKind::Unserved {
             return Ok(());
         }
-        let body = body::decoded(body, task.gzip, self.body_limit)?;
+        let body = body::decoded(body, task.gzip, limit)?;
         let document = read_document(&body)?;
         let mut findings = Findings::new(&self.policy).with_identity(task.identity);
         let verdict = self.judge_document(task.kind, &document, &mut findings);
         remarks.extend(findings.into_remarks());
         verdict
+    }
+
+    /// As [`Guard::judge_body`], but only if the body has at most so many bytes, before and after
+    /// decompression; `None` if it has more.
+    pub fn judge_small_body(
+        &self,
+        task: BodyTask,
+        body: &[u8],
+        most: usize,
+        remarks: &mut Remarks,
+    ) -> Option<Result<(), Refusal>> {
+        if body.len() > most && body.len() <= self.body_limit {
+            return None;
+        }
+        match self.judge_body_within(task, body, most.min(self.body_limit), remarks) {
+            Err(refusal) if refusal.rule == Rule::BodyTooLarge && most < self.body_limit => None,
+            verdict => Some(verdict),
+        }
     }
 
     fn judge_document(

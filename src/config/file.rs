@@ -1,8 +1,10 @@
 //! The config file: YAML text to a [`Config`], or every mistake in it at once.
 
 use std::fmt;
+use std::fs::FileType;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -98,8 +100,25 @@ pub fn load(path: &Path, overrides: Overrides) -> (Option<Config>, Option<LoadEr
     }
 }
 
-/// Reads a whole text file of at most so many bytes, and what it says.
+/// Reads a whole text file of at most so many bytes, and what it says. It has to be a regular one, or a
+/// link to one.
 pub(crate) fn read_file<T>(
+    path: &Path,
+    most: u64,
+    parse: impl FnOnce(&str) -> Result<T, Vec<Mistake>>,
+) -> Result<T, LoadError> {
+    let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
+    // SECURITY: reading a pipe or a terminal waits for whoever writes to it, and a device may have no end.
+    let kind = std::fs::metadata(path).map_err(unreadable)?.file_type();
+    if let Some(what) = irregular(kind) {
+        let why = format!("this is {what}, and only regular files are read");
+        return Err(LoadError::Unread { path: path.into(), why });
+    }
+    read_any(path, most, parse)
+}
+
+/// As [`read_file`], from whatever can be read, such as a pipe from another program.
+pub(crate) fn read_any<T>(
     path: &Path,
     most: u64,
     parse: impl FnOnce(&str) -> Result<T, Vec<Mistake>>,
@@ -114,6 +133,17 @@ pub(crate) fn read_file<T>(
     let mistakes = |mistakes| LoadError::Mistakes { path: path.into(), mistakes };
     let text = String::from_utf8(bytes).map_err(|error| mistakes(vec![not_text(&error)]))?;
     parse(&text).map_err(mistakes)
+}
+
+/// What a file is called that is no regular one.
+fn irregular(kind: FileType) -> Option<&'static str> {
+    match kind {
+        kind if kind.is_file() => None,
+        kind if kind.is_dir() => Some("a folder"),
+        kind if kind.is_fifo() => Some("a pipe (FIFO)"),
+        kind if kind.is_socket() => Some("a socket"),
+        _ => Some("a device"),
+    }
 }
 
 fn not_text(error: &std::string::FromUtf8Error) -> Mistake {

@@ -14,7 +14,7 @@ const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
 /// Sizes and counts that no deployment exceeds for a good reason.
-const BODY: RangeInclusive<u64> = 1..=256 * MIB;
+const BODY: RangeInclusive<u64> = 1..=8 * MIB;
 const BUFFERED: RangeInclusive<u64> = 1..=256 * GIB;
 /// The HTTP reader below takes at most 1 MiB, and 256 headers with what it adds itself.
 const HEADER_BYTES: RangeInclusive<u64> = KIB..=MIB;

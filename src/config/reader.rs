@@ -12,7 +12,8 @@ use super::near;
 use super::value::{self, quoted};
 use super::yaml::{Node, Value};
 
-/// The most items of a list whose items are compared with each other.
+/// The most items of a list. Those of some lists are compared with each other, those of others with
+/// every request.
 const LONGEST_LIST: usize = 1000;
 
 /// One mapping of the file. `close` it when all keys were asked for.
@@ -197,9 +198,25 @@ impl<'n, 't> Field<'n, 't> {
 
     /// The items of a list, each read by `read`, without those that it could not read.
     pub fn list<T>(&self, read: impl Fn(&Field<'n, 't>) -> Option<T>) -> Option<Vec<T>> {
+        self.list_of(LONGEST_LIST, read)
+    }
+
+    /// As `list`, of at most so many items.
+    pub fn list_of<T>(
+        &self,
+        most: usize,
+        read: impl Fn(&Field<'n, 't>) -> Option<T>,
+    ) -> Option<Vec<T>> {
         let Value::List(items) = &self.node.value else {
             return self.wants("a list, such as [a, b]");
         };
+        if items.len() > most {
+            self.mistake(format_args!(
+                "the list has {} items; {most} are the most that is read here",
+                items.len()
+            ));
+            return None;
+        }
         let field = |(index, node): (usize, &'n Node<'t>)| Field {
             path: format!("{}[{index}]", self.path),
             at: node.at,
@@ -219,10 +236,6 @@ impl<'n, 't> Field<'n, 't> {
         let items = self.list(|item| Some((item.clone(), read(item))))?;
         if items.is_empty() {
             self.mistake(format_args!("the list is empty; {why}"));
-        }
-        if items.len() > LONGEST_LIST {
-            self.mistake(format_args!("the list has more than {LONGEST_LIST} items"));
-            return None;
         }
         let mut good: Vec<(At, T)> = Vec::new();
         for (item, value) in items {

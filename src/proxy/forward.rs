@@ -12,6 +12,8 @@ use pingora::{BError, Error, ErrorType, Result};
 use crate::config::ZHeaders;
 use crate::target::{self, Handler};
 
+use super::lookalike;
+
 // Names as HTTP/1 readers are used to see them; Pingora writes them so.
 pub(super) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
 pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
@@ -65,6 +67,7 @@ impl Leaving<'_> {
         let internal = matches!(name, [b'z' | b'Z', b'-', ..]) && !self.keep_z_headers;
         !replaced
             && !internal
+            && !lookalike::is_one(name)
             && !stays_here(name)
             && !nominated.iter().any(|nominated| is(nominated.as_str()))
     }

@@ -35,6 +35,7 @@ use super::failure;
 use super::forward::{self, BodyFraming, Leaving};
 use super::framing;
 use super::head;
+use super::judges::Judges;
 use super::origin;
 use super::record::{Books, InFlight, Record};
 use super::replay::{self, Restore};
@@ -54,6 +55,7 @@ pub struct Gate {
     z_headers: ZHeaders,
     map_420: bool,
     budget: Arc<Budget>,
+    judges: Judges,
     peer: HttpPeer,
     books: Books,
     /// Every HTTP/1 head has passed the edge.
@@ -177,6 +179,7 @@ impl Gate {
             z_headers: config.z_headers.clone(),
             map_420: config.map_420,
             budget: Budget::new(config.limits.buffered_bytes),
+            judges: Judges::new(config.limits.request_timeout),
             peer: upstream::peer(&config.limits),
             books: Books { metrics, access },
             behind_edge: false,
@@ -362,9 +365,7 @@ impl Gate {
             Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
         };
         self.books.metrics.body(body.len());
-        let started = Instant::now();
-        let judged = self.guard.judge_body(task, &body, &mut ctx.record.remarks);
-        ctx.record.validation += started.elapsed();
+        let judged = self.judges.judge(&self.guard, task, &body, &mut ctx.record).await;
         if let Err(refusal) = judged {
             return Ok(Decision::Refuse(refusal, Rest::Drained));
         }

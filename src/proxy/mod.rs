@@ -4,9 +4,9 @@
 //! 2. `edge`, with `conn`, `connections`, [`head`] and [`chunked`]: a client's connection; reads the head of every HTTP/1 request
 //!    itself and refuses what two readers could take differently.
 //! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
-//!    seen, `body` to read, `budget` for what is held, and `replay` to hand out again what was read.
+//!    seen, `body` to read, `judges` for large ones, `budget` for what is held, and `replay` to hand out again what was read.
 //! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets; `throttle`: 420.
-//! 5. `forward`, with `origin`: what leaves for the backend and what comes back.
+//! 5. `forward`, with `origin` and `lookalike`: what leaves for the backend and what comes back.
 //! 6. [`upstream`] and `check`: which server gets it; `pool` and `backend_conn`: over which connection.
 //! 7. `exchange`: sends a request that was read whole. What streams goes Pingora's own way.
 //! 8. `record`: what is counted and logged of it.
@@ -44,6 +44,8 @@ mod forward;
 mod framing;
 pub mod gate;
 pub mod head;
+mod judges;
+mod lookalike;
 mod origin;
 mod pool;
 mod record;

@@ -42,10 +42,6 @@ const MAX_LABEL: usize = 64;
 
 /// Reads the file at `path`.
 pub fn load(path: &Path) -> Result<Register, LoadError> {
-    // SECURITY: reading a pipe would wait for whoever writes it, and no change be seen any more.
-    if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-        return Err(LoadError::Unread { path: path.into(), why: "this is no file".into() });
-    }
     file::read_file(path, MAX_FILE, parse)
 }
 
@@ -61,15 +57,11 @@ pub fn parse(text: &str) -> Result<Register, Vec<Mistake>> {
     if !unreadable {
         let mut top = Section::top(node.as_ref(), &notes);
         let tokens = top.field("tokens");
-        let read = tokens.as_ref().and_then(|field| field.list(|item| Some(read_entry(item))));
+        let read = tokens
+            .as_ref()
+            .and_then(|field| field.list_of(MAX_ENTRIES, |item| Some(read_entry(item))));
         top.close();
         let read = read.unwrap_or_default();
-        if let Some(field) = tokens.filter(|_| read.len() > MAX_ENTRIES) {
-            field.mistake(format_args!(
-                "{} tokens are more than the {MAX_ENTRIES} that a register may hold",
-                read.len()
-            ));
-        }
         note_repetitions(&read, &notes);
         entries = read.into_iter().filter_map(|(_, entry)| entry).collect();
     }

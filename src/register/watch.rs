@@ -271,7 +271,13 @@ mod tests {
         assert!(made.success());
         source.look();
         source.look();
-        assert!(source.state().failure.unwrap().contains("this is no file"));
+        assert!(
+            source
+                .state()
+                .failure
+                .unwrap()
+                .contains("this is a pipe (FIFO), and only regular files are read")
+        );
         std::fs::remove_file(&path).unwrap();
         write(&path, "d");
         source.look();

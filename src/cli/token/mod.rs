@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{Failure, Outcome, complain};
-use crate::config::file::read_file;
+use crate::config::file::read_any;
 use crate::secret::Secret;
 
 mod create;
@@ -126,7 +126,7 @@ fn ask(what: &str, option: &str) -> Result<Secret, Failure> {
 pub fn first_line(path: &Path) -> Result<Secret, Failure> {
     /// Far more than a password has, in bytes.
     const MOST: u64 = 64 * 1024;
-    let text = read_file(path, MOST, |text| Ok(text.to_owned()))
+    let text = read_any(path, MOST, |text| Ok(text.to_owned()))
         .map_err(|error| Failure::Unusable(error.to_string()))?;
     match text.trim_start_matches('\u{feff}').lines().next() {
         Some(line) if !line.is_empty() => Ok(Secret::new(line)),

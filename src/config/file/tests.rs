@@ -213,7 +213,11 @@ fn single_mistakes_say_what_to_do() {
         ("rules: {actions: {\"framing.*\": off}}", "is always enforced"),
         ("rules: {actions: {\"pach.*\": off}}", "no such rule; did you mean `patch.*`?"),
         ("rules: {profil: x}", "rules.profil is an unknown key; did you mean `profile`?"),
-        ("limits: {body: 100MiB}", "limits.buffered_bytes (64MiB) is less than limits.body"),
+        ("limits: {body: 8MiB, buffered_bytes: 4MiB}", "(4MiB) is less than limits.body (8MiB)"),
+        (
+            "limits: {body: 9MiB}",
+            "limits.body: \"9MiB\" is out of range; it must be 1 byte to 8MiB",
+        ),
         ("admin: {listen: \"127.0.0.1:8080\"}", "take the same port"),
         ("admin: {listen: \"0.0.0.0:8080\"}", "take the same port"),
         ("admin: {listen: \"127.0.0.1:8088\"}", "is this guard itself"),
@@ -222,11 +226,55 @@ fn single_mistakes_say_what_to_do() {
         ("schemas: \"\"", "schemas: \"\" is no path"),
         ("admin: {listen: x}", "admin.listen: \"x\" is no IP address with a port"),
         ("schemas: []", "schemas: expected a text, found a list"),
+        ("hosts: [\"::1\"]", "an IPv6 address without brackets; write [::1]"),
+        (
+            "admin: {listen: \"::1:9090\"}",
+            "write [::1]:9090, or [::1:9090]:8080 if 9090 is a part of",
+        ),
         ("hosts: a.example.com", "hosts: expected a list, such as [a, b], found"),
     ] {
         let found = mistakes(line);
         assert_eq!(found.len(), 1, "{line}: {found:?}");
         assert!(found[0].contains(wanted), "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn an_ipv6_address_without_brackets_is_told_how_to_write_it() {
+    for (server, wanted) in [
+        ("::1:8080", "write [::1]:8080, or [::1:8080]:8080 if 8080 is a part of the address"),
+        ("2001:db8::1:443", "write [2001:db8::1]:443, or"),
+        ("2001:db8:0:0:0:0:0:1:443", "brackets; write [2001:db8:0:0:0:0:0:1]:443"),
+        ("2001:db8::abcd", "has no port; write [2001:db8::abcd]:8080"),
+        ("::1:65536", "no valid port behind the colon (1 to 65535)"),
+        ("a:b:80", "several colons"),
+    ] {
+        let text = LEAST.replace("127.0.0.1:8088", server);
+        let mistakes = parse(&text).unwrap_err();
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].message.contains(wanted), "{server}: {mistakes:?}");
+    }
+}
+
+#[test]
+fn every_list_is_bounded() {
+    let items = |count: usize, item: &dyn Fn(usize) -> String| {
+        (0..count).map(item).collect::<Vec<_>>().join(", ")
+    };
+    let host = |nth: usize| format!("h{nth}.example");
+    let network = |nth: usize| format!("10.{}.{}.1", nth / 250, nth % 250);
+    for (key, item) in [
+        ("hosts", &host as &dyn Fn(usize) -> String),
+        ("trusted_proxies", &network),
+        ("z_headers: {keep_from", &network),
+    ] {
+        let close = if key.contains('{') { "]}" } else { "]" };
+        let list = |count| format!("{key}: [{}{close}\n", items(count, item));
+        assert_eq!(mistakes(&list(1000)), Vec::<String>::new(), "{key}");
+        let found = mistakes(&list(1001));
+        assert_eq!(found.len(), 1, "{key}: {found:?}");
+        let wanted = "the list has 1001 items; 1000 are the most that is read here";
+        assert!(found[0].contains(wanted), "{key}: {found:?}");
     }
 }
 

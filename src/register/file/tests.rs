@@ -109,7 +109,7 @@ fn a_register_is_bounded() {
     assert_eq!(parse(&entries(MAX_ENTRIES)).unwrap().entries().len(), MAX_ENTRIES);
     assert_eq!(
         mistakes(&entries(MAX_ENTRIES + 1)),
-        ["2:3: tokens: 10001 tokens are more than the 10000 that a register may hold"]
+        ["2:3: tokens: the list has 10001 items; 10000 are the most that is read here"]
     );
 }
 

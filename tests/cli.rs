@@ -78,7 +78,8 @@ fn help_and_version_are_there_on_every_command() {
         assert!(out.contains("Usage: wire-scim-guard"), "{command:?}: {out}");
         let (code, out, err) = run(&[command, &["--version"]].concat());
         assert_eq!((code, err.as_str()), (0, ""), "{command:?}");
-        assert!(out.trim_end().ends_with(env!("CARGO_PKG_VERSION")), "{command:?}: {out}");
+        let version = format!("wire-scim-guard {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(out, version, "{command:?}");
     }
     for (command, example) in [
         (&["serve"][..], "wire-scim-guard serve --config"),
@@ -95,6 +96,19 @@ fn help_and_version_are_there_on_every_command() {
         let (_, out, _) = run(&[command, &["--help"]].concat());
         assert!(out.contains("Example") && out.contains(example), "{command:?}: {out}");
     }
+}
+
+#[test]
+fn a_warning_stands_beside_ok_and_changes_nothing() {
+    let folder = Folder::new("warning");
+    let config = folder.file(
+        "guard.yaml",
+        "listen: [\"0.0.0.0:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n",
+    );
+    let (code, out, err) = run(&["config", "check", "--config", &config]);
+    assert_eq!((code, out), (0, format!("{config}: ok\n")));
+    assert!(err.starts_with(&format!("{config}:1:10: warning: listen: 0.0.0.0:8080 ")), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
 }
 
 #[test]

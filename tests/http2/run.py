@@ -441,6 +441,48 @@ def bodies_that_are_still_coming(binary):
             expect("streams that were reset", client.resets, set())
 
 
+def one_malformed_stream_beside_others(binary):
+    """A malformed head costs its stream where the codec below can read it, and the connection where it can't."""
+    read = {
+        "connection header": head(("connection", "close")),
+        "te beyond trailers": head(("te", "gzip")),
+        "two paths": [(":path", USERS), *head()],
+        "pseudo header behind others": [*head(), (":path", USERS)],
+        "length that does not fit": post(("content-length", "5")),
+    }
+    unread = {
+        "upper-case name": head(("X-Upper", "1")),
+        "line break in a value": head(("x-a", "1\r\nx-b: 2")),
+        "NUL in a value": head(("x-a", "1\0")),
+        "colon in a name": head(("x:a", "1")),
+        "space in a name": head(("x a", "1")),
+        "unknown pseudo header": [(":unknown", "1"), *head()],
+    }
+    for kinds, expected in [(read, "200 -"), (unread, "closed")]:
+        for name, fields in kinds.items():
+            with Guard(binary) as guard:
+                client = guard.client()
+                others = [client.request(head(path=STALLED)) for _ in range(3)]
+                until(lambda: len(guard.backend.heads) == 3, "the backend gets the others")
+                bad = client.request(fields, USER if name.startswith("length") else None)
+                if kinds is read:
+                    expect(name, client.outcome(bad), "reset")
+                    guard.backend.go_on.set()
+                expect(f"others beside {name}", [client.outcome(number) for number in others], [expected] * 3)
+                expect("what the backend got", len(guard.backend.heads), 3)
+                guard.backend.go_on.set()
+                guard.served()
+
+
+def many_malformed_streams(binary):
+    """One after the other, the last of which ends the connection."""
+    with Guard(binary) as guard:
+        client = guard.client()
+        outcomes = [client.outcome(client.request(head(("te", "gzip")))) for _ in range(34)]
+        expect("malformed streams", outcomes, ["reset"] * 32 + ["closed"] * 2)
+        guard.served()
+
+
 def answers_that_nobody_takes(binary):
     """What is gathered of answers takes of the memory for all."""
     with Guard(binary, ", body: 64KiB, buffered_bytes: 512KiB, write_timeout: 2s") as guard:
@@ -514,6 +556,8 @@ def main():
         ("connections that nobody waits for", connections_that_nobody_waits_for),
         ("memory of streams", memory_of_streams),
         ("bodies that are still coming", bodies_that_are_still_coming),
+        ("one malformed stream beside others", one_malformed_stream_beside_others),
+        ("many malformed streams", many_malformed_streams),
         ("answers that nobody takes", answers_that_nobody_takes),
         ("floods", floods),
         ("answers to pings that nobody sent", answers_to_pings_that_nobody_sent),

@@ -17,7 +17,7 @@ use crate::register::{Entry, TokenLabel};
 use crate::rule::Rule;
 use crate::shield::Shield;
 use crate::target::Handler;
-use crate::token::Credentials;
+use crate::token::{Credentials, PLACE};
 use crate::verdict::{Findings, Refusal};
 
 /// What admits tokens.
@@ -102,11 +102,11 @@ impl Admission {
         }
         match entry {
             None => {}
-            Some(None) => findings.hit(Rule::TokenUnknown, || UNKNOWN)?,
+            Some(None) => findings.hit(Rule::TokenUnknown, PLACE, || UNKNOWN)?,
             Some(Some(entry)) => judge_entry(entry, wanted, now, findings)?,
         }
         if bearer.digest.is_some_and(|digest| self.shield.refuses(digest)) {
-            findings.hit(Rule::TokenRefused, || REFUSED)?;
+            findings.hit(Rule::TokenRefused, PLACE, || REFUSED)?;
         }
         known.map_or(Ok(()), |entry| judge_rate(entry, findings))
     }
@@ -121,7 +121,7 @@ impl Admission {
         }
         let Some(wait) = self.shield.slows(client) else { return Ok(()) };
         findings
-            .hit(Rule::LimitsFailures, || FAILURES)
+            .hit(Rule::LimitsFailures, PLACE, || FAILURES)
             .map_err(|refusal| refusal.with_retry_after(wait))
     }
 }
@@ -133,16 +133,16 @@ fn judge_entry(
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
     if entry.has_expired(now) {
-        findings.hit(Rule::TokenExpired, || EXPIRED)?;
+        findings.hit(Rule::TokenExpired, PLACE, || EXPIRED)?;
     }
     if !entry.admits(wanted.client) {
-        findings.hit(Rule::TokenNetwork, || NETWORK)?;
+        findings.hit(Rule::TokenNetwork, PLACE, || NETWORK)?;
     }
     if !entry.methods.allow(wanted.method) {
-        findings.hit(Rule::TokenOperation, || METHOD)?;
+        findings.hit(Rule::TokenOperation, PLACE, || METHOD)?;
     }
     if !entry.resources.allow(wanted.handler) {
-        findings.hit(Rule::TokenOperation, || RESOURCE)?;
+        findings.hit(Rule::TokenOperation, PLACE, || RESOURCE)?;
     }
     Ok(())
 }
@@ -150,7 +150,7 @@ fn judge_entry(
 fn judge_rate(entry: &Entry, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     let Some(rate) = entry.rate.filter(|_| findings.wants(Rule::TokenRate)) else { return Ok(()) };
     let Err(wait) = entry.meter.take(rate, rate::now()) else { return Ok(()) };
-    findings.hit(Rule::TokenRate, || RATE).map_err(|refusal| refusal.with_retry_after(wait))
+    findings.hit(Rule::TokenRate, PLACE, || RATE).map_err(|refusal| refusal.with_retry_after(wait))
 }
 
 const UNKNOWN: &str = "This proxy does not know the token. Use one that is registered here, or ask the operator of \

@@ -28,7 +28,7 @@ use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
 use crate::shield::Shield;
 use crate::target::{self, Handler, Target};
-use crate::verdict::{Findings, Outcome, Refusal, Verdict};
+use crate::verdict::{Findings, Outcome, Refusal, Remarks, Verdict};
 use crate::{body, headers, query, token};
 
 /// What the operator chose, ready to judge with. Cheap to share behind an `Arc`.
@@ -90,8 +90,8 @@ pub struct HeadVerdict {
     pub token: Option<TokenLabel>,
     /// The token's digest, with which the backend's answer is told to [`Shield::answered`].
     pub digest: Option<TokenDigest>,
-    /// Rules that the head hit and that were only reported.
-    pub reported: Vec<Rule>,
+    /// What judging the head noted.
+    pub remarks: Remarks,
     pub next: Next,
 }
 
@@ -150,7 +150,7 @@ pub enum CheckKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckReport {
     pub refusal: Option<Refusal>,
-    pub reported: Vec<Rule>,
+    pub remarks: Remarks,
     /// What Wire stores, of an accepted user.
     pub reading: Option<Reading>,
 }
@@ -204,7 +204,7 @@ impl Guard {
             handler,
             token: None,
             digest: None,
-            reported: Vec::new(),
+            remarks: Remarks::default(),
             next,
         };
         let refuse = |handler, refusal| undecided(handler, Next::Refuse(refusal));
@@ -241,8 +241,8 @@ impl Guard {
             Ok(Some(task)) => Next::Body { target: target.canonical, task },
         };
         let Bearer { label: token, digest, .. } = bearer;
-        let reported = findings.into_reported();
-        HeadVerdict { handler: target.handler, token, digest, reported, next }
+        let remarks = findings.into_remarks();
+        HeadVerdict { handler: target.handler, token, digest, remarks, next }
     }
 
     /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.
@@ -287,13 +287,13 @@ impl Guard {
         Ok(Some(BodyTask { kind, gzip, identity: bearer.identity }))
     }
 
-    /// Judges a body that [`Next::Body`] asked for. Hits that are only reported are added to
-    /// `reported`.
+    /// Judges a body that [`Next::Body`] asked for. What is noted on the way is added to
+    /// `remarks`.
     pub fn judge_body(
         &self,
         task: BodyTask,
         body: &[u8],
-        reported: &mut Vec<Rule>,
+        remarks: &mut Remarks,
     ) -> Result<(), Refusal> {
         if body.len() > self.body_limit {
             return Err(body::too_large(self.body_limit));
@@ -305,7 +305,7 @@ impl Guard {
         let document = read_document(&body)?;
         let mut findings = Findings::new(&self.policy).with_identity(task.identity);
         let verdict = self.judge_document(task.kind, &document, &mut findings);
-        reported.extend(findings.into_reported());
+        remarks.extend(findings.into_remarks());
         verdict
     }
 
@@ -317,7 +317,7 @@ impl Guard {
     ) -> Result<(), Refusal> {
         let root = document.root();
         if root.as_object().is_none() && kind != BodyKind::GroupPatch {
-            return findings.hit(Rule::JsonObject, || NO_OBJECT);
+            return findings.hit(Rule::JsonObject, "body", || NO_OBJECT);
         }
         let user = |lifecycle, findings: &mut Findings<'_>| {
             user::judge(root, lifecycle, &self.schemas.user, findings).map(|_| ())
@@ -327,7 +327,7 @@ impl Guard {
             BodyKind::User => user(Lifecycle::Existing, findings),
             BodyKind::Patch => patch::judge(root, &self.schemas, findings),
             BodyKind::Group => group::judge(root, &self.schemas.group, findings),
-            BodyKind::GroupPatch => findings.hit(Rule::GroupPatch, || {
+            BodyKind::GroupPatch => findings.hit(Rule::GroupPatch, "method", || {
                 "Wire has no PATCH for groups. Send the whole group by PUT, or turn off the provisioning of \
                  groups in the client."
             }),
@@ -338,16 +338,16 @@ impl Guard {
     /// Judges a whole request at once. As [`Guard::judge_head`] it counts the request for the token's rate and
     /// the client's failures, so that the same request may get another verdict later.
     pub fn evaluate(&self, head: Head<'_>, body: &[u8]) -> Verdict {
-        let HeadVerdict { handler, mut reported, next, .. } = self.judge_head(head);
+        let HeadVerdict { handler, mut remarks, next, .. } = self.judge_head(head);
         let outcome = match next {
             Next::Refuse(refusal) => Outcome::Refuse(refusal),
             Next::Forward { target } => Outcome::Forward { target },
-            Next::Body { target, task } => match self.judge_body(task, body, &mut reported) {
+            Next::Body { target, task } => match self.judge_body(task, body, &mut remarks) {
                 Ok(()) => Outcome::Forward { target },
                 Err(refusal) => Outcome::Refuse(refusal),
             },
         };
-        Verdict { handler, reported, outcome }
+        Verdict { handler, remarks, outcome }
     }
 
     /// Judges one document on its own; users as if they were new.
@@ -358,7 +358,7 @@ impl Guard {
             Ok(reading) => (None, reading),
             Err(refusal) => (Some(refusal), None),
         };
-        CheckReport { refusal, reported: findings.into_reported(), reading }
+        CheckReport { refusal, remarks: findings.into_remarks(), reading }
     }
 
     fn check_document(

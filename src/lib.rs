@@ -9,6 +9,7 @@
 
 pub mod admin;
 mod admission;
+pub mod agreement;
 mod body;
 pub mod cli;
 pub mod config;
@@ -18,11 +19,13 @@ mod headers;
 pub mod json;
 pub mod logging;
 pub mod metrics;
+pub mod place;
 pub mod policy;
 pub mod proxy;
 mod query;
 pub mod rate;
 pub mod register;
+pub mod release;
 pub mod rule;
 pub mod schema;
 pub mod scim;

@@ -8,6 +8,9 @@ use http::header::AUTHORIZATION;
 use crate::rule::Rule;
 use crate::verdict::{Findings, Refusal};
 
+/// Where every rule about a token is hit.
+pub const PLACE: &str = "Authorization";
+
 /// 32 bytes in standard base64.
 const LENGTH: usize = 44;
 
@@ -29,7 +32,7 @@ pub fn judge<'h>(
 ) -> Result<Credentials<'h>, Refusal> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let Some(line) = lines.next() else {
-        findings.hit(Rule::TokenMissing, || {
+        findings.hit(Rule::TokenMissing, PLACE, || {
             "There is no Authorization header. Send `Authorization: Bearer <token>` with a SCIM token from \
              Wire's team management (Entra ID: fill in Secret Token; Okta: HTTP Header authorization; \
              ldap-scim-bridge: `token: \"Bearer <token>\"`)."
@@ -37,14 +40,14 @@ pub fn judge<'h>(
         return Ok(Credentials::None);
     };
     if lines.next().is_some() {
-        findings.hit(Rule::TokenDuplicate, || {
+        findings.hit(Rule::TokenDuplicate, PLACE, || {
             "There is more than one Authorization header; send one. A proxy in between may be adding its own."
         })?;
     }
     let line = line.as_bytes();
     let token = line.strip_prefix(b"Bearer ");
     if !token.is_some_and(is_wire_token) {
-        findings.hit(Rule::TokenMalformed, || malformed(line))?;
+        findings.hit(Rule::TokenMalformed, PLACE, || malformed(line))?;
     }
     Ok(token.map_or(Credentials::Unreadable, Credentials::Token))
 }

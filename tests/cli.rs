@@ -57,6 +57,17 @@ impl Drop for Folder {
 }
 
 #[test]
+fn a_release_is_a_number_of_the_form_that_wire_has() {
+    for command in ["demo", "standin"] {
+        for release in ["any", "5", "5.35.1", ""] {
+            let (code, out, err) = run(&[command, "--release", release]);
+            assert_eq!((code, out.as_str()), (2, ""), "{command} {release}");
+            assert!(err.contains("5.34 or 5.35") && err.lines().count() == 1, "{err}");
+        }
+    }
+}
+
+#[test]
 fn help_and_version_are_there_on_every_command() {
     for command in [
         &[][..],
@@ -66,6 +77,7 @@ fn help_and_version_are_there_on_every_command() {
         &["config", "check"],
         &["rules"],
         &["check"],
+        &["compare"],
         &["token"],
         &["token", "create"],
         &["token", "list"],
@@ -273,6 +285,8 @@ fn the_rules_are_a_json_array() {
             "id": "user.user_name.case",
             "status": 400,
             "scimType": "invalidValue",
+            "policy": true,
+            "byRelease": null,
             "actions": {"documented": "enforce", "as-served": "off"},
             "switchable": true,
             "checks": case["checks"],

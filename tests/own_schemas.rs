@@ -174,7 +174,7 @@ fn faults_are_looked_for_where_something_may_come_of_it() {
     };
     let bad_address = || json!({"value": "x"});
     let reported = |report: &CheckReport| {
-        report.reported.iter().map(|rule| rule.id()).collect::<Vec<_>>().join(" ")
+        report.remarks.reported.iter().map(|hit| hit.rule.id()).collect::<Vec<_>>().join(" ")
     };
     let mut all = enforced();
     all.cap(Action::Report);

@@ -173,6 +173,12 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
         let answer = &answers[&entry.rule];
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         write!(text, "\n## `{}`\n\n{}", entry.id, entry.checks).unwrap();
+        if let Some(how) = entry.by_release {
+            write!(text, " {how}").unwrap();
+        }
+        if entry.policy {
+            text.push_str(" Stricter than Wire by design.");
+        }
         if let Some(why) = entry.standing.fixed() {
             write!(text, " Always enforced: {why}.").unwrap();
         }

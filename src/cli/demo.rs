@@ -11,6 +11,7 @@ use crate::config::{Config, Passage, Server};
 use crate::logging::{self, AccessLog};
 use crate::policy::{Identity, Policy, Profile};
 use crate::proxy::{self, Running, ServeError, Signals};
+use crate::release::Release;
 use crate::standin::{Standin, TOKEN};
 
 /// Start the guard in front of an embedded Wire, for trying and testing only.
@@ -21,7 +22,8 @@ use crate::standin::{Standin, TOKEN};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
                         wire-scim-guard demo\n  \
-                        wire-scim-guard demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19090\n\n\
+                        wire-scim-guard demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19090\n  \
+                        wire-scim-guard demo --release 5.34\n\n\
                         The embedded Wire has a team admin, for trying `token`: admin@example.com, password \
                         secret123:\n  \
                         wire-scim-guard token list --backend http://127.0.0.1:8080 --email admin@example.com")]
@@ -39,6 +41,12 @@ pub struct Arguments {
     #[arg(long, value_name = "PROFILE", default_value = "documented",
           value_parser = one_of(&PROFILES))]
     profile: Profile,
+
+    /// The Wire release that the embedded Wire answers as: 5.34 (that and older) or 5.35 (that and
+    /// newer)
+    #[arg(long, value_name = "RELEASE", default_value = Release::NEWEST.as_str(),
+          value_parser = super::standin::release)]
+    release: Release,
 }
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -46,7 +54,7 @@ const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090)
 const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
-    let standin = Standin::start(FREE)
+    let standin = Standin::of_release(FREE, arguments.release)
         .map_err(|error| Failure::Running(format!("the embedded Wire cannot listen: {error}")))?;
     let upstream = Server { host: standin.addr().ip().to_string(), port: standin.addr().port() };
     let mut config = Config::new(vec![arguments.listen.unwrap_or(LISTEN)], vec![upstream]);

@@ -14,7 +14,9 @@ use crate::config::words::Words;
 use crate::guard::Guard;
 use crate::secret;
 
+mod backend;
 mod check;
+mod compare;
 mod config;
 mod demo;
 mod documents;
@@ -50,6 +52,7 @@ enum Command {
     Config(config::Arguments),
     Rules(rules::Arguments),
     Check(check::Arguments),
+    Compare(compare::Arguments),
     Token(token::Arguments),
     #[command(hide = true)]
     Standin(standin::Arguments),
@@ -95,6 +98,7 @@ pub fn run() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
+        Command::Compare(arguments) => compare::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
         Command::Standin(arguments) => standin::run(&arguments, &mut out),
     };

@@ -13,8 +13,12 @@ use super::words::{IDENTITIES, LEVELS, PASSAGES};
 use super::{
     Config, Server, ShieldSettings, UpstreamCheck, ZHeaders, limits, rules, value, warnings, yaml,
 };
-use crate::policy::{Identity, Profile};
+use crate::policy::{Identity, Policy, Profile};
+use crate::release::Releases;
 use crate::secret;
+
+/// The characters of rich info that `wire.rich_info_limit` may allow.
+const RICH_INFO_LIMIT: std::ops::RangeInclusive<u64> = 0..=1_000_000;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -24,6 +28,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 pub struct Overrides {
     pub profile: Option<Profile>,
     pub identity: Option<Identity>,
+    pub releases: Option<Releases>,
 }
 
 /// Why a file gives no config.
@@ -174,6 +179,8 @@ fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) 
     let identity = top.field("identity").and_then(|field| field.choice(&IDENTITIES));
     let identity = overrides.identity.or(identity).unwrap_or(Identity::Any);
     config.policy = rules::read(top.section("rules"), overrides.profile, identity);
+    read_wire(top.section("wire"), &mut config.policy);
+    set(&mut config.policy.releases, overrides.releases);
 
     config.schemas = top.field("schemas").and_then(|field| named(&field, folder));
     let hosts = top.field("hosts").and_then(|field| field.list(|item| item.parsed(value::host)));
@@ -220,6 +227,15 @@ pub(super) fn set<T>(place: &mut T, value: Option<T>) {
 }
 
 type Upstream = (Option<Vec<(At, Server)>>, Option<UpstreamCheck>);
+
+/// What is known of the Wire backend.
+fn read_wire(mut section: Section<'_, '_>, policy: &mut Policy) {
+    let releases = section.field("release").and_then(|field| field.string(value::releases));
+    set(&mut policy.releases, releases);
+    let limit = section.field("rich_info_limit").and_then(|field| field.count(RICH_INFO_LIMIT));
+    set(&mut policy.rich_info_limit, limit.and_then(|limit| usize::try_from(limit).ok()));
+    section.close();
+}
 
 fn read_upstream(mut upstream: Section<'_, '_>) -> Upstream {
     let servers = upstream

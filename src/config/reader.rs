@@ -257,6 +257,18 @@ impl<'n, 't> Field<'n, 't> {
         }
     }
 
+    /// A scalar that is a string in YAML, read by `read`: a number would lose its last zeros to
+    /// other readers of the file.
+    pub fn string<T>(&self, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        match &self.node.value {
+            Value::Scalar { text, plain: true } if text.parse::<f64>().is_ok() => {
+                self.mistake(format_args!("{text} is a number; write it in quotes: \"{text}\""));
+                None
+            }
+            _ => self.parsed(read),
+        }
+    }
+
     pub fn flag(&self) -> Option<bool> {
         match &self.node.value {
             Value::Scalar { text, plain: true } if text == "true" => Some(true),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Server;
+use crate::release::{Release, Releases};
 use crate::secret;
 
 const KIB: u64 = 1024;
@@ -194,6 +195,20 @@ fn host_name(host: &str) -> Result<&str, &'static str> {
         return Err("is no IPv4 address, and no host name ends in a number");
     }
     Ok(host)
+}
+
+/// A release of Wire such as `5.35`, or `any`.
+pub fn releases(text: &str) -> Result<Releases, String> {
+    if text == "any" {
+        return Ok(Releases::Any);
+    }
+    Release::parse(text).map(Releases::Only).ok_or_else(|| {
+        format!(
+            "{} is no release of Wire: write \"any\", or two numbers as in \"{}\"",
+            quoted(text),
+            Release::NEWEST.as_str()
+        )
+    })
 }
 
 /// The path of a file or folder.

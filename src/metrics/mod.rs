@@ -17,6 +17,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::agreement::Outcome;
 use crate::guard::Guard;
 use crate::policy::Action;
 use crate::proxy::upstream::Upstreams;
@@ -101,6 +102,8 @@ pub struct Metrics {
     verdicts: Vec<[IntCounter; JUDGED.len()]>,
     /// By rule: enforced, reported.
     rule_hits: Vec<[IntCounter; 2]>,
+    /// By rule, and last for requests without a reported rule; then by outcome.
+    agreement: Vec<Option<[IntCounter; Outcome::ALL.len()]>>,
     request_seconds: Histogram,
     upstream_seconds: Histogram,
     validation_seconds: Histogram,
@@ -157,6 +160,24 @@ impl Metrics {
                     .map(|action| hits.with_label_values(&[rule.id(), action.as_str()]))
             })
             .collect();
+        let agreement = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "scim_guard_agreement_total",
+                    "Judged requests that were forwarded, by their first reported rule and by what Wire's answer says of it.",
+                ),
+                &["rule", "outcome"],
+            )?,
+        )?;
+        let by_outcome = |rule: &str| {
+            Outcome::ALL.map(|outcome| agreement.with_label_values(&[rule, outcome.as_str()]))
+        };
+        let reportable = |rule: Rule| rule.entry().standing.fixed().is_none();
+        let agreement = Rule::all()
+            .map(|rule| reportable(rule).then(|| by_outcome(rule.id())))
+            .chain([Some(by_outcome("none"))])
+            .collect();
         let build = register(
             &registry,
             IntGaugeVec::new(
@@ -174,6 +195,7 @@ impl Metrics {
             requests,
             verdicts,
             rule_hits,
+            agreement,
             request_seconds: histogram(
                 &registry,
                 "scim_guard_request_duration_seconds",
@@ -257,6 +279,14 @@ impl Metrics {
     /// Counts a rule that was hit and only reported.
     pub fn reported(&self, rule: Rule) {
         self.rule_hits[rule as usize][1].inc();
+    }
+
+    /// Counts what Wire's answer to a forwarded request says of the first reported rule.
+    pub fn agreed(&self, rule: Option<Rule>, outcome: Outcome) {
+        let slot = rule.map_or(Rule::COUNT, |rule| rule as usize);
+        if let Some(by_outcome) = &self.agreement[slot] {
+            by_outcome[outcome as usize].inc();
+        }
     }
 
     pub fn validated(&self, took: Duration) {

@@ -188,9 +188,7 @@ impl GuardProxy {
                 break;
             }
         }
-        // Nothing else is given another status.
-        let throttled = backend.get_status().is_some_and(|status| status != answer.status);
-        if throttled && has_body && done && body.is_empty() {
+        if ctx.gate.is_throttled() && has_body && done && body.is_empty() {
             return Err(throttle::without_body(&answer));
         }
         if session.req_header().version == Version::HTTP_10 {
@@ -201,9 +199,13 @@ impl GuardProxy {
         } else if has_body {
             chunk(&mut answer)?;
         }
+        let body = body.freeze();
+        if done {
+            ctx.gate.keep_disagreement(&answer, &body);
+        }
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {
-            tasks.push(HttpTask::Body(Some(body.freeze()), done));
+            tasks.push(HttpTask::Body(Some(body), done));
         }
         ctx.hand_out(session, tasks).await?;
         while !done {

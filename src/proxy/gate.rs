@@ -18,6 +18,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, Result};
 
+use crate::agreement::Outcome;
 use crate::config::{Config, Limits, ZHeaders};
 use crate::guard::{BodyKind, BodyTask, Guard, Head, HeadVerdict, Next};
 use crate::logging::AccessLog;
@@ -110,6 +111,19 @@ impl GateCtx {
     /// Takes memory for a part of the answer, until the request ends. Says whether there is room for more.
     pub(super) fn hold(&mut self, bytes: usize) -> bool {
         self.share.grow(bytes).is_ok()
+    }
+
+    /// Whether the backend's answer says that requests come too fast.
+    pub(super) fn is_throttled(&self) -> bool {
+        matches!(self.record.answered, Some((Rule::UpstreamThrottled, _)))
+    }
+
+    /// Keeps the whole body of an answer if Wire refused what the guard let pass, for its scimType.
+    pub(super) fn keep_disagreement(&mut self, answer: &ResponseHeader, body: &Bytes) {
+        let encoded = answer.headers.contains_key(header::CONTENT_ENCODING);
+        if !encoded && self.record.forwarded && self.record.agreement() == Outcome::Missed {
+            self.record.wire_error = Some(body.clone());
+        }
     }
 
     /// The whole body that goes to the backend, empty for none; `None` if the body streams.
@@ -222,7 +236,9 @@ impl Gate {
         let passage = self.judge(session, ctx).await?;
         match passage {
             Decision::Forward => {
-                let verdict = VerdictLabel::of_passed(&ctx.record.reported);
+                let unjudged = matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other);
+                ctx.record.forwarded = !unjudged;
+                let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
                 self.books.judged(&ctx.record, verdict);
                 Ok(false)
             }
@@ -272,7 +288,7 @@ impl Gate {
         let started = Instant::now();
         let head = session.req_header();
         let sent = client_conn(session).and_then(ClientConn::sent_target).map(<[u8]>::to_vec);
-        let HeadVerdict { handler, token, digest, reported, next } = self.guard.judge_head(Head {
+        let HeadVerdict { handler, token, digest, remarks, next } = self.guard.judge_head(Head {
             method: &head.method,
             target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
             headers: &head.headers,
@@ -282,7 +298,7 @@ impl Gate {
         ctx.record.handler = handler;
         ctx.record.token = token;
         ctx.record.digest = digest;
-        ctx.record.reported = reported;
+        ctx.record.remarks = remarks;
         match next {
             Next::Refuse(refusal) => Ok(Decision::Refuse(refusal, self.rest(session))),
             Next::Forward { target } => {
@@ -347,7 +363,7 @@ impl Gate {
         };
         self.books.metrics.body(body.len());
         let started = Instant::now();
-        let judged = self.guard.judge_body(task, &body, &mut ctx.record.reported);
+        let judged = self.guard.judge_body(task, &body, &mut ctx.record.remarks);
         ctx.record.validation += started.elapsed();
         if let Err(refusal) = judged {
             return Ok(Decision::Refuse(refusal, Rest::Drained));
@@ -411,6 +427,7 @@ impl Gate {
         // The body is needed no more; a stream takes its memory until it ends.
         ctx.share.shrink_to(ctx.weight);
         self.books.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
+        ctx.record.at.clone_from(&refusal.at);
         let close = rest == Rest::LeftUnread;
         let waits = expects_continue(session);
         let id = ctx.record.request_id.clone();
@@ -479,13 +496,14 @@ impl Gate {
         ctx: &mut GateCtx,
     ) -> Result<()> {
         let status = upstream_response.status.as_u16();
+        ctx.record.wire_status = Some(status);
         if let Some(digest) = ctx.record.digest {
             self.guard.shield().answered(digest, ctx.record.client, status);
         }
         forward::response(upstream_response, &ctx.record.request_id)?;
-        if status == throttle::ENHANCE_YOUR_CALM && self.map_420 {
+        if throttle::is_throttling(status) && self.map_420 {
             // A backend that throttles is there, and the request reached it.
-            let verdict = VerdictLabel::of_passed(&ctx.record.reported);
+            let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
             self.books.answered(&mut ctx.record, Rule::UpstreamThrottled, verdict);
             throttle::translate(upstream_response)?;
         }

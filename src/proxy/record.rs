@@ -4,16 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::HeaderValue;
 use prometheus::IntGauge;
 
+use crate::agreement::{self, Outcome};
 use crate::digest::TokenDigest;
-use crate::logging::{Access, AccessLog};
+use crate::logging::{Access, AccessLog, Disagreement};
 use crate::metrics::{MethodLabel, Metrics};
+use crate::place::Place;
 use crate::register::TokenLabel;
 use crate::rule::Rule;
 use crate::target::Handler;
-use crate::verdict::VerdictLabel;
+use crate::verdict::{Remarks, VerdictLabel};
 
 /// Where records go when the request has ended.
 #[derive(Debug, Clone)]
@@ -35,9 +38,17 @@ pub(super) struct Record {
     /// The token's name in the register.
     pub token: Option<TokenLabel>,
     pub digest: Option<TokenDigest>,
-    pub reported: Vec<Rule>,
+    pub remarks: Remarks,
     /// The rule that answered, and what it says of the request.
     pub answered: Option<(Rule, VerdictLabel)>,
+    /// Where the request hit the rule that answered.
+    pub at: Option<Place>,
+    /// The request was judged and went to the backend.
+    pub forwarded: bool,
+    /// The status of the backend's answer.
+    pub wire_status: Option<u16>,
+    /// The body of an answer that disagrees, where it was read whole.
+    pub wire_error: Option<Bytes>,
     pub validation: Duration,
     pub bytes_in: usize,
     pub bytes_out: usize,
@@ -56,14 +67,25 @@ impl Record {
             client: None,
             token: None,
             digest: None,
-            reported: Vec::new(),
+            remarks: Remarks::default(),
             answered: None,
+            at: None,
+            forwarded: false,
+            wire_status: None,
+            wire_error: None,
             validation: Duration::ZERO,
             bytes_in: 0,
             bytes_out: 0,
             upstream: None,
             upstream_started: None,
         }
+    }
+}
+
+impl Record {
+    /// Whether Wire agreed with the verdict, as far as its answer is known.
+    pub(super) fn agreement(&self) -> Outcome {
+        Outcome::of(&self.remarks, self.wire_status)
     }
 }
 
@@ -74,8 +96,8 @@ impl Books {
         if record.validation > Duration::ZERO {
             self.metrics.validated(record.validation);
         }
-        for rule in &record.reported {
-            self.metrics.reported(*rule);
+        for hit in &record.remarks.reported {
+            self.metrics.reported(hit.rule);
         }
     }
 
@@ -97,16 +119,25 @@ impl Books {
         let verdict = match record.answered {
             Some((_, verdict)) => verdict,
             None if status == 499 => VerdictLabel::Failed,
-            None => VerdictLabel::of_passed(&record.reported),
+            None => VerdictLabel::of_passed(&record.remarks),
         };
         if let Some(token) = &record.token {
             token.count(verdict);
         }
         self.metrics.request(record.handler, record.method, status, verdict, took);
+        if record.forwarded {
+            self.agree(record);
+        }
         if !self.access.is_on() {
             return;
         }
-        let reported: Vec<&str> = record.reported.iter().map(|rule| rule.id()).collect();
+        let hits = &record.remarks.reported;
+        let reported: Vec<&str> = hits.iter().map(|hit| hit.rule.id()).collect();
+        let mut at: Vec<Option<&str>> =
+            hits.iter().map(|hit| hit.at.as_ref().map(Place::as_str)).collect();
+        if record.answered.is_some() {
+            at.push(record.at.as_ref().map(Place::as_str));
+        }
         self.access.write(&Access {
             level: "Info",
             msgs: ["request"],
@@ -117,6 +148,7 @@ impl Books {
             verdict: verdict.as_str(),
             rule: record.answered.map(|(rule, _)| rule.id()),
             reported: &reported,
+            at: &at,
             duration: took,
             validation: record.validation,
             upstream_duration: upstream_took,
@@ -125,6 +157,29 @@ impl Books {
             client: record.client,
             token: record.token.as_ref().map(TokenLabel::as_str),
             upstream: record.upstream,
+        });
+    }
+}
+
+impl Books {
+    /// Counts what Wire's answer says of the verdict, and logs where they disagree.
+    fn agree(&self, record: &Record) {
+        let outcome = record.agreement();
+        let first = record.remarks.reported.first();
+        let rule = first.map(|hit| hit.rule);
+        self.metrics.agreed(rule, outcome);
+        let (Outcome::Overruled | Outcome::Missed) = outcome else { return };
+        self.access.write_disagreement(&Disagreement {
+            level: "Warn",
+            msgs: ["agreement"],
+            request_id: record.request_id.to_str().unwrap_or("-"),
+            handler: record.handler.as_str(),
+            method: record.method.as_str(),
+            outcome: outcome.as_str(),
+            rule: rule.map(Rule::id),
+            at: first.and_then(|hit| hit.at.as_ref()).map(Place::as_str),
+            status: record.wire_status.unwrap_or_default(),
+            scim_type: record.wire_error.as_deref().and_then(agreement::scim_type),
         });
     }
 }

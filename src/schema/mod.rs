@@ -17,6 +17,7 @@ use jsonschema::{Draft, JsonType, PatternOptions, ValidationError, Validator};
 use crate::config::file::LoadError;
 use crate::config::near;
 use crate::json::{Folded, Name, Value, folds_alike};
+use crate::place::{IntoPlace, Place};
 use crate::rule::Rule;
 use crate::scim::{email, filter, patch, uri};
 use crate::verdict::{Findings, Refusal, shortened};
@@ -210,7 +211,7 @@ impl Schema {
         let mut hit = |fault: &Fault| {
             let rule = rule_of(fault);
             debug_assert!(rules.contains(&rule), "{rule} is none of those of this schema");
-            findings.hit(rule, || detail_of(fault))
+            findings.hit(rule, || fault.at(), || detail_of(fault))
         };
         // SECURITY: where the first fault is only reported, all of them are looked at. Each takes a
         // kilobyte while they are gathered, and a client can make many: only where something may come
@@ -303,6 +304,26 @@ impl Fault {
             (None, FaultKind::Missing { attribute }) => Name::of(attribute),
             _ => None,
         }
+    }
+
+    /// The place of the fault, or of what is missing.
+    pub fn at(&self) -> Place {
+        let mut steps = self.path.iter();
+        let missing = match &self.kind {
+            FaultKind::Missing { attribute } => Some(Name::of(attribute)),
+            _ => None,
+        };
+        let first = match (steps.next(), missing) {
+            (Some(Step::Key(key)), _) => Place::of(Name::of(key)),
+            (Some(Step::Index(index)), _) => "body".into_place().index(*index),
+            (None, Some(attribute)) => return Place::of(attribute),
+            (None, None) => return "body".into_place(),
+        };
+        let place = steps.fold(first, |place, step| match step {
+            Step::Key(key) => place.child(Name::of(key)),
+            Step::Index(index) => place.index(*index),
+        });
+        missing.map_or(place.clone(), |attribute| place.child(attribute))
     }
 
     /// The place in words, such as `emails[0].value`.

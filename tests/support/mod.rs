@@ -324,10 +324,21 @@ impl Guarded {
         String::from_utf8(ready.body).unwrap()
     }
 
+    /// The lines of requests.
     pub fn access_lines(&self) -> Vec<serde_json::Value> {
+        self.lines("request")
+    }
+
+    /// The lines of requests on which the guard and the backend did not agree.
+    pub fn disagreements(&self) -> Vec<serde_json::Value> {
+        self.lines("agreement")
+    }
+
+    fn lines(&self, message: &str) -> Vec<serde_json::Value> {
         let bytes = self.access.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.filter(|line: &serde_json::Value| line["msgs"][0] == message).collect()
     }
 
     /// Waits for the access line of the nth request.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{Limits, Passage};
 use crate::policy::{Action, Policy};
+use crate::release::{Release, Releases};
 use crate::rule::Rule;
 
 const LEAST: &str = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
@@ -40,6 +41,7 @@ fn every_key_is_taken() {
          auth_tokens: refuse\n\
          z_headers: {keep_from: [10.0.0.0/8, 192.0.2.1]}\n\
          identity: saml\n\
+         wire: {release: \"5.34\", rich_info_limit: 7000}\n\
          rules:\n  profile: as-served\n  mode: report\n  actions: {user.roles: off}\n\
          schemas: schemas\n\
          hosts: [Wire.Example.com]\n\
@@ -63,6 +65,8 @@ fn every_key_is_taken() {
     assert_eq!(config.z_headers, ZHeaders::KeepFrom(kept));
     assert_eq!(config.policy.action(Rule::UserUserNameCase), Action::Off);
     assert_eq!(config.policy.identity, Identity::Saml);
+    assert_eq!(config.policy.releases, Releases::Only(Release::R5_34));
+    assert_eq!(config.policy.rich_info_limit, 7000);
     assert_eq!(config.policy.action(Rule::UserRoles), Action::Off);
     assert_eq!(config.policy.action(Rule::UserEmails), Action::Report);
     assert_eq!(config.policy.action(Rule::JsonSyntax), Action::Enforce);
@@ -166,10 +170,16 @@ fn the_more_exact_action_wins_in_any_order() {
 
 #[test]
 fn the_command_line_comes_before_the_file() {
-    let text = format!("{LEAST}identity: saml\nrules: {{profile: as-served}}\n");
-    let overrides =
-        Overrides { profile: Some(Profile::Documented), identity: Some(Identity::Email) };
+    let text = format!(
+        "{LEAST}identity: saml\nwire: {{release: \"5.34\"}}\nrules: {{profile: as-served}}\n"
+    );
+    let overrides = Overrides {
+        profile: Some(Profile::Documented),
+        identity: Some(Identity::Email),
+        releases: Some(Releases::Any),
+    };
     let config = parse_with(&text, overrides).unwrap();
+    assert_eq!(config.policy.releases, Releases::Any);
     assert_eq!(config.policy.identity, Identity::Email);
     assert_eq!(config.policy.action(Rule::UserUserNameCase), Action::Enforce);
 }
@@ -245,6 +255,13 @@ fn single_mistakes_say_what_to_do() {
         ("threads: [1]", "threads: expected a text, found a list"),
         ("log: {access: \"true\"}", "log.access: expected true or false, without quotes, found"),
         ("log: {access: yes}", "log.access: expected true or false"),
+        ("wire: {release: 5.35}", "wire.release: 5.35 is a number; write it in quotes: \"5.35\""),
+        (
+            "wire: {release: v5}",
+            "wire.release: \"v5\" is no release of Wire: write \"any\", or two numbers",
+        ),
+        ("wire: {rich_info_limit: -1}", "wire.rich_info_limit: \"-1\" is no whole number"),
+        ("wire: {releases: any}", "wire.releases is an unknown key; did you mean `release`?"),
         ("log: {level: inf}", "did you mean `info`?"),
         ("z_headers: keep", "neither strip nor {keep_from"),
         ("z_headers: {keep_from: []}", "the list is empty; write z_headers: strip"),

@@ -171,12 +171,13 @@ impl Guard {
                 return Err(GuardErrors { schemas: schemas.err(), register: register.err() });
             }
         };
+        let shield = Arc::new(Shield::new(&config.shield, config.counts_by_address()));
         Ok(Self {
             policy: config.policy.clone(),
             schemas,
             other_paths: config.other_paths,
             auth_tokens: config.auth_tokens,
-            admission: Admission { register, shield: Arc::new(Shield::new(&config.shield)) },
+            admission: Admission { register, shield },
             body_limit: config.limits.body,
         })
     }

@@ -126,6 +126,7 @@ pub enum Rule {
     LimitsConnections,
     LimitsAddress,
     LimitsBufferedBytes,
+    LimitsDescriptors,
     UpstreamConnect,
     UpstreamAnswer,
     UpstreamTimeout,
@@ -177,6 +178,7 @@ use Standing::{Documented, EveryProfile, Fixed, OptIn};
 const UNREADABLE: Standing = Fixed("what it refuses cannot be read, or not in one way only");
 const NOWHERE: Standing = Fixed("what it refuses leads to nothing that Wire serves");
 const LIMIT: Standing = Fixed("it keeps a limit; change that one");
+const LACK: Standing = Fixed("without them nothing can be forwarded");
 const BACKEND: Standing = Fixed("it answers for a backend that failed");
 
 const FILTER: Option<ScimType> = Some(ScimType::InvalidFilter);
@@ -203,7 +205,7 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::TokenMissing, "token.missing", 401, None, EveryProfile, "An Authorization header is there."),
     row(R::TokenMalformed, "token.malformed", 401, None, EveryProfile, "Authorization is `Bearer`, one space, and a token of the form that Wire issues: 44 characters of base64."),
     row(R::TokenDuplicate, "token.duplicate", 400, None, UNREADABLE, "There is one Authorization header only."),
-    row(R::LimitsFailures, "limits.failures", 429, None, EveryProfile, "No more requests with invalid tokens come from one address than shield.failures allows."),
+    row(R::LimitsFailures, "limits.failures", 429, None, EveryProfile, "No more requests with invalid tokens come from one address than shield.failures allows, where addresses are counted (shield.by_address)."),
     row(R::TokenUnknown, "token.unknown", 401, None, EveryProfile, "The token is in the register, where there is one.").policy(),
     row(R::TokenExpired, "token.expired", 401, None, EveryProfile, "The token has not expired by its entry in the register.").policy(),
     row(R::TokenNetwork, "token.network", 403, None, EveryProfile, "The token comes from one of the networks of its entry in the register.").policy(),
@@ -262,6 +264,7 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::LimitsConnections, "limits.connections", 503, None, LIMIT, "No more connections are open than limits.connections."),
     row(R::LimitsAddress, "limits.address", 429, None, LIMIT, "No more connections of one address are open than limits.connections_per_address."),
     row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, LIMIT, "Bodies, open requests of HTTP/2 and gathered answers take no more memory together than limits.buffered_bytes."),
+    row(R::LimitsDescriptors, "limits.descriptors", 503, None, LACK, "Descriptors, ports and memory are left on the guard's machine to open a connection to the backend."),
     row(R::UpstreamConnect, "upstream.connect", 502, None, BACKEND, "A server of upstream.servers accepts the connection."),
     row(R::UpstreamAnswer, "upstream.answer", 502, None, BACKEND, "The backend answers with well-formed HTTP and does not cut its answer off."),
     row(R::UpstreamTimeout, "upstream.timeout", 504, None, BACKEND, "The backend answers within limits.upstream_timeout."),

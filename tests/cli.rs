@@ -90,7 +90,8 @@ fn help_and_version_are_there_on_every_command() {
         assert!(out.contains("Usage: wire-scim-guard"), "{command:?}: {out}");
         let (code, out, err) = run(&[command, &["--version"]].concat());
         assert_eq!((code, err.as_str()), (0, ""), "{command:?}");
-        assert!(out.trim_end().ends_with(env!("CARGO_PKG_VERSION")), "{command:?}: {out}");
+        let version = format!("wire-scim-guard {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(out, version, "{command:?}");
     }
     for (command, example) in [
         (&["serve"][..], "wire-scim-guard serve --config"),
@@ -175,6 +176,19 @@ fn a_schema_and_a_list_that_cost_too_much_are_mistakes_with_their_places() {
     assert!(err.contains("more than 1000 subschemas are applied to one value here"), "{err}");
     assert!(err.contains("schemas/user.json:3"), "the place is in the chain: {err}");
     assert!(err.contains("group.json:1:18: this leads back to itself"), "{err}");
+}
+
+#[test]
+fn a_warning_stands_beside_ok_and_changes_nothing() {
+    let folder = Folder::new("warning");
+    let config = folder.file(
+        "guard.yaml",
+        "listen: [\"0.0.0.0:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n",
+    );
+    let (code, out, err) = run(&["config", "check", "--config", &config]);
+    assert_eq!((code, out), (0, format!("{config}: ok\n")));
+    assert!(err.starts_with(&format!("{config}:1:10: warning: listen: 0.0.0.0:8080 ")), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
 }
 
 #[test]

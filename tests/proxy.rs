@@ -15,6 +15,8 @@ mod framing;
 mod observing;
 #[path = "proxy/plugin.rs"]
 mod plugin;
+#[path = "proxy/reuse.rs"]
+mod reuse;
 #[path = "proxy/slowness.rs"]
 mod slowness;
 #[path = "proxy/upstreams.rs"]

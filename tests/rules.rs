@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use cases::{Case, authorized, cases, changed, post_user, with_token};
 use serde_json::json;
+use support::program::Place;
 use support::{
-    Backend, Guarded, OTHER, Reply, Response, TOKEN, control, entry, head, ok, register,
+    Backend, Client, Guarded, OTHER, Reply, Response, TOKEN, control, entry, head, ok, register,
     with_length,
 };
 use wire_scim_guard::config::Config;
@@ -35,6 +36,21 @@ fn hit(case: &Case) -> Response {
     let forwarded = guarded.ask(&case.miss);
     assert_eq!(forwarded.rule(), "-", "{rule}: {}", String::from_utf8_lossy(&forwarded.body));
     assert_eq!(backend.accepted(), 1, "{rule}: the control request did not reach the backend");
+    refused
+}
+
+/// The answer of a guard that has no descriptor left to connect to the backend with.
+fn without_descriptors() -> Response {
+    let backend = Backend::start(|_| support::last());
+    let place = Place::before("rules", &[&backend], "threads: 1\n");
+    let _running = place.run_logged("ulimit -n 40 && exec \"$@\"");
+    let mut client = Client::connect(place.addr);
+    client.send(control());
+    assert_eq!(client.response().rule(), "-");
+    let _crowd = place.starve();
+    client.send(control());
+    let refused = client.response();
+    assert_eq!(backend.seen().len(), 1);
     refused
 }
 
@@ -72,15 +88,20 @@ fn staged() -> Vec<(Rule, Response)> {
         assert_eq!(backend.seen().len(), 1);
         refused
     };
+    let slow_down: fn(&mut Config) = |config| {
+        config.shield.failures = 1;
+        config.shield.by_address = Some(true);
+    };
     vec![
         (Rule::LimitsConnections, connections(|config| config.limits.connections = 1)),
         (Rule::LimitsAddress, connections(|config| config.limits.connections_per_address = 1)),
+        (Rule::LimitsDescriptors, without_descriptors()),
         (Rule::UpstreamConnect, connect),
         (Rule::UpstreamAnswer, answered(|| Reply::Last(b"garbage\r\n\r\n".to_vec()))),
         (Rule::UpstreamTimeout, answered(|| Reply::Stall)),
         (Rule::UpstreamThrottled, answered(|| Reply::Bytes(support::answer(420, "")))),
         (Rule::TokenRefused, second(401, |_| {}, OTHER)),
-        (Rule::LimitsFailures, second(401, |config| config.shield.failures = 1, TOKEN)),
+        (Rule::LimitsFailures, second(401, slow_down, TOKEN)),
         (
             Rule::TokenRate,
             second(

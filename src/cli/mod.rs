@@ -129,8 +129,14 @@ fn shown(text: &str) -> String {
 /// Help and version are answers; everything else is one sentence on standard error.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp => {
             let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        // clap would print the name of the subcommand in place of the program's.
+        ErrorKind::DisplayVersion => {
+            let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+            let _ = writeln!(io::stdout(), "{name} {version}");
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {

@@ -12,7 +12,9 @@ pub use super::mistake::Mistake;
 use super::mistake::{At, Notes};
 use super::reader::{Field, Section};
 use super::words::{IDENTITIES, LEVELS, PASSAGES};
-use super::{Config, Server, ShieldSettings, UpstreamCheck, ZHeaders, limits, rules, value, yaml};
+use super::{
+    Config, Server, ShieldSettings, UpstreamCheck, ZHeaders, limits, rules, value, warnings, yaml,
+};
 use crate::policy::{Identity, Policy, Profile};
 use crate::release::Releases;
 use crate::secret;
@@ -218,7 +220,8 @@ fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) 
     set(&mut config.trusted_proxies, proxies);
 
     config.tokens = top.field("tokens").and_then(|field| named(&field, folder));
-    config.shield = read_shield(top.section("shield"));
+    let (shield, tuned) = read_shield(top.section("shield"));
+    config.shield = shield;
     set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
 
     let mut log = top.section("log");
@@ -228,6 +231,8 @@ fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) 
 
     config.limits = limits::read(top.section("limits"), notes);
     top.close();
+    warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, notes);
+    config.warnings = notes.warnings();
     Some(config)
 }
 
@@ -286,20 +291,27 @@ fn read_check(mut section: Section<'_, '_>) -> Option<UpstreamCheck> {
     path.map(|path| UpstreamCheck { path, every })
 }
 
-fn read_shield(mut section: Section<'_, '_>) -> ShieldSettings {
-    let mut shield = ShieldSettings::default();
+/// The settings, and where the count of failures is set to another value than the default.
+fn read_shield(mut section: Section<'_, '_>) -> (ShieldSettings, Option<At>) {
+    let default = ShieldSettings::default();
+    let mut shield = default;
     let hour = Duration::from_secs(3600);
     let refused_for = section.field("refused_for");
     set(
         &mut shield.refused_for,
         refused_for.and_then(|field| field.duration(Duration::ZERO..=hour)),
     );
-    let failures = section.field("failures").and_then(|field| field.count(1..=1_000_000));
-    set(&mut shield.failures, failures.and_then(|count| u32::try_from(count).ok()));
+    let failures = section.field("failures");
+    let count = failures.as_ref().and_then(|field| field.count(1..=1_000_000));
+    set(&mut shield.failures, count.and_then(|count| u32::try_from(count).ok()));
     let window = section.field("window");
-    set(&mut shield.window, window.and_then(|field| field.duration(Duration::from_secs(1)..=hour)));
+    let time = window.as_ref().and_then(|field| field.duration(Duration::from_secs(1)..=hour));
+    set(&mut shield.window, time);
+    shield.by_address = section.field("by_address").and_then(|field| field.flag());
     section.close();
-    shield
+    let failures = failures.filter(|_| shield.failures != default.failures);
+    let window = window.filter(|_| shield.window != default.window);
+    (shield, failures.or(window).map(|field| field.at))
 }
 
 /// `strip`, or `{keep_from: [networks]}`.

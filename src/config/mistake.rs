@@ -46,6 +46,17 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// What is allowed and probably not meant, as one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning(Mistake);
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mistake { line, column, message } = &self.0;
+        write!(f, "{line}:{column}: warning: {message}")
+    }
+}
+
 /// How many mistakes are told; nobody reads on beyond them.
 pub(super) const MOST: usize = 200;
 
@@ -53,6 +64,7 @@ pub(super) const MOST: usize = 200;
 #[derive(Debug, Default)]
 pub struct Notes {
     mistakes: RefCell<Vec<Mistake>>,
+    warnings: RefCell<Vec<Warning>>,
     /// How many there are besides.
     more: Cell<usize>,
     /// The full names of all keys that the reader asked for, present or not.
@@ -67,6 +79,20 @@ impl Notes {
         } else {
             self.more.set(self.more.get() + 1);
         }
+    }
+
+    pub fn warn(&self, at: At, message: impl Into<String>) {
+        if self.warnings.borrow().len() < MOST {
+            self.warnings.borrow_mut().push(Warning(Mistake::new(at, message)));
+        }
+    }
+
+    /// The warnings so far, in the order of the file.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.warnings.borrow().clone();
+        warnings.sort();
+        warnings.dedup();
+        warnings
     }
 
     pub fn add(&self, mistakes: Vec<Mistake>) {

@@ -9,6 +9,8 @@ use ipnet::IpNet;
 
 use crate::policy::{Identity, Policy, Profile};
 
+pub use mistake::Warning;
+
 pub mod file;
 mod limits;
 pub(crate) mod mistake;
@@ -16,6 +18,7 @@ pub(crate) mod near;
 pub(crate) mod reader;
 mod rules;
 pub(crate) mod value;
+mod warnings;
 pub mod words;
 pub(crate) mod yaml;
 
@@ -50,6 +53,8 @@ pub struct Config {
     pub map_420: bool,
     pub log: Log,
     pub limits: Limits,
+    /// What its file allows itself and probably does not mean.
+    pub warnings: Vec<Warning>,
 }
 
 /// How requests with useless tokens are kept away from Wire.
@@ -60,6 +65,9 @@ pub struct ShieldSettings {
     /// How many requests with invalid tokens may come from one address within `window`.
     pub failures: u32,
     pub window: Duration,
+    /// Whether failures are counted by address; `None`: where proxies are trusted. See
+    /// [`Config::counts_by_address`].
+    pub by_address: Option<bool>,
 }
 
 impl Default for ShieldSettings {
@@ -68,6 +76,7 @@ impl Default for ShieldSettings {
             refused_for: Duration::from_secs(10),
             failures: 100,
             window: Duration::from_secs(60),
+            by_address: None,
         }
     }
 }
@@ -134,7 +143,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// From the end of the head to the end of the answer, for all but what streams through.
     pub request_timeout: Duration,
-    /// How long a connection may rest between two requests.
+    /// How long a connection may be idle between two requests: longer than a load balancer in front keeps it,
+    /// so that the balancer is the one that closes.
     pub keepalive_timeout: Duration,
     /// How long a client may take nothing of its answer.
     pub write_timeout: Duration,
@@ -165,7 +175,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(120),
-            keepalive_timeout: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
             requests_per_connection: 10_000,
             connections: 10_000,
@@ -200,6 +210,14 @@ impl Config {
             map_420: true,
             log: Log { level: tracing::Level::INFO, access: true },
             limits: Limits::default(),
+            warnings: Vec::new(),
         }
+    }
+
+    /// Whether failures are counted by the client's address: only where it is known to be the client's.
+    /// Behind a proxy that is not trusted, all clients have one address, and any of them could have the others
+    /// refused.
+    pub fn counts_by_address(&self) -> bool {
+        self.shield.by_address.unwrap_or(!self.trusted_proxies.is_empty())
     }
 }

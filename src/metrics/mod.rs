@@ -20,11 +20,16 @@ use prometheus::{
 use crate::agreement::Outcome;
 use crate::guard::Guard;
 use crate::policy::Action;
+use crate::proxy::upstream::Upstreams;
 use crate::rule::Rule;
 use crate::target::Handler;
 use crate::verdict::VerdictLabel;
 
+mod log_lines;
+#[cfg(target_os = "linux")]
+mod process;
 mod tokens;
+mod upstreams;
 
 /// Seconds of a whole request: from 250 µs, what a forwarded request takes on a quiet machine, to
 /// the longest timeouts.
@@ -182,7 +187,8 @@ impl Metrics {
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(process::Process::new()?))?;
+        registry.register(Box::new(log_lines::DroppedLines::new()?))?;
         let slots = Handler::ALL.len() * METHODS.len() * VerdictLabel::ALL.len();
         Ok(Self {
             request_slots: (0..slots).map(|_| OnceLock::new()).collect(),
@@ -223,6 +229,11 @@ impl Metrics {
             )?,
             registry,
         })
+    }
+
+    /// Adds the states of the backend servers.
+    pub fn watch_upstreams(&self, upstreams: Arc<Upstreams>) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(upstreams::Servers::new(upstreams)?))
     }
 
     /// Counts a request whose answer has ended.

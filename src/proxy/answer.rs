@@ -122,7 +122,10 @@ pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> (Vec<u8
 fn retry_after(refusal: &Refusal) -> Option<u32> {
     let room = matches!(
         refusal.rule,
-        Rule::LimitsConnections | Rule::LimitsAddress | Rule::LimitsBufferedBytes
+        Rule::LimitsConnections
+            | Rule::LimitsAddress
+            | Rule::LimitsBufferedBytes
+            | Rule::LimitsDescriptors
     );
     refusal.retry_after.or(room.then_some(5))
 }

@@ -6,15 +6,18 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession as Backend;
 use pingora::proxy::Session;
-use pingora::{BError, Error, ErrorSource, ErrorType, Result};
+use pingora::{BError, Error, ErrorSource, ErrorType, Result, RetryType};
 use tokio::io::AsyncWriteExt;
 
+use crate::rule::Rule;
+
 use super::backend_conn::BackendConn;
-use super::{Gate, GuardProxy, ProxyCtx, forward, throttle};
+use super::upstream::Upstreams;
+use super::{Gate, GuardProxy, ProxyCtx, failure, forward, lack, throttle};
 
 /// Interim answers (1xx) at most, before the final one.
 const MOST_INTERIM: usize = 16;
@@ -64,15 +67,23 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
-        let mut conn = while_wanted(session, self.connect(ctx)).await?;
-        Gate::write_head(session, &mut ctx.gate, conn.held())?;
-        let mut backend = while_wanted(session, self.ask(conn, &body)).await?;
+        let mut backend = match self.send(session, ctx, &body).await {
+            Err(error) if matches!(error.retry, RetryType::Decided(true)) => {
+                // Whether the first try was processed is not known, so that its error counts.
+                let again = self.send(session, ctx, &body).await;
+                again.map_err(|again| if is_of_connecting(&again) { error } else { again })?
+            }
+            sent => sent?,
+        };
         let handed = self.hand_back(&mut backend, session, ctx).await;
         if handed.as_ref().is_err_and(|error| !throttle::is_throttled(error)) {
             return handed;
         }
-        // Pingora's reader does not know that this request was a HEAD, whose answer has no body.
-        if session.req_header().method == Method::HEAD {
+        // By these a server says that it has not taken the request, and may take the rest for another one.
+        if matches!(
+            backend.get_status(),
+            Some(StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE)
+        ) {
             return handed;
         }
         backend.respect_keepalive();
@@ -82,32 +93,67 @@ impl GuardProxy {
         handed
     }
 
+    /// Sends the request and reads the head of its answer. An error says whether the request may be sent once
+    /// more.
+    async fn send(
+        &self,
+        session: &mut Session,
+        ctx: &mut ProxyCtx,
+        body: &[u8],
+    ) -> Result<Backend> {
+        let mut conn = while_wanted(session, self.connect(ctx)).await?;
+        Gate::write_head(session, &mut ctx.gate, conn.held())?;
+        let method = session.req_header().method.clone();
+        while_wanted(session, self.ask(conn, &method, body)).await
+    }
+
     /// Sends the request, whose head is held already, and reads the head of its answer.
-    async fn ask(&self, mut conn: Box<BackendConn>, body: &[u8]) -> Result<Backend> {
+    async fn ask(
+        &self,
+        mut conn: Box<BackendConn>,
+        method: &Method,
+        body: &[u8],
+    ) -> Result<Backend> {
         let sent = tokio::time::timeout(self.upstream_timeout, conn.write_all(body));
         // A server that does not take the whole request may have answered all the same.
         let _ = sent.await.map_err(|_| too_slow("limits.upstream_timeout").into_up())?;
+        conn.set_whole();
         let mut backend = Backend::new(conn);
         backend.read_timeout = Some(self.upstream_timeout);
-        read_head(&mut backend).await.map_err(Error::into_up)?;
+        if method == Method::HEAD {
+            // Pingora's reader has to know that the answer has no body, and knows it of what it has written
+            // itself. This goes nowhere.
+            let head = RequestHeader::build(Method::HEAD, b"/", None)?;
+            backend.write_request_header(Box::new(head)).await.map_err(Error::into_up)?;
+        }
+        let read = read_head(&mut backend).await;
+        read.map_err(|mut error| {
+            error.set_retry(is_stale(&backend, &error) && is_idempotent(method));
+            error.into_up()
+        })?;
         Ok(backend)
     }
 
     /// Connects to the first server in turn that accepts. Another one is tried only before a byte of
-    /// the request has left.
+    /// the request has left, or where the request may be sent once more: then over a new connection, and to the
+    /// same server first.
     async fn connect(&self, ctx: &mut ProxyCtx) -> Result<Box<BackendConn>> {
+        let mut again = ctx.attempts.address();
+        let anew = again.is_some();
         loop {
-            let Some(server) = self.upstreams.next(&mut ctx.attempts) else {
-                return Err(no_server());
-            };
+            let server = again.take().or_else(|| self.upstreams.next(&mut ctx.attempts));
+            let server = server.ok_or_else(no_server)?;
             ctx.gate.set_upstream(server);
-            match self.pool.get(server).await {
-                Ok(conn) => return Ok(conn),
-                Err(error) => {
-                    if !self.upstreams.refused(&mut ctx.attempts) {
-                        return Err(error);
-                    }
-                }
+            let conn =
+                if anew { self.pool.open(server).await } else { self.pool.get(server).await };
+            let Err(error) = conn else { return conn };
+            let others = if lack::caused(&error) {
+                Upstreams::pass_over(&mut ctx.attempts)
+            } else {
+                self.upstreams.refused(&mut ctx.attempts)
+            };
+            if !others {
+                return Err(error);
             }
         }
     }
@@ -202,6 +248,28 @@ pub(super) async fn while_wanted<T>(
             Err(gone.into_down())
         }
     }
+}
+
+/// A connection that was used before has ended without a byte of an answer: most likely the server closed it
+/// before it saw the request.
+fn is_stale(backend: &Backend, error: &Error) -> bool {
+    let conn = backend.stream().as_any().downcast_ref::<BackendConn>();
+    conn.is_some_and(BackendConn::is_stale)
+        && matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError)
+}
+
+/// A request with one of these methods may be sent twice (RFC 9110 §9.2.2). A PATCH may not: it adds to what is
+/// there.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
+}
+
+/// No connection could be opened.
+fn is_of_connecting(error: &Error) -> bool {
+    matches!(
+        failure::answer(error).map(|refusal| refusal.rule),
+        Some(Rule::UpstreamConnect | Rule::LimitsDescriptors)
+    )
 }
 
 /// Reads the head of the final answer.

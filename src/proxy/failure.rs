@@ -5,7 +5,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-use super::{body, throttle};
+use super::{body, lack, throttle};
 
 /// The answer for an error of Pingora's; `None` when the client has gone and gets none.
 ///
@@ -13,6 +13,9 @@ use super::{body, throttle};
 pub(super) fn answer(error: &Error) -> Option<Refusal> {
     use ErrorType as T;
     if let Some(refusal) = throttle::refusal(error) {
+        return Some(refusal);
+    }
+    if let Some(refusal) = lack::refusal(error) {
         return Some(refusal);
     }
     let (rule, detail) = match (error.esource(), error.etype()) {

@@ -5,7 +5,8 @@
 //!    itself and refuses what two readers could take differently.
 //! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
 //!    seen, `body` to read, `judges` for large ones, `budget` for what is held, and `replay` to hand out again what was read.
-//! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets; `throttle`: 420.
+//! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets, and `lack` this
+//!    machine; `throttle`: 420.
 //! 5. `forward`, with `origin` and `lookalike`: what leaves for the backend and what comes back.
 //! 6. [`upstream`] and `check`: which server gets it; `pool` and `backend_conn`: over which connection.
 //! 7. `exchange`: sends a request that was read whole. What streams goes Pingora's own way.
@@ -45,6 +46,7 @@ mod framing;
 pub mod gate;
 pub mod head;
 mod judges;
+mod lack;
 mod lookalike;
 mod origin;
 mod pool;
@@ -215,7 +217,13 @@ impl ProxyHttp for GuardProxy {
         ctx: &mut ProxyCtx,
         mut error: BError,
     ) -> BError {
-        error.set_retry(self.upstreams.refused(&mut ctx.attempts));
+        let others = if lack::caused(&error) {
+            error = lack::error();
+            Upstreams::pass_over(&mut ctx.attempts)
+        } else {
+            self.upstreams.refused(&mut ctx.attempts)
+        };
+        error.set_retry(others);
         error
     }
 

@@ -57,6 +57,9 @@ pub fn serve(config: Config, guard: Guard) -> Result<(), ServeError> {
     let access = AccessLog::new(&config.log);
     let signals = Signals::listen()?;
     signals.note_hangups()?;
+    for warning in &config.warnings {
+        tracing::warn!("config: {warning}");
+    }
     let running = start(config, Arc::new(guard), access)?;
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
     signals.then_stop(running);
@@ -133,6 +136,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     let admin_addr = admin_listener.local_addr()?;
     let metrics = Arc::new(Metrics::new(&guard)?);
     let upstreams = Arc::new(Upstreams::new(config.upstream.clone()));
+    metrics.watch_upstreams(Arc::clone(&upstreams))?;
     let connections = Arc::new(Connections::default());
     let (stop, stopping) = watch::channel(false);
 

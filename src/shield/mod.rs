@@ -30,6 +30,8 @@ const ACCEPTED_AGAIN: Duration = Duration::from_secs(60);
 /// What was learnt from the answers of Wire.
 pub struct Shield {
     refused_for: u64,
+    /// Whether failures are counted by address at all.
+    by_address: bool,
     failures: Rate,
     /// When Wire refused a token.
     refused: Mutex<Generations<TokenDigest, u64>>,
@@ -48,10 +50,13 @@ pub struct Remembered {
 }
 
 impl Shield {
-    pub fn new(settings: &ShieldSettings) -> Self {
+    /// SECURITY: `by_address` only where a request's address is known to be its client's, or one client could
+    /// have all others refused that share its address.
+    pub fn new(settings: &ShieldSettings, by_address: bool) -> Self {
         let window = nanoseconds(settings.window);
         Self {
             refused_for: nanoseconds(settings.refused_for),
+            by_address,
             failures: Rate::new(settings.failures, settings.window),
             refused: Mutex::new(Generations::new(MOST, nanoseconds(settings.refused_for))),
             accepted: Mutex::new(Generations::new(MOST, nanoseconds(ACCEPTED_FOR))),
@@ -118,7 +123,7 @@ impl Shield {
     }
 
     fn fail(&self, client: Option<IpAddr>, now: u64) {
-        let Some(client) = client.map(network_of) else { return };
+        let Some(client) = client.filter(|_| self.by_address).map(network_of) else { return };
         let mut addresses = lock(&self.addresses);
         let used = addresses.find(&client).unwrap_or(0);
         // More failures than the rate (of requests that were under way) do not make the wait longer.

@@ -3,11 +3,13 @@ use super::*;
 const SECOND: u64 = 1_000_000_000;
 
 fn shield() -> Shield {
-    Shield::new(&ShieldSettings {
+    let settings = ShieldSettings {
         refused_for: Duration::from_secs(10),
         failures: 3,
         window: Duration::from_secs(60),
-    })
+        by_address: Some(true),
+    };
+    Shield::new(&settings, true)
 }
 
 fn token(number: u32) -> TokenDigest {

@@ -52,7 +52,7 @@ class Backend:
 
     def serve(self, stream):
         seen = b""
-        while chunk := stream.recv(65536):
+        while chunk := received(stream):
             seen += chunk
             while b"\r\n\r\n" in seen:
                 head, rest = seen.split(b"\r\n\r\n", 1)
@@ -71,6 +71,14 @@ class Backend:
                 if STALLED.encode() in head:
                     self.go_on.wait()
                 stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(self.body) + self.body)
+
+
+def received(stream):
+    """What came; nothing as well from a guard that has gone."""
+    try:
+        return stream.recv(65536)
+    except ConnectionError:
+        return b""
 
 
 def frame(kind, flags, stream, payload):
@@ -441,6 +449,54 @@ def bodies_that_are_still_coming(binary):
             expect("streams that were reset", client.resets, set())
 
 
+def one_malformed_stream_beside_others(binary):
+    """A malformed head costs its stream where the codec below can read it, and the connection where it can't."""
+    read = {
+        "connection header": head(("connection", "close")),
+        "te beyond trailers": head(("te", "gzip")),
+        "two paths": [(":path", USERS), *head()],
+        "pseudo header behind others": [*head(), (":path", USERS)],
+        "length that does not fit": post(("content-length", "5")),
+    }
+    unread = {
+        "upper-case name": head(("X-Upper", "1")),
+        "line break in a value": head(("x-a", "1\r\nx-b: 2")),
+        "NUL in a value": head(("x-a", "1\0")),
+        "colon in a name": head(("x:a", "1")),
+        "space in a name": head(("x a", "1")),
+        "unknown pseudo header": [(":unknown", "1"), *head()],
+    }
+    for kinds, expected in [(read, "200 -"), (unread, "closed")]:
+        for name, fields in kinds.items():
+            with Guard(binary) as guard:
+                client = guard.client()
+                others = [client.request(head(path=STALLED)) for _ in range(3)]
+                until(lambda: len(guard.backend.heads) == 3, "the backend gets the others")
+                bad = client.request(fields, USER if name.startswith("length") else None)
+                if kinds is read:
+                    expect(name, client.outcome(bad), "reset")
+                    guard.backend.go_on.set()
+                expect(f"others beside {name}", [client.outcome(number) for number in others], [expected] * 3)
+                expect("what the backend got", len(guard.backend.heads), 3)
+                guard.backend.go_on.set()
+                guard.served()
+
+
+def many_malformed_streams(binary):
+    """The connection ends with the 32nd stream that Pingora rejects, and with the 1,025th that the codec resets."""
+    with Guard(binary) as guard:
+        for most, fields in [
+            (31, head(("host", "other.example"))),
+            (31, head(authority=None)),
+            (1024, head(("te", "gzip"))),
+        ]:
+            client = guard.client()
+            outcomes = [client.outcome(client.request(fields)) for _ in range(most + 2)]
+            ended = [outcome == "closed" for outcome in outcomes]
+            expect(f"streams of {fields[-1]}", ended, [False] * most + [True] * 2)
+            guard.served()
+
+
 def answers_that_nobody_takes(binary):
     """What is gathered of answers takes of the memory for all."""
     with Guard(binary, ", body: 64KiB, buffered_bytes: 512KiB, write_timeout: 2s") as guard:
@@ -514,6 +570,8 @@ def main():
         ("connections that nobody waits for", connections_that_nobody_waits_for),
         ("memory of streams", memory_of_streams),
         ("bodies that are still coming", bodies_that_are_still_coming),
+        ("one malformed stream beside others", one_malformed_stream_beside_others),
+        ("many malformed streams", many_malformed_streams),
         ("answers that nobody takes", answers_that_nobody_takes),
         ("floods", floods),
         ("answers to pings that nobody sent", answers_to_pings_that_nobody_sent),

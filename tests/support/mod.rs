@@ -17,6 +17,7 @@ use wire_scim_guard::proxy::{self, Running};
 
 pub mod corpus;
 pub mod h2c;
+pub mod program;
 
 /// A token of Wire's form, and the header that carries it.
 pub const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -75,6 +76,12 @@ pub fn answer(status: u16, body: &str) -> Vec<u8> {
         body.len()
     )
     .into_bytes()
+}
+
+/// An answer that ends its connection, and says so.
+pub fn last() -> Reply {
+    let head = "HTTP/1.1 200 Fine\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
+    Reply::Last(head.into())
 }
 
 type Script = dyn Fn(&Seen) -> Reply + Send + Sync;

@@ -47,7 +47,7 @@ fn every_key_is_taken() {
          hosts: [Wire.Example.com]\n\
          trusted_proxies: [\"fd00::/8\"]\n\
          tokens: tokens.yaml\n\
-         shield: {refused_for: 0s, failures: 7, window: 2m}\n\
+         shield: {refused_for: 0s, failures: 7, window: 2m, by_address: true}\n\
          map_420: false\n\
          log: {level: warn, access: false}\n\
          limits:\n  body: 1MiB\n  buffered_bytes: 2MiB\n  header_bytes: 16KiB\n  headers: 50\n\
@@ -74,7 +74,12 @@ fn every_key_is_taken() {
     assert_eq!(config.hosts, ["wire.example.com"]);
     assert_eq!(config.trusted_proxies, ["fd00::/8".parse().unwrap()]);
     assert_eq!(config.tokens, Some("tokens.yaml".into()));
-    let shield = ShieldSettings { refused_for: seconds(0), failures: 7, window: seconds(120) };
+    let shield = ShieldSettings {
+        refused_for: seconds(0),
+        failures: 7,
+        window: seconds(120),
+        by_address: Some(true),
+    };
     assert_eq!(config.shield, shield);
     assert!(!config.map_420);
     assert_eq!((config.log.level, config.log.access), (tracing::Level::WARN, false));
@@ -98,6 +103,56 @@ fn every_key_is_taken() {
         shutdown_timeout: seconds(0),
     };
     assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn what_is_probably_not_meant_is_a_warning_with_its_place() {
+    let warnings = |listen: &str, lines: &str| -> Vec<String> {
+        let text = format!(
+            "listen: [\"127.0.0.1:8080\", \"{listen}:81\"]\nupstream: {{servers: [b]}}\n{lines}"
+        );
+        let text = text.replace("[b]", "[\"127.0.0.1:8088\"]");
+        parse(&text).unwrap().warnings.iter().map(ToString::to_string).collect()
+    };
+    let trusted = "trusted_proxies: [10.0.0.0/8]\n";
+    for quiet in [
+        warnings("127.0.0.2", ""),
+        warnings("[::1]", "shield: {failures: 100, window: 1m}\n"),
+        warnings("0.0.0.0", trusted),
+        warnings("0.0.0.0", "shield: {by_address: true, failures: 7}\n"),
+        warnings("0.0.0.0", "shield: {by_address: false}\n"),
+        warnings("[::]", &format!("{trusted}shield: {{failures: 7}}\n")),
+    ] {
+        assert_eq!(quiet, [""; 0]);
+    }
+    for (warned, at, why) in [
+        (
+            warnings("0.0.0.0", ""),
+            "1:28: warning: listen: 0.0.0.0:81 can be reached",
+            "trusted_proxies",
+        ),
+        (warnings("[::]", ""), "1:28: warning: listen: [::]:81 can be reached", "by_address: true"),
+        (
+            warnings("127.0.0.2", "shield: {failures: 7}\n"),
+            "3:20: warning: shield: failures",
+            "trusted_proxies",
+        ),
+        (
+            warnings("127.0.0.2", "shield: {window: 7s}\n"),
+            "3:18: warning: shield: failures",
+            "trusted_proxies",
+        ),
+        (
+            warnings("0.0.0.0", &format!("{trusted}shield: {{by_address: false, window: 7s}}\n")),
+            "4:37: warning: shield: failures",
+            "shield.by_address is false",
+        ),
+    ] {
+        let [warning] = &warned[..] else { panic!("{warned:?}") };
+        assert!(warning.starts_with(at) && warning.contains(why), "{warning}");
+    }
+    let both = warnings("0.0.0.0", "shield: {failures: 7}\n");
+    assert!(both.len() == 2 && both.is_sorted(), "{both:?}");
 }
 
 #[test]
@@ -201,7 +256,10 @@ fn single_mistakes_say_what_to_do() {
         ("log: {access: \"true\"}", "log.access: expected true or false, without quotes, found"),
         ("log: {access: yes}", "log.access: expected true or false"),
         ("wire: {release: 5.35}", "wire.release: 5.35 is a number; write it in quotes: \"5.35\""),
-        ("wire: {release: v5}", "wire.release: \"v5\" is no release of Wire: write \"any\", or two numbers"),
+        (
+            "wire: {release: v5}",
+            "wire.release: \"v5\" is no release of Wire: write \"any\", or two numbers",
+        ),
         ("wire: {rich_info_limit: -1}", "wire.rich_info_limit: \"-1\" is no whole number"),
         ("wire: {releases: any}", "wire.releases is an unknown key; did you mean `release`?"),
         ("log: {level: inf}", "did you mean `info`?"),

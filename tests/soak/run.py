@@ -35,7 +35,7 @@ LINGER = 5
 REST = 30
 STOP = 5
 # The 99th percentile of honest requests, in milliseconds; this program and the backend in it take the most of it.
-HONEST = 500
+HONEST = 1000
 # An answer of the backend that the guard does not hold back as a whole.
 LONG = 64 * 1024
 

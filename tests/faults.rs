@@ -224,9 +224,10 @@ fn a_lack_of_descriptors_is_not_taken_for_a_failure_of_the_backends() {
     client.send(control());
     assert_eq!(client.response().status, 200);
     // The same where Pingora connects, for what streams.
-    let _crowd = place.starve();
+    let crowd = place.starve();
     client.send(head("GET", "/scim/auth-tokens") + "\r\n");
     client.response().refused("limits.descriptors");
+    drop(crowd);
     let log = place.logged();
     assert!(!log.contains("is skipped"), "{log}");
     // Not a line for each request.

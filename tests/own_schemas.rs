@@ -323,7 +323,8 @@ fn a_large_document_is_judged_as_a_small_one() {
                     }
                     body["x-pad"] = json!(vec![0; padding]);
                     let report = guard.check(CheckKind::User, body.to_string().as_bytes());
-                    let mut reported: Vec<&str> = report.remarks.reported.iter().map(|hit| hit.rule.id()).collect();
+                    let mut reported: Vec<&str> =
+                        report.remarks.reported.iter().map(|hit| hit.rule.id()).collect();
                     reported.sort_unstable();
                     // Which of several enforced rules answers, and what was reported before it, depends on
                     // the order in which keywords are looked at.

@@ -118,7 +118,7 @@ fn verdicts(row: &Row, identity: Identity, releases: Releases) -> Vec<&Value> {
 
 /// The verdict that the guard has to give: what is served anywhere is not refused, and otherwise the
 /// first error is shown.
-fn expected<'r>(row: &'r Row, identity: Identity, releases: Releases) -> &'r Value {
+fn expected(row: &Row, identity: Identity, releases: Releases) -> &Value {
     let verdicts = verdicts(row, identity, releases);
     verdicts.iter().find(|verdict| verdict["ok"] == true).unwrap_or(&verdicts[0])
 }

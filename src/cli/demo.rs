@@ -193,14 +193,7 @@ const TRIES: &[Try] = &[
     get("/scim/Users?filter=externalId%20eq%20%22new.user%40example.com%22", 200),
     get("/v7/scim/v2/v2//Users/?filter=userName%20eq%20%22new.user%22", 200),
     get("/scim/v2/ServiceProviderConfig", 200),
-    Try {
-        method: "DELETE",
-        path: USER,
-        login: true,
-        body: None,
-        expect: 204,
-        expect_5_34: None,
-    },
+    Try { method: "DELETE", path: USER, login: true, body: None, expect: 204, expect_5_34: None },
     // An email address as userName, as Entra ID sends it by default.
     send(
         "POST",
@@ -285,7 +278,8 @@ mod tests {
     fn what_is_printed_begins_and_ends_as_promised() {
         let mut out = Vec::new();
         let guard = "127.0.0.1:8080".parse().unwrap();
-        write_lines(&mut out, guard, "127.0.0.1:9090".parse().unwrap(), "TOKEN", Release::NEWEST).unwrap();
+        write_lines(&mut out, guard, "127.0.0.1:9090".parse().unwrap(), "TOKEN", Release::NEWEST)
+            .unwrap();
         let out = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = out.lines().collect();
         assert_eq!(lines[0], "guard http://127.0.0.1:8080");

@@ -138,7 +138,7 @@ impl<'d> Changes<'d> {
             return None;
         }
         let id = if let Change::Set(_, id) = self.external_id { Some(id) } else { None };
-        let Some(address) = address.or(id) else { return None };
+        let address = address.or(id)?;
         let Some(address) = email::canonical(address) else {
             return Some(Rule::UserExternalIdEmail);
         };

@@ -90,6 +90,8 @@ pub struct HeadVerdict {
     pub token: Option<TokenLabel>,
     /// The token's digest, with which the backend's answer is told to [`Shield::answered`].
     pub digest: Option<TokenDigest>,
+    /// The register, or Wire within the last hour, has shown the token to be good.
+    pub known: bool,
     /// Rules that the head hit and that were only reported.
     pub reported: Vec<Rule>,
     pub next: Next,
@@ -203,6 +205,7 @@ impl Guard {
             handler,
             token: None,
             digest: None,
+            known: false,
             reported: Vec::new(),
             next,
         };
@@ -239,9 +242,9 @@ impl Guard {
             Ok(None) => Next::Forward { target: target.canonical },
             Ok(Some(task)) => Next::Body { target: target.canonical, task },
         };
-        let Bearer { label: token, digest, .. } = bearer;
+        let Bearer { label: token, digest, known, .. } = bearer;
         let reported = findings.into_reported();
-        HeadVerdict { handler: target.handler, token, digest, reported, next }
+        HeadVerdict { handler: target.handler, token, digest, known, reported, next }
     }
 
     /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.

@@ -19,10 +19,13 @@ use prometheus::{
 
 use crate::guard::Guard;
 use crate::policy::Action;
+use crate::proxy::Connections;
+use crate::proxy::budget::Budget;
 use crate::rule::Rule;
 use crate::target::Handler;
 use crate::verdict::VerdictLabel;
 
+mod memory;
 mod tokens;
 
 /// Seconds of a whole request: from 250 µs, what a forwarded request takes on a quiet machine, to
@@ -201,6 +204,16 @@ impl Metrics {
             )?,
             registry,
         })
+    }
+
+    /// Shows from now on what clients make the guard hold.
+    pub fn watch_memory(
+        &self,
+        budget: &Arc<Budget>,
+        connections: &Arc<Connections>,
+    ) -> Result<(), prometheus::Error> {
+        let memory = memory::Memory::new(Arc::clone(budget), Arc::clone(connections))?;
+        self.registry.register(Box::new(memory))
     }
 
     /// Counts a request whose answer has ended.

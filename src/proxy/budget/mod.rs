@@ -42,9 +42,11 @@ const COPIES: usize = 2;
 /// their client takes no answer.
 const LINGERING: usize = 256;
 
-/// Requests that wait for memory at one time, and how many of them may have an unknown token.
-const WAITING: usize = 256;
+/// Requests that wait for memory at one time, how many of them may have an unknown token, and how many
+/// may be of one connection.
+const WAITING: usize = 1024;
 const WAITING_STRANGERS: usize = WAITING / 2;
+const WAITING_OF_CONNECTION: usize = 4;
 
 /// What memory is held for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +148,8 @@ impl Budget {
     /// that stands for many clients.
     pub(super) fn connection(self: &Arc<Self>, address: Option<IpAddr>) -> Arc<Connection> {
         let address = address.map(|address| self.addresses.get(address));
-        Arc::new(Connection { budget: Arc::clone(self), address, used: AtomicUsize::new(0) })
+        let (used, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Connection { budget: Arc::clone(self), address, used, waiting })
     }
 
     pub fn limit(&self) -> usize {
@@ -179,9 +182,9 @@ impl Budget {
 pub(super) fn refusal() -> Refusal {
     Refusal::new(
         Rule::LimitsBufferedBytes,
-        "The guard holds as many requests, bodies and answers as it may (limits.buffered_bytes), for all \
-         clients, for this address or for this connection, or this request kept memory while it waited for its \
-         client and others needed it. Try again later.",
+        "The guard holds as much of requests and answers as it may (limits.buffered_bytes), for all clients, for \
+         this address or for this connection; or the client kept it waiting while others needed the memory. Try \
+         again later.",
     )
 }
 
@@ -211,6 +214,8 @@ pub(super) struct Connection {
     budget: Arc<Budget>,
     address: Option<Arc<Address>>,
     used: AtomicUsize,
+    /// Requests that wait for memory.
+    waiting: AtomicUsize,
 }
 
 impl Connection {

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use crate::verdict::Refusal;
 
 use super::stalled::{GaveWay, Place, Waiter, unless_short};
-use super::{Address, Budget, Connection, Kind, Shortage, WAITING, WAITING_STRANGERS};
+use super::{
+    Address, Budget, Connection, Kind, Shortage, WAITING, WAITING_OF_CONNECTION, WAITING_STRANGERS,
+};
 
 /// How long a request waits for others to give way.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -86,6 +88,9 @@ impl Share {
         let more = self.bytes[kind as usize].saturating_sub(bytes);
         if more > 0 {
             self.subtract(kind, more);
+            if self.budget.waiting.load(Ordering::Relaxed) > 0 {
+                self.budget.freed.notify_one();
+            }
         }
     }
 
@@ -101,9 +106,6 @@ impl Share {
         self.bytes[kind as usize] -= bytes;
         for counter in self.counters(kind).into_iter().flatten() {
             counter.fetch_sub(bytes, Ordering::Relaxed);
-        }
-        if self.budget.waiting.load(Ordering::Relaxed) > 0 {
-            self.budget.freed.notify_one();
         }
     }
 
@@ -125,6 +127,7 @@ impl Share {
         match self.shortage(kind) {
             None => Ok(()),
             Some(shortage) => {
+                // Nobody is woken, or two that wait would wake one another for ever.
                 self.subtract(kind, bytes);
                 Err(shortage)
             }
@@ -175,11 +178,16 @@ impl Share {
         if self.bytes.iter().sum::<usize>() + bytes > budget.bounds.total {
             return Err(budget.refuse(kind));
         }
-        let waiting = Count::up(&budget.waiting);
-        let strangers = self.stranger.then(|| Count::up(&budget.waiting_strangers));
+        let connection = self.connection.clone();
+        let waiting = [
+            (Some(&budget.waiting), WAITING),
+            (self.stranger.then_some(&budget.waiting_strangers), WAITING_STRANGERS),
+            (connection.as_ref().map(|connection| &connection.waiting), WAITING_OF_CONNECTION),
+        ];
+        let waiting =
+            waiting.map(|(counter, most)| counter.map(|counter| (Count::up(counter), most)));
         // SECURITY: what waits has come already. What waits for room for an answer has not.
-        let too_many = waiting.before >= WAITING
-            || strangers.as_ref().is_some_and(|count| count.before >= WAITING_STRANGERS);
+        let too_many = waiting.iter().flatten().any(|(count, most)| count.before >= *most);
         if too_many && kind != Kind::Answer {
             return Err(budget.refuse(kind));
         }
@@ -191,7 +199,10 @@ impl Share {
         let began = Instant::now();
         while began.elapsed() < patience {
             let Err(shortage) = self.try_grow(kind, bytes) else { return Ok(()) };
-            budget.stalled.make_room(&shortage, bytes, kind != Kind::Answer);
+            let make_room = |all| budget.stalled.make_room(&shortage, bytes, all);
+            // An answer may wait longer, so that others that wait are spared for a while.
+            let all = kind != Kind::Answer || began.elapsed() >= PATIENCE;
+            let _ = make_room(false) || (all && make_room(true));
             let freed = tokio::time::timeout(again, budget.freed.notified());
             let place = || {
                 let mut waiter = self.waiter(began);
@@ -244,7 +255,9 @@ impl Share {
     /// Whether more is held than there is room for. Those that keep the guard waiting give way.
     pub(in crate::proxy) fn lacks_room(&self, kind: Kind) -> bool {
         let Some(shortage) = self.shortage(kind) else { return false };
-        self.budget.stalled.make_room(&shortage, self.bytes[kind as usize], true);
+        let make_room =
+            |all| self.budget.stalled.make_room(&shortage, self.bytes[kind as usize], all);
+        let _ = make_room(false) || make_room(true);
         true
     }
 

@@ -102,8 +102,9 @@ impl Stalled {
     }
 
     /// Has those that have waited longest give way, until `bytes` of what is short are freed or
-    /// nobody is left. Those that wait for memory themselves are spared unless `all`.
-    pub(super) fn make_room(&self, shortage: &Shortage, bytes: usize, all: bool) {
+    /// nobody is left. Those that wait for memory themselves are spared unless `all`. Says whether
+    /// anyone gives way.
+    pub(super) fn make_room(&self, shortage: &Shortage, bytes: usize, all: bool) -> bool {
         let now = Instant::now();
         let mut freed = 0;
         let mut waiters = lock(&self.waiters);
@@ -125,6 +126,7 @@ impl Stalled {
         for number in gone {
             waiters.remove(&number);
         }
+        freed > 0
     }
 }
 

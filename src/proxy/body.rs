@@ -51,7 +51,7 @@ async fn read_all(
     let mut only = Bytes::new();
     let mut gathered = BytesMut::new();
     let mut total = 0;
-    let began = Instant::now();
+    let mut began = Instant::now();
     loop {
         let next = share.unless_short(began, next_chunk(session)).await;
         let next = next.map_err(|GaveWay| share.refuse(Kind::Body))?;
@@ -61,7 +61,10 @@ async fn read_all(
             return Err(crate::body::too_large(limit).into());
         }
         if keep {
+            let came = Instant::now();
             share.grow(Kind::Body, chunk.len()).await?;
+            // Waiting for memory is not the client's doing.
+            began += came.elapsed();
             // A body that comes in one piece, as most do, is judged where it lies.
             if only.is_empty() {
                 only = chunk;

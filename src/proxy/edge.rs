@@ -232,6 +232,8 @@ where
     async fn read_head(&self, conn: &mut ClientConn, deadline: Instant) -> Read {
         let mut searched = 0;
         let mut share = conn.account().map(Share::of_connection);
+        // Nobody knows yet whose it is.
+        share.iter_mut().for_each(Share::is_a_strangers);
         let began = std::time::Instant::now();
         loop {
             let bytes = conn.buffered();

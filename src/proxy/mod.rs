@@ -52,6 +52,7 @@ mod record;
 mod replay;
 pub mod server;
 mod throttle;
+mod trim;
 pub mod upstream;
 mod worker;
 

@@ -31,7 +31,7 @@ use super::connections::Connections;
 use super::gate::Gate;
 use super::upstream::Upstreams;
 use super::worker::Worker;
-use super::{Edge, GuardProxy, check};
+use super::{Edge, GuardProxy, check, trim};
 
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;
@@ -146,6 +146,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
         stopping: stopping.clone(),
     };
     control.spawn(admin.serve(admin_listener));
+    control.spawn(trim::keep_trimming());
     let resolving = Arc::clone(&upstreams);
     let (resolved, first_answer) = std::sync::mpsc::channel();
     control.spawn(async move {

@@ -10,6 +10,7 @@ import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 STREAMS = 100
+REQUEST_ID = "attack-of-the-soak"
 INITIAL_WINDOW_SIZE = 4
 LARGEST_WINDOW = 2**31 - 1
 
@@ -29,6 +30,7 @@ def random_token():
 
 def h2_head(path, token=None, *more, method="GET"):
     fields = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "wire.example"), *more]
+    fields.append(("x-request-id", REQUEST_ID))
     if token:
         fields.append(("authorization", f"Bearer {token}"))
     return b"".join(literal(name, value) for name, value in fields)
@@ -65,7 +67,7 @@ async def hold(port, data, seconds, source=None):
         protocol.transport.abort()
 
 
-async def without_a_window(port, seconds, path="/scim/v2/ServiceProviderConfig", source=None):
+async def without_a_window(port, seconds, path="/scim/v2/Schemas", source=None):
     """HTTP/2 streams whose answers cannot be written, as their window is 0. No token is asked for."""
     block = h2_head(path)
     streams = [frame(1, 5, 2 * number + 1, block) for number in range(STREAMS)]
@@ -94,7 +96,7 @@ async def half_a_head_of_http2(port, seconds, size=30_000, source=None):
     await hold(port, settings(65535) + frames, seconds, source)
 
 
-async def half_a_body(port, seconds, size=240_000, source=None):
+async def half_a_body(port, seconds, size=250_000, source=None):
     """A body with a token that nobody knows, which does not come to its end."""
     head = (
         "POST /scim/v2/Users HTTP/1.1\r\nHost: wire.example\r\nContent-Type: application/scim+json\r\n"
@@ -109,5 +111,5 @@ KINDS = {
     "with large windows": (with_large_windows, 20),
     "half a head": (half_a_head, 3000),
     "half a head of HTTP/2": (half_a_head_of_http2, 2000),
-    "half a body": (half_a_body, 279),
+    "half a body": (half_a_body, 300),
 }

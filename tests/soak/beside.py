@@ -34,8 +34,8 @@ RATE = 40
 
 
 def backend(port):
-    """Answers a kilobyte to everything, and 8 MB to what asks for something large."""
-    small, piece = b"{" + b" " * 1500 + b"}", b" " * 65536
+    """Answers a kilobyte to everything, 24 KB to what asks for schemas, and 8 MB to what asks for something large."""
+    piece = b" " * 65536
 
     async def serve(reader, writer):
         try:
@@ -45,13 +45,13 @@ def backend(port):
                     if line.startswith(b"content-length:"):
                         await reader.readexactly(int(line.split(b":")[1]))
                 large = b"large" in head
-                size = LARGE if large else len(small)
+                size = LARGE if large else 24_000 if b"/Schemas" in head else 1_000
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/scim+json\r\nContent-Length: %d\r\n\r\n" % size)
                 for _ in range(LARGE // len(piece) if large else 0):
                     writer.write(piece)
                     await writer.drain()
                 if not large:
-                    writer.write(small)
+                    writer.write(piece[:size])
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
@@ -149,7 +149,7 @@ async def beside(binary, name, seconds, other):
             peak = resident(guard.pid, "VmHWM")
             attack.join()
             left = []
-            for _ in range(6):
+            for _ in range(3):
                 await asyncio.sleep(10)
                 left.append(f"{resident(guard.pid):.0f}")
             title = name + (", other paths" if other else "")

@@ -42,8 +42,8 @@ const COPIES: usize = 2;
 /// their client takes no answer.
 const LINGERING: usize = 256;
 
-/// Requests that wait for memory at one time, how many of them may have an unknown token, and how many
-/// may be of one connection.
+/// Requests that wait for memory at one time, how many of them may have an unknown token or an unfinished
+/// head, and how many may be of one connection.
 const WAITING: usize = 1024;
 const WAITING_STRANGERS: usize = WAITING / 2;
 const WAITING_OF_CONNECTION: usize = 4;

@@ -72,7 +72,8 @@ impl Share {
         self.client = client;
     }
 
-    /// Says that the request's token is not known to be good, before a body is held.
+    /// Says that the request's token is not known to be good, before a body is held. It has to leave places
+    /// to others where it waits.
     pub(in crate::proxy) fn is_a_strangers(&mut self) {
         self.stranger = true;
     }

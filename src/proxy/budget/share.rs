@@ -14,6 +14,9 @@ use super::{
     Address, Budget, Connection, Kind, Shortage, WAITING, WAITING_OF_CONNECTION, WAITING_STRANGERS,
 };
 
+/// What a request with a body of common size holds, in bytes.
+const LITTLE: usize = 32 * 1024;
+
 /// How long a request waits for others to give way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -138,7 +141,14 @@ impl Share {
     fn shortage(&self, kind: Kind) -> Option<Shortage> {
         let budget = &self.budget;
         let bounds = &budget.bounds;
-        let over = |used: &AtomicUsize, bound: usize| used.load(Ordering::Relaxed) > bound;
+        // The last of each bound is for those that hold little, so that they need not wait behind many
+        // that hold much. One that is alone may have all of it.
+        let own = self.bytes.iter().sum::<usize>();
+        let usable = |bound: usize| match own {
+            ..=LITTLE => bound,
+            _ => (bound - bound / 16).max(bound.min(own + LITTLE)),
+        };
+        let over = |used: &AtomicUsize, bound| used.load(Ordering::Relaxed) > usable(bound);
         let [head, body, answer, stream] = Kind::ALL.map(|kind| budget.used(kind));
         let data = body + answer + stream;
         if let Some(connection) = &self.connection
@@ -155,7 +165,7 @@ impl Share {
                 return Some(Shortage::Address(Arc::clone(address)));
             }
         }
-        if head + data > bounds.total {
+        if head + data > usable(bounds.total) {
             return Some(Shortage::Total);
         }
         match kind {
@@ -163,8 +173,8 @@ impl Share {
             Kind::Body if self.stranger && over(&budget.strangers, bounds.strangers) => {
                 Some(Shortage::Strangers)
             }
-            Kind::Stream if stream > bounds.streams => Some(Shortage::Streams),
-            _ => (data > bounds.data).then_some(Shortage::Data),
+            Kind::Stream if stream > usable(bounds.streams) => Some(Shortage::Streams),
+            _ => (data > usable(bounds.data)).then_some(Shortage::Data),
         }
     }
 

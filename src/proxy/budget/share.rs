@@ -20,6 +20,9 @@ const LITTLE: usize = 32 * 1024;
 /// How long a request waits for others to give way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The same for a body with a token that is known to be good: it outlasts whoever else waits.
+const PATIENCE_OF_KNOWN: Duration = Duration::from_secs(5);
+
 /// How often it looks again, beside when memory is freed: others have to wait for their client for
 /// a while before they give way.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -205,6 +208,7 @@ impl Share {
         // An answer waits until the deadline of its request.
         let (patience, again) = match kind {
             Kind::Answer => (Duration::MAX, AGAIN_FOR_ANSWER),
+            Kind::Body if !self.stranger => (PATIENCE_OF_KNOWN, AGAIN),
             _ => (PATIENCE, AGAIN),
         };
         let began = Instant::now();

@@ -43,6 +43,8 @@ pub struct Bearer {
     pub label: Option<TokenLabel>,
     /// For [`Shield::answered`], when Wire has answered.
     pub digest: Option<TokenDigest>,
+    /// The register, or Wire within the last hour, has shown it to be good.
+    pub known: bool,
     /// What the register says of the team behind it.
     pub identity: Option<Identity>,
 }
@@ -63,10 +65,7 @@ impl Admission {
             Credentials::Unreadable => None,
             Credentials::Token(token) => Some(token),
         };
-        // Without a register and a shield, nobody asks for a hash.
-        if findings.wants(Rule::TokenRefused) || findings.wants(Rule::LimitsFailures) {
-            bearer.digest = token.map(TokenDigest::of);
-        }
+        bearer.digest = token.map(TokenDigest::of);
         let register = self.register.as_ref().map(|source| source.current());
         let entry = register
             .as_ref()
@@ -97,6 +96,7 @@ impl Admission {
         // that is known to be good.
         let good = known.is_some_and(|entry| !entry.has_expired(now))
             || bearer.digest.is_some_and(|digest| self.shield.accepts(digest));
+        bearer.known = good;
         if !good {
             self.judge_failures(wanted.client, findings)?;
         }

@@ -90,6 +90,8 @@ pub struct HeadVerdict {
     pub token: Option<TokenLabel>,
     /// The token's digest, with which the backend's answer is told to [`Shield::answered`].
     pub digest: Option<TokenDigest>,
+    /// The register, or Wire within the last hour, has shown the token to be good.
+    pub known: bool,
     /// What judging the head noted.
     pub remarks: Remarks,
     pub next: Next,
@@ -204,6 +206,7 @@ impl Guard {
             handler,
             token: None,
             digest: None,
+            known: false,
             remarks: Remarks::default(),
             next,
         };
@@ -240,9 +243,9 @@ impl Guard {
             Ok(None) => Next::Forward { target: target.canonical },
             Ok(Some(task)) => Next::Body { target: target.canonical, task },
         };
-        let Bearer { label: token, digest, .. } = bearer;
+        let Bearer { label: token, digest, known, .. } = bearer;
         let remarks = findings.into_remarks();
-        HeadVerdict { handler: target.handler, token, digest, remarks, next }
+        HeadVerdict { handler: target.handler, token, digest, known, remarks, next }
     }
 
     /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.

@@ -263,7 +263,7 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::LimitsHeaderTimeout, "limits.header_timeout", 408, None, LIMIT, "The whole request head arrives within limits.header_timeout."),
     row(R::LimitsConnections, "limits.connections", 503, None, LIMIT, "No more connections are open than limits.connections."),
     row(R::LimitsAddress, "limits.address", 429, None, LIMIT, "No more connections of one address are open than limits.connections_per_address."),
-    row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, LIMIT, "Bodies, open requests of HTTP/2 and gathered answers take no more memory together than limits.buffered_bytes."),
+    row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, LIMIT, "What is held of requests and answers takes no more memory than limits.buffered_bytes, and an address and a connection no more than a share of it."),
     row(R::LimitsDescriptors, "limits.descriptors", 503, None, LACK, "Descriptors, ports and memory are left on the guard's machine to open a connection to the backend."),
     row(R::UpstreamConnect, "upstream.connect", 502, None, BACKEND, "A server of upstream.servers accepts the connection."),
     row(R::UpstreamAnswer, "upstream.answer", 502, None, BACKEND, "The backend answers with well-formed HTTP and does not cut its answer off."),

@@ -11,6 +11,8 @@ mod connections;
 mod forwarding;
 #[path = "proxy/framing.rs"]
 mod framing;
+#[path = "proxy/memory.rs"]
+mod memory;
 #[path = "proxy/observing.rs"]
 mod observing;
 #[path = "proxy/plugin.rs"]

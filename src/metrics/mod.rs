@@ -20,12 +20,15 @@ use prometheus::{
 use crate::agreement::Outcome;
 use crate::guard::Guard;
 use crate::policy::Action;
+use crate::proxy::Connections;
+use crate::proxy::budget::Budget;
 use crate::proxy::upstream::Upstreams;
 use crate::rule::Rule;
 use crate::target::Handler;
 use crate::verdict::VerdictLabel;
 
 mod log_lines;
+mod memory;
 #[cfg(target_os = "linux")]
 mod process;
 mod tokens;
@@ -234,6 +237,16 @@ impl Metrics {
     /// Adds the states of the backend servers.
     pub fn watch_upstreams(&self, upstreams: Arc<Upstreams>) -> Result<(), prometheus::Error> {
         self.registry.register(Box::new(upstreams::Servers::new(upstreams)?))
+    }
+
+    /// Shows from now on what clients make the guard hold.
+    pub fn watch_memory(
+        &self,
+        budget: &Arc<Budget>,
+        connections: &Arc<Connections>,
+    ) -> Result<(), prometheus::Error> {
+        let memory = memory::Memory::new(Arc::clone(budget), Arc::clone(connections))?;
+        self.registry.register(Box::new(memory))
     }
 
     /// Counts a request whose answer has ended.

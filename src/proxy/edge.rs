@@ -6,6 +6,7 @@
 //! differently. Reading the heads here puts all of that under the guard's rules: Pingora parses
 //! only bytes that were found to have one reading, and never waits for a head.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +22,7 @@ use pingora::protocols::{GetSocketDigest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
 use crate::config::value::duration_text;
 use crate::config::{Config, Limits};
@@ -32,9 +34,11 @@ use crate::target;
 use crate::verdict::{Refusal, VerdictLabel};
 
 use super::answer;
+use super::budget::{Budget, GaveWay, Kind, Share};
 use super::conn::ClientConn;
 use super::connections::Connections;
 use super::forward;
+use super::gate::Gate;
 use super::head::{self, HeadRules};
 use super::origin;
 use super::record::{Books, Record};
@@ -60,6 +64,7 @@ pub struct Edge<A> {
     rules: HeadRules,
     trusted_proxies: Vec<IpNet>,
     connections: Arc<Connections>,
+    budget: Option<Arc<Budget>>,
     books: Books,
 }
 
@@ -78,15 +83,23 @@ impl<A> Edge<A> {
         };
         let books = Books { metrics, access };
         let (limits, trusted_proxies) = (config.limits.clone(), config.trusted_proxies.clone());
-        Self { app, limits, rules, trusted_proxies, connections, books }
+        Self { app, limits, rules, trusted_proxies, connections, budget: None, books }
+    }
+
+    /// Counts what connections and heads hold together with what the requests of this gate hold.
+    pub fn in_front_of(self, gate: &Gate) -> Self {
+        Self { budget: Some(Arc::clone(gate.budget())), ..self }
     }
 
     /// The address whose connections are counted: none for a proxy that stands for many clients,
     /// and none where the limit says nothing that `limits.connections` doesn't.
     fn counted_address(&self, conn: &ClientConn) -> Option<IpAddr> {
-        if self.limits.connections_per_address >= self.limits.connections {
-            return None;
-        }
+        let needed = self.limits.connections_per_address < self.limits.connections;
+        self.address(conn).filter(|_| needed)
+    }
+
+    /// The address of the client, or its network; none for a proxy.
+    fn address(&self, conn: &ClientConn) -> Option<IpAddr> {
         let address = peer_address(conn)?;
         let trusted = self.trusted_proxies.iter().any(|network| network.contains(&address));
         (!trusted).then(|| shield::network_of(address))
@@ -123,10 +136,14 @@ where
             }
             return None;
         }
+        if let Some(budget) = &self.budget {
+            let address = self.address(&conn);
+            conn.set_account(budget.connection(address));
+        }
         // Waiting marks the stop as seen, and Pingora wants to see it for itself.
         let mut own_shutdown = shutdown.clone();
-        let at_most = self.limits.keepalive_timeout;
         // Whoever has just connected is about to send.
+        let at_most = self.limits.header_timeout;
         if !wait_for_bytes(&mut conn, at_most, FAREWELL, &mut own_shutdown).await {
             return None;
         }
@@ -135,6 +152,7 @@ where
             self.serve_http1(conn, deadline, own_shutdown).await;
             return None;
         }
+        conn.count_heads(self.limits.header_timeout);
         let heard = conn.count_reads();
         let app = Arc::new(Counted { app: Arc::clone(&self.app), open: AtomicUsize::new(0) });
         tokio::select! {
@@ -213,6 +231,10 @@ where
     /// connection for ever.
     async fn read_head(&self, conn: &mut ClientConn, deadline: Instant) -> Read {
         let mut searched = 0;
+        let mut share = conn.account().map(Share::of_connection);
+        // Nobody knows yet whose it is.
+        share.iter_mut().for_each(Share::is_a_strangers);
+        let began = std::time::Instant::now();
         loop {
             let bytes = conn.buffered();
             // One empty line before a request is to be ignored (RFC 9112 §2.2).
@@ -244,10 +266,15 @@ where
             if !half_a_line {
                 searched = bytes.len();
             }
-            match tokio::time::timeout_at(deadline, conn.read_more()).await {
-                Ok(Ok(1..)) => {}
-                Ok(Ok(0) | Err(_)) => return Read::Closed,
-                Err(_) => {
+            let read = match &mut share {
+                Some(share) => read_counted(conn, share, began, deadline).await,
+                None => Ok(tokio::time::timeout_at(deadline, conn.read_more()).await),
+            };
+            match read {
+                Ok(Ok(Ok(1..))) => {}
+                Ok(Ok(Ok(0) | Err(_))) => return Read::Closed,
+                Err(refusal) => return Read::Refused(refusal),
+                Ok(Err(_)) => {
                     return Read::Refused(Refusal::new(
                         Rule::LimitsHeaderTimeout,
                         format!(
@@ -283,6 +310,21 @@ where
         self.books.close(&record, if matches!(written, Ok(Ok(()))) { refusal.status() } else { 0 });
         conn.linger(LINGER).await;
     }
+}
+
+/// Reads more of a head whose beginning is there, and counts that. The outer error: there is no
+/// memory for it.
+async fn read_counted(
+    conn: &mut ClientConn,
+    share: &mut Share,
+    began: std::time::Instant,
+    deadline: Instant,
+) -> Result<Result<io::Result<usize>, Elapsed>, Refusal> {
+    let more = conn.buffered().capacity().saturating_sub(share.held(Kind::Head));
+    share.grow(Kind::Head, more).await?;
+    let reading = tokio::time::timeout_at(deadline, conn.read_more());
+    let read = share.unless_short(began, reading).await;
+    read.map_err(|GaveWay| share.refuse(Kind::Head))
 }
 
 /// Whether the connection begins as HTTP/2. One that ends or rests before that is clear does not.

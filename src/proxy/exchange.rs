@@ -16,14 +16,21 @@ use tokio::io::AsyncWriteExt;
 use crate::rule::Rule;
 
 use super::backend_conn::BackendConn;
+use super::budget::Kind;
 use super::upstream::Upstreams;
-use super::{Gate, GuardProxy, ProxyCtx, failure, forward, lack, throttle};
+use super::{Gate, GuardProxy, ProxyCtx, failure, forward, head, lack, throttle};
 
 /// Interim answers (1xx) at most, before the final one.
 const MOST_INTERIM: usize = 16;
 
 /// How much of an answer is read before anything of it is handed back.
 const READ_FIRST: usize = 64 * 1024;
+
+/// What Pingora reads of an answer at once, at most.
+const READER: usize = 64 * 1024;
+
+/// An answer that is read without asking for room. Most are of this kind.
+const SMALL: usize = 8 * 1024;
 
 impl GuardProxy {
     /// Sends the request with its body, and hands back the answer.
@@ -37,8 +44,14 @@ impl GuardProxy {
         body: Bytes,
     ) -> Result<()> {
         let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + self.request_timeout;
+        // What passes unjudged may take its time.
+        let deadline = (!ctx.gate.is_unjudged()).then_some(deadline);
         let exchange = self.send_and_hand_back(session, ctx, body);
-        match tokio::time::timeout_at(deadline, exchange).await {
+        let exchanged = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, exchange).await,
+            None => Ok(exchange.await),
+        };
+        match exchanged {
             Ok(exchanged) => exchanged.inspect_err(|error| {
                 if error.esource() == &ErrorSource::Upstream {
                     self.upstreams.failed(&ctx.attempts);
@@ -174,16 +187,25 @@ impl GuardProxy {
         // An answer of common size is read to its end first: it goes out in one segment, and one that
         // breaks off or stalls is answered for, not cut.
         let mut body = BytesMut::new();
-        while !done && body.len() < READ_FIRST {
+        let read_first = if ctx.gate.is_unjudged() { 0 } else { READ_FIRST };
+        // SECURITY: many streams of HTTP/2 whose clients take nothing would hold as many answers, so that
+        // there has to be room before any of a larger one is read.
+        let is_http2 = session.is_http2();
+        let size = if has_body { answer_size(&answer).min(READER) } else { 0 };
+        let reader = if is_http2 && size > SMALL { size } else { 0 };
+        if reader > 0 {
+            let room = ctx.gate.reserve(Kind::Answer, 2 * reader);
+            while_wanted(session, room).await?;
+        }
+        while !done && body.len() < read_first {
             let piece = async { backend.read_body_ref().await.map_err(Error::into_up) };
             let Some(piece) = while_wanted(session, piece).await? else {
                 done = true;
                 break;
             };
             body.extend_from_slice(piece);
-            let room = ctx.gate.hold(piece.len());
+            let room = reader > 0 || ctx.gate.hold(piece.len());
             done = backend.is_body_done();
-            // SECURITY: many streams of HTTP/2 whose client takes nothing would gather as many answers.
             if !room {
                 break;
             }
@@ -205,13 +227,20 @@ impl GuardProxy {
         }
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {
+            let body = if is_http2 { ctx.gate.count(body) } else { body };
             tasks.push(HttpTask::Body(Some(body), done));
         }
         ctx.hand_out(session, tasks).await?;
         while !done {
+            if is_http2 {
+                ctx.gate.keep_for_answer(reader);
+                let room = ctx.gate.reserve(Kind::Answer, READER);
+                while_wanted(session, room).await?;
+            }
             let piece = async { backend.read_body_bytes().await.map_err(Error::into_up) };
             let piece = while_wanted(session, piece).await?;
             done = piece.is_none() || backend.is_body_done();
+            let piece = piece.map(|piece| if is_http2 { ctx.gate.count(piece) } else { piece });
             ctx.hand_out(session, vec![HttpTask::Body(piece, done)]).await?;
         }
         Ok(())
@@ -222,10 +251,18 @@ impl ProxyCtx {
     /// Writes a part of the answer to the client.
     async fn hand_out(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
         self.handing_out = true;
-        let written = session.downstream_session.response_duplex_vec(tasks).await;
+        let write = session.downstream_session.response_duplex_vec(tasks);
+        let written = self.gate.unless_short(write).await;
         self.handing_out = false;
         written.map(drop).map_err(Error::into_down)
     }
+}
+
+/// How large an answer is said to be, in bytes.
+fn answer_size(answer: &ResponseHeader) -> usize {
+    let length = answer.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| head::decimal(length.as_bytes()));
+    length.map_or(usize::MAX, |length| usize::try_from(length).unwrap_or(usize::MAX))
 }
 
 /// Works for as long as the client waits for it.

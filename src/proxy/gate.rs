@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{BError, Error, ErrorSource, Result};
+use pingora::{BError, Error, ErrorSource, ErrorType, Result};
 
 use crate::agreement::Outcome;
 use crate::config::{Config, Limits, ZHeaders};
@@ -29,7 +29,7 @@ use crate::verdict::{Refusal, VerdictLabel};
 
 use super::answer;
 use super::body::{self, Unread};
-use super::budget::{self, Budget, Share};
+use super::budget::{self, Budget, Connection, GaveWay, Kind, Share};
 use super::conn::ClientConn;
 use super::failure;
 use super::forward::{self, BodyFraming, Leaving};
@@ -44,6 +44,10 @@ use super::upstream;
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// The size of a head that counts, in bytes. Most are smaller, so that a request without a body is not
+/// refused for what others hold.
+const LARGE_HEAD: usize = 4 * 1024;
 
 /// The guard for Pingora services.
 #[derive(Debug)]
@@ -76,8 +80,10 @@ pub struct GateCtx {
     restore: Option<Restore>,
     /// What the request takes of the memory for all; held until it ends, as the body is.
     share: Share,
-    /// How much it takes without its body.
+    /// How much its head takes.
     weight: usize,
+    /// Nobody judges it, and what comes back passes as it comes.
+    unjudged: bool,
     in_flight: Option<InFlight>,
 }
 
@@ -110,9 +116,41 @@ impl GateCtx {
         self.record.upstream_started.map_or(Duration::ZERO, |started| started.elapsed())
     }
 
+    /// Whether the answer passes as it comes, however long it takes.
+    pub(super) fn is_unjudged(&self) -> bool {
+        self.unjudged
+    }
+
     /// Takes memory for a part of the answer, until the request ends. Says whether there is room for more.
     pub(super) fn hold(&mut self, bytes: usize) -> bool {
-        self.share.grow(bytes).is_ok()
+        self.share.hold(Kind::Answer, bytes)
+    }
+
+    /// Waits for memory, and takes it until the request ends.
+    pub(super) async fn reserve(&mut self, kind: Kind, bytes: usize) -> Result<()> {
+        self.share.grow(kind, bytes).await.map_err(|_| budget::short())
+    }
+
+    /// Gives back what is reserved for the answer beyond `bytes`.
+    pub(super) fn keep_for_answer(&mut self, bytes: usize) {
+        self.share.shrink_to(Kind::Answer, bytes);
+    }
+
+    /// A part of the answer, whose memory is given back when the last copy of it has been written.
+    pub(super) fn count(&mut self, bytes: Bytes) -> Bytes {
+        self.share.count(bytes)
+    }
+
+    /// Does what waits for the client, unless others need the memory that the request holds.
+    pub(super) async fn unless_short<T>(
+        &mut self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let done = self.share.unless_short(Instant::now(), work).await;
+        done.unwrap_or_else(|GaveWay| {
+            self.share.refuse(Kind::Answer);
+            Err(Error::new(ErrorType::WriteTimedout))
+        })
     }
 
     /// Whether the backend's answer says that requests come too fast.
@@ -178,7 +216,7 @@ impl Gate {
             trusted_proxies: config.trusted_proxies.clone(),
             z_headers: config.z_headers.clone(),
             map_420: config.map_420,
-            budget: Budget::new(config.limits.buffered_bytes),
+            budget: Budget::new(&config.limits),
             judges: Judges::new(config.limits.request_timeout),
             peer: upstream::peer(&config.limits),
             books: Books { metrics, access },
@@ -190,6 +228,11 @@ impl Gate {
     /// every HTTP/1 head from its bytes already.
     pub fn behind_edge(self) -> Self {
         Self { behind_edge: true, ..self }
+    }
+
+    /// The memory that this gate's requests share.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// The context of a new request.
@@ -205,6 +248,7 @@ impl Gate {
             restore: None,
             share: Share::of(&self.budget),
             weight: 0,
+            unjudged: false,
             in_flight: Some(InFlight::new(self.books.metrics.in_flight())),
         }
     }
@@ -266,19 +310,30 @@ impl Gate {
         }
         let peer = peer_ip(session);
         let head = session.req_header();
-        if session.is_http2() {
-            ctx.weight = budget::of_stream(head);
-        }
+        ctx.weight = match client_conn(session) {
+            _ if session.is_http2() => budget::of_stream(head),
+            // What is larger than most has two copies, the bytes and the fields.
+            Some(conn) if conn.head() > LARGE_HEAD => 2 * conn.head(),
+            _ => 0,
+        };
         ctx.record.method = MethodLabel::of(&head.method);
         ctx.record.request_id = forward::request_id(&head.headers);
         let origin = origin::find(&head.headers, peer, &self.trusted_proxies);
         ctx.record.client = origin.client;
+        // A proxy that says nothing of its client has no address of its own here.
+        let behind_proxy = origin.client.filter(|client| Some(*client) != peer);
+        match account(session) {
+            Some(account) => ctx.share.belong_to(account, behind_proxy),
+            None => ctx.share.belong_to_client(origin.client),
+        }
         ctx.forwarded_for = origin.forwarded_for;
     }
 
     async fn judge(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Decision> {
         // SECURITY: one connection of HTTP/2 holds many requests, and each takes memory before any body.
-        if let Err(refusal) = ctx.share.grow(ctx.weight) {
+        if ctx.weight > 0
+            && let Err(refusal) = ctx.share.grow(Kind::Head, ctx.weight).await
+        {
             return Ok(Decision::Refuse(refusal, Rest::LeftUnread));
         }
         // The edge has looked at the bytes of HTTP/1 heads.
@@ -291,17 +346,21 @@ impl Gate {
         let started = Instant::now();
         let head = session.req_header();
         let sent = client_conn(session).and_then(ClientConn::sent_target).map(<[u8]>::to_vec);
-        let HeadVerdict { handler, token, digest, remarks, next } = self.guard.judge_head(Head {
-            method: &head.method,
-            target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
-            headers: &head.headers,
-            client: ctx.record.client,
-        });
+        let HeadVerdict { handler, token, digest, known, remarks, next } =
+            self.guard.judge_head(Head {
+                method: &head.method,
+                target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
+                headers: &head.headers,
+                client: ctx.record.client,
+            });
         ctx.record.validation += started.elapsed();
         ctx.record.handler = handler;
         ctx.record.token = token;
         ctx.record.digest = digest;
         ctx.record.remarks = remarks;
+        if !known {
+            ctx.share.is_a_strangers();
+        }
         match next {
             Next::Refuse(refusal) => Ok(Decision::Refuse(refusal, self.rest(session))),
             Next::Forward { target } => {
@@ -320,6 +379,7 @@ impl Gate {
     /// A request whose body nobody judges.
     async fn pass_unjudged(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Decision> {
         let foreign = matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other);
+        ctx.unjudged = foreign;
         if foreign && let Some(conn) = client_conn(session) {
             // What comes back may be large and take its time, and passes as it comes.
             conn.write_through();
@@ -330,7 +390,8 @@ impl Gate {
                 // `Content-Length: 0` is told to the backend, as some ask for it with a POST.
                 ctx.framing = BodyFraming::Length(0);
             }
-            if !foreign {
+            // Pingora's own way buffers for a client that takes nothing, which over HTTP/2 may be many.
+            if !foreign || session.is_http2() {
                 ctx.whole = Some(Whole { body: Bytes::new(), taken: false });
             }
             return Ok(Decision::Forward);
@@ -425,22 +486,22 @@ impl Gate {
         refusal: &Refusal,
         rest: Rest,
     ) -> Result<()> {
-        // The body is needed no more; a stream takes its memory until it ends.
-        ctx.share.shrink_to(ctx.weight);
+        // SECURITY: what is refused takes nothing from others. Of the streams whose clients do not take their
+        // answer only so many are waited for.
+        ctx.share.give_back();
+        let place = if session.is_http2() { self.budget.linger() } else { None };
+        let patience = if place.is_some() { DRAIN } else { Duration::ZERO };
         self.books.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
         ctx.record.at.clone_from(&refusal.at);
         let close = rest == Rest::LeftUnread;
         let waits = expects_continue(session);
         let id = ctx.record.request_id.clone();
-        ctx.record.bytes_out = answer::send(session, refusal, &id, close).await?;
+        ctx.record.bytes_out = answer::send(session, refusal, &id, close, patience).await?;
         ctx.record.ended = Some(Instant::now());
         // Closing a connection with unread bytes, or a stream whose body is on its way, resets it, and the
         // reset overtakes the answer, or is taken for one; so some of them are read. Over HTTP/1 Pingora
         // does that where the connection lives on.
-        //
-        // SECURITY: streams that nobody admitted wait in half of the memory for all, and leave the other half
-        // to others.
-        let left_unread = if session.is_http2() { self.budget.is_ample() } else { close };
+        let left_unread = if session.is_http2() { place.is_some() } else { close };
         if left_unread && !waits {
             let _ = tokio::time::timeout(DRAIN, session.drain_request_body()).await;
         }
@@ -553,7 +614,9 @@ impl Gate {
         }
         if refusal.rule != Rule::UpstreamThrottled {
             let verdict = match refusal.rule {
-                Rule::BodyTimeout | Rule::FramingMessage => VerdictLabel::Refused,
+                Rule::BodyTimeout | Rule::FramingMessage | Rule::LimitsBufferedBytes => {
+                    VerdictLabel::Refused
+                }
                 _ => VerdictLabel::Failed,
             };
             self.books.answered(&mut ctx.record, refusal.rule, verdict);
@@ -564,7 +627,8 @@ impl Gate {
         // Pingora closes the connection behind a request that it sent itself: it may be left unread.
         let close = !ctx.in_one_piece;
         let id = ctx.record.request_id.clone();
-        let Ok(bytes) = answer::send(session, &refusal, &id, close).await else { return gone };
+        let sent = answer::send(session, &refusal, &id, close, DRAIN).await;
+        let Ok(bytes) = sent else { return gone };
         ctx.record.bytes_out = bytes;
         FailToProxy { error_code: refusal.status(), can_reuse_downstream: !close }
     }
@@ -595,6 +659,15 @@ impl Gate {
 /// The connection of an HTTP/1 request behind an edge.
 fn client_conn(session: &Session) -> Option<&ClientConn> {
     session.stream()?.as_any().downcast_ref()
+}
+
+/// Whose memory the requests of a connection take; none without an edge.
+fn account(session: &Session) -> Option<&Arc<Connection>> {
+    if let Some(conn) = client_conn(session) {
+        return conn.account();
+    }
+    let digest = session.digest()?.proxy_digest.as_ref()?;
+    digest.user_data.as_ref()?.downcast_ref()
 }
 
 fn is_misframed(session: &Session) -> bool {

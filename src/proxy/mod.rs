@@ -2,7 +2,7 @@
 //!
 //! 1. [`server`] and `worker`: listeners, threads, start and stop.
 //! 2. `edge`, with `conn`, `connections`, [`head`] and [`chunked`]: a client's connection; reads the head of every HTTP/1 request
-//!    itself and refuses what two readers could take differently.
+//!    itself and refuses what two readers could take differently; `h2_heads`, with `frames`, bounds those of HTTP/2.
 //! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
 //!    seen, `body` to read, `judges` for large ones, `budget` for what is held, and `replay` to hand out again what was read.
 //! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets, and `lack` this
@@ -33,7 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 mod answer;
 mod backend_conn;
 mod body;
-mod budget;
+pub mod budget;
 mod check;
 pub mod chunked;
 mod conn;
@@ -42,8 +42,10 @@ pub mod edge;
 mod exchange;
 mod failure;
 mod forward;
+mod frames;
 mod framing;
 pub mod gate;
+mod h2_heads;
 pub mod head;
 mod judges;
 mod lack;
@@ -54,6 +56,7 @@ mod record;
 mod replay;
 pub mod server;
 mod throttle;
+mod trim;
 pub mod upstream;
 mod worker;
 
@@ -64,6 +67,7 @@ pub use server::{Running, ServeError, Signals, serve, start};
 
 use crate::config::Limits;
 
+use budget::Kind;
 use pool::Pool;
 use upstream::{Attempts, Upstreams};
 
@@ -83,6 +87,10 @@ pub struct GuardProxy {
 
 /// How many requests that stream may wait for a connection to the backend at one time, on each worker.
 const CONNECTING: usize = 128;
+
+/// What Pingora buffers at most for a request of HTTP/2 that it streams, in bytes: its channels have
+/// room for pieces of 64 KiB.
+const STREAMED: usize = 512 * 1024;
 
 impl GuardProxy {
     /// `stopping` turns true when the process is to stop.
@@ -109,6 +117,10 @@ impl GuardProxy {
     /// SECURITY: Pingora goes on connecting for a stream that was reset, which makes room for another one:
     /// a single client could take all descriptors while the backend accepts nothing.
     async fn wait_to_connect(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<()> {
+        if session.is_http2() {
+            let room = ctx.gate.reserve(Kind::Stream, STREAMED);
+            exchange::while_wanted(session, room).await?;
+        }
         let turn = Arc::clone(&self.connecting).acquire_owned();
         let turn = tokio::time::timeout(self.connect_timeout, turn);
         let wait = async { turn.await.ok().and_then(Result::ok).ok_or_else(exchange::no_turn) };
@@ -201,6 +213,19 @@ impl ProxyHttp for GuardProxy {
     ) -> Result<()> {
         self.gate.response_filter(session, response).await;
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut ProxyCtx,
+    ) -> Result<Option<Duration>> {
+        if session.is_http2() {
+            *body = body.take().map(|body| ctx.gate.count(body));
+        }
+        Ok(None)
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut ProxyCtx) -> Result<Box<HttpPeer>> {

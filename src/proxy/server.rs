@@ -31,10 +31,13 @@ use super::connections::Connections;
 use super::gate::Gate;
 use super::upstream::Upstreams;
 use super::worker::Worker;
-use super::{Edge, GuardProxy, check};
+use super::{Edge, GuardProxy, check, trim};
 
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;
+
+/// Bytes of an answer that a stream of HTTP/2 may have gathered.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// How long the start waits for the names of the backend servers.
 const FIRST_ANSWER: Duration = Duration::from_secs(3);
@@ -147,6 +150,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
         stopping: stopping.clone(),
     };
     control.spawn(admin.serve(admin_listener));
+    control.spawn(trim::keep_trimming());
     let resolving = Arc::clone(&upstreams);
     let (resolved, first_answer) = std::sync::mpsc::channel();
     control.spawn(async move {
@@ -165,10 +169,11 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     // One gate for all: what is buffered is bounded for the process.
     let gate = Gate::new(guard, &config, Arc::clone(&metrics), access.clone());
     let gate = Arc::new(gate.behind_edge());
+    metrics.watch_memory(gate.budget(), &connections)?;
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
-        let (gate, upstreams) = (Arc::clone(&gate), Arc::clone(&upstreams));
-        let proxy = GuardProxy::new(gate, upstreams, &config.limits, stopping.clone());
+        let upstreams = Arc::clone(&upstreams);
+        let proxy = GuardProxy::new(Arc::clone(&gate), upstreams, &config.limits, stopping.clone());
         let proxy = Arc::new(http_app(&config, proxy));
         let edge = Edge::new(
             proxy,
@@ -177,6 +182,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
             Arc::clone(&metrics),
             access.clone(),
         );
+        let edge = edge.in_front_of(&gate);
         let drain = config.limits.shutdown_timeout;
         let worker = Worker::new(&listeners, edge, stopping.clone(), drain)?;
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
@@ -267,6 +273,8 @@ fn http_app(config: &Config, proxy: GuardProxy) -> HttpProxy<GuardProxy> {
     options.h2_idle_timeout = Some(config.limits.keepalive_timeout);
     app.server_options = Some(options);
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
+    // What a stream gathers for a client that takes nothing.
+    h2.max_send_buffer_size(SEND_BUFFER);
     h2.max_concurrent_streams(config.limits.streams);
     h2.max_header_list_size(u32::try_from(config.limits.header_bytes).unwrap_or(u32::MAX));
     app.h2_options = Some(h2);

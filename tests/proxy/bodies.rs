@@ -150,33 +150,6 @@ fn a_waiting_client_is_told_to_go_on_only_when_its_body_is_wanted() {
 }
 
 #[test]
-fn bodies_together_take_no_more_than_their_budget() {
-    let backend = Backend::fine();
-    let guarded =
-        Guarded::configured(&[backend.addr], |config| config.limits.buffered_bytes = 100 * KIB);
-    let body = user(90 * KIB);
-    let request = with_length("POST", "/scim/v2/Users", &body);
-    // The first has come but for its last byte, and is held.
-    let mut first = guarded.client();
-    first.send(&request[..request.len() - 1]);
-    let series = "scim_guard_requests_in_flight";
-    guarded.wait_metric(series, 1.0);
-    let ask = || guarded.ask(with_length("POST", "/scim/v2/Users", &user(30 * KIB)));
-    // It takes a moment until all of it has been read.
-    wait_until("a refusal for want of room", || ask().status == 503);
-    // Whichever worker a connection gets, the room is the same.
-    for _ in 0..10 {
-        let refused = ask();
-        refused.refused("limits.buffered_bytes");
-        assert_eq!(refused.header("retry-after"), Some("5"));
-    }
-    first.send(&request[request.len() - 1..]);
-    assert_eq!(first.response().status, 200);
-    guarded.wait_metric(series, 0.0);
-    assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", &user(60 * KIB))).status, 200);
-}
-
-#[test]
 fn a_body_that_wire_does_not_read_is_dropped_and_not_passed_on_unjudged() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);

@@ -9,7 +9,7 @@ CHECKS ?= licenses bans sources
 SECONDS ?= 60
 MINUTES ?= 30
 
-.PHONY: help setup setup-test demo build dist test differential pgo bench bench-e2e bench-check fuzz soak deny sbom clean
+.PHONY: help setup setup-test demo build dist test test-ldap differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -32,6 +32,10 @@ dist: setup ## the build that ships
 test: setup-test ## everything that CI runs
 	@scripts/test.sh
 
+test-ldap: build ## preflight against an Active Directory of Samba's
+	@scripts/setup.sh ldap
+	@python3 tests/preflight/samba.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
+
 differential: setup ## the guard against a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard
 	@python3 tests/differential/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard --cases $(CASES) --seed $(SEED)
@@ -48,6 +52,10 @@ bench-e2e: setup dist ## a request end to end, beside nginx, nginx with Lua, hap
 	@$(CARGO) build --release --example bare_proxy
 	@$(CARGO) build --profile dist --example bare_proxy
 	@python3 benches/e2e/run.py --out docs
+
+bench-preflight: setup ## what preflight takes for a hundred thousand people
+	@$(CARGO) build --release --bin wire-scim-guard
+	@python3 benches/preflight/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard
 
 bench-check: setup ## instructions of a verdict and of a whole request, against the baseline
 	@scripts/setup.sh bench

@@ -3,6 +3,7 @@
 
 use wire_scim_guard::guard::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
+use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, Record};
 use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
 use wire_scim_guard::scim::filter::{self, Attribute, Literal, Operator, Path};
@@ -18,7 +19,7 @@ use readings::{JUDGES, Judge, agree, stored};
 pub type Invariant = fn(&[u8]);
 
 /// All of them, by name.
-pub const ALL: [(&str, Invariant); 9] = [
+pub const ALL: [(&str, Invariant); 10] = [
     ("target", read_target),
     ("document", read_document),
     ("user", judge_user),
@@ -28,6 +29,7 @@ pub const ALL: [(&str, Invariant); 9] = [
     ("path", read_path),
     ("head", read_head),
     ("chunks", pass_chunks),
+    ("ldif", read_ldif),
 ];
 
 /// Reading a target is idempotent, and what is no SCIM route of Wire's stays none, however often it is
@@ -251,6 +253,48 @@ pub fn pass_chunks(bytes: &[u8]) {
     for line in rest.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end) {
         assert!(line.is_empty() || line.contains(&b':'));
     }
+}
+
+/// A directory reads the same however it comes in pieces; what is not wanted changes nothing of what else is
+/// read; and what was read, written down again, reads the same.
+pub fn read_ldif(bytes: &[u8]) {
+    let all = records(bytes, 8192, true);
+    assert_eq!(records(bytes, 1, true), all);
+    let names = |records: &[Result<Record, u64>]| -> Vec<Vec<u8>> {
+        let entries = records.iter().filter_map(|record| match record {
+            Ok(Record::Entry(entry)) => Some(entry.dn.clone()),
+            _ => None,
+        });
+        entries.collect()
+    };
+    let unkept = records(bytes, 3, false);
+    // Only in a value that is kept a NUL is seen.
+    if !bytes.contains(&0) {
+        assert_eq!(names(&unkept), names(&all));
+        assert_eq!(unkept.len(), all.len());
+    }
+    let entries: Vec<_> =
+        all.into_iter().filter(|record| matches!(record, Ok(Record::Entry(_)))).collect();
+    let mut written = Vec::new();
+    for entry in entries.iter().flatten() {
+        let Record::Entry(entry) = entry else { continue };
+        ldif::write::write(&mut written, entry).expect("memory");
+    }
+    assert_eq!(records(&written, 8192, true), entries);
+}
+
+/// The records of a file that comes in pieces of this size; of faults their line.
+fn records(bytes: &[u8], piece: usize, wanted: bool) -> Vec<Result<Record, u64>> {
+    let mut reader = ldif::Reader::new(std::io::BufReader::with_capacity(piece, bytes));
+    let next = || {
+        let record = reader.next(&|_| wanted)?;
+        Some(record.map_err(|fault| match fault {
+            LdifFault::Broken { line, .. } => line,
+            LdifFault::Encoding => 0,
+            LdifFault::Io(error) => panic!("memory cannot fail: {error}"),
+        }))
+    };
+    std::iter::from_fn(next).collect()
 }
 
 fn shown(bytes: &[u8]) -> String {

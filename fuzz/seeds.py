@@ -34,6 +34,17 @@ def chunked(body, size):
     return chunks + b"0\r\nX-Trailer: 1\r\n\r\nGET / HTTP/1.1\r\n"
 
 
+def directories():
+    """Records of the recorded directory, alone and in other line ends, and records of any values."""
+    records = (ROOT / "tests/corpus/ldap-scim-bridge.ldif").read_bytes().split(b"\n\n")
+    for record in records:
+        yield record + b"\n"
+        yield record.replace(b"\n", b"\r\n")
+        yield b"version: 1\n# folded\n" + record.replace(b"e", b"e\n ") + b"\nchangetype: add\n"
+    for at, value in enumerate(kinds["user"][:60]):
+        yield b"dn: cn=%d\nchangetype: add\ncn:: %s\nphoto: x\n\n" % (at, base64.b64encode(value))
+
+
 payloads = rows("payloads.jsonl")
 kinds = {kind: [body(row) for row in payloads if row["kind"] == kind] for kind in {row["kind"] for row in payloads}}
 filters = kinds["filter"] + kinds["group_filter"]
@@ -47,6 +58,7 @@ seeds = {
     "filter": filters,
     "path": filters,
     "chunks": [chunked(body, at % 90 + 1) for at, body in enumerate(kinds["user"][:300])],
+    "ldif": list(directories()),
 }
 for target, inputs in seeds.items():
     folder = ROOT / "fuzz/corpus" / target

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing to build (`setup.sh build`), or also for one of the other targets of the
-# Makefile (`test`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing when nothing is missing, and one
+# Makefile (`test`, `ldap`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing when nothing is missing, and one
 # sentence when it cannot.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -83,12 +83,21 @@ pgo)
     need "llvm-profdata-$llvm" "llvm-$llvm"
     ;;
 fuzz) need g++ g++ ;;
+ldap)
+    # A domain controller of Active Directory's kind.
+    need samba samba-ad-dc
+    need ldbadd ldb-tools
+    need unshare util-linux
+    need ip iproute2
+    [ -e /usr/share/samba/setup/provision.ldif ] || packages+=(samba-ad-provision)
+    ;;
 esac
 if [ "${1:-build}" = test ]; then
     need curl curl
     need nginx nginx-light
     need slapd slapd
     need ldapsearch ldap-utils
+    need openssl openssl
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 fi
 if [ "${#packages[@]}" -gt 0 ]; then

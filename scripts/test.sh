@@ -26,6 +26,7 @@ step 'unit and socket tests' cargo test --quiet
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items
 step 'differential, 20,000 cases' python3 tests/differential/run.py --binary "$binary" --cases 20000 --seed 7
 step 'real clients' target/venv/bin/python tests/clients/run.py --binary "$binary"
+step 'preflight, with a real OpenLDAP' python3 tests/preflight/run.py --binary "$binary"
 step 'hostile HTTP/2' target/venv/bin/python tests/http2/run.py --binary "$binary"
 step 'behind a real nginx' target/venv/bin/python tests/nginx/run.py --binary "$binary"
 

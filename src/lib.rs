@@ -21,6 +21,8 @@ pub mod logging;
 pub mod metrics;
 pub mod place;
 pub mod policy;
+#[cfg(feature = "preflight")]
+pub mod preflight;
 pub mod proxy;
 mod query;
 pub mod rate;

@@ -6,6 +6,8 @@
     reason = "a test stops at what it does not expect"
 )]
 
+use base64::Engine;
+
 #[path = "support/corpus.rs"]
 #[allow(dead_code, reason = "each test binary uses its part")]
 mod corpus;
@@ -40,6 +42,21 @@ fn seeds(invariant: &str) -> Vec<Vec<u8>> {
                 [&parts[..], b"0\r\nX-Trailer: 1\r\n\r\nGET / HTTP/1.1\r\n"].concat()
             };
             bodies.into_iter().enumerate().map(chunked).collect()
+        }
+        "ldif" => {
+            let text = std::fs::read_to_string("tests/corpus/ldap-scim-bridge.ldif").unwrap();
+            let records = text.split("\n\n").map(|record| format!("{record}\n"));
+            let forms = records.flat_map(|record| {
+                let folded = record.replace('e', "e\n ");
+                let changed = record.replacen('\n', "\nchangetype: add\n", 1);
+                let windows = format!("version: 1\n# folded\n{record}").replace('\n', "\r\n");
+                [folded, changed, windows, record]
+            });
+            let values = of_kind("user").into_iter().take(60).map(|body| {
+                let value = base64::engine::general_purpose::STANDARD.encode(body);
+                format!("dn: cn=x\ncn:: {value}\nphoto: x\n\n")
+            });
+            forms.chain(values).map(String::into_bytes).collect()
         }
         "document" => [of_kind("user"), of_kind("patch"), of_kind("group")].concat(),
         "filter" => [of_kind("filter"), of_kind("group_filter")].concat(),

@@ -20,6 +20,8 @@ mod compare;
 mod config;
 mod demo;
 mod documents;
+#[cfg(feature = "preflight")]
+mod preflight;
 mod rules;
 mod serve;
 mod standin;
@@ -53,6 +55,8 @@ enum Command {
     Rules(rules::Arguments),
     Check(check::Arguments),
     Compare(compare::Arguments),
+    #[cfg(feature = "preflight")]
+    Preflight(preflight::Arguments),
     Token(token::Arguments),
     #[command(hide = true)]
     Standin(standin::Arguments),
@@ -99,6 +103,8 @@ pub fn run() -> ExitCode {
         Command::Rules(arguments) => rules::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
         Command::Compare(arguments) => compare::run(&arguments, &mut out),
+        #[cfg(feature = "preflight")]
+        Command::Preflight(arguments) => preflight::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
         Command::Standin(arguments) => standin::run(&arguments, &mut out),
     };

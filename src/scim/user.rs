@@ -32,6 +32,11 @@ const RESERVED: [&str; 35] = [
     "user", "web", "wire", "wirebot", "wireteam",
 ];
 
+/// Whether Wire's user service keeps this handle for itself.
+pub fn is_reserved(handle: &str) -> bool {
+    RESERVED.contains(&handle)
+}
+
 /// Whether the user is being created. A handle that Wire reserves may be an old one of an
 /// existing user, who keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -342,7 +347,7 @@ pub(super) fn judge_user_name_case(
 }
 
 fn judge_user_name_reserved(user_name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
-    if !RESERVED.contains(&handle(user_name).as_ref()) {
+    if !is_reserved(&handle(user_name)) {
         return Ok(());
     }
     findings.hit(Rule::UserUserNameReserved, Name::UserName, || {

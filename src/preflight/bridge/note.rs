@@ -1,0 +1,44 @@
+//! What there is to say about the bridge's config, each with its place.
+
+use serde::Serialize;
+
+use crate::config::mistake::{At, Mistake};
+
+/// How much a note matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The bridge cannot read its config: it ends at once.
+    Unreadable,
+    /// The bridge reads it, and then fails.
+    Error,
+    Warning,
+}
+
+/// One note, as one sentence.
+#[derive(Debug, Clone, Serialize)]
+pub struct Note {
+    pub line: usize,
+    pub column: usize,
+    pub severity: Severity,
+    pub message: String,
+}
+
+impl Note {
+    pub fn new(at: At, severity: Severity, message: impl Into<String>) -> Self {
+        // A mistake hides what looks like a token.
+        let Mistake { line, column, message } = Mistake::new(at, message);
+        Self { line, column, severity, message }
+    }
+
+    pub fn warning(at: At, message: impl Into<String>) -> Self {
+        Self::new(at, Severity::Warning, message)
+    }
+
+    /// The note behind the name of the file, in the form that editors jump to.
+    pub fn shown(&self, file: &str) -> String {
+        let Self { line, column, severity, message } = self;
+        let word = if *severity == Severity::Warning { "warning: " } else { "" };
+        format!("{file}:{line}:{column}: {word}{message}")
+    }
+}

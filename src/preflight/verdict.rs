@@ -1,0 +1,20 @@
+//! The verdict on what would be sent: the one place where the guard is asked.
+
+use crate::guard::{CheckKind, CheckReport, Guard};
+use crate::rule::Rule;
+use crate::scim::user::Reading;
+
+/// What the guard would answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The rule that refuses, and its sentence.
+    pub refusal: Option<(Rule, String)>,
+    /// What Wire makes of an accepted user.
+    pub reading: Option<Reading>,
+}
+
+/// Judges the JSON of a user as if the user were new.
+pub fn judge(guard: &Guard, body: &[u8]) -> Verdict {
+    let CheckReport { refusal, reading, .. } = guard.check(CheckKind::User, body);
+    Verdict { refusal: refusal.map(|refusal| (refusal.rule, refusal.detail)), reading }
+}

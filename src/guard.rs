@@ -14,19 +14,19 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use crate::admission::{Admission, Bearer, Use};
-use crate::config::{Config, Passage};
+use crate::authorizer::{Bearer, TokenAuthorizer, Use};
+use crate::config::{Config, PathPolicy};
 use crate::digest::TokenDigest;
 use crate::json::{self, Document, JsonError};
 use crate::policy::{Identity, Policy};
-use crate::register::TokenLabel;
-use crate::register::file::LoadError;
-use crate::register::watch::Source;
+use crate::refusals::RefusalCache;
+use crate::registry::TokenLabel;
+use crate::registry::file::LoadError;
+use crate::registry::watch::Source;
 use crate::rule::Rule;
 use crate::schema::{SchemaErrors, Schemas};
 use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
-use crate::shield::Shield;
 use crate::target::{self, Handler, Target};
 use crate::verdict::{Findings, Outcome, Refusal, Remarks, Verdict};
 use crate::{body, headers, query, token};
@@ -36,9 +36,9 @@ use crate::{body, headers, query, token};
 pub struct Guard {
     policy: Policy,
     schemas: Schemas,
-    other_paths: Passage,
-    auth_tokens: Passage,
-    admission: Admission,
+    other_paths: PathPolicy,
+    auth_tokens: PathPolicy,
+    admission: TokenAuthorizer,
     body_limit: usize,
 }
 
@@ -88,7 +88,7 @@ pub struct HeadVerdict {
     pub handler: Handler,
     /// The token's name in the register.
     pub token: Option<TokenLabel>,
-    /// The token's digest, with which the backend's answer is told to [`Shield::answered`].
+    /// The token's digest, with which the backend's answer is told to [`RefusalCache::answered`].
     pub digest: Option<TokenDigest>,
     /// The register, or Wire within the last hour, has shown the token to be good.
     pub known: bool,
@@ -173,13 +173,13 @@ impl Guard {
                 return Err(GuardErrors { schemas: schemas.err(), register: register.err() });
             }
         };
-        let shield = Arc::new(Shield::new(&config.shield, config.counts_by_address()));
+        let shield = Arc::new(RefusalCache::new(&config.shield, config.counts_by_address()));
         Ok(Self {
             policy: config.policy.clone(),
             schemas,
             other_paths: config.other_paths,
             auth_tokens: config.auth_tokens,
-            admission: Admission { register, shield },
+            admission: TokenAuthorizer { register, shield },
             body_limit: config.limits.body,
         })
     }
@@ -190,7 +190,7 @@ impl Guard {
     }
 
     /// What remembers refused tokens; it wants to be told of the backend's answers.
-    pub fn shield(&self) -> &Arc<Shield> {
+    pub fn shield(&self) -> &Arc<RefusalCache> {
         &self.admission.shield
     }
 
@@ -220,10 +220,10 @@ impl Guard {
             Err(refusal) => return refuse(Handler::Invalid, refusal),
         };
         match (target.handler, self.other_paths, self.auth_tokens) {
-            (Handler::Other, Passage::Refuse, _) => {
+            (Handler::Other, PathPolicy::Refuse, _) => {
                 return refuse(Handler::Other, target::not_found("it is outside of /scim"));
             }
-            (Handler::AuthTokens, _, Passage::Refuse) => {
+            (Handler::AuthTokens, _, PathPolicy::Refuse) => {
                 let refusal = Refusal::new(
                     Rule::TargetNotFound,
                     "SCIM tokens are not managed through this proxy (auth_tokens: refuse).",

@@ -2,7 +2,7 @@
 //! switch, folded into one action per rule at load time.
 
 use crate::release::Releases;
-use crate::rule::{Rule, Standing};
+use crate::rule::{Enforcement, Rule};
 
 /// The characters that all keys and values of rich info may have together, unless Wire is
 /// configured otherwise (`richInfoLimit` of spar).
@@ -139,9 +139,9 @@ impl Policy {
 /// The action of a rule in a profile when the operator says nothing.
 pub fn default_action(rule: Rule, profile: Profile) -> Action {
     match rule.entry().standing {
-        Standing::Fixed(_) | Standing::EveryProfile => Action::Enforce,
-        Standing::Documented if profile == Profile::Documented => Action::Enforce,
-        Standing::Documented | Standing::OptIn => Action::Off,
+        Enforcement::Fixed(_) | Enforcement::EveryProfile => Action::Enforce,
+        Enforcement::Documented if profile == Profile::Documented => Action::Enforce,
+        Enforcement::Documented | Enforcement::OptIn => Action::Off,
     }
 }
 

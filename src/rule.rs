@@ -36,7 +36,7 @@ impl ScimType {
 
 /// Who may change a rule's action, and what it is when nobody does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Enforcement {
     /// Always enforced, for this reason.
     Fixed(&'static str),
     /// Enforced in every profile, can be switched.
@@ -142,7 +142,7 @@ pub struct Entry {
     /// The HTTP status of a refusal: Wire's own where Wire refuses the same.
     pub status: u16,
     pub scim_type: Option<ScimType>,
-    pub standing: Standing,
+    pub standing: Enforcement,
     /// What the rule checks, as one sentence for people.
     pub checks: &'static str,
     /// The rule is stricter than Wire by design, so that Wire serves what it refuses.
@@ -166,20 +166,20 @@ const fn row(
     id: &'static str,
     status: u16,
     scim_type: Option<ScimType>,
-    standing: Standing,
+    standing: Enforcement,
     checks: &'static str,
 ) -> Entry {
     Entry { rule, id, status, scim_type, standing, checks, policy: false, by_release: None }
 }
 
+use Enforcement::{Documented, EveryProfile, Fixed, OptIn};
 use Rule as R;
-use Standing::{Documented, EveryProfile, Fixed, OptIn};
 
-const UNREADABLE: Standing = Fixed("what it refuses cannot be read, or not in one way only");
-const NOWHERE: Standing = Fixed("what it refuses leads to nothing that Wire serves");
-const LIMIT: Standing = Fixed("it keeps a limit; change that one");
-const LACK: Standing = Fixed("without them nothing can be forwarded");
-const BACKEND: Standing = Fixed("it answers for a backend that failed");
+const UNREADABLE: Enforcement = Fixed("what it refuses cannot be read, or not in one way only");
+const NOWHERE: Enforcement = Fixed("what it refuses leads to nothing that Wire serves");
+const LIMIT: Enforcement = Fixed("it keeps a limit; change that one");
+const LACK: Enforcement = Fixed("without them nothing can be forwarded");
+const BACKEND: Enforcement = Fixed("it answers for a backend that failed");
 
 const FILTER: Option<ScimType> = Some(ScimType::InvalidFilter);
 const PATH: Option<ScimType> = Some(ScimType::InvalidPath);
@@ -271,7 +271,7 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::UpstreamThrottled, "upstream.throttled", 429, None, BACKEND, "Wire's nginx does not throttle the request (its status 420)."),
 ];
 
-impl Standing {
+impl Enforcement {
     /// Why the rule cannot be switched, if it cannot.
     pub fn fixed(self) -> Option<&'static str> {
         if let Fixed(why) = self { Some(why) } else { None }

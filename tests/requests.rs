@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::{Backend, Client, Guarded, Response, Seen, corpus};
-use wire_scim_guard::config::{Config, Passage};
+use wire_scim_guard::config::{Config, PathPolicy};
 use wire_scim_guard::policy::{Identity, Policy, Profile};
 use wire_scim_guard::release::{Release, Releases};
 
@@ -175,7 +175,7 @@ const FAULTY: &str = r#"{"schemas":[],"userName":"bad one","externalId":"a@examp
 
 #[test]
 fn no_target_that_wire_serves_goes_past_the_guard() {
-    for other_paths in [Passage::Refuse, Passage::Forward] {
+    for other_paths in [PathPolicy::Refuse, PathPolicy::Forward] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| {
             judging(config, Profile::AsServed, Releases::Any);
@@ -196,7 +196,7 @@ fn no_target_that_wire_serves_goes_past_the_guard() {
             match answer.rule() {
                 "-" => {
                     assert_eq!(row["served"], false, "{id}: {target} went past the guard");
-                    assert_eq!(other_paths, Passage::Forward, "{id}: {target} was forwarded");
+                    assert_eq!(other_paths, PathPolicy::Forward, "{id}: {target} was forwarded");
                     let target = seen[0].line().to_ascii_lowercase();
                     assert!(!target.contains("scim"), "{id}: {target}");
                     passed += 1;

@@ -21,7 +21,7 @@ use support::{
 };
 use wire_scim_guard::config::Config;
 use wire_scim_guard::policy::Action;
-use wire_scim_guard::rule::{Entry, Rule, Standing, TABLE};
+use wire_scim_guard::rule::{Enforcement, Entry, Rule, TABLE};
 
 /// Sends a case's requests; the answer to the one that hits.
 fn hit(case: &Case) -> Response {
@@ -156,10 +156,10 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
     for Entry { id, status, scim_type, standing, .. } in &TABLE {
         let scim_type = scim_type.map_or("", |kind| kind.as_str());
         let (documented, as_served) = match standing {
-            Standing::Fixed(_) => ("always", "always"),
-            Standing::EveryProfile => ("enforce", "enforce"),
-            Standing::Documented => ("enforce", "off"),
-            Standing::OptIn => ("off", "off"),
+            Enforcement::Fixed(_) => ("always", "always"),
+            Enforcement::EveryProfile => ("enforce", "enforce"),
+            Enforcement::Documented => ("enforce", "off"),
+            Enforcement::OptIn => ("off", "off"),
         };
         let anchor = id.replace('.', "");
         writeln!(
@@ -222,7 +222,7 @@ fn the_global_switch_lets_everything_pass_that_can_be_read() {
     for mode in [Action::Report, Action::Off] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| config.policy.cap(mode));
-        let switchable = |case: &Case| case.rule.entry().standing == Standing::EveryProfile;
+        let switchable = |case: &Case| case.rule.entry().standing == Enforcement::EveryProfile;
         for (at, case) in cases().into_iter().filter(switchable).enumerate() {
             // Operators' own schemas are not loaded here, and an email address is one identity's rule.
             let answer = guarded.ask(&case.hit);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Failure, Outcome, one_of};
 use crate::config::words::PROFILES;
-use crate::config::{Config, Passage, Server};
+use crate::config::{Config, PathPolicy, Server};
 use crate::logging::{self, AccessLog};
 use crate::policy::{Identity, Policy, Profile};
 use crate::proxy::{self, Running, ServeError, Signals};
@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     config.policy = Policy::new(arguments.profile, Identity::Any);
     config.policy.releases = Releases::Only(arguments.release);
     // For `token`, which logs in.
-    config.other_paths = Passage::Forward;
+    config.other_paths = PathPolicy::Forward;
     logging::init(&config.log);
     let signals = Signals::listen().map_err(ServeError::from)?;
     let running = start(arguments, config)?;

@@ -8,12 +8,13 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use super::mistake::Mistake;
-use super::mistake::{At, Notes};
+pub use super::diagnostic::Diagnostic;
+use super::diagnostic::{At, Diagnostics};
 use super::reader::{Field, Section};
-use super::words::{IDENTITIES, LEVELS, PASSAGES};
+use super::words::{IDENTITIES, LEVELS, PATH_POLICIES};
 use super::{
-    Config, Server, ShieldSettings, UpstreamCheck, ZHeaders, limits, rules, value, warnings, yaml,
+    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, rules, value, warnings,
+    yaml,
 };
 use crate::policy::{Identity, Policy, Profile};
 use crate::release::Releases;
@@ -51,7 +52,7 @@ pub enum LoadError {
     },
     Mistakes {
         path: PathBuf,
-        mistakes: Vec<Mistake>,
+        mistakes: Vec<Diagnostic>,
     },
 }
 
@@ -88,7 +89,7 @@ impl std::error::Error for LoadError {}
 /// an error is good only for being looked at further. Relative paths in it begin at the file's own folder.
 pub fn load(path: &Path, overrides: Overrides) -> (Option<Config>, Option<LoadError>) {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let notes = Notes::default();
+    let notes = Diagnostics::default();
     let read = read_file(path, MAX_FILE, |text| Ok(read(text, Some(folder), overrides, &notes)));
     match read {
         Err(error) => (None, Some(error)),
@@ -107,7 +108,7 @@ pub fn load(path: &Path, overrides: Overrides) -> (Option<Config>, Option<LoadEr
 pub(crate) fn read_file<T>(
     path: &Path,
     most: u64,
-    parse: impl FnOnce(&str) -> Result<T, Vec<Mistake>>,
+    parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
 ) -> Result<T, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
     // SECURITY: reading a pipe or a terminal waits for whoever writes to it, and a device may have no end.
@@ -123,7 +124,7 @@ pub(crate) fn read_file<T>(
 pub(crate) fn read_any<T>(
     path: &Path,
     most: u64,
-    parse: impl FnOnce(&str) -> Result<T, Vec<Mistake>>,
+    parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
 ) -> Result<T, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
     let mut bytes = Vec::new();
@@ -148,20 +149,20 @@ fn irregular(kind: FileType) -> Option<&'static str> {
     }
 }
 
-fn not_text(error: &std::string::FromUtf8Error) -> Mistake {
+fn not_text(error: &std::string::FromUtf8Error) -> Diagnostic {
     let valid = error.utf8_error().valid_up_to();
     let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
-    Mistake::new(At::of(&before, valid), "this is not UTF-8; save the file as UTF-8")
+    Diagnostic::new(At::of(&before, valid), "this is not UTF-8; save the file as UTF-8")
 }
 
 /// Reads a config. On failure the mistakes are in the order of the text.
-pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+pub fn parse(text: &str) -> Result<Config, Vec<Diagnostic>> {
     parse_with(text, Overrides::default())
 }
 
 /// As [`parse`], with what the command line says in place of the text.
-pub fn parse_with(text: &str, overrides: Overrides) -> Result<Config, Vec<Mistake>> {
-    let notes = Notes::default();
+pub fn parse_with(text: &str, overrides: Overrides) -> Result<Config, Vec<Diagnostic>> {
+    let notes = Diagnostics::default();
     let config = read(text, None, overrides, &notes);
     let mistakes = notes.into_mistakes();
     match config {
@@ -172,7 +173,12 @@ pub fn parse_with(text: &str, overrides: Overrides) -> Result<Config, Vec<Mistak
 
 /// Reads what can be read. A config that comes with mistakes in `notes` is not to be used. The files that
 /// it names are looked for if it is known in which folder.
-fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) -> Option<Config> {
+fn read(
+    text: &str,
+    folder: Option<&Path>,
+    overrides: Overrides,
+    notes: &Diagnostics,
+) -> Option<Config> {
     let (node, mistakes) = yaml::read(text);
     let unreadable = node.is_none() && !mistakes.is_empty();
     notes.add(mistakes);
@@ -201,7 +207,7 @@ fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) 
 
     let threads = top.field("threads").and_then(|field| field.count(1..=1024));
     set(&mut config.threads, threads.and_then(|threads| usize::try_from(threads).ok()));
-    let passage = |field: Field<'_, '_>| field.choice(&PASSAGES);
+    let passage = |field: Field<'_, '_>| field.choice(&PATH_POLICIES);
     set(&mut config.other_paths, top.field("other_paths").and_then(passage));
     set(&mut config.auth_tokens, top.field("auth_tokens").and_then(passage));
     set(&mut config.z_headers, top.field("z_headers").and_then(read_z_headers));
@@ -292,8 +298,8 @@ fn read_check(mut section: Section<'_, '_>) -> Option<UpstreamCheck> {
 }
 
 /// The settings, and where the count of failures is set to another value than the default.
-fn read_shield(mut section: Section<'_, '_>) -> (ShieldSettings, Option<At>) {
-    let default = ShieldSettings::default();
+fn read_shield(mut section: Section<'_, '_>) -> (RefusalCacheSettings, Option<At>) {
+    let default = RefusalCacheSettings::default();
     let mut shield = default;
     let hour = Duration::from_secs(3600);
     let refused_for = section.field("refused_for");
@@ -344,7 +350,7 @@ fn check_addresses(
     listen: Option<&[(At, SocketAddr)]>,
     upstream: Option<&[(At, Server)]>,
     (admin, admin_at): (SocketAddr, Option<At>),
-    notes: &Notes,
+    notes: &Diagnostics,
 ) {
     let listen = listen.unwrap_or_default();
     for (index, (at, address)) in listen.iter().enumerate() {

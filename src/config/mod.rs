@@ -9,11 +9,11 @@ use ipnet::IpNet;
 
 use crate::policy::{Identity, Policy, Profile};
 
-pub use mistake::Warning;
+pub use diagnostic::Warning;
 
+pub(crate) mod diagnostic;
 pub mod file;
 mod limits;
-pub(crate) mod mistake;
 pub(crate) mod near;
 pub(crate) mod reader;
 mod rules;
@@ -35,9 +35,9 @@ pub struct Config {
     /// Worker threads.
     pub threads: usize,
     /// Paths outside of SCIM.
-    pub other_paths: Passage,
+    pub other_paths: PathPolicy,
     /// Wire's own token API, `/scim/auth-tokens`.
-    pub auth_tokens: Passage,
+    pub auth_tokens: PathPolicy,
     pub z_headers: ZHeaders,
     pub policy: Policy,
     /// Where the operator's own schemas are; `None`: the built-in ones.
@@ -48,7 +48,7 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The register of tokens; `None`: every well-formed token is Wire's to judge.
     pub tokens: Option<std::path::PathBuf>,
-    pub shield: ShieldSettings,
+    pub shield: RefusalCacheSettings,
     /// Whether 420, with which Wire's nginx throttles, is handed on as 429.
     pub map_420: bool,
     pub log: Log,
@@ -59,7 +59,7 @@ pub struct Config {
 
 /// How requests with useless tokens are kept away from Wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShieldSettings {
+pub struct RefusalCacheSettings {
     /// For how long a token that Wire refused is refused by the guard.
     pub refused_for: Duration,
     /// How many requests with invalid tokens may come from one address within `window`.
@@ -70,7 +70,7 @@ pub struct ShieldSettings {
     pub by_address: Option<bool>,
 }
 
-impl Default for ShieldSettings {
+impl Default for RefusalCacheSettings {
     fn default() -> Self {
         Self {
             refused_for: Duration::from_secs(10),
@@ -105,7 +105,7 @@ pub struct UpstreamCheck {
 
 /// Whether requests of a kind reach the backend at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
+pub enum PathPolicy {
     Refuse,
     Forward,
 }
@@ -198,15 +198,15 @@ impl Config {
             upstream,
             upstream_check: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            other_paths: Passage::Refuse,
-            auth_tokens: Passage::Forward,
+            other_paths: PathPolicy::Refuse,
+            auth_tokens: PathPolicy::Forward,
             z_headers: ZHeaders::Strip,
             policy: Policy::new(Profile::Documented, Identity::Any),
             schemas: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             tokens: None,
-            shield: ShieldSettings::default(),
+            shield: RefusalCacheSettings::default(),
             map_420: true,
             log: Log { level: tracing::Level::INFO, access: true },
             limits: Limits::default(),

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::mistake::{At, Notes};
+use super::diagnostic::{At, Diagnostics};
 use super::near;
 use super::value::{self, quoted};
 use super::yaml::{Node, Value};
@@ -25,7 +25,7 @@ pub struct Section<'n, 't> {
     /// What stands there is no mapping; nothing more is said of what it lacks.
     misshapen: bool,
     asked: Vec<&'static str>,
-    notes: &'n Notes,
+    notes: &'n Diagnostics,
 }
 
 struct Entry<'n, 't> {
@@ -40,17 +40,17 @@ pub struct Field<'n, 't> {
     path: String,
     pub at: At,
     node: &'n Node<'t>,
-    notes: &'n Notes,
+    notes: &'n Diagnostics,
 }
 
 impl<'n, 't> Section<'n, 't> {
     /// A section that is not in the file: all its keys are absent.
-    fn absent(path: String, at: At, notes: &'n Notes) -> Self {
+    fn absent(path: String, at: At, notes: &'n Diagnostics) -> Self {
         Self { path, at, entries: Vec::new(), misshapen: false, asked: Vec::new(), notes }
     }
 
     /// The whole document; `None` if it is empty.
-    pub fn top(node: Option<&'n Node<'t>>, notes: &'n Notes) -> Self {
+    pub fn top(node: Option<&'n Node<'t>>, notes: &'n Diagnostics) -> Self {
         match node {
             Some(Node { value: Value::Null, .. }) | None => {
                 Self::absent(String::new(), At::START, notes)

@@ -3,10 +3,15 @@
 use std::net::SocketAddr;
 
 use super::Config;
-use super::mistake::{At, Notes};
+use super::diagnostic::{At, Diagnostics};
 
 /// Looks at a config as a whole. `tuned`: where the shield's count of failures was set.
-pub(super) fn find(config: &Config, listen: &[(At, SocketAddr)], tuned: Option<At>, notes: &Notes) {
+pub(super) fn find(
+    config: &Config,
+    listen: &[(At, SocketAddr)],
+    tuned: Option<At>,
+    notes: &Diagnostics,
+) {
     let exposed = listen.iter().find(|(_, address)| !address.ip().to_canonical().is_loopback());
     let unsaid = config.trusted_proxies.is_empty() && config.shield.by_address.is_none();
     if let Some((at, address)) = exposed.filter(|_| unsaid) {

@@ -18,7 +18,7 @@ use crate::rule::Rule;
 use super::backend_conn::BackendConn;
 use super::budget::Kind;
 use super::upstream::Upstreams;
-use super::{Gate, GuardProxy, ProxyCtx, failure, forward, head, lack, throttle};
+use super::{GuardProxy, ProxyCtx, RequestFilter, failure, forward, head, lack, throttle};
 
 /// Interim answers (1xx) at most, before the final one.
 const MOST_INTERIM: usize = 16;
@@ -115,7 +115,7 @@ impl GuardProxy {
         body: &[u8],
     ) -> Result<Backend> {
         let mut conn = while_wanted(session, self.connect(ctx)).await?;
-        Gate::write_head(session, &mut ctx.gate, conn.held())?;
+        RequestFilter::write_head(session, &mut ctx.gate, conn.held())?;
         let method = session.req_header().method.clone();
         while_wanted(session, self.ask(conn, &method, body)).await
     }

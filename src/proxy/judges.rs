@@ -14,7 +14,7 @@ use crate::guard::{BodyTask, Guard};
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-use super::record::Record;
+use super::recorder::RequestRecord;
 
 /// The largest body, inflated, that is judged on a worker, in bytes. Many connections may send such bodies
 /// at once, and each verdict takes up to two milliseconds; what honest clients send of a user has a few KiB.
@@ -36,13 +36,13 @@ impl Judges {
         Self { turns: Arc::new(Semaphore::new((parallel / 2).max(1))), patience }
     }
 
-    /// Judges a body that was read. `Record` gets the rules that were only reported, and the time.
+    /// Judges a body that was read. `RequestRecord` gets the rules that were only reported, and the time.
     pub(super) async fn judge(
         &self,
         guard: &Arc<Guard>,
         task: BodyTask,
         body: &Bytes,
-        record: &mut Record,
+        record: &mut RequestRecord,
     ) -> Result<(), Refusal> {
         let started = Instant::now();
         let judged = guard.judge_small_body(task, body, ON_WORKER, &mut record.remarks);

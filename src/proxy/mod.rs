@@ -3,7 +3,7 @@
 //! 1. [`server`] and `worker`: listeners, threads, start and stop.
 //! 2. `edge`, with `conn`, `connections`, [`head`] and [`chunked`]: a client's connection; reads the head of every HTTP/1 request
 //!    itself and refuses what two readers could take differently; `h2_heads`, with `frames`, bounds those of HTTP/2.
-//! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
+//! 3. [`filter`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
 //!    seen, `body` to read, `judges` for large ones, `budget` for what is held, and `replay` to hand out again what was read.
 //! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets, and `lack` this
 //!    machine; `throttle`: 420.
@@ -13,7 +13,7 @@
 //! 8. `record`: what is counted and logged of it.
 //!
 //! [`GuardProxy`] ties them together into a finished proxy; another Pingora service embeds the
-//! [`Gate`] alone.
+//! [`RequestFilter`] alone.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -38,13 +38,13 @@ mod check;
 pub mod chunked;
 mod conn;
 mod connections;
-pub mod edge;
+pub mod downstream;
 mod exchange;
 mod failure;
+pub mod filter;
 mod forward;
 mod frames;
 mod framing;
-pub mod gate;
 mod h2_heads;
 pub mod head;
 mod judges;
@@ -52,7 +52,7 @@ mod lack;
 mod lookalike;
 mod origin;
 mod pool;
-mod record;
+mod recorder;
 mod replay;
 pub mod server;
 mod throttle;
@@ -61,8 +61,8 @@ pub mod upstream;
 mod worker;
 
 pub use connections::Connections;
-pub use edge::Edge;
-pub use gate::{Gate, GateCtx};
+pub use downstream::Downstream;
+pub use filter::{FilterCtx, RequestFilter};
 pub use server::{Running, ServeError, Signals, serve, start};
 
 use crate::config::Limits;
@@ -74,7 +74,7 @@ use upstream::{Attempts, Upstreams};
 /// The finished proxy: the gate in front of the configured servers.
 #[derive(Debug)]
 pub struct GuardProxy {
-    gate: Arc<Gate>,
+    gate: Arc<RequestFilter>,
     upstreams: Arc<Upstreams>,
     pool: Arc<Pool>,
     upstream_timeout: Duration,
@@ -95,7 +95,7 @@ const STREAMED: usize = 512 * 1024;
 impl GuardProxy {
     /// `stopping` turns true when the process is to stop.
     pub fn new(
-        gate: Arc<Gate>,
+        gate: Arc<RequestFilter>,
         upstreams: Arc<Upstreams>,
         limits: &Limits,
         stopping: ShutdownWatch,
@@ -146,7 +146,7 @@ impl GuardProxy {
 /// What the proxy remembers of a request.
 #[derive(Debug)]
 pub struct ProxyCtx {
-    gate: GateCtx,
+    gate: FilterCtx,
     attempts: Attempts,
     /// A part of the answer is on its way to the client.
     handing_out: bool,

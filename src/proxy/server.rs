@@ -2,7 +2,7 @@
 //!
 //! Pingora's `Server` is not used: it hands connections to a random thread, sleeps its whole grace
 //! period on SIGTERM even when it is idle, and cuts what still runs then. An embedding service that
-//! wants it hosts the [`Edge`] as a `ServerApp`.
+//! wants it hosts the [`Downstream`] as a `ServerApp`.
 //!
 //! Stopping: no more is accepted, resting connections are closed, requests in flight are finished,
 //! and the workers end as soon as that is done, or after `limits.shutdown_timeout`.
@@ -28,10 +28,10 @@ use crate::logging::{self, AccessLog};
 use crate::metrics::Metrics;
 
 use super::connections::Connections;
-use super::gate::Gate;
+use super::filter::RequestFilter;
 use super::upstream::Upstreams;
 use super::worker::Worker;
-use super::{Edge, GuardProxy, check, trim};
+use super::{Downstream, GuardProxy, check, trim};
 
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;
@@ -167,7 +167,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     let listeners: Vec<std::net::TcpListener> =
         listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;
     // One gate for all: what is buffered is bounded for the process.
-    let gate = Gate::new(guard, &config, Arc::clone(&metrics), access.clone());
+    let gate = RequestFilter::new(guard, &config, Arc::clone(&metrics), access.clone());
     let gate = Arc::new(gate.behind_edge());
     metrics.watch_memory(gate.budget(), &connections)?;
     let mut workers = Vec::with_capacity(config.threads);
@@ -175,7 +175,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
         let upstreams = Arc::clone(&upstreams);
         let proxy = GuardProxy::new(Arc::clone(&gate), upstreams, &config.limits, stopping.clone());
         let proxy = Arc::new(http_app(&config, proxy));
-        let edge = Edge::new(
+        let edge = Downstream::new(
             proxy,
             &config,
             Arc::clone(&connections),

@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 use super::finder::Finder;
 use super::graph::Graph;
 use super::{PATTERN_SIZE, Schema, build, cost};
+use crate::config::diagnostic::{At, Diagnostic};
 use crate::config::file::{LoadError, read_file};
-use crate::config::mistake::{At, Mistake};
 use crate::config::value::size_text;
 use crate::json::Folded;
 
@@ -37,7 +37,7 @@ pub(super) fn load(path: &Path, wires: Schema) -> Result<Schema, LoadError> {
 }
 
 /// Reads a schema. On failure the mistakes are in the order of the text.
-fn parse(text: &str) -> Result<(Value, Validator<Folded>), Vec<Mistake>> {
+fn parse(text: &str) -> Result<(Value, Validator<Folded>), Vec<Diagnostic>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let schema = match serde_json::from_str(text) {
         Ok(Unique(schema)) => schema,
@@ -66,22 +66,22 @@ fn parse(text: &str) -> Result<(Value, Validator<Folded>), Vec<Mistake>> {
     Err(found)
 }
 
-fn not_json(error: &serde_json::Error) -> Mistake {
+fn not_json(error: &serde_json::Error) -> Diagnostic {
     let at = At { line: error.line().max(1), column: error.column().max(1) };
     let why = error.to_string();
     let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
-    Mistake::new(at, format!("this is not JSON: {why}"))
+    Diagnostic::new(at, format!("this is not JSON: {why}"))
 }
 
 /// What is wrong with a schema that is JSON.
 struct Mistakes<'t> {
     text: &'t str,
-    found: Vec<Mistake>,
+    found: Vec<Diagnostic>,
 }
 
 impl Mistakes<'_> {
     fn note(&mut self, pointer: &str, message: impl Into<String>) {
-        self.found.push(Mistake::new(place(self.text, pointer), message));
+        self.found.push(Diagnostic::new(place(self.text, pointer), message));
     }
 
     /// Holds the schema against the schema of schemas.

@@ -100,7 +100,7 @@ const LOOKALIKES: [(&str, &str); 14] = [
 fn headers_that_servers_fold_into_guarded_ones_never_reach_the_backend() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
-        config.other_paths = wire_scim_guard::config::Passage::Forward;
+        config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
         config.z_headers = ZHeaders::KeepFrom(vec!["127.0.0.0/8".parse().unwrap()]);
     });
     let lines: String =
@@ -175,7 +175,7 @@ fn answers_are_framed_for_the_client_and_improper_ones_answered_for() {
     for (answer, status) in cases {
         let backend = Backend::start(|_| Reply::Last(answer.as_bytes().to_vec()));
         let guarded = Guarded::configured(&[backend.addr], |config| {
-            config.other_paths = wire_scim_guard::config::Passage::Forward;
+            config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
         });
         let requests = [("GET", USER), ("HEAD", USER), ("GET", "/scim/auth-tokens")];
         for (nth, (method, target)) in (1..).zip(requests) {

@@ -261,7 +261,7 @@ fn a_head_that_comes_byte_by_byte_is_read_like_any_other() {
 fn what_pingora_does_not_take_in_a_query_reaches_the_backend_as_it_was_sent() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
-        config.other_paths = wire_scim_guard::config::Passage::Forward;
+        config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
     });
     let query = "filter=userName%20eq%20\"alice\"&x={<é>}";
     let long = format!("filter=userName%20eq%20\"{}\"", "日".repeat(2600));

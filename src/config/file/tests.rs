@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Limits, Passage};
+use crate::config::{Limits, PathPolicy};
 use crate::policy::{Action, Policy};
 use crate::release::{Release, Releases};
 use crate::rule::Rule;
@@ -15,7 +15,7 @@ const EXAMPLE: &str = include_str!("../../../conf/wire-scim-guard.yaml");
 /// The mistakes in a config of these lines, which stand behind the two that are needed.
 fn mistakes(lines: &str) -> Vec<String> {
     let mistakes = parse(&format!("{LEAST}{lines}")).err().unwrap_or_default();
-    mistakes.iter().map(Mistake::to_string).collect()
+    mistakes.iter().map(Diagnostic::to_string).collect()
 }
 
 fn valid(lines: &str) -> Config {
@@ -59,8 +59,8 @@ fn every_key_is_taken() {
     let seconds = Duration::from_secs;
     assert_eq!(config.admin, "[::1]:9999".parse::<SocketAddr>().unwrap());
     assert_eq!(config.threads, 3);
-    assert_eq!(config.other_paths, Passage::Forward);
-    assert_eq!(config.auth_tokens, Passage::Refuse);
+    assert_eq!(config.other_paths, PathPolicy::Forward);
+    assert_eq!(config.auth_tokens, PathPolicy::Refuse);
     let kept = vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.1/32".parse().unwrap()];
     assert_eq!(config.z_headers, ZHeaders::KeepFrom(kept));
     assert_eq!(config.policy.action(Rule::UserUserNameCase), Action::Off);
@@ -74,7 +74,7 @@ fn every_key_is_taken() {
     assert_eq!(config.hosts, ["wire.example.com"]);
     assert_eq!(config.trusted_proxies, ["fd00::/8".parse().unwrap()]);
     assert_eq!(config.tokens, Some("tokens.yaml".into()));
-    let shield = ShieldSettings {
+    let shield = RefusalCacheSettings {
         refused_for: seconds(0),
         failures: 7,
         window: seconds(120),
@@ -206,7 +206,8 @@ rules:
 limits: {body: 0, header_timeout: 10, body_size: 5}
 log: [info]
 ";
-    let mistakes: Vec<String> = parse(text).unwrap_err().iter().map(Mistake::to_string).collect();
+    let mistakes: Vec<String> =
+        parse(text).unwrap_err().iter().map(Diagnostic::to_string).collect();
     insta::assert_snapshot!(mistakes.join("\n"));
 }
 
@@ -350,7 +351,7 @@ fn a_large_file_is_read_to_its_end() {
 
 /// The keys that the reader asks for.
 fn known_keys() -> Vec<String> {
-    let notes = Notes::default();
+    let notes = Diagnostics::default();
     let text = format!("{LEAST}z_headers: {{keep_from: [192.0.2.1]}}\n");
     assert!(read(&text, None, Overrides::default(), &notes).is_some());
     notes.asked.into_inner()

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::shield;
+use crate::refusals;
 
 /// The addresses that have a connection, or a request behind a proxy.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ type Entries = HashMap<IpAddr, Weak<Address>>;
 impl Addresses {
     /// SECURITY: whoever has one IPv6 address has a whole /64 of them.
     pub(super) fn get(&self, address: IpAddr) -> Arc<Address> {
-        let network = shield::network_of(address);
+        let network = refusals::network_of(address);
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = entries.get(&network).and_then(Weak::upgrade) {
             return known;

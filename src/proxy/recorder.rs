@@ -13,21 +13,21 @@ use crate::digest::TokenDigest;
 use crate::logging::{Access, AccessLog, Disagreement};
 use crate::metrics::{MethodLabel, Metrics};
 use crate::place::Place;
-use crate::register::TokenLabel;
+use crate::registry::TokenLabel;
 use crate::rule::Rule;
 use crate::target::Handler;
 use crate::verdict::{Remarks, VerdictLabel};
 
 /// Where records go when the request has ended.
 #[derive(Debug, Clone)]
-pub(super) struct Books {
+pub(super) struct Recorder {
     pub metrics: Arc<Metrics>,
     pub access: AccessLog,
 }
 
 /// One request.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct RequestRecord {
     pub started: Instant,
     /// When the answer was out, if that was before the request ended.
     pub ended: Option<Instant>,
@@ -56,7 +56,7 @@ pub(super) struct Record {
     pub upstream_started: Option<Instant>,
 }
 
-impl Record {
+impl RequestRecord {
     pub(super) fn new() -> Self {
         Self {
             started: Instant::now(),
@@ -82,16 +82,16 @@ impl Record {
     }
 }
 
-impl Record {
+impl RequestRecord {
     /// Whether Wire agreed with the verdict, as far as its answer is known.
     pub(super) fn agreement(&self) -> Outcome {
         Outcome::of(&self.remarks, self.wire_status)
     }
 }
 
-impl Books {
+impl Recorder {
     /// Counts the verdict on a request and the rules that it hit: before anything of it leaves.
-    pub(super) fn judged(&self, record: &Record, verdict: VerdictLabel) {
+    pub(super) fn judged(&self, record: &RequestRecord, verdict: VerdictLabel) {
         self.metrics.judged(record.handler, verdict);
         if record.validation > Duration::ZERO {
             self.metrics.validated(record.validation);
@@ -102,14 +102,14 @@ impl Books {
     }
 
     /// Notes the rule that answers, and counts it.
-    pub(super) fn answered(&self, record: &mut Record, rule: Rule, verdict: VerdictLabel) {
+    pub(super) fn answered(&self, record: &mut RequestRecord, rule: Rule, verdict: VerdictLabel) {
         self.metrics.enforced(rule);
         record.answered = Some((rule, verdict));
     }
 
     /// Closes a record. A `status` of 0 says that the client had gone before its answer: it is
     /// counted as 499, as nginx does.
-    pub(super) fn close(&self, record: &Record, status: u16) {
+    pub(super) fn close(&self, record: &RequestRecord, status: u16) {
         let status = if status == 0 { 499 } else { status };
         let took = record.ended.unwrap_or_else(Instant::now) - record.started;
         let upstream_took = record.upstream_started.map(|at| at.elapsed());
@@ -161,9 +161,9 @@ impl Books {
     }
 }
 
-impl Books {
+impl Recorder {
     /// Counts what Wire's answer says of the verdict, and logs where they disagree.
-    fn agree(&self, record: &Record) {
+    fn agree(&self, record: &RequestRecord) {
         let outcome = record.agreement();
         let first = record.remarks.reported.first();
         let rule = first.map(|hit| hit.rule);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use generations::Generations;
 
-use crate::config::ShieldSettings;
+use crate::config::RefusalCacheSettings;
 use crate::digest::TokenDigest;
 use crate::rate::{self, Rate};
 
@@ -28,7 +28,7 @@ const ACCEPTED_FOR: Duration = Duration::from_secs(3600);
 const ACCEPTED_AGAIN: Duration = Duration::from_secs(60);
 
 /// What was learnt from the answers of Wire.
-pub struct Shield {
+pub struct RefusalCache {
     refused_for: u64,
     /// Whether failures are counted by address at all.
     by_address: bool,
@@ -49,10 +49,10 @@ pub struct Remembered {
     pub addresses: usize,
 }
 
-impl Shield {
+impl RefusalCache {
     /// SECURITY: `by_address` only where a request's address is known to be its client's, or one client could
     /// have all others refused that share its address.
-    pub fn new(settings: &ShieldSettings, by_address: bool) -> Self {
+    pub fn new(settings: &RefusalCacheSettings, by_address: bool) -> Self {
         let window = nanoseconds(settings.window);
         Self {
             refused_for: nanoseconds(settings.refused_for),
@@ -152,7 +152,7 @@ impl Shield {
     }
 }
 
-impl fmt::Debug for Shield {
+impl fmt::Debug for RefusalCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shield").field("remembered", &self.remembered()).finish_non_exhaustive()
     }

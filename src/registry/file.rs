@@ -20,16 +20,16 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::config::diagnostic::{At, Diagnostics};
 pub use crate::config::file::LoadError;
-use crate::config::file::{self, Mistake};
-use crate::config::mistake::{At, Notes};
+use crate::config::file::{self, Diagnostic};
 use crate::config::reader::{Field, Section};
 use crate::config::{value, yaml};
 use crate::digest::StoredHash;
 use crate::policy::Identity;
 use crate::rate::Rate;
 
-use super::{Entry, Methods, Register, Resources};
+use super::{Entry, Methods, Resources, TokenRegistry};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 8 * 1024 * 1024;
@@ -41,15 +41,15 @@ const MAX_ENTRIES: usize = 10_000;
 const MAX_LABEL: usize = 64;
 
 /// Reads the file at `path`.
-pub fn load(path: &Path) -> Result<Register, LoadError> {
+pub fn load(path: &Path) -> Result<TokenRegistry, LoadError> {
     file::read_file(path, MAX_FILE, parse)
 }
 
 /// Reads a register. On failure the mistakes are in the order of the text.
 ///
 /// A text without any entry is a register too: no token is in it.
-pub fn parse(text: &str) -> Result<Register, Vec<Mistake>> {
-    let notes = Notes::default();
+pub fn parse(text: &str) -> Result<TokenRegistry, Vec<Diagnostic>> {
+    let notes = Diagnostics::default();
     let (node, mistakes) = yaml::read(text);
     let unreadable = node.is_none() && !mistakes.is_empty();
     notes.add(mistakes);
@@ -66,7 +66,7 @@ pub fn parse(text: &str) -> Result<Register, Vec<Mistake>> {
         entries = read.into_iter().filter_map(|(_, entry)| entry).collect();
     }
     let mistakes = notes.into_mistakes();
-    if mistakes.is_empty() { Ok(Register::new(entries)) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok(TokenRegistry::new(entries)) } else { Err(mistakes) }
 }
 
 /// Where an entry begins, and what could be read of it.
@@ -114,7 +114,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
 
 /// Two entries under one label could not be told apart in logs, and of two for one token only the
 /// first would count.
-fn note_repetitions(read: &[Read], notes: &Notes) {
+fn note_repetitions(read: &[Read], notes: &Diagnostics) {
     let mut labels = HashMap::new();
     let mut hashes = HashMap::new();
     for (at, entry) in read {

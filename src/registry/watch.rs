@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use super::Register;
+use super::TokenRegistry;
 use super::file::{self, LoadError};
 
 /// How often the file is looked at.
@@ -28,7 +28,7 @@ const RESTLESS: u32 = 3;
 /// A register and the file that it comes from.
 pub struct Source {
     path: PathBuf,
-    current: ArcSwap<Register>,
+    current: ArcSwap<TokenRegistry>,
     state: Mutex<State>,
     watched: AtomicBool,
 }
@@ -81,7 +81,7 @@ impl Source {
     }
 
     /// The register in use.
-    pub fn current(&self) -> arc_swap::Guard<Arc<Register>> {
+    pub fn current(&self) -> arc_swap::Guard<Arc<TokenRegistry>> {
         self.current.load()
     }
 

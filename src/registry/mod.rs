@@ -24,7 +24,7 @@ pub mod watch;
 
 /// All tokens that may be used.
 #[derive(Debug, Default)]
-pub struct Register {
+pub struct TokenRegistry {
     entries: Vec<Entry>,
     /// Places in `entries` by the first eight bytes of the hash, one map for each form.
     by_sha256: HashMap<u64, Vec<usize>>,
@@ -49,7 +49,7 @@ pub struct Entry {
     pub meter: Arc<Meter>,
 }
 
-impl Register {
+impl TokenRegistry {
     pub fn new(entries: Vec<Entry>) -> Self {
         let mut register = Self::default();
         for (place, entry) in entries.iter().enumerate() {
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_token_is_found_by_either_form_of_its_hash_and_no_other_is() {
-        let register = Register::new(vec![
+        let register = TokenRegistry::new(vec![
             Entry::new("wire", StoredHash::wire(b"one")),
             Entry::new("short", StoredHash::short(b"two")),
         ]);
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(found(b"three"), None);
         let digest = Some(TokenDigest::of(b"two"));
         assert_eq!(register.find(b"two", digest).map(|e| e.label.as_str()), Some("short"));
-        assert!(Register::default().find(b"one", None).is_none());
+        assert!(TokenRegistry::default().find(b"one", None).is_none());
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
         if let StoredHash::Sha256(bytes) = &mut other {
             bytes[31] ^= 1;
         }
-        let register = Register::new(vec![
+        let register = TokenRegistry::new(vec![
             Entry::new("other", other),
             Entry::new("one", StoredHash::short(b"one")),
         ]);
@@ -298,11 +298,11 @@ mod tests {
         let with_rate = |rate| {
             let mut entry = Entry::new("a", StoredHash::short(b"a"));
             entry.rate = Some(Rate::new(rate, std::time::Duration::from_secs(1)));
-            Register::new(vec![entry])
+            TokenRegistry::new(vec![entry])
         };
         let old = with_rate(1);
         let now = crate::rate::now();
-        let take = |register: &Register| {
+        let take = |register: &TokenRegistry| {
             let entry = &register.entries[0];
             entry.rate.is_some_and(|rate| entry.meter.take(rate, now).is_ok())
         };

@@ -12,20 +12,20 @@ use http::Method;
 use crate::digest::TokenDigest;
 use crate::policy::Identity;
 use crate::rate;
-use crate::register::watch::Source;
-use crate::register::{Entry, TokenLabel};
+use crate::refusals::RefusalCache;
+use crate::registry::watch::Source;
+use crate::registry::{Entry, TokenLabel};
 use crate::rule::Rule;
-use crate::shield::Shield;
 use crate::target::Handler;
 use crate::token::{Credentials, PLACE};
 use crate::verdict::{Findings, Refusal};
 
 /// What admits tokens.
 #[derive(Debug)]
-pub struct Admission {
+pub struct TokenAuthorizer {
     /// `None`: every well-formed token is Wire's to judge.
     pub register: Option<Arc<Source>>,
-    pub shield: Arc<Shield>,
+    pub shield: Arc<RefusalCache>,
 }
 
 /// What a token is to be used for.
@@ -41,7 +41,7 @@ pub struct Use<'a> {
 pub struct Bearer {
     /// Its name in the register.
     pub label: Option<TokenLabel>,
-    /// For [`Shield::answered`], when Wire has answered.
+    /// For [`RefusalCache::answered`], when Wire has answered.
     pub digest: Option<TokenDigest>,
     /// The register, or Wire within the last hour, has shown it to be good.
     pub known: bool,
@@ -49,7 +49,7 @@ pub struct Bearer {
     pub identity: Option<Identity>,
 }
 
-impl Admission {
+impl TokenAuthorizer {
     /// Judges a token. `bearer` is filled as far as the judging went.
     pub fn judge(
         &self,

@@ -28,8 +28,8 @@ use crate::config::value::duration_text;
 use crate::config::{Config, Limits};
 use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics};
+use crate::refusals;
 use crate::rule::Rule;
-use crate::shield;
 use crate::target;
 use crate::verdict::{Refusal, VerdictLabel};
 
@@ -37,11 +37,11 @@ use super::answer;
 use super::budget::{Budget, GaveWay, Kind, Share};
 use super::conn::ClientConn;
 use super::connections::Connections;
+use super::filter::RequestFilter;
 use super::forward;
-use super::gate::Gate;
 use super::head::{self, HeadRules};
 use super::origin;
-use super::record::{Books, Record};
+use super::recorder::{Recorder, RequestRecord};
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -58,17 +58,17 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// The edge in front of an HTTP application of Pingora's, which serves HTTP/2 itself if its options
 /// say `h2c`.
 #[derive(Debug)]
-pub struct Edge<A> {
+pub struct Downstream<A> {
     app: Arc<A>,
     limits: Limits,
     rules: HeadRules,
     trusted_proxies: Vec<IpNet>,
     connections: Arc<Connections>,
     budget: Option<Arc<Budget>>,
-    books: Books,
+    books: Recorder,
 }
 
-impl<A> Edge<A> {
+impl<A> Downstream<A> {
     pub fn new(
         app: Arc<A>,
         config: &Config,
@@ -81,13 +81,13 @@ impl<A> Edge<A> {
             hosts: config.hosts.clone(),
             body: config.limits.body,
         };
-        let books = Books { metrics, access };
+        let books = Recorder { metrics, access };
         let (limits, trusted_proxies) = (config.limits.clone(), config.trusted_proxies.clone());
         Self { app, limits, rules, trusted_proxies, connections, budget: None, books }
     }
 
     /// Counts what connections and heads hold together with what the requests of this gate hold.
-    pub fn in_front_of(self, gate: &Gate) -> Self {
+    pub fn in_front_of(self, gate: &RequestFilter) -> Self {
         Self { budget: Some(Arc::clone(gate.budget())), ..self }
     }
 
@@ -102,12 +102,12 @@ impl<A> Edge<A> {
     fn address(&self, conn: &ClientConn) -> Option<IpAddr> {
         let address = peer_address(conn)?;
         let trusted = self.trusted_proxies.iter().any(|network| network.contains(&address));
-        (!trusted).then(|| shield::network_of(address))
+        (!trusted).then(|| refusals::network_of(address))
     }
 }
 
 #[async_trait]
-impl<A> ServerApp for Edge<A>
+impl<A> ServerApp for Downstream<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -172,7 +172,7 @@ enum Read {
     Closed,
 }
 
-impl<A> Edge<A>
+impl<A> Downstream<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -289,7 +289,7 @@ where
 
     /// Answers for a request that never became one, and closes the connection.
     async fn refuse(&self, mut conn: ClientConn, refusal: &Refusal) {
-        let mut record = Record::new();
+        let mut record = RequestRecord::new();
         let peer = peer_address(&conn);
         let head = conn.buffered();
         let method = head::method(head).to_vec();

@@ -1,6 +1,6 @@
 //! The guard as a part of any Pingora service: one handle with a call for each phase that needs one.
 //!
-//! A service keeps a [`Gate`], puts a [`GateCtx`] into its own context, and calls from its
+//! A service keeps a [`RequestFilter`], puts a [`FilterCtx`] into its own context, and calls from its
 //! `ProxyHttp` the method of the same name as the phase. The order matters: Pingora connects to the
 //! backend and writes the head before it asks for the body, so everything is judged in
 //! `request_filter`, the only phase before that.
@@ -32,12 +32,12 @@ use super::body::{self, Unread};
 use super::budget::{self, Budget, Connection, GaveWay, Kind, Share};
 use super::conn::ClientConn;
 use super::failure;
-use super::forward::{self, BodyFraming, Leaving};
+use super::forward::{self, BodyFraming, OutboundHead};
 use super::framing;
 use super::head;
 use super::judges::Judges;
 use super::origin;
-use super::record::{Books, InFlight, Record};
+use super::recorder::{InFlight, Recorder, RequestRecord};
 use super::replay::{self, Restore};
 use super::throttle;
 use super::upstream;
@@ -51,7 +51,7 @@ const LARGE_HEAD: usize = 4 * 1024;
 
 /// The guard for Pingora services.
 #[derive(Debug)]
-pub struct Gate {
+pub struct RequestFilter {
     guard: Arc<Guard>,
     limits: Limits,
     hosts: Vec<String>,
@@ -61,20 +61,20 @@ pub struct Gate {
     budget: Arc<Budget>,
     judges: Judges,
     peer: HttpPeer,
-    books: Books,
+    books: Recorder,
     /// Every HTTP/1 head has passed the edge.
     behind_edge: bool,
 }
 
 /// What the gate remembers of a request between the phases.
-pub struct GateCtx {
-    record: Record,
+pub struct FilterCtx {
+    record: RequestRecord,
     target: Option<Vec<u8>>,
     framing: BodyFraming,
     forwarded_for: Option<HeaderValue>,
     keep_z_headers: bool,
     /// The body as it was read; `None` when it streams.
-    whole: Option<Whole>,
+    whole: Option<BufferedBody>,
     /// The proxy sends the request itself, as it was read to its end.
     in_one_piece: bool,
     restore: Option<Restore>,
@@ -88,7 +88,7 @@ pub struct GateCtx {
 }
 
 /// SECURITY: the target has a query, and the body is a person's data.
-impl fmt::Debug for GateCtx {
+impl fmt::Debug for FilterCtx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GateCtx")
             .field("request_id", &self.record.request_id)
@@ -99,13 +99,13 @@ impl fmt::Debug for GateCtx {
 }
 
 /// A body that was read.
-struct Whole {
+struct BufferedBody {
     body: Bytes,
     /// Pingora has nothing left to read of it.
     taken: bool,
 }
 
-impl GateCtx {
+impl FilterCtx {
     /// When the request began.
     pub(super) fn started(&self) -> Instant {
         self.record.started
@@ -197,7 +197,7 @@ enum Rest {
     LeftUnread,
 }
 
-impl Gate {
+impl RequestFilter {
     /// A gate with this guard and what the configuration says of the proxy's own matters. The
     /// guard's register of tokens is kept up to date from now on.
     pub fn new(
@@ -219,12 +219,12 @@ impl Gate {
             budget: Budget::new(&config.limits),
             judges: Judges::new(config.limits.request_timeout),
             peer: upstream::peer(&config.limits),
-            books: Books { metrics, access },
+            books: Recorder { metrics, access },
             behind_edge: false,
         }
     }
 
-    /// The same for a service behind an [`Edge`](super::Edge), which has checked the framing of
+    /// The same for a service behind an [`Downstream`](super::Edge), which has checked the framing of
     /// every HTTP/1 head from its bytes already.
     pub fn behind_edge(self) -> Self {
         Self { behind_edge: true, ..self }
@@ -236,9 +236,9 @@ impl Gate {
     }
 
     /// The context of a new request.
-    pub fn new_ctx(&self) -> GateCtx {
-        GateCtx {
-            record: Record::new(),
+    pub fn new_ctx(&self) -> FilterCtx {
+        FilterCtx {
+            record: RequestRecord::new(),
             target: None,
             framing: BodyFraming::Streamed,
             forwarded_for: None,
@@ -254,7 +254,7 @@ impl Gate {
     }
 
     /// Judges the request. `true`: it was answered, and nothing of it may leave.
-    pub async fn request_filter(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<bool> {
+    pub async fn request_filter(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<bool> {
         let answered = self.admit(session, ctx).await?;
         if !answered {
             self.hand_again(session, ctx);
@@ -263,8 +263,8 @@ impl Gate {
     }
 
     /// Hands Pingora again what was read, for it to send.
-    fn hand_again(&self, session: &mut Session, ctx: &mut GateCtx) {
-        if let Some(Whole { body, taken: true }) = ctx.whole.take() {
+    fn hand_again(&self, session: &mut Session, ctx: &mut FilterCtx) {
+        if let Some(BufferedBody { body, taken: true }) = ctx.whole.take() {
             ctx.restore = Some(replay::replace(session, body));
         }
     }
@@ -277,8 +277,8 @@ impl Gate {
         peer
     }
 
-    /// As [`Gate::request_filter`], for a proxy that sends the body that was read itself.
-    pub(super) async fn admit(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<bool> {
+    /// As [`RequestFilter::request_filter`], for a proxy that sends the body that was read itself.
+    pub(super) async fn admit(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<bool> {
         self.prepare(session, ctx);
         let passage = self.judge(session, ctx).await?;
         match passage {
@@ -298,7 +298,7 @@ impl Gate {
     }
 
     /// Settings of the session, and what every record holds.
-    fn prepare(&self, session: &mut Session, ctx: &mut GateCtx) {
+    fn prepare(&self, session: &mut Session, ctx: &mut FilterCtx) {
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_close_on_response_before_downstream_finish(false);
         // A client that has sent its request and closed its half still gets its answer, and what
@@ -329,7 +329,7 @@ impl Gate {
         ctx.forwarded_for = origin.forwarded_for;
     }
 
-    async fn judge(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Decision> {
+    async fn judge(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<Decision> {
         // SECURITY: one connection of HTTP/2 holds many requests, and each takes memory before any body.
         if ctx.weight > 0
             && let Err(refusal) = ctx.share.grow(Kind::Head, ctx.weight).await
@@ -377,7 +377,7 @@ impl Gate {
     }
 
     /// A request whose body nobody judges.
-    async fn pass_unjudged(&self, session: &mut Session, ctx: &mut GateCtx) -> Result<Decision> {
+    async fn pass_unjudged(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<Decision> {
         let foreign = matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other);
         ctx.unjudged = foreign;
         if foreign && let Some(conn) = client_conn(session) {
@@ -392,7 +392,7 @@ impl Gate {
             }
             // Pingora's own way buffers for a client that takes nothing, which over HTTP/2 may be many.
             if !foreign || session.is_http2() {
-                ctx.whole = Some(Whole { body: Bytes::new(), taken: false });
+                ctx.whole = Some(BufferedBody { body: Bytes::new(), taken: false });
             }
             return Ok(Decision::Forward);
         }
@@ -407,7 +407,7 @@ impl Gate {
         match self.read_body(session, ctx, false).await? {
             Ok(_) => {
                 ctx.framing = BodyFraming::Nothing;
-                ctx.whole = Some(Whole { body: Bytes::new(), taken: true });
+                ctx.whole = Some(BufferedBody { body: Bytes::new(), taken: true });
                 Ok(Decision::Forward)
             }
             Err(refusal) => Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
@@ -418,7 +418,7 @@ impl Gate {
     async fn judge_body(
         &self,
         session: &mut Session,
-        ctx: &mut GateCtx,
+        ctx: &mut FilterCtx,
         task: BodyTask,
     ) -> Result<Decision> {
         let body = match self.read_body(session, ctx, true).await? {
@@ -434,7 +434,7 @@ impl Gate {
         if task.kind == BodyKind::Unserved && body.is_empty() && declared(session).is_none() {
             ctx.framing = BodyFraming::Nothing;
         }
-        ctx.whole = Some(Whole { body, taken: true });
+        ctx.whole = Some(BufferedBody { body, taken: true });
         Ok(Decision::Forward)
     }
 
@@ -442,7 +442,7 @@ impl Gate {
     async fn read_body(
         &self,
         session: &mut Session,
-        ctx: &mut GateCtx,
+        ctx: &mut FilterCtx,
         keep: bool,
     ) -> Result<Result<Bytes, Refusal>> {
         let limit = self.limits.body;
@@ -482,7 +482,7 @@ impl Gate {
     async fn refuse(
         &self,
         session: &mut Session,
-        ctx: &mut GateCtx,
+        ctx: &mut FilterCtx,
         refusal: &Refusal,
         rest: Rest,
     ) -> Result<()> {
@@ -513,7 +513,7 @@ impl Gate {
         &self,
         session: &mut Session,
         upstream_request: &mut RequestHeader,
-        ctx: &mut GateCtx,
+        ctx: &mut FilterCtx,
     ) -> Result<()> {
         forward::request(upstream_request, &Self::leaving(session, ctx))
     }
@@ -521,15 +521,15 @@ impl Gate {
     /// Writes the head that the backend gets.
     pub(super) fn write_head(
         session: &Session,
-        ctx: &mut GateCtx,
+        ctx: &mut FilterCtx,
         out: &mut BytesMut,
     ) -> Result<()> {
         forward::write(session.req_header(), &Self::leaving(session, ctx), out)
     }
 
-    fn leaving<'a>(session: &Session, ctx: &'a mut GateCtx) -> Leaving<'a> {
+    fn leaving<'a>(session: &Session, ctx: &'a mut FilterCtx) -> OutboundHead<'a> {
         ctx.record.upstream_started.get_or_insert_with(Instant::now);
-        Leaving {
+        OutboundHead {
             target: ctx.target.as_deref(),
             framing: ctx.framing,
             version: session.req_header().version,
@@ -555,7 +555,7 @@ impl Gate {
     pub async fn upstream_response_filter(
         &self,
         upstream_response: &mut ResponseHeader,
-        ctx: &mut GateCtx,
+        ctx: &mut FilterCtx,
     ) -> Result<()> {
         let status = upstream_response.status.as_u16();
         ctx.record.wire_status = Some(status);
@@ -591,7 +591,7 @@ impl Gate {
         &self,
         session: &mut Session,
         error: &Error,
-        ctx: &mut GateCtx,
+        ctx: &mut FilterCtx,
     ) -> FailToProxy {
         let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
         let refusal = match failure::answer(error) {
@@ -634,7 +634,7 @@ impl Gate {
     }
 
     /// Counts the request and writes its access line.
-    pub async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut GateCtx) {
+    pub async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut FilterCtx) {
         let answer = session.response_written().filter(|head| !head.status.is_informational());
         let mut status = answer.map_or(0, |head| head.status.as_u16());
         let record = &mut ctx.record;

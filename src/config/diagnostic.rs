@@ -26,13 +26,13 @@ impl At {
 
 /// One mistake of an operator, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mistake {
+pub struct Diagnostic {
     pub line: usize,
     pub column: usize,
     pub message: String,
 }
 
-impl Mistake {
+impl Diagnostic {
     pub fn new(at: At, message: impl Into<String>) -> Self {
         // SECURITY: messages quote the file, and a token may have been pasted into it.
         let message = secret::blotted(&message.into());
@@ -40,7 +40,7 @@ impl Mistake {
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.message)
     }
@@ -48,11 +48,11 @@ impl fmt::Display for Mistake {
 
 /// What is allowed and probably not meant, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Warning(Mistake);
+pub struct Warning(Diagnostic);
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Mistake { line, column, message } = &self.0;
+        let Diagnostic { line, column, message } = &self.0;
         write!(f, "{line}:{column}: warning: {message}")
     }
 }
@@ -62,8 +62,8 @@ pub(super) const MOST: usize = 200;
 
 /// What the reader writes down on its way through a file.
 #[derive(Debug, Default)]
-pub struct Notes {
-    mistakes: RefCell<Vec<Mistake>>,
+pub struct Diagnostics {
+    mistakes: RefCell<Vec<Diagnostic>>,
     warnings: RefCell<Vec<Warning>>,
     /// How many there are besides.
     more: Cell<usize>,
@@ -72,10 +72,10 @@ pub struct Notes {
     pub asked: RefCell<Vec<String>>,
 }
 
-impl Notes {
+impl Diagnostics {
     pub fn mistake(&self, at: At, message: impl Into<String>) {
         if self.mistakes.borrow().len() < MOST {
-            self.mistakes.borrow_mut().push(Mistake::new(at, message));
+            self.mistakes.borrow_mut().push(Diagnostic::new(at, message));
         } else {
             self.more.set(self.more.get() + 1);
         }
@@ -83,7 +83,7 @@ impl Notes {
 
     pub fn warn(&self, at: At, message: impl Into<String>) {
         if self.warnings.borrow().len() < MOST {
-            self.warnings.borrow_mut().push(Warning(Mistake::new(at, message)));
+            self.warnings.borrow_mut().push(Warning(Diagnostic::new(at, message)));
         }
     }
 
@@ -95,18 +95,18 @@ impl Notes {
         warnings
     }
 
-    pub fn add(&self, mistakes: Vec<Mistake>) {
+    pub fn add(&self, mistakes: Vec<Diagnostic>) {
         self.mistakes.borrow_mut().extend(mistakes);
     }
 
     /// The mistakes in the order of the file.
-    pub fn into_mistakes(self) -> Vec<Mistake> {
+    pub fn into_mistakes(self) -> Vec<Diagnostic> {
         let mut mistakes = self.mistakes.into_inner();
         mistakes.sort();
         mistakes.dedup();
         if let (more @ 1.., Some(last)) = (self.more.get(), mistakes.last()) {
             let at = At { line: last.line, column: last.column };
-            mistakes.push(Mistake::new(at, format!("and so on: {more} more mistakes")));
+            mistakes.push(Diagnostic::new(at, format!("and so on: {more} more mistakes")));
         }
         mistakes
     }

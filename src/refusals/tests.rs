@@ -2,14 +2,14 @@ use super::*;
 
 const SECOND: u64 = 1_000_000_000;
 
-fn shield() -> Shield {
-    let settings = ShieldSettings {
+fn shield() -> RefusalCache {
+    let settings = RefusalCacheSettings {
         refused_for: Duration::from_secs(10),
         failures: 3,
         window: Duration::from_secs(60),
         by_address: Some(true),
     };
-    Shield::new(&settings, true)
+    RefusalCache::new(&settings, true)
 }
 
 fn token(number: u32) -> TokenDigest {

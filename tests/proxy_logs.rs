@@ -22,7 +22,7 @@ impl log::Log for Collector {
         true
     }
 
-    fn log(&self, record: &log::RequestRecord<'_>) {
+    fn log(&self, record: &log::Record<'_>) {
         LINES.lock().unwrap().push(format!(
             "{} {}: {}",
             record.level(),

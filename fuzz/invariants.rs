@@ -3,7 +3,7 @@
 
 use wire_scim_guard::guard::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
-use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, RequestRecord};
+use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, Record};
 use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
 use wire_scim_guard::scim::filter::{self, Attribute, Literal, Operator, Path};
@@ -260,9 +260,9 @@ pub fn pass_chunks(bytes: &[u8]) {
 pub fn read_ldif(bytes: &[u8]) {
     let all = records(bytes, 8192, true);
     assert_eq!(records(bytes, 1, true), all);
-    let names = |records: &[Result<RequestRecord, u64>]| -> Vec<Vec<u8>> {
+    let names = |records: &[Result<Record, u64>]| -> Vec<Vec<u8>> {
         let entries = records.iter().filter_map(|record| match record {
-            Ok(RequestRecord::Entry(entry)) => Some(entry.dn.clone()),
+            Ok(Record::Entry(entry)) => Some(entry.dn.clone()),
             _ => None,
         });
         entries.collect()
@@ -274,17 +274,17 @@ pub fn read_ldif(bytes: &[u8]) {
         assert_eq!(unkept.len(), all.len());
     }
     let entries: Vec<_> =
-        all.into_iter().filter(|record| matches!(record, Ok(RequestRecord::Entry(_)))).collect();
+        all.into_iter().filter(|record| matches!(record, Ok(Record::Entry(_)))).collect();
     let mut written = Vec::new();
     for entry in entries.iter().flatten() {
-        let RequestRecord::Entry(entry) = entry else { continue };
+        let Record::Entry(entry) = entry else { continue };
         ldif::write::write(&mut written, entry).expect("memory");
     }
     assert_eq!(records(&written, 8192, true), entries);
 }
 
 /// The records of a file that comes in pieces of this size; of faults their line.
-fn records(bytes: &[u8], piece: usize, wanted: bool) -> Vec<Result<RequestRecord, u64>> {
+fn records(bytes: &[u8], piece: usize, wanted: bool) -> Vec<Result<Record, u64>> {
     let mut reader = ldif::Reader::new(std::io::BufReader::with_capacity(piece, bytes));
     let next = || {
         let record = reader.next(&|_| wanted)?;

@@ -53,7 +53,15 @@ fn reading(c: &mut Criterion) {
     let guard = guard();
     let task = BodyTask { kind: BodyKind::NewUser, gzip: false, identity: None };
     group.bench_function("whole verdict on the body", |b| {
-        b.iter(|| guard.judge_body(task, black_box(&body), &mut Vec::new()).is_ok());
+        b.iter(|| {
+            guard
+                .judge_body(
+                    task,
+                    black_box(&body),
+                    &mut wire_scim_guard::verdict::Remarks::default(),
+                )
+                .is_ok()
+        });
     });
     group.finish();
 }
@@ -101,7 +109,15 @@ fn linear(c: &mut Criterion) {
             let task = BodyTask { kind: shape.kind, gzip: false, identity: None };
             bench.throughput(Throughput::Bytes(body.len() as u64));
             bench.bench_with_input(BenchmarkId::new(shape.name, body.len()), &body, |b, body| {
-                b.iter(|| guard.judge_body(task, black_box(body), &mut Vec::new()).is_ok());
+                b.iter(|| {
+                    guard
+                        .judge_body(
+                            task,
+                            black_box(body),
+                            &mut wire_scim_guard::verdict::Remarks::default(),
+                        )
+                        .is_ok()
+                });
             });
         }
     }

@@ -24,17 +24,17 @@ use wire_scim_guard::config::Config;
 use wire_scim_guard::guard::Guard;
 use wire_scim_guard::logging::AccessLog;
 use wire_scim_guard::metrics::Metrics;
-use wire_scim_guard::proxy::{Connections, Edge, Gate, GateCtx};
+use wire_scim_guard::proxy::{Connections, Downstream, FilterCtx, RequestFilter};
 
 /// A service that marks every answer, and guards SCIM on the way.
 struct MyService {
-    gate: Gate,
+    gate: RequestFilter,
     backend: SocketAddr,
 }
 
 /// Its context holds the gate's, and whatever it needs itself.
 struct MyCtx {
-    gate: GateCtx,
+    gate: FilterCtx,
 }
 
 #[async_trait]
@@ -149,12 +149,13 @@ pub fn run(listen: &str, backend: &str) -> Result<(), Box<dyn std::error::Error>
 
     let mut server = Server::new(None)?;
     server.bootstrap();
-    let gate = Gate::new(guard, &config, Arc::clone(&metrics), access.clone()).behind_edge();
+    let gate =
+        RequestFilter::new(guard, &config, Arc::clone(&metrics), access.clone()).behind_edge();
     let app = http_proxy(&server.configuration, MyService { gate, backend });
     // The edge reads HTTP/1 heads strictly before Pingora parses them. A service that goes without
     // it leaves out `behind_edge` above, and hosts `app` itself.
     let connections = Arc::new(Connections::default());
-    let edge = Edge::new(Arc::new(app), &config, connections, metrics, access);
+    let edge = Downstream::new(Arc::new(app), &config, connections, metrics, access);
     let mut service = Service::new("guarded proxy".to_owned(), edge);
     service.add_tcp(listen);
     server.add_service(service);

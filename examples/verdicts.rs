@@ -93,7 +93,11 @@ fn judge_shape(shape: &shapes::Shape, size: usize) -> ExitCode {
     let body = (shape.make)(size);
     let task = BodyTask { kind: shape.kind, gzip: false, identity: None };
     for _ in 0..20 {
-        let verdict = guard.judge_body(task, black_box(&body), &mut Vec::new());
+        let verdict = guard.judge_body(
+            task,
+            black_box(&body),
+            &mut wire_scim_guard::verdict::Remarks::default(),
+        );
         let _ = black_box(verdict.is_ok());
     }
     ExitCode::SUCCESS

@@ -6,14 +6,14 @@ use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
 use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, Record};
 use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
-use wire_scim_guard::scim::filter::{self, Attribute, Operator, Path};
+use wire_scim_guard::scim::filter::{self, Attribute, Literal, Operator, Path};
 use wire_scim_guard::standin::reading::{self, Fault};
 use wire_scim_guard::target::{self, Handler};
 
 #[path = "../tests/support/readings.rs"]
 mod readings;
 
-use readings::{GUARDS, MODES, agree, stored};
+use readings::{JUDGES, Judge, agree, stored};
 
 /// A function that panics when its invariant does not hold.
 pub type Invariant = fn(&[u8]);
@@ -117,20 +117,21 @@ fn alike(value: Value<'_>, reference: &serde_json::Value) {
 
 /// The guard and the stand-in, which share no code, make the same of a user.
 pub fn judge_user(bytes: &[u8]) {
-    for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
-        let outcome = reading::user(bytes).and_then(|user| reading::validate(&user, mode));
+    for Judge { guard, release, mode } in JUDGES.iter() {
+        let outcome =
+            reading::user(bytes).and_then(|user| reading::validate(&user, *mode, *release));
         agree(&shown(bytes), &guard.check(CheckKind::User, bytes), &[outcome]);
     }
 }
 
 /// The same for a PATCH and what it makes of several stored users.
 pub fn judge_patch(bytes: &[u8]) {
-    for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
+    for Judge { guard, release, mode } in JUDGES.iter() {
         let outcomes: Vec<_> = stored()
             .into_iter()
             .map(|user| {
-                let patched = reading::patch(bytes)?.apply(&user)?;
-                reading::validate(&patched, mode)
+                let patched = reading::patch(bytes)?.apply(&user, *release)?;
+                reading::validate(&patched, *mode, *release)
             })
             .collect();
         agree(&shown(bytes), &guard.check(CheckKind::Patch, bytes), &outcomes);
@@ -140,17 +141,17 @@ pub fn judge_patch(bytes: &[u8]) {
 /// The same for a group.
 pub fn judge_group(bytes: &[u8]) {
     let outcome = reading::group(bytes).map(|group| group.display_name);
-    agree(&shown(bytes), &GUARDS[0].check(CheckKind::Group, bytes), &[outcome]);
+    agree(&shown(bytes), &JUDGES[0].guard.check(CheckKind::Group, bytes), &[outcome]);
 }
 
 /// The same for the filters of both searches.
 pub fn judge_filter(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let outcome = reading::user_filter(text).map(|_| ());
-    agree(text, &GUARDS[0].check(CheckKind::Filter, bytes), &[outcome]);
+    agree(text, &JUDGES[0].guard.check(CheckKind::Filter, bytes), &[outcome]);
     let outcome = reading::group_filter(text).map(|_| ());
     if !matches!(outcome, Err(Fault::Rule { status: 500, .. })) {
-        agree(text, &GUARDS[0].check(CheckKind::GroupFilter, bytes), &[outcome]);
+        agree(text, &JUDGES[0].guard.check(CheckKind::GroupFilter, bytes), &[outcome]);
     }
 }
 
@@ -158,12 +159,14 @@ pub fn judge_filter(bytes: &[u8]) {
 pub fn read_path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Some(read) = filter::read(text) {
-        let operator = match read.operator {
-            Operator::Equal => "eq",
-            Operator::Contains => "co",
-            Operator::Other => "ne",
+        let keyword = |(_, operator): &&(&str, Operator)| *operator == read.operator;
+        let (operator, _) = Operator::ALL.iter().find(keyword).expect("an operator has a keyword");
+        let literal = match read.literal {
+            Literal::Text(written) => written,
+            Literal::Boolean(true) => "true",
+            Literal::Boolean(false) => "false",
+            Literal::Other => "1",
         };
-        let literal = if read.with_text { "\"x\"" } else { "1" };
         let text = format!("{} {operator} {literal}", written(&read.attribute));
         assert_eq!(filter::read(&text), Some(read), "{text}");
         assert_eq!(filter::read(&format!("{text} and {text}")), None);

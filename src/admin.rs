@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::proxy::upstream::Upstreams;
-use crate::register::watch::Source;
+use crate::registry::watch::Source;
 
 /// Connections at one time; more wait in the listener's queue.
 const CONNECTIONS: usize = 512;

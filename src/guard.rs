@@ -14,21 +14,21 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use crate::admission::{Admission, Bearer, Use};
-use crate::config::{Config, Passage};
+use crate::authorizer::{Bearer, TokenAuthorizer, Use};
+use crate::config::{Config, PathPolicy};
 use crate::digest::TokenDigest;
 use crate::json::{self, Document, JsonError};
 use crate::policy::{Identity, Policy};
-use crate::register::TokenLabel;
-use crate::register::file::LoadError;
-use crate::register::watch::Source;
+use crate::refusals::RefusalCache;
+use crate::registry::TokenLabel;
+use crate::registry::file::LoadError;
+use crate::registry::watch::Source;
 use crate::rule::Rule;
 use crate::schema::{SchemaErrors, Schemas};
 use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
-use crate::shield::Shield;
 use crate::target::{self, Handler, Target};
-use crate::verdict::{Findings, Outcome, Refusal, Verdict};
+use crate::verdict::{Findings, Outcome, Refusal, Remarks, Verdict};
 use crate::{body, headers, query, token};
 
 /// What the operator chose, ready to judge with. Cheap to share behind an `Arc`.
@@ -36,9 +36,9 @@ use crate::{body, headers, query, token};
 pub struct Guard {
     policy: Policy,
     schemas: Schemas,
-    other_paths: Passage,
-    auth_tokens: Passage,
-    admission: Admission,
+    other_paths: PathPolicy,
+    auth_tokens: PathPolicy,
+    admission: TokenAuthorizer,
     body_limit: usize,
 }
 
@@ -88,10 +88,12 @@ pub struct HeadVerdict {
     pub handler: Handler,
     /// The token's name in the register.
     pub token: Option<TokenLabel>,
-    /// The token's digest, with which the backend's answer is told to [`Shield::answered`].
+    /// The token's digest, with which the backend's answer is told to [`RefusalCache::answered`].
     pub digest: Option<TokenDigest>,
-    /// Rules that the head hit and that were only reported.
-    pub reported: Vec<Rule>,
+    /// The register, or Wire within the last hour, has shown the token to be good.
+    pub known: bool,
+    /// What judging the head noted.
+    pub remarks: Remarks,
     pub next: Next,
 }
 
@@ -150,7 +152,7 @@ pub enum CheckKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckReport {
     pub refusal: Option<Refusal>,
-    pub reported: Vec<Rule>,
+    pub remarks: Remarks,
     /// What Wire stores, of an accepted user.
     pub reading: Option<Reading>,
 }
@@ -171,12 +173,13 @@ impl Guard {
                 return Err(GuardErrors { schemas: schemas.err(), register: register.err() });
             }
         };
+        let shield = Arc::new(RefusalCache::new(&config.shield, config.counts_by_address()));
         Ok(Self {
             policy: config.policy.clone(),
             schemas,
             other_paths: config.other_paths,
             auth_tokens: config.auth_tokens,
-            admission: Admission { register, shield: Arc::new(Shield::new(&config.shield)) },
+            admission: TokenAuthorizer { register, shield },
             body_limit: config.limits.body,
         })
     }
@@ -187,7 +190,7 @@ impl Guard {
     }
 
     /// What remembers refused tokens; it wants to be told of the backend's answers.
-    pub fn shield(&self) -> &Arc<Shield> {
+    pub fn shield(&self) -> &Arc<RefusalCache> {
         &self.admission.shield
     }
 
@@ -203,7 +206,8 @@ impl Guard {
             handler,
             token: None,
             digest: None,
-            reported: Vec::new(),
+            known: false,
+            remarks: Remarks::default(),
             next,
         };
         let refuse = |handler, refusal| undecided(handler, Next::Refuse(refusal));
@@ -216,10 +220,10 @@ impl Guard {
             Err(refusal) => return refuse(Handler::Invalid, refusal),
         };
         match (target.handler, self.other_paths, self.auth_tokens) {
-            (Handler::Other, Passage::Refuse, _) => {
+            (Handler::Other, PathPolicy::Refuse, _) => {
                 return refuse(Handler::Other, target::not_found("it is outside of /scim"));
             }
-            (Handler::AuthTokens, _, Passage::Refuse) => {
+            (Handler::AuthTokens, _, PathPolicy::Refuse) => {
                 let refusal = Refusal::new(
                     Rule::TargetNotFound,
                     "SCIM tokens are not managed through this proxy (auth_tokens: refuse).",
@@ -239,9 +243,9 @@ impl Guard {
             Ok(None) => Next::Forward { target: target.canonical },
             Ok(Some(task)) => Next::Body { target: target.canonical, task },
         };
-        let Bearer { label: token, digest, .. } = bearer;
-        let reported = findings.into_reported();
-        HeadVerdict { handler: target.handler, token, digest, reported, next }
+        let Bearer { label: token, digest, known, .. } = bearer;
+        let remarks = findings.into_remarks();
+        HeadVerdict { handler: target.handler, token, digest, known, remarks, next }
     }
 
     /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.
@@ -286,26 +290,54 @@ impl Guard {
         Ok(Some(BodyTask { kind, gzip, identity: bearer.identity }))
     }
 
-    /// Judges a body that [`Next::Body`] asked for. Hits that are only reported are added to
-    /// `reported`.
+    /// Judges a body that [`Next::Body`] asked for. What is noted on the way is added to
+    /// `remarks`.
     pub fn judge_body(
         &self,
         task: BodyTask,
         body: &[u8],
-        reported: &mut Vec<Rule>,
+        remarks: &mut Remarks,
     ) -> Result<(), Refusal> {
-        if body.len() > self.body_limit {
-            return Err(body::too_large(self.body_limit));
+        self.judge_body_within(task, body, self.body_limit, remarks)
+    }
+
+    fn judge_body_within(
+        &self,
+        task: BodyTask,
+        body: &[u8],
+        limit: usize,
+        remarks: &mut Remarks,
+    ) -> Result<(), Refusal> {
+        if body.len() > limit {
+            return Err(body::too_large(limit));
         }
         if task.kind == BodyKind::Unserved {
             return Ok(());
         }
-        let body = body::decoded(body, task.gzip, self.body_limit)?;
+        let body = body::decoded(body, task.gzip, limit)?;
         let document = read_document(&body)?;
         let mut findings = Findings::new(&self.policy).with_identity(task.identity);
         let verdict = self.judge_document(task.kind, &document, &mut findings);
-        reported.extend(findings.into_reported());
+        remarks.extend(findings.into_remarks());
         verdict
+    }
+
+    /// As [`Guard::judge_body`], but only if the body has at most so many bytes, before and after
+    /// decompression; `None` if it has more.
+    pub fn judge_small_body(
+        &self,
+        task: BodyTask,
+        body: &[u8],
+        most: usize,
+        remarks: &mut Remarks,
+    ) -> Option<Result<(), Refusal>> {
+        if body.len() > most && body.len() <= self.body_limit {
+            return None;
+        }
+        match self.judge_body_within(task, body, most.min(self.body_limit), remarks) {
+            Err(refusal) if refusal.rule == Rule::BodyTooLarge && most < self.body_limit => None,
+            verdict => Some(verdict),
+        }
     }
 
     fn judge_document(
@@ -316,7 +348,7 @@ impl Guard {
     ) -> Result<(), Refusal> {
         let root = document.root();
         if root.as_object().is_none() && kind != BodyKind::GroupPatch {
-            return findings.hit(Rule::JsonObject, || NO_OBJECT);
+            return findings.hit(Rule::JsonObject, "body", || NO_OBJECT);
         }
         let user = |lifecycle, findings: &mut Findings<'_>| {
             user::judge(root, lifecycle, &self.schemas.user, findings).map(|_| ())
@@ -326,7 +358,7 @@ impl Guard {
             BodyKind::User => user(Lifecycle::Existing, findings),
             BodyKind::Patch => patch::judge(root, &self.schemas, findings),
             BodyKind::Group => group::judge(root, &self.schemas.group, findings),
-            BodyKind::GroupPatch => findings.hit(Rule::GroupPatch, || {
+            BodyKind::GroupPatch => findings.hit(Rule::GroupPatch, "method", || {
                 "Wire has no PATCH for groups. Send the whole group by PUT, or turn off the provisioning of \
                  groups in the client."
             }),
@@ -337,16 +369,16 @@ impl Guard {
     /// Judges a whole request at once. As [`Guard::judge_head`] it counts the request for the token's rate and
     /// the client's failures, so that the same request may get another verdict later.
     pub fn evaluate(&self, head: Head<'_>, body: &[u8]) -> Verdict {
-        let HeadVerdict { handler, mut reported, next, .. } = self.judge_head(head);
+        let HeadVerdict { handler, mut remarks, next, .. } = self.judge_head(head);
         let outcome = match next {
             Next::Refuse(refusal) => Outcome::Refuse(refusal),
             Next::Forward { target } => Outcome::Forward { target },
-            Next::Body { target, task } => match self.judge_body(task, body, &mut reported) {
+            Next::Body { target, task } => match self.judge_body(task, body, &mut remarks) {
                 Ok(()) => Outcome::Forward { target },
                 Err(refusal) => Outcome::Refuse(refusal),
             },
         };
-        Verdict { handler, reported, outcome }
+        Verdict { handler, remarks, outcome }
     }
 
     /// Judges one document on its own; users as if they were new.
@@ -357,7 +389,7 @@ impl Guard {
             Ok(reading) => (None, reading),
             Err(refusal) => (Some(refusal), None),
         };
-        CheckReport { refusal, reported: findings.into_reported(), reading }
+        CheckReport { refusal, remarks: findings.into_remarks(), reading }
     }
 
     fn check_document(

@@ -17,7 +17,7 @@ pub fn judge_accept(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<
     if lines.any(admits) {
         return Ok(());
     }
-    findings.hit(Rule::HeadersAccept, || {
+    findings.hit(Rule::HeadersAccept, "Accept", || {
         "Accept admits nothing that Wire answers with. Send `Accept: application/scim+json`, \
          application/json or */*, without parameters other than charset=utf-8."
     })
@@ -53,13 +53,14 @@ pub fn judge_content_type(headers: &HeaderMap, findings: &mut Findings<'_>) -> R
     if lines.next().is_some() {
         findings.hit(
             Rule::HeadersDuplicate,
+            "Content-Type",
             || "There is more than one Content-Type header; send one, application/scim+json.",
         )?;
     }
     if line.is_some_and(|line| is_scim_json(line.as_bytes())) {
         return Ok(());
     }
-    findings.hit(Rule::BodyMediaType, || {
+    findings.hit(Rule::BodyMediaType, "Content-Type", || {
         "Content-Type must be application/scim+json or application/json (parameters are \
          allowed, each with a `=`, and no `;` at the end). Set it in the client; the body must be JSON in UTF-8."
     })
@@ -85,6 +86,7 @@ pub fn judge_content_encoding(
     if lines.next().is_some() {
         findings.hit(
             Rule::HeadersDuplicate,
+            "Content-Encoding",
             || "There is more than one Content-Encoding header; send the body without any.",
         )?;
     }
@@ -93,7 +95,7 @@ pub fn judge_content_encoding(
         Some(b"gzip") => Ok(true),
         Some(coding) if coding.eq_ignore_ascii_case(b"identity") => Ok(false),
         Some(_) => {
-            findings.hit(Rule::BodyEncoding, || {
+            findings.hit(Rule::BodyEncoding, "Content-Encoding", || {
                 "Content-Encoding must be absent or exactly `gzip`. Send the body without compression."
             })?;
             Ok(false)

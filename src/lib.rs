@@ -4,11 +4,12 @@
 //! goes through [`target`], the headers, its query and token, and then its body through [`json`],
 //! [`schema`] and [`scim`]; what is hit on the way is a [`rule`], and [`policy`] says what comes of
 //! it. [`proxy`] is the reverse proxy around the core, on Pingora; other Pingora services embed
-//! [`proxy::Gate`].
+//! [`proxy::RequestFilter`].
 #![forbid(unsafe_code)]
 
 pub mod admin;
-mod admission;
+pub mod agreement;
+mod authorizer;
 mod body;
 pub mod cli;
 pub mod config;
@@ -18,18 +19,20 @@ mod headers;
 pub mod json;
 pub mod logging;
 pub mod metrics;
+pub mod place;
 pub mod policy;
 #[cfg(feature = "preflight")]
 pub mod preflight;
 pub mod proxy;
 mod query;
 pub mod rate;
-pub mod register;
+pub mod refusals;
+pub mod registry;
+pub mod release;
 pub mod rule;
 pub mod schema;
 pub mod scim;
 pub mod secret;
-pub mod shield;
 pub mod standin;
 pub mod target;
 mod token;

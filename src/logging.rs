@@ -172,6 +172,10 @@ pub struct Access<'a> {
     /// Rules that were hit and only reported.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub reported: &'a [&'static str],
+    /// Where the request hit each of `reported`, and then `rule`; null where that is no part of
+    /// the request.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub at: &'a [Option<&'a str>],
     #[serde(rename = "duration_ms", serialize_with = "millis")]
     pub duration: Duration,
     #[serde(rename = "validation_ms", serialize_with = "millis")]
@@ -195,10 +199,35 @@ pub struct Access<'a> {
     pub upstream: Option<SocketAddr>,
 }
 
+/// A line about a request on which Wire and the guard do not agree.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Disagreement<'a> {
+    pub level: &'static str,
+    pub msgs: [&'static str; 1],
+    #[serde(rename = "request")]
+    pub request_id: &'a str,
+    pub handler: &'static str,
+    pub method: &'static str,
+    pub outcome: &'static str,
+    /// The first reported rule; null for a request that the guard should have refused.
+    pub rule: Option<&'static str>,
+    /// Where the request hit the rule.
+    pub at: Option<&'a str>,
+    /// The status of Wire's answer.
+    pub status: u16,
+    /// The scimType of Wire's answer; null where it has none, or could not be read.
+    #[serde(rename = "scimType")]
+    pub scim_type: Option<&'static str>,
+}
+
 /// Where access lines go.
 #[derive(Debug, Clone, Default)]
 pub struct AccessLog {
     to: To,
+    /// A line for each request is wanted.
+    requests: bool,
+    /// Warnings are wanted.
+    warnings: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -210,26 +239,37 @@ enum To {
 }
 
 impl AccessLog {
-    /// Standard error, if the configuration asks for access lines.
+    /// Standard error, for the lines that the configuration asks for.
     pub fn new(log: &Log) -> Self {
-        Self { to: if log.access { To::Stderr } else { To::Nowhere } }
+        Self { to: To::Stderr, requests: log.access, warnings: log.level >= Level::WARN }
     }
 
     /// Memory that the caller reads: for tests.
     pub fn memory() -> (Self, Arc<Mutex<Vec<u8>>>) {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        (Self { to: To::Memory(Arc::clone(&lines)) }, lines)
+        (Self { to: To::Memory(Arc::clone(&lines)), requests: true, warnings: true }, lines)
     }
 
-    /// Whether anybody reads the lines; saves the work of gathering the facts.
+    /// Whether a line for each request is wanted; saves the work of gathering the facts.
     pub fn is_on(&self) -> bool {
-        !matches!(self.to, To::Nowhere)
+        self.requests
     }
 
-    /// Writes one line.
+    /// Writes the line of a request.
     pub fn write(&self, access: &Access<'_>) {
+        self.write_line(access);
+    }
+
+    /// Writes that Wire and the guard do not agree on a request.
+    pub fn write_disagreement(&self, disagreement: &Disagreement<'_>) {
+        if self.warnings {
+            self.write_line(disagreement);
+        }
+    }
+
+    fn write_line(&self, line: &impl Serialize) {
         let mut bytes = Vec::with_capacity(512);
-        if serde_json::to_writer(&mut bytes, access).is_err() {
+        if serde_json::to_writer(&mut bytes, line).is_err() {
             return;
         }
         bytes.push(b'\n');
@@ -270,6 +310,7 @@ mod tests {
             verdict: "refused",
             rule: Some("user.user_name"),
             reported: &["user.roles"],
+            at: &[Some("roles[0]"), Some("userName")],
             duration: Duration::from_micros(1500),
             validation: Duration::from_micros(3),
             upstream_duration: None,
@@ -286,6 +327,7 @@ mod tests {
         assert_eq!(line["request"], "r-1");
         assert_eq!(line["rule"], "user.user_name");
         assert_eq!(line["reported"][0], "user.roles");
+        assert_eq!(line["at"], serde_json::json!(["roles[0]", "userName"]));
         assert_eq!(line["duration_ms"], 1.5);
         assert_eq!(line["client"], "192.0.2.1");
         assert_eq!(line["token"], "okta");

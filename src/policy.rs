@@ -1,7 +1,12 @@
 //! Which rules are enforced, reported or off: the profile, the operator's actions and the global
 //! switch, folded into one action per rule at load time.
 
-use crate::rule::{Rule, Standing};
+use crate::release::Releases;
+use crate::rule::{Enforcement, Rule};
+
+/// The characters that all keys and values of rich info may have together, unless Wire is
+/// configured otherwise (`richInfoLimit` of spar).
+pub const RICH_INFO_LIMIT: usize = 5000;
 
 /// What happens when a rule is hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +50,15 @@ pub enum Identity {
     Saml,
 }
 
-/// One action for every rule.
+/// One action for every rule, and what is known of the backend that the rules speak for.
 #[derive(Debug, Clone)]
 pub struct Policy {
     actions: [Action; Rule::COUNT],
     pub identity: Identity,
+    /// The readings that the backend may have.
+    pub releases: Releases,
+    /// The characters that rich info may have in the backend.
+    pub rich_info_limit: usize,
 }
 
 /// Why an operator's action cannot be taken.
@@ -68,7 +77,7 @@ impl Policy {
         for rule in Rule::all() {
             actions[rule as usize] = default_action(rule, profile);
         }
-        Self { actions, identity }
+        Self { actions, identity, releases: Releases::Any, rich_info_limit: RICH_INFO_LIMIT }
     }
 
     /// Sets the action of one rule, or of all rules under a prefix such as `patch.*`.
@@ -130,9 +139,9 @@ impl Policy {
 /// The action of a rule in a profile when the operator says nothing.
 pub fn default_action(rule: Rule, profile: Profile) -> Action {
     match rule.entry().standing {
-        Standing::Fixed(_) | Standing::EveryProfile => Action::Enforce,
-        Standing::Documented if profile == Profile::Documented => Action::Enforce,
-        Standing::Documented | Standing::OptIn => Action::Off,
+        Enforcement::Fixed(_) | Enforcement::EveryProfile => Action::Enforce,
+        Enforcement::Documented if profile == Profile::Documented => Action::Enforce,
+        Enforcement::Documented | Enforcement::OptIn => Action::Off,
     }
 }
 

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use crate::json::Name;
 use crate::rule::Rule;
-use crate::scim::filter::{self, Comparison, Operator};
+use crate::scim::filter::{self, Comparison, Literal, Operator};
 use crate::verdict::{Findings, Refusal};
 
 /// Judges a search for users: exactly what Wire can look up.
 pub fn judge_users(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     match parameter(query, b"filter") {
         Some(Some(filter)) => judge_user_filter(&filter, findings),
-        _ => findings.hit(Rule::FilterRequired, || {
+        _ => findings.hit(Rule::FilterRequired, "filter", || {
             "Wire does not list all users: a search needs a filter, such as ?filter=userName eq \"alice\" or \
              ?filter=externalId eq \"alice@example.com\" (percent-encoded, `filter` in lower case). Turn off \
              imports and full aggregations in the client; provisioning works without them."
@@ -25,7 +25,7 @@ pub fn judge_groups(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result
         if let Some(Some(value)) = parameter(query, parameter_name)
             && !is_integer(&value)
         {
-            findings.hit(Rule::QueryPagination, || {
+            findings.hit(Rule::QueryPagination, name, || {
                 format!("{name} must be a whole number of 64 bits, as in {name}=100.")
             })?;
         }
@@ -39,7 +39,7 @@ pub fn judge_groups(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result
 /// Judges the filter of a search for users.
 pub fn judge_user_filter(filter: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     let Some(comparison) = filter::read(filter) else {
-        return findings.hit(Rule::FilterSyntax, || {
+        return findings.hit(Rule::FilterSyntax, "filter", || {
             "The filter cannot be read. Wire knows one comparison, userName eq \"...\" or externalId eq \
              \"...\", without and, or, not, pr, parentheses or brackets, and with the value in double \
              quotes. Match users on userName or externalId in the client."
@@ -47,10 +47,13 @@ pub fn judge_user_filter(filter: &str, findings: &mut Findings<'_>) -> Result<()
     };
     let known =
         matches!(Name::of(comparison.attribute.name), Some(Name::UserName | Name::ExternalId));
-    if known && comparison.operator == Operator::Equal && comparison.with_text {
+    if known
+        && comparison.operator == Operator::Equal
+        && matches!(comparison.literal, Literal::Text(_))
+    {
         return Ok(());
     }
-    findings.hit(Rule::FilterUnsupported, || {
+    findings.hit(Rule::FilterUnsupported, "filter", || {
         let what = match (known, comparison.operator) {
             (false, _) => "names another attribute",
             (true, Operator::Equal) => "compares with something else than a text in double quotes",
@@ -66,17 +69,17 @@ pub fn judge_user_filter(filter: &str, findings: &mut Findings<'_>) -> Result<()
 /// Judges the filter of a search for groups.
 pub fn judge_group_filter(filter: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     let Some(comparison) = filter::read(filter) else {
-        return findings.hit(Rule::FilterSyntax, || {
+        return findings.hit(Rule::FilterSyntax, "filter", || {
             "The filter cannot be read. For groups Wire knows one comparison, displayName co \"...\", with the \
              value in double quotes."
         });
     };
-    let Comparison { attribute, operator, with_text } = comparison;
+    let Comparison { attribute, operator, literal } = comparison;
     let known = attribute.sub.is_none() && Name::of(attribute.name) == Some(Name::DisplayName);
-    if known && operator == Operator::Contains && with_text {
+    if known && operator == Operator::Contains && matches!(literal, Literal::Text(_)) {
         return Ok(());
     }
-    findings.hit(Rule::FilterUnsupported, || {
+    findings.hit(Rule::FilterUnsupported, "filter", || {
         "Wire can search groups by displayName co \"...\" only and fails on every other filter, also on \
          displayName eq. Turn off the provisioning of groups in the client (Entra ID looks groups up by eq)."
     })

@@ -36,7 +36,7 @@ impl ScimType {
 
 /// Who may change a rule's action, and what it is when nobody does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Enforcement {
     /// Always enforced, for this reason.
     Fixed(&'static str),
     /// Enforced in every profile, can be switched.
@@ -93,6 +93,7 @@ pub enum Rule {
     UserExternalIdRequired,
     UserExternalIdEmail,
     UserEmails,
+    UserEmailsPrimary,
     UserPassword,
     UserRoles,
     UserLanguage,
@@ -125,6 +126,7 @@ pub enum Rule {
     LimitsConnections,
     LimitsAddress,
     LimitsBufferedBytes,
+    LimitsDescriptors,
     UpstreamConnect,
     UpstreamAnswer,
     UpstreamTimeout,
@@ -140,9 +142,23 @@ pub struct Entry {
     /// The HTTP status of a refusal: Wire's own where Wire refuses the same.
     pub status: u16,
     pub scim_type: Option<ScimType>,
-    pub standing: Standing,
+    pub standing: Enforcement,
     /// What the rule checks, as one sentence for people.
     pub checks: &'static str,
+    /// The rule is stricter than Wire by design, so that Wire serves what it refuses.
+    pub policy: bool,
+    /// How the rule depends on the release of Wire, as one sentence for people.
+    pub by_release: Option<&'static str>,
+}
+
+impl Entry {
+    const fn policy(self) -> Self {
+        Self { policy: true, ..self }
+    }
+
+    const fn by_release(self, how: &'static str) -> Self {
+        Self { by_release: Some(how), ..self }
+    }
 }
 
 const fn row(
@@ -150,19 +166,20 @@ const fn row(
     id: &'static str,
     status: u16,
     scim_type: Option<ScimType>,
-    standing: Standing,
+    standing: Enforcement,
     checks: &'static str,
 ) -> Entry {
-    Entry { rule, id, status, scim_type, standing, checks }
+    Entry { rule, id, status, scim_type, standing, checks, policy: false, by_release: None }
 }
 
+use Enforcement::{Documented, EveryProfile, Fixed, OptIn};
 use Rule as R;
-use Standing::{Documented, EveryProfile, Fixed, OptIn};
 
-const UNREADABLE: Standing = Fixed("what it refuses cannot be read, or not in one way only");
-const NOWHERE: Standing = Fixed("what it refuses leads to nothing that Wire serves");
-const LIMIT: Standing = Fixed("it keeps a limit; change that one");
-const BACKEND: Standing = Fixed("it answers for a backend that failed");
+const UNREADABLE: Enforcement = Fixed("what it refuses cannot be read, or not in one way only");
+const NOWHERE: Enforcement = Fixed("what it refuses leads to nothing that Wire serves");
+const LIMIT: Enforcement = Fixed("it keeps a limit; change that one");
+const LACK: Enforcement = Fixed("without them nothing can be forwarded");
+const BACKEND: Enforcement = Fixed("it answers for a backend that failed");
 
 const FILTER: Option<ScimType> = Some(ScimType::InvalidFilter);
 const PATH: Option<ScimType> = Some(ScimType::InvalidPath);
@@ -188,13 +205,13 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::TokenMissing, "token.missing", 401, None, EveryProfile, "An Authorization header is there."),
     row(R::TokenMalformed, "token.malformed", 401, None, EveryProfile, "Authorization is `Bearer`, one space, and a token of the form that Wire issues: 44 characters of base64."),
     row(R::TokenDuplicate, "token.duplicate", 400, None, UNREADABLE, "There is one Authorization header only."),
-    row(R::LimitsFailures, "limits.failures", 429, None, EveryProfile, "No more requests with invalid tokens come from one address than shield.failures allows."),
-    row(R::TokenUnknown, "token.unknown", 401, None, EveryProfile, "The token is in the register, where there is one."),
-    row(R::TokenExpired, "token.expired", 401, None, EveryProfile, "The token has not expired by its entry in the register."),
-    row(R::TokenNetwork, "token.network", 403, None, EveryProfile, "The token comes from one of the networks of its entry in the register."),
-    row(R::TokenOperation, "token.operation", 403, None, EveryProfile, "The token's entry in the register allows the method and the resource."),
+    row(R::LimitsFailures, "limits.failures", 429, None, EveryProfile, "No more requests with invalid tokens come from one address than shield.failures allows, where addresses are counted (shield.by_address)."),
+    row(R::TokenUnknown, "token.unknown", 401, None, EveryProfile, "The token is in the register, where there is one.").policy(),
+    row(R::TokenExpired, "token.expired", 401, None, EveryProfile, "The token has not expired by its entry in the register.").policy(),
+    row(R::TokenNetwork, "token.network", 403, None, EveryProfile, "The token comes from one of the networks of its entry in the register.").policy(),
+    row(R::TokenOperation, "token.operation", 403, None, EveryProfile, "The token's entry in the register allows the method and the resource.").policy(),
     row(R::TokenRefused, "token.refused", 401, None, EveryProfile, "Wire did not refuse the same token a moment ago."),
-    row(R::TokenRate, "token.rate", 429, None, EveryProfile, "The token is used no faster than its entry in the register allows."),
+    row(R::TokenRate, "token.rate", 429, None, EveryProfile, "The token is used no faster than its entry in the register allows.").policy(),
     row(R::BodyMediaType, "body.media_type", 415, None, EveryProfile, "Content-Type is application/scim+json or application/json."),
     row(R::BodyEncoding, "body.encoding", 415, None, UNREADABLE, "The body is sent without Content-Encoding, or with a gzip stream that can be read in one way only."),
     row(R::BodyTooLarge, "body.too_large", 413, None, LIMIT, "The body is no larger than limits.body, before and after decompression."),
@@ -204,35 +221,36 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::JsonDepth, "json.depth", 400, SYNTAX, UNREADABLE, "Arrays and objects are nested at most 512 levels deep."),
     row(R::JsonNumber, "json.number", 400, SYNTAX, UNREADABLE, "No number is written with more than 4096 characters."),
     row(R::JsonObject, "json.object", 400, SYNTAX, EveryProfile, "The body is a JSON object."),
-    row(R::UserSchema, "user.schema", 400, VALUE, EveryProfile, "The user satisfies what the operator's own user.json adds to the built-in one."),
+    row(R::UserSchema, "user.schema", 400, VALUE, EveryProfile, "The user satisfies what the operator's own user.json adds to the built-in one.").policy(),
     row(R::UserType, "user.type", 400, VALUE, EveryProfile, "Every attribute of a user has the JSON type that Wire reads."),
     row(R::UserUserName, "user.user_name", 400, VALUE, EveryProfile, "userName, lower-cased, has 2 to 256 characters out of a-z 0-9 _ . -"),
-    row(R::UserUserNameCase, "user.user_name.case", 400, VALUE, Documented, "userName has no capital letters (Wire would store it in lower case)."),
-    row(R::UserUserNameReserved, "user.user_name.reserved", 400, VALUE, EveryProfile, "userName of a new user is not one of the names that Wire keeps for itself."),
+    row(R::UserUserNameCase, "user.user_name.case", 400, VALUE, Documented, "userName has no capital letters (Wire would store it in lower case).").policy(),
+    row(R::UserUserNameReserved, "user.user_name.reserved", 400, VALUE, EveryProfile, "userName of a new user is not one of the names that Wire keeps for itself.").policy(),
     row(R::UserDisplayName, "user.display_name", 400, VALUE, EveryProfile, "displayName, or the name that Wire takes in its place, has 1 to 128 characters."),
-    row(R::UserDisplayNameRequired, "user.display_name.required", 400, VALUE, Documented, "displayName is there (Wire would show the email address or externalId)."),
+    row(R::UserDisplayNameRequired, "user.display_name.required", 400, VALUE, Documented, "displayName is there (Wire would show the email address or externalId).").policy(),
     row(R::UserExternalIdRequired, "user.external_id.required", 400, VALUE, EveryProfile, "externalId is there."),
     row(R::UserExternalIdEmail, "user.external_id.email", 400, VALUE, EveryProfile, "Without emails, externalId is an email address (teams without SAML)."),
     row(R::UserEmails, "user.emails", 400, VALUE, EveryProfile, "Every entry of emails has an email address as its value."),
+    row(R::UserEmailsPrimary, "user.emails.primary", 400, VALUE, EveryProfile, "At most one entry of emails is primary (RFC 7643 §2.4).").by_release("Enforced for 5.35 and later, not judged for 5.34 and earlier; with wire.release any, reported where 5.34 serves the request."),
     row(R::UserPassword, "user.password", 400, VALUE, EveryProfile, "password is absent or null."),
     row(R::UserRoles, "user.roles", 400, VALUE, EveryProfile, "roles has at most one entry: owner, admin, member or partner."),
     row(R::UserLanguage, "user.language", 400, VALUE, EveryProfile, "preferredLanguage begins with a lower-case ISO 639-1 code."),
     row(R::UserRichInfo, "user.rich_info", 400, VALUE, EveryProfile, "Rich info has one of the forms that Wire reads."),
-    row(R::UserRichInfoSize, "user.rich_info.size", 413, VALUE, EveryProfile, "Keys and values of rich info have at most 5000 characters together."),
+    row(R::UserRichInfoSize, "user.rich_info.size", 413, VALUE, EveryProfile, "Keys and values of rich info have at most wire.rich_info_limit characters together."),
     row(R::UserProfileUrl, "user.profile_url", 400, VALUE, EveryProfile, "profileUrl and the values of photos are absolute URIs (RFC 3986)."),
-    row(R::UserTextControl, "user.text.control", 400, VALUE, OptIn, "displayName and rich info hold no control characters."),
-    row(R::UserTextBidirectional, "user.text.bidirectional", 400, VALUE, OptIn, "displayName and rich info hold no characters that override the direction of text."),
-    row(R::UserTextInvisible, "user.text.invisible", 400, VALUE, OptIn, "displayName and rich info hold no invisible characters."),
-    row(R::UserTextBlank, "user.text.blank", 400, VALUE, OptIn, "displayName and rich info values are not white space only."),
-    row(R::PatchSchema, "patch.schema", 400, VALUE, EveryProfile, "The PATCH satisfies what the operator's own patch.json adds to the built-in one."),
+    row(R::UserTextControl, "user.text.control", 400, VALUE, OptIn, "displayName and rich info hold no control characters.").policy(),
+    row(R::UserTextBidirectional, "user.text.bidirectional", 400, VALUE, OptIn, "displayName and rich info hold no characters that override the direction of text.").policy(),
+    row(R::UserTextInvisible, "user.text.invisible", 400, VALUE, OptIn, "displayName and rich info hold no invisible characters.").policy(),
+    row(R::UserTextBlank, "user.text.blank", 400, VALUE, OptIn, "displayName and rich info values are not white space only.").policy(),
+    row(R::PatchSchema, "patch.schema", 400, VALUE, EveryProfile, "The PATCH satisfies what the operator's own patch.json adds to the built-in one.").policy(),
     row(R::PatchSchemas, "patch.schemas", 400, SYNTAX, EveryProfile, "schemas of a PATCH is a list of texts that contains urn:ietf:params:scim:api:messages:2.0:PatchOp."),
     row(R::PatchOperations, "patch.operations", 400, SYNTAX, EveryProfile, "Operations of a PATCH is a list of objects."),
     row(R::PatchOp, "patch.op", 400, SYNTAX, EveryProfile, "op is add, replace or remove."),
-    row(R::PatchPath, "patch.path", 400, PATH, EveryProfile, "path names an attribute that Wire can change: userName, displayName, externalId, active, roles, or a rich info key."),
-    row(R::PatchValue, "patch.value", 400, VALUE, EveryProfile, "value is there and has the type of the attribute that path names."),
+    row(R::PatchPath, "patch.path", 400, PATH, EveryProfile, "path names an attribute that Wire can change: userName, displayName, externalId, active, roles, a rich info key, or entries of emails.").by_release("Up to 5.34 no path may select elements by a filter; from 5.35 those into emails may, such as emails[type eq \"work\"].value."),
+    row(R::PatchValue, "patch.value", 400, VALUE, EveryProfile, "value is there and has the type of the attribute that path names.").by_release("From 5.35 the value of a path into emails is judged, and a missing value before an unsupported path."),
     row(R::PatchNoTarget, "patch.no_target", 400, Some(ScimType::NoTarget), EveryProfile, "remove has a path."),
     row(R::PatchMutability, "patch.mutability", 400, Some(ScimType::Mutability), EveryProfile, "userName is not removed."),
-    row(R::GroupSchema, "group.schema", 400, VALUE, EveryProfile, "The group satisfies what the operator's own group.json adds to the built-in one."),
+    row(R::GroupSchema, "group.schema", 400, VALUE, EveryProfile, "The group satisfies what the operator's own group.json adds to the built-in one.").policy(),
     row(R::GroupType, "group.type", 400, VALUE, EveryProfile, "A group has schemas, displayName and members, each of the type that Wire reads."),
     row(R::GroupDisplayName, "group.display_name", 400, VALUE, EveryProfile, "displayName of a group has 1 to 4000 characters."),
     row(R::GroupMembers, "group.members", 400, VALUE, EveryProfile, "Every member has value, type and $ref as texts, and value is a UUID."),
@@ -245,14 +263,15 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::LimitsHeaderTimeout, "limits.header_timeout", 408, None, LIMIT, "The whole request head arrives within limits.header_timeout."),
     row(R::LimitsConnections, "limits.connections", 503, None, LIMIT, "No more connections are open than limits.connections."),
     row(R::LimitsAddress, "limits.address", 429, None, LIMIT, "No more connections of one address are open than limits.connections_per_address."),
-    row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, LIMIT, "Bodies, open requests of HTTP/2 and gathered answers take no more memory together than limits.buffered_bytes."),
+    row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, LIMIT, "What is held of requests and answers takes no more memory than limits.buffered_bytes, and an address and a connection no more than a share of it."),
+    row(R::LimitsDescriptors, "limits.descriptors", 503, None, LACK, "Descriptors, ports and memory are left on the guard's machine to open a connection to the backend."),
     row(R::UpstreamConnect, "upstream.connect", 502, None, BACKEND, "A server of upstream.servers accepts the connection."),
     row(R::UpstreamAnswer, "upstream.answer", 502, None, BACKEND, "The backend answers with well-formed HTTP and does not cut its answer off."),
     row(R::UpstreamTimeout, "upstream.timeout", 504, None, BACKEND, "The backend answers within limits.upstream_timeout."),
     row(R::UpstreamThrottled, "upstream.throttled", 429, None, BACKEND, "Wire's nginx does not throttle the request (its status 420)."),
 ];
 
-impl Standing {
+impl Enforcement {
     /// Why the rule cannot be switched, if it cannot.
     pub fn fixed(self) -> Option<&'static str> {
         if let Fixed(why) = self { Some(why) } else { None }

@@ -266,7 +266,16 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
                 return Err(ambiguous(&format!("the path has a `{}`", byte as char)));
             }
             0..=b' ' | 0x7f.. => {
-                return Err(ambiguous(&format!("the path has the byte 0x{byte:02X}")));
+                let what = match byte {
+                    b' ' => "a blank".to_owned(),
+                    b'\t' => "a tab".to_owned(),
+                    b'\r' | b'\n' => "a line break".to_owned(),
+                    0x80.. => format!("a character that is not ASCII (byte 0x{byte:02X})"),
+                    _ => format!("the byte 0x{byte:02X}"),
+                };
+                return Err(ambiguous(&format!(
+                    "the path has {what}, which may have been pasted with the base URL"
+                )));
             }
             _ => decoded.push(byte),
         }

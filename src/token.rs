@@ -6,7 +6,11 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::rule::Rule;
+use crate::target;
 use crate::verdict::{Findings, Refusal};
+
+/// Where every rule about a token is hit.
+pub const PLACE: &str = "Authorization";
 
 /// 32 bytes in standard base64.
 const LENGTH: usize = 44;
@@ -29,7 +33,7 @@ pub fn judge<'h>(
 ) -> Result<Credentials<'h>, Refusal> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let Some(line) = lines.next() else {
-        findings.hit(Rule::TokenMissing, || {
+        findings.hit(Rule::TokenMissing, PLACE, || {
             "There is no Authorization header. Send `Authorization: Bearer <token>` with a SCIM token from \
              Wire's team management (Entra ID: fill in Secret Token; Okta: HTTP Header authorization; \
              ldap-scim-bridge: `token: \"Bearer <token>\"`)."
@@ -37,14 +41,14 @@ pub fn judge<'h>(
         return Ok(Credentials::None);
     };
     if lines.next().is_some() {
-        findings.hit(Rule::TokenDuplicate, || {
+        findings.hit(Rule::TokenDuplicate, PLACE, || {
             "There is more than one Authorization header; send one. A proxy in between may be adding its own."
         })?;
     }
     let line = line.as_bytes();
     let token = line.strip_prefix(b"Bearer ");
     if !token.is_some_and(is_wire_token) {
-        findings.hit(Rule::TokenMalformed, || malformed(line))?;
+        findings.hit(Rule::TokenMalformed, PLACE, || malformed(line))?;
     }
     Ok(token.map_or(Credentials::Unreadable, Credentials::Token))
 }
@@ -86,6 +90,14 @@ fn malformed(line: &[u8]) -> String {
         Some(token) if token.iter().all(u8::is_ascii_whitespace) => {
             "there is nothing behind `Bearer`."
         }
+        Some(token) if token.contains(&b',') => {
+            "there is a comma in it, as if a client or a proxy had joined two Authorization headers to one. \
+             Send one, with one token."
+        }
+        Some(token) if is_placeholder(token) => {
+            "a placeholder stands where the token belongs; the client has not filled it in. Check how the \
+             variable is called and that it has a value."
+        }
         Some(token) if starts_with_bearer(token) => {
             "`Bearer` stands twice. Paste the token alone; the client adds `Bearer` by itself."
         }
@@ -98,6 +110,20 @@ fn malformed(line: &[u8]) -> String {
         Some(token) if has_line_break(token) => {
             "the token has a line break or blank that was pasted with it. Paste it again without."
         }
+        Some(token) if token.contains(&b'%') => {
+            "the token is percent-encoded, as in a URL (`%3D` stands for `=`). Send it as Wire shows it."
+        }
+        Some(token) if !token.is_ascii() => {
+            "the token has a character that is not ASCII, such as a no-break space that was pasted with it. \
+             Copy it again, as plain text."
+        }
+        Some(token) if target::is_uuid(token) => {
+            "this is a UUID, perhaps the id of the token. Send the token itself, which Wire shows once, when \
+             it is created."
+        }
+        Some(token) if token.len() == LENGTH - 1 && token.iter().all(|byte| is_base64(*byte)) => {
+            "the `=` at the end of the token is missing. Copy it again."
+        }
         Some(token) if token.iter().any(|byte| matches!(byte, b'-' | b'_')) => {
             "the token has `-` or `_`, which no token of Wire has. Copy it again."
         }
@@ -108,6 +134,20 @@ fn malformed(line: &[u8]) -> String {
         Some(_) => "the token is no base64 as Wire writes it. Copy it again.",
     };
     format!("The Authorization header is not usable: {what} {FORM}.")
+}
+
+/// Whether a template's variable stands there, such as `{{token}}`, `${TOKEN}` or `<token>`, or what
+/// scripts print of a value that is not there.
+fn is_placeholder(token: &[u8]) -> bool {
+    const OF_NOTHING: [&[u8]; 4] = [b"undefined", b"null", b"None", b"[object Object]"];
+    let token = token.trim_ascii();
+    let enclosed = |start: &[u8], end: &[u8]| token.starts_with(start) && token.ends_with(end);
+    enclosed(b"{", b"}")
+        || enclosed(b"<", b">")
+        || enclosed(b"[", b"]")
+        || (token.len() > 1 && enclosed(b"%", b"%"))
+        || token.starts_with(b"$")
+        || OF_NOTHING.contains(&token)
 }
 
 fn starts_with_bearer(token: &[u8]) -> bool {

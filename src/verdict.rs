@@ -7,8 +7,10 @@ use std::time::Duration;
 use http::Method;
 use serde::Serialize;
 
+use crate::place::{IntoPlace, Place};
 use crate::policy::{Action, Identity, Policy};
 use crate::rate;
+use crate::release::Release;
 use crate::rule::Rule;
 use crate::target::Handler;
 
@@ -26,6 +28,8 @@ const ERROR_SCHEMA: [&str; 1] = ["urn:ietf:params:scim:api:messages:2.0:Error"];
 pub struct Refusal {
     pub rule: Rule,
     pub detail: String,
+    /// Where in the request the rule was hit, if it is a part of it.
+    pub at: Option<Place>,
     /// The value of the Allow header, with a 405 (RFC 9110 §15.5.6).
     pub allow: Option<&'static str>,
     /// Seconds after which another try is worth it, with a 429.
@@ -34,7 +38,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(rule: Rule, detail: impl Into<String>) -> Self {
-        Self { rule, detail: detail.into(), allow: None, retry_after: None }
+        Self { rule, detail: detail.into(), at: None, allow: None, retry_after: None }
     }
 
     /// The same, to be tried again after this time.
@@ -78,17 +82,52 @@ impl Refusal {
     }
 }
 
+/// A rule that was hit and only reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    pub rule: Rule,
+    /// The first place that hit it.
+    pub at: Option<Place>,
+}
+
+/// What judging notes of a request that it does not refuse.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Each rule once, in the order in which they were hit.
+    pub reported: Vec<Hit>,
+    /// Wire may refuse the request all the same, by a rule that the guard judges: its release, the
+    /// team's identity mode or the stored user decides.
+    pub left_to_wire: bool,
+}
+
+impl Remarks {
+    /// Notes a rule that is only reported.
+    fn report(&mut self, rule: Rule, at: Option<Place>) {
+        if !self.reported.iter().any(|hit| hit.rule == rule) {
+            self.reported.push(Hit { rule, at });
+        }
+    }
+
+    /// Adds what was noted later.
+    pub fn extend(&mut self, later: Self) {
+        self.left_to_wire |= later.left_to_wire;
+        for Hit { rule, at } in later.reported {
+            self.report(rule, at);
+        }
+    }
+}
+
 /// The rules that a request hits, as they are seen: the first enforced one ends the judging.
 #[derive(Debug, Clone)]
 pub struct Findings<'p> {
     policy: &'p Policy,
     identity: Identity,
-    reported: Vec<Rule>,
+    remarks: Remarks,
 }
 
 impl<'p> Findings<'p> {
     pub fn new(policy: &'p Policy) -> Self {
-        Self { policy, identity: policy.identity, reported: Vec::new() }
+        Self { policy, identity: policy.identity, remarks: Remarks::default() }
     }
 
     /// The same for a token whose team's mode is known.
@@ -106,25 +145,61 @@ impl<'p> Findings<'p> {
     pub fn hit<D: Into<String>>(
         &mut self,
         rule: Rule,
+        at: impl IntoPlace,
         detail: impl FnOnce() -> D,
     ) -> Result<(), Refusal> {
         match self.policy.action(rule) {
-            Action::Enforce => Err(Refusal::new(rule, detail())),
+            Action::Enforce => {
+                Err(Refusal { at: Some(at.into_place()), ..Refusal::new(rule, detail()) })
+            }
             Action::Report => {
-                if !self.reported.contains(&rule) {
-                    self.reported.push(rule);
-                }
+                self.remarks.report(rule, Some(at.into_place()));
                 Ok(())
             }
             Action::Off => Ok(()),
         }
     }
 
+    /// Judges for every release that the backend may have, newest first, until one serves the
+    /// request. If none does, the newest one's refusal is the answer. What the newest would refuse
+    /// and an older one serves is reported.
+    pub fn for_releases<T>(
+        &mut self,
+        judge: impl Fn(Release, &mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let releases = self.releases();
+        let (newest, older) = (releases[0], &releases[1..]);
+        let before = self.remarks.clone();
+        let refusal = match judge(newest, self) {
+            Err(refusal) if !older.is_empty() => refusal,
+            judged => return judged,
+        };
+        for release in older {
+            let mut findings = Self { remarks: before.clone(), ..*self };
+            if let Ok(judged) = judge(*release, &mut findings) {
+                self.remarks = findings.remarks;
+                self.remarks.report(refusal.rule, refusal.at);
+                return Ok(judged);
+            }
+        }
+        Err(refusal)
+    }
+
+    /// The releases that the backend may have, newest first.
+    pub fn releases(&self) -> &'static [Release] {
+        self.policy.releases.candidates()
+    }
+
+    /// Notes that Wire may refuse what the guard lets pass.
+    pub fn leave_to_wire(&mut self) {
+        self.remarks.left_to_wire = true;
+    }
+
     /// Notes a method that Wire does not serve on a path; `allow` lists those that it does.
     pub fn hit_method(&mut self, method: &Method, allow: &'static str) -> Result<(), Refusal> {
         let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
         let name = if known.contains(&method.as_str()) { method.as_str() } else { "This method" };
-        self.hit(Rule::MethodNotAllowed, || {
+        self.hit(Rule::MethodNotAllowed, "method", || {
             format!("{name} is not served on this path. Wire serves {allow} here.")
         })
         .map_err(|refusal| Refusal { allow: Some(allow), ..refusal })
@@ -142,12 +217,12 @@ impl<'p> Findings<'p> {
 
     /// How many rules were hit and only reported.
     pub fn count(&self) -> usize {
-        self.reported.len()
+        self.remarks.reported.len()
     }
 
-    /// The rules that were hit and only reported, each once, in the order they were seen.
-    pub fn into_reported(self) -> Vec<Rule> {
-        self.reported
+    /// What was noted of the request.
+    pub fn into_remarks(self) -> Remarks {
+        self.remarks
     }
 }
 
@@ -188,8 +263,8 @@ impl VerdictLabel {
     pub const ALL: [Self; 4] = [Self::Forwarded, Self::Refused, Self::Reported, Self::Failed];
 
     /// The label of a request that was judged and goes to the backend.
-    pub fn of_passed(reported: &[Rule]) -> Self {
-        if reported.is_empty() { Self::Forwarded } else { Self::Reported }
+    pub fn of_passed(remarks: &Remarks) -> Self {
+        if remarks.reported.is_empty() { Self::Forwarded } else { Self::Reported }
     }
 
     pub fn as_str(self) -> &'static str {
@@ -207,8 +282,7 @@ impl VerdictLabel {
 pub struct Verdict {
     /// The route, for metrics and logs.
     pub handler: Handler,
-    /// Rules that were hit and only reported.
-    pub reported: Vec<Rule>,
+    pub remarks: Remarks,
     pub outcome: Outcome,
 }
 

@@ -5,9 +5,10 @@
 
 use serde_json::{Value, json};
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{CheckKind, Guard};
+use wire_scim_guard::guard::{CheckKind, Guard, Head};
 use wire_scim_guard::policy::{Identity, Policy, Profile};
 use wire_scim_guard::target;
+use wire_scim_guard::verdict::Outcome;
 
 const WIRE_USER: &str = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
 
@@ -210,6 +211,47 @@ fn of_groups_and_filters() {
 }
 
 #[test]
+fn of_tokens() {
+    const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let guard = guard();
+    let encoded = TOKEN.replace('=', "%3D");
+    let cases = [
+        (format!("Bearer {TOKEN}, Bearer {TOKEN}"), "had joined two Authorization headers"),
+        (format!("Bearer {TOKEN},"), "there is a comma in it"),
+        (format!("Bearer {encoded}"), "is percent-encoded"),
+        (format!("Bearer {TOKEN}%0A"), "has a line break or blank"),
+        (format!("Bearer {TOKEN} "), "has a line break or blank"),
+        (format!("Bearer {}", &TOKEN[..43]), "the `=` at the end of the token is missing"),
+        (format!("Bearer {TOKEN}\u{a0}"), "a character that is not ASCII"),
+        ("Bearer {{token}}".into(), "a placeholder"),
+        ("Bearer {{ scim token }}".into(), "a placeholder"),
+        ("Bearer ${SCIM_TOKEN}".into(), "a placeholder"),
+        ("Bearer $TOKEN".into(), "a placeholder"),
+        ("Bearer <token>".into(), "a placeholder"),
+        ("Bearer [object Object]".into(), "a placeholder"),
+        ("Bearer undefined".into(), "a placeholder"),
+        ("Bearer 3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3".into(), "this is a UUID"),
+        (format!("Bearer {}", "A".repeat(20)), "too short"),
+        (format!("Bearer {TOKEN}{TOKEN}"), "too long"),
+    ];
+    for (line, wanted) in cases {
+        let mut headers = http::HeaderMap::new();
+        let value = http::HeaderValue::from_bytes(line.as_bytes()).unwrap();
+        headers.insert(http::header::AUTHORIZATION, value);
+        let head = Head {
+            method: &http::Method::GET,
+            target: b"/scim/v2/Users/3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3",
+            headers: &headers,
+            client: None,
+        };
+        let Outcome::Refuse(refusal) = guard.evaluate(head, b"").outcome else { panic!("{line}") };
+        assert_eq!(refusal.rule.id(), "token.malformed", "{line}");
+        assert!(refusal.detail.contains(wanted), "{line}: {}", refusal.detail);
+        assert!(!refusal.detail.contains(TOKEN), "{line}");
+    }
+}
+
+#[test]
 fn of_targets() {
     for (target, rule, phrase) in [
         ("/scim/v2/User", "target.not_found", "in exactly this spelling"),
@@ -217,6 +259,19 @@ fn of_targets() {
         ("/scim/v2/ResourceTypes/User", "target.not_found", "nothing stands behind"),
         ("/scim/v2/Users/i", "target.id", "not userName or externalId"),
         ("/scim/v2/Schemas/i", "target.not_found", "internal paths (/i) are not served"),
+        (
+            "/scim/v2%20/Users",
+            "target.ambiguous",
+            "a blank, which may have been pasted with the base URL",
+        ),
+        ("/scim/v2%0A/Users", "target.ambiguous", "a line break, which may have been pasted"),
+        ("/scim/v2%09/Users", "target.ambiguous", "a tab, which may have been pasted"),
+        (
+            "/scim/v2%E2%80%8B/Users",
+            "target.ambiguous",
+            "a character that is not ASCII (byte 0xE2)",
+        ),
+        ("/scim/v2%00/Users", "target.ambiguous", "the byte 0x00"),
         ("/v7/i/status", "target.not_found", "internal paths (/i) are not served"),
     ] {
         let refusal = target::read(target.as_bytes()).unwrap_err();

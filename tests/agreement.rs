@@ -14,7 +14,7 @@ use wire_scim_guard::standin::reading::{self, Fault, User};
 #[path = "support/readings.rs"]
 mod readings;
 
-use readings::{GUARDS, MODES, agree, stored};
+use readings::{JUDGES, Judge, agree, stored};
 
 /// A name and a value as JSON text, so that names may repeat and values may be anything.
 type Member = (String, String);
@@ -161,6 +161,10 @@ fn operations() -> impl Strategy<Value = Vec<Member>> {
         "userName.x",
         "title",
         "emails[type eq \"work\"].value",
+        "emails[type eq \"work\"].primary",
+        "Emails[value co \"@\"].type",
+        "emails[primary eq true]",
+        "phoneNumbers[type eq \"work\"].value",
         "urn:ietf:params:scim:schemas:extension:wire:1.0:User:Dept",
         "urn:wire:scim:schemas:profile:1.0:dept",
         "urn:x:userName",
@@ -178,7 +182,13 @@ fn operations() -> impl Strategy<Value = Vec<Member>> {
                 .collect::<Vec<_>>(),
         )
     });
-    let value = prop_oneof![3 => values(), 1 => pathless];
+    let entry = (addresses(), select(vec!["true", "\"True\"", "false", "null"])).prop_map(
+        |(address, primary)| {
+            format!(r#"{{"value":{},"type":"work","primary":{primary}}}"#, Value::from(address))
+        },
+    );
+    let address = addresses().prop_map(|address| Value::from(address).to_string());
+    let value = prop_oneof![3 => values(), 1 => pathless, 1 => entry, 1 => address];
     (op, proptest::option::of(path), proptest::option::of(value)).prop_map(|(op, path, value)| {
         let mut members = vec![("op".to_owned(), Value::from(op).to_string())];
         members.extend(path.map(|path| ("path".to_owned(), Value::from(path).to_string())));
@@ -193,8 +203,9 @@ proptest! {
     #[test]
     fn on_users(user in users(), faults in vec(faults(), 0..3)) {
         let body = written(&spoilt(user, faults));
-        for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
-            let outcome = reading::user(body.as_bytes()).and_then(|user| reading::validate(&user, mode));
+        for Judge { guard, release, mode } in JUDGES.iter() {
+            let outcome =
+                reading::user(body.as_bytes()).and_then(|user| reading::validate(&user, *mode, *release));
             agree(&body, &guard.check(CheckKind::User, body.as_bytes()), &[outcome]);
         }
     }
@@ -207,10 +218,10 @@ proptest! {
             r#"{{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{}]}}"#,
             operations.join(",")
         );
-        for (guard, (mode, _)) in GUARDS.iter().zip(MODES) {
+        for Judge { guard, release, mode } in JUDGES.iter() {
             let on = |user: User| {
-                let patched = reading::patch(body.as_bytes())?.apply(&user)?;
-                reading::validate(&patched, mode)
+                let patched = reading::patch(body.as_bytes())?.apply(&user, *release)?;
+                reading::validate(&patched, *mode, *release)
             };
             let outcomes: Vec<_> = stored().into_iter().map(on).collect();
             agree(&body, &guard.check(CheckKind::Patch, body.as_bytes()), &outcomes);
@@ -223,7 +234,7 @@ proptest! {
         let group = [("schemas", "[]".to_owned()), ("displayName", name), ("members", format!("[{member}]"))];
         let body = written(&spoilt(group.map(|(name, value)| (name.to_owned(), value)).to_vec(), faults));
         let outcome = reading::group(body.as_bytes()).map(|group| group.display_name);
-        agree(&body, &GUARDS[0].check(CheckKind::Group, body.as_bytes()), &[outcome]);
+        agree(&body, &JUDGES[0].guard.check(CheckKind::Group, body.as_bytes()), &[outcome]);
     }
 
     #[test]
@@ -235,7 +246,7 @@ proptest! {
         behind in select(vec!["", "", "", " ", " and x eq 1", ")"]),
     ) {
         let filter = format!("{name}{blanks}{operator} {literal}{behind}");
-        let guard = &GUARDS[0];
+        let guard = &JUDGES[0].guard;
         let outcome = reading::user_filter(&filter).map(|_| ());
         agree(&filter, &guard.check(CheckKind::Filter, filter.as_bytes()), &[outcome]);
         let outcome = reading::group_filter(&filter).map(|_| ());

@@ -57,6 +57,17 @@ impl Drop for Folder {
 }
 
 #[test]
+fn a_release_is_a_number_of_the_form_that_wire_has() {
+    for command in ["demo", "standin"] {
+        for release in ["any", "5", "5.35.1", ""] {
+            let (code, out, err) = run(&[command, "--release", release]);
+            assert_eq!((code, out.as_str()), (2, ""), "{command} {release}");
+            assert!(err.contains("5.34 or 5.35") && err.lines().count() == 1, "{err}");
+        }
+    }
+}
+
+#[test]
 fn help_and_version_are_there_on_every_command() {
     for command in [
         &[][..],
@@ -66,6 +77,7 @@ fn help_and_version_are_there_on_every_command() {
         &["config", "check"],
         &["rules"],
         &["check"],
+        &["compare"],
         &["preflight"],
         &["token"],
         &["token", "create"],
@@ -79,7 +91,8 @@ fn help_and_version_are_there_on_every_command() {
         assert!(out.contains("Usage: wire-scim-guard"), "{command:?}: {out}");
         let (code, out, err) = run(&[command, &["--version"]].concat());
         assert_eq!((code, err.as_str()), (0, ""), "{command:?}");
-        assert!(out.trim_end().ends_with(env!("CARGO_PKG_VERSION")), "{command:?}: {out}");
+        let version = format!("wire-scim-guard {}\n", env!("CARGO_PKG_VERSION"));
+        assert_eq!(out, version, "{command:?}");
     }
     for (command, example) in [
         (&["serve"][..], "wire-scim-guard serve --config"),
@@ -97,6 +110,87 @@ fn help_and_version_are_there_on_every_command() {
         let (_, out, _) = run(&[command, &["--help"]].concat());
         assert!(out.contains("Example") && out.contains(example), "{command:?}: {out}");
     }
+}
+
+#[test]
+fn only_regular_files_are_read() {
+    let folder = Folder::new("irregular");
+    let pipe = |name: &str| {
+        let path = folder.0.join(name);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path.to_str().unwrap().to_owned()
+    };
+    // Nobody writes into these pipes: who opens one waits for good.
+    let least = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
+    std::fs::create_dir(folder.0.join("schemas")).unwrap();
+    let wanted = "this is a pipe (FIFO), and only regular files are read";
+    for (config, path) in [
+        (pipe("config.yaml"), "config.yaml"),
+        (
+            folder.file("schemas.yaml", format!("{least}schemas: schemas\n")),
+            pipe("schemas/user.json").as_str(),
+        ),
+        (
+            folder.file("tokens.yaml", format!("{least}tokens: register\n")),
+            pipe("register").as_str(),
+        ),
+    ] {
+        let (code, out, err) = run(&["config", "check", "--config", &config]);
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains(path) && err.contains(wanted), "{path}: {err}");
+    }
+    let (code, _, err) = run(&["config", "check", "--config", "/dev/zero"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("/dev/zero: this is a device, and only regular files"), "{err}");
+    let (_, _, err) = run(&["config", "check", "--config", folder.0.to_str().unwrap()]);
+    assert!(err.contains("this is a folder, and only regular files"), "{err}");
+    // A link to a file is as good as the file: mounted ConfigMaps are full of them.
+    let link = folder.0.join("link.yaml");
+    std::os::unix::fs::symlink(folder.file("good.yaml", least), &link).unwrap();
+    let (code, out, err) = run(&["config", "check", "--config", link.to_str().unwrap()]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.ends_with("link.yaml: ok\n"), "{out}");
+}
+
+#[test]
+fn a_schema_and_a_list_that_cost_too_much_are_mistakes_with_their_places() {
+    let folder = Folder::new("costly");
+    let least = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
+    let hosts: Vec<String> = (0..100_000).map(|nth| format!("h{nth}")).collect();
+    let config = folder.file("hosts.yaml", format!("{least}hosts: [{}]\n", hosts.join(", ")));
+    let (code, _, err) = run(&["config", "check", "--config", &config]);
+    assert_eq!((code, err.lines().count()), (2, 1), "{err}");
+    assert!(err.contains("hosts.yaml:3:8: hosts: the list has 100000 items; 1000 are"), "{err}");
+
+    let doubling = (0..40).map(|nth| {
+        let next = format!("{{\"$ref\": \"#/$defs/d{}\"}}", nth + 1);
+        format!("\"d{nth}\": {{\"anyOf\": [{next}, {next}]}},\n")
+    });
+    let defs: String = doubling.collect();
+    let user = "{\"properties\": {\"title\": {\"$ref\": \"#/$defs/d0\"}}, \"$defs\": {\n";
+    std::fs::create_dir(folder.0.join("schemas")).unwrap();
+    let schema = format!("{user}{defs}\"d40\": true}}}}\n");
+    folder.file("schemas/user.json", schema);
+    folder.file("schemas/group.json", "{\"not\": {\"$ref\": \"#\"}}");
+    let config = folder.file("costly.yaml", format!("{least}schemas: schemas\n"));
+    let (code, _, err) = run(&["config", "check", "--config", &config]);
+    assert_eq!((code, err.lines().count()), (2, 2), "{err}");
+    assert!(err.contains("more than 1000 subschemas are applied to one value here"), "{err}");
+    assert!(err.contains("schemas/user.json:3"), "the place is in the chain: {err}");
+    assert!(err.contains("group.json:1:18: this leads back to itself"), "{err}");
+}
+
+#[test]
+fn a_warning_stands_beside_ok_and_changes_nothing() {
+    let folder = Folder::new("warning");
+    let config = folder.file(
+        "guard.yaml",
+        "listen: [\"0.0.0.0:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n",
+    );
+    let (code, out, err) = run(&["config", "check", "--config", &config]);
+    assert_eq!((code, out), (0, format!("{config}: ok\n")));
+    assert!(err.starts_with(&format!("{config}:1:10: warning: listen: 0.0.0.0:8080 ")), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
 }
 
 #[test]
@@ -262,6 +356,8 @@ fn the_rules_are_a_json_array() {
             "id": "user.user_name.case",
             "status": 400,
             "scimType": "invalidValue",
+            "policy": true,
+            "byRelease": null,
             "actions": {"documented": "enforce", "as-served": "off"},
             "switchable": true,
             "checks": case["checks"],

@@ -5,86 +5,14 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Scope;
 
-use support::{Backend, Client, PATIENCE, control, user, wait_until, with_length};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_wire-scim-guard");
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// Where a guard is to run.
-struct Place {
-    addr: SocketAddr,
-    config: PathBuf,
-}
-
-impl Place {
-    fn new(name: &str, backend: &Backend, more: &str) -> Self {
-        let (addr, admin) = (free(), free());
-        let config = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("faults-{name}.yaml"));
-        let text = format!(
-            "listen: [\"{addr}\"]\nadmin: {{listen: \"{admin}\"}}\nupstream: {{servers: [\"{}\"]}}\n\
-             threads: 2\n{more}",
-            backend.addr
-        );
-        std::fs::write(&config, text).unwrap();
-        Self { addr, config }
-    }
-
-    /// Runs it by a shell script, in which `"$@"` is the guard's command line.
-    fn run(&self, script: &str, log: Stdio) -> Running {
-        let child = Command::new("sh")
-            .args(["-c", script, "sh", PROGRAM, "serve", "--config"])
-            .arg(&self.config)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.wait();
-        Running(child)
-    }
-
-    fn wait(&self) {
-        wait_until("the guard", || TcpStream::connect(self.addr).is_ok());
-    }
-
-    fn status(&self) -> u16 {
-        let mut client = Client::connect(self.addr);
-        client.send(control());
-        client.response().status
-    }
-}
-
-struct Running(Child);
-
-impl Running {
-    fn signal(&self, signal: &str) {
-        send_signal(signal, self.0.id());
-    }
-
-    fn exit_code(&mut self) -> Option<i32> {
-        self.0.wait().unwrap().code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn send_signal(signal: &str, pid: u32) {
-    let kill = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
-    assert!(kill.success());
-}
+use support::program::{PROGRAM, Place, send_signal};
+use support::{Backend, Client, PATIENCE, control, head, last, user, wait_until, with_length};
 
 /// What came of one request on a connection.
 enum Outcome {
@@ -224,7 +152,7 @@ fn an_abort_is_mended_by_whoever_supervises_it() {
     let mut running = place.run(supervise, Stdio::null());
     assert_eq!(place.status(), 200);
     let guard = || {
-        let children = Command::new("pgrep").args(["-P", &running.0.id().to_string()]).output();
+        let children = Command::new("pgrep").args(["-P", &running.id().to_string()]).output();
         let children = String::from_utf8(children.unwrap().stdout).unwrap();
         children.trim().parse::<u32>().ok()
     };
@@ -271,6 +199,56 @@ fn without_free_descriptors_new_clients_wait_and_are_served_later() {
     assert_eq!(place.status(), 200);
     running.signal("-TERM");
     assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn a_lack_of_descriptors_is_not_taken_for_a_failure_of_the_backends() {
+    // Each request needs a new connection.
+    let backends = [(); 2].map(|()| Backend::start(|_| last()));
+    let place = Place::before("lack", &backends.each_ref(), "threads: 1\n");
+    let mut running = place.run_logged("ulimit -n 40 && exec \"$@\"");
+    let mut client = Client::connect(place.addr);
+    client.send(control());
+    assert_eq!(client.response().status, 200);
+    wait_until("the backend to close", || backends.iter().any(|backend| backend.closed() == 1));
+    let crowd = place.starve();
+    for _ in 0..5 {
+        client.send(control());
+        let refused = client.response();
+        refused.refused("limits.descriptors");
+        assert_eq!(refused.header("retry-after"), Some("5"));
+    }
+    drop(crowd);
+    wait_until("free descriptors", || place.ready().contains("in rotation"));
+    assert_eq!(place.ready().matches("in rotation").count(), 2, "{}", place.ready());
+    client.send(control());
+    assert_eq!(client.response().status, 200);
+    // The same where Pingora connects, for what streams.
+    let crowd = place.starve();
+    client.send(head("GET", "/scim/auth-tokens") + "\r\n");
+    client.response().refused("limits.descriptors");
+    drop(crowd);
+    let log = place.logged();
+    assert!(!log.contains("is skipped"), "{log}");
+    // Not a line for each request.
+    assert!((1..6).contains(&log.matches("out of descriptors").count()), "{log}");
+    running.signal("-TERM");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn a_config_that_is_probably_not_meant_is_said_in_the_log_of_the_start() {
+    let backend = Backend::fine();
+    let place = Place::new("warning", &backend, "shield: {failures: 7}\n");
+    let _running = place.run_logged("exec \"$@\"");
+    wait_until("the warning", || {
+        place.logged().contains("shield: failures and window have no effect")
+    });
+    let line = place.logged();
+    let line = line.lines().find(|line| line.contains("no effect")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["level"], "Warn");
+    assert!(line["msgs"][0].as_str().unwrap().starts_with("config: 5:20: warning: "), "{line}");
 }
 
 #[test]

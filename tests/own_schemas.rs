@@ -174,7 +174,7 @@ fn faults_are_looked_for_where_something_may_come_of_it() {
     };
     let bad_address = || json!({"value": "x"});
     let reported = |report: &CheckReport| {
-        report.reported.iter().map(|rule| rule.id()).collect::<Vec<_>>().join(" ")
+        report.remarks.reported.iter().map(|hit| hit.rule.id()).collect::<Vec<_>>().join(" ")
     };
     let mut all = enforced();
     all.cap(Action::Report);
@@ -204,4 +204,157 @@ fn operations_are_told_by_their_places_in_the_list() {
         let refusal = check(None, policy.clone(), CheckKind::Patch, &body).refusal.unwrap();
         assert!(refusal.detail.contains(phrase), "{}", refusal.detail);
     }
+}
+
+/// A schema with every kind of keyword, and with what it has in common with Wire's and beyond it.
+fn of_all_kinds() -> Value {
+    json!({
+        "properties": {
+            "title": {"type": "string", "maxLength": 20},
+            "externalId": {"allOf": [{"$ref": "#/$defs/filled"}, {"pattern": "@"}]},
+            "emails": {
+                "minItems": 1,
+                "contains": {"$ref": "#/$defs/primary"},
+                "items": {"if": {"required": ["primary"]}, "then": {"required": ["type"]}}
+            },
+            "roles": {"prefixItems": [{"enum": ["member", "admin"]}], "uniqueItems": true},
+            "x-tree": {"$ref": "#/$defs/tree"},
+            "x-pair": {"prefixItems": [{"type": "string"}], "items": {"type": "number"}},
+            "x-closed": {
+                "properties": {"a": {"type": "string"}},
+                "patternProperties": {"^x": {"type": "number"}},
+                "additionalProperties": false
+            },
+            "x-open": {"properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "number"}},
+            "x-either": {"anyOf": [{"type": "string"}, {"items": {"type": "string"}}]},
+            "x-rest": {"allOf": [{"properties": {"a": {"type": "string"}}}], "unevaluatedProperties": false},
+            "x-never": false
+        },
+        "dependentRequired": {"nickName": ["displayName"]},
+        "propertyNames": {"maxLength": 60},
+        "$defs": {
+            "filled": {"minLength": 1},
+            "primary": {"type": "object", "required": ["primary"]},
+            "tree": {"type": "object", "properties": {
+                "value": {"type": "string"}, "left": {"$ref": "#/$defs/tree"}, "right": {"$ref": "#/$defs/tree"}
+            }}
+        }
+    })
+}
+
+#[test]
+fn a_large_document_is_judged_as_a_small_one() {
+    let folder = own("large", "user.json", &of_all_kinds());
+    let email = |more: Value| {
+        let mut email = json!({"value": "a@example.com", "primary": true, "type": "work"});
+        lay_over(&mut email, &more);
+        email
+    };
+    let good = json!([email(json!({}))]);
+    let bodies = [
+        json!({}),
+        json!({"userName": 5}),
+        json!({"userName": null, "title": 7}),
+        json!({"title": null}),
+        json!({"title": "x".repeat(30), "nickName": 4}),
+        json!({"externalId": ""}),
+        json!({"externalId": 4}),
+        json!({"nickName": "al"}),
+        json!({"emails": []}),
+        json!({"emails": [{"value": "a@example.com"}]}),
+        json!({"emails": [{"value": "x", "primary": true}]}),
+        json!({"emails": [email(json!({})), {"value": 4}, {"value": "x"}, {}, 5]}),
+        json!({"emails": [email(json!({"primary": "maybe"}))]}),
+        json!({"roles": ["owner"]}),
+        json!({"roles": ["member", "member", 4]}),
+        json!({"roles": "member"}),
+        json!({"profileUrl": "/x", "photos": [{"value": "/x"}, 4]}),
+        json!({"x-tree": {"left": {"right": {"value": 4}}}}),
+        json!({"x-tree": {"left": {"right": {"value": "4"}}}}),
+        json!({"x-pair": ["a", 1, 2]}),
+        json!({"x-pair": ["a", "b"]}),
+        json!({"x-closed": {"a": "a", "x1": 1}}),
+        json!({"x-closed": {"b": "a"}}),
+        json!({"x-closed": {"x1": "a"}}),
+        json!({"x-open": {"b": "a"}}),
+        json!({"x-either": 4}),
+        json!({"x-either": ["a", 4]}),
+        json!({"x-rest": {"a": "a"}}),
+        json!({"x-rest": {"b": "a"}}),
+        json!({"x-rest": {"a": 4}}),
+        json!({"x-never": null}),
+        json!({"urn:wire:scim:schemas:profile:1.0": {"richInfo": [{"type": "a"}]}}),
+        json!({"urn:wire:scim:schemas:profile:1.0": {}}),
+        json!({"x".repeat(70): 1}),
+    ];
+    let rules = [
+        "user.schema",
+        "user.user_name",
+        "user.rich_info",
+        "user.emails",
+        "user.profile_url",
+        "user.type",
+    ];
+    let mut policies = Vec::new();
+    for rule in rules {
+        for (others, this) in [(Action::Enforce, Action::Report), (Action::Report, Action::Enforce)]
+        {
+            let mut policy = enforced();
+            for other in rules {
+                policy.set(other, others).unwrap();
+            }
+            policy.set(rule, this).unwrap();
+            policies.push((format!("{rule} {this:?}"), policy, this == Action::Enforce));
+        }
+    }
+    for schemas in [Some(&folder), None] {
+        for (name, policy, alone) in &policies {
+            let mut config = Config::new(Vec::new(), Vec::new());
+            config.policy = policy.clone();
+            config.schemas = schemas.map(|folder| folder.0.clone());
+            let guard = Guard::new(&config).ok().unwrap();
+            for more in &bodies {
+                let verdict = |padding: usize| {
+                    let mut body = user(&json!({"emails": good, "displayName": "A"}));
+                    lay_over(&mut body, more);
+                    // What is laid over a list is added to it.
+                    if let Some(list) = more.get("emails") {
+                        body["emails"] = list.clone();
+                    }
+                    body["x-pad"] = json!(vec![0; padding]);
+                    let report = guard.check(CheckKind::User, body.to_string().as_bytes());
+                    let mut reported: Vec<&str> =
+                        report.remarks.reported.iter().map(|hit| hit.rule.id()).collect();
+                    reported.sort_unstable();
+                    // Which of several enforced rules answers, and what was reported before it, depends on
+                    // the order in which keywords are looked at.
+                    let answers = |rule: &'static str| if *alone { rule } else { "one of them" };
+                    let refused = report.refusal.map(|refusal| answers(refusal.rule.id()));
+                    (refused, if refused.is_some() { Vec::new() } else { reported })
+                };
+                assert_eq!(
+                    verdict(10_000),
+                    verdict(0),
+                    "{name}, own: {}, {more}",
+                    schemas.is_some()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_schema_that_costs_too_much_is_refused_at_its_place() {
+    let mut defs = json!({"d40": {"type": "string"}});
+    for nth in 0..40 {
+        let next = json!({"$ref": format!("#/$defs/d{}", nth + 1)});
+        defs[format!("d{nth}")] = json!({"allOf": [next, next]});
+    }
+    let more = json!({"properties": {"title": {"$ref": "#/$defs/d0"}}, "$defs": defs});
+    let folder = own("cost", "user.json", &more);
+    let mut config = Config::new(Vec::new(), Vec::new());
+    config.schemas = Some(folder.0.clone());
+    let error = Guard::new(&config).err().unwrap().to_string();
+    assert!(error.contains("user.json:1:"), "{error}");
+    assert!(error.contains("more than 1000 subschemas are applied to one value here"), "{error}");
 }

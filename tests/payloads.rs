@@ -3,16 +3,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use wire_scim_guard::config::Config;
 use wire_scim_guard::guard::{CheckKind, CheckReport, Guard};
 use wire_scim_guard::policy::{Action, Identity, Policy, Profile};
+use wire_scim_guard::release::{Release, Releases};
 use wire_scim_guard::rule::Rule;
+
+#[path = "support/corpus.rs"]
+#[allow(dead_code, reason = "requests are not sent here")]
+mod corpus;
+
+const RELEASES: [Releases; 3] =
+    [Releases::Only(Release::R5_34), Releases::Only(Release::R5_35), Releases::Any];
+const IDENTITIES: [Identity; 3] = [Identity::Email, Identity::Saml, Identity::Any];
 
 /// The rules that may refuse what Wire serves, in every profile.
 const STRICTER: [&str; 6] = [
@@ -29,52 +36,98 @@ struct Row {
     id: String,
     kind: CheckKind,
     body: Vec<u8>,
-    wire: Value,
+    /// Wire's verdict for each release, oldest first.
+    wire: [Value; 2],
+    /// What a PATCH decides by itself for each release, where the corpus says it.
+    determined: Option<[String; 2]>,
 }
 
+/// All rows of both files; rows of the older one hold for 5.35 but for those that changed.
 fn rows() -> Vec<Row> {
-    let text = std::fs::read_to_string("tests/corpus/payloads.jsonl").unwrap();
-    let rows: Vec<Row> = text
-        .lines()
-        .map(|line| {
-            let row: Value = serde_json::from_str(line).unwrap();
-            let kind = match row["kind"].as_str().unwrap() {
-                "user" => CheckKind::User,
-                "patch" => CheckKind::Patch,
-                "group" => CheckKind::Group,
-                "filter" => CheckKind::Filter,
-                "group_filter" => CheckKind::GroupFilter,
-                other => panic!("{other}"),
-            };
-            let body = match row["body_base64"].as_str() {
-                Some(encoded) => STANDARD.decode(encoded).unwrap(),
-                None => row["body"].as_str().unwrap().as_bytes().to_vec(),
-            };
-            Row { id: row["id"].as_str().unwrap().into(), kind, body, wire: row["wire"].clone() }
+    let changed: HashMap<String, Value> = corpus::rows("changed-in-5.35.jsonl")
+        .into_iter()
+        .filter(|row| row["file"] == "payloads.jsonl")
+        .map(|row| (row["id"].as_str().unwrap().to_owned(), row))
+        .collect();
+    let older = corpus::rows("payloads.jsonl").into_iter().map(|row| {
+        let changed = changed.get(row["id"].as_str().unwrap());
+        let before = row["wire"].clone();
+        let now = changed.map_or(before.clone(), |changed| changed["5.35"].clone());
+        let determined = changed.map(|changed| changed["determined"].clone());
+        (row, [before, now], determined.unwrap_or_default())
+    });
+    let newer = corpus::rows("payloads-5.35.jsonl").into_iter().map(|row| {
+        let wire = Release::ALL.map(|release| row["wire"][release.as_str()].clone());
+        let determined = row["determined"].clone();
+        (row, wire, determined)
+    });
+    let rows: Vec<Row> = older
+        .chain(newer)
+        .map(|(row, wire, determined)| {
+            let determined = determined.is_object().then(|| {
+                Release::ALL
+                    .map(|release| determined[release.as_str()].as_str().unwrap().to_owned())
+            });
+            let kind = kind(row["kind"].as_str().unwrap());
+            Row {
+                id: row["id"].as_str().unwrap().into(),
+                kind,
+                body: corpus::body(&row),
+                wire,
+                determined,
+            }
         })
         .collect();
-    assert!(rows.len() > 3000, "the corpus is not whole");
+    assert!(rows.len() > 4900 && changed.len() > 50, "the corpus is not whole");
     rows
 }
 
-fn guard(profile: Profile, identity: Identity) -> Guard {
+fn kind(name: &str) -> CheckKind {
+    match name {
+        "user" => CheckKind::User,
+        "patch" => CheckKind::Patch,
+        "group" => CheckKind::Group,
+        "filter" => CheckKind::Filter,
+        "group_filter" => CheckKind::GroupFilter,
+        other => panic!("{other}"),
+    }
+}
+
+fn guard(profile: Profile, identity: Identity, releases: Releases) -> Guard {
     let mut config = Config::new(Vec::new(), Vec::new());
     config.policy = Policy::new(profile, identity);
+    config.policy.releases = releases;
     Guard::new(&config).ok().unwrap()
 }
 
-/// What Wire answers under an identity mode; `any` is refused only if both modes refuse.
-fn expected(row: &Row, identity: Identity) -> &Value {
-    if !matches!(row.kind, CheckKind::User | CheckKind::Patch) {
-        return &row.wire;
-    }
-    let (email, saml) = (&row.wire["email"], &row.wire["saml"]);
-    match identity {
-        Identity::Email => email,
-        Identity::Saml => saml,
-        Identity::Any if email["ok"] == false && saml["ok"] == true => saml,
-        Identity::Any => email,
-    }
+/// Wire's verdicts for every release and identity mode that the backend may have: newest release
+/// first, email mode first.
+fn verdicts(row: &Row, identity: Identity, releases: Releases) -> Vec<&Value> {
+    let modes: &[&str] = match identity {
+        Identity::Email => &["email"],
+        Identity::Saml => &["saml"],
+        Identity::Any => &["email", "saml"],
+    };
+    let of_release = |release: &Release| {
+        let wire = &row.wire[*release as usize];
+        let by_mode = matches!(row.kind, CheckKind::User | CheckKind::Patch);
+        modes.iter().map(move |mode| if by_mode { &wire[*mode] } else { wire })
+    };
+    releases.candidates().iter().flat_map(of_release).collect()
+}
+
+/// The verdict that the guard has to give: what is served anywhere is not refused, and otherwise the
+/// first error is shown.
+fn expected(row: &Row, identity: Identity, releases: Releases) -> &Value {
+    let verdicts = verdicts(row, identity, releases);
+    verdicts.iter().find(|verdict| verdict["ok"] == true).unwrap_or(&verdicts[0])
+}
+
+/// Whether the stored user decides about a PATCH, so that it is forwarded whatever becomes of the
+/// sample user.
+fn is_left_to_wire(row: &Row, releases: Releases) -> bool {
+    let Some(determined) = &row.determined else { return false };
+    releases.candidates().iter().any(|release| determined[*release as usize] != "refuse")
 }
 
 fn compare(row: &Row, wire: &Value, profile: Profile, report: &CheckReport) -> Option<String> {
@@ -115,51 +168,144 @@ fn compare(row: &Row, wire: &Value, profile: Profile, report: &CheckReport) -> O
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "the counts of the corpus, for `--nocapture`")]
 fn every_payload_is_judged_as_wire_judges_it() {
     let rows = rows();
     let mut differences = String::new();
     let mut table = String::new();
-    for profile in [Profile::AsServed, Profile::Documented] {
-        for identity in [Identity::Email, Identity::Saml, Identity::Any] {
-            let guard = guard(profile, identity);
-            let mut stricter: BTreeMap<&str, usize> = BTreeMap::new();
-            let (mut accepted, mut refused, mut wrong) = (0, 0, 0);
-            for row in &rows {
-                let wire = expected(row, identity);
-                let report = guard.check(row.kind, &row.body);
-                match &report.refusal {
-                    None => accepted += 1,
-                    Some(_) => refused += 1,
-                }
-                if let Some(refusal) = &report.refusal
-                    && wire["ok"] == true
-                {
-                    *stricter.entry(refusal.rule.id()).or_default() += 1;
-                }
-                if let Some(why) = compare(row, wire, profile, &report) {
-                    wrong += 1;
-                    let rule = report.refusal.as_ref().map(|refusal| refusal.rule.id());
-                    let body: String =
-                        String::from_utf8_lossy(&row.body).chars().take(300).collect();
-                    writeln!(
-                        differences,
-                        "{} | {profile:?} {identity:?} | {:?} | {why} | {body}",
-                        row.id, rule
-                    )
-                    .unwrap();
-                }
+    for (profile, releases, identity) in all() {
+        let guard = guard(profile, identity, releases);
+        let mut stricter: BTreeMap<&str, usize> = BTreeMap::new();
+        let (mut accepted, mut refused, mut wrong) = (0, 0, 0);
+        for row in &rows {
+            let wire = expected(row, identity, releases);
+            let report = guard.check(row.kind, &row.body);
+            match &report.refusal {
+                None => accepted += 1,
+                Some(_) => refused += 1,
             }
-            writeln!(
-                table,
-                "{profile:?} {identity:?}: rows {}, accepted {accepted}, refused {refused}, wrong {wrong}, \
-                 stricter than Wire {stricter:?}",
-                rows.len()
-            )
-            .unwrap();
+            if let Some(refusal) = &report.refusal
+                && wire["ok"] == true
+            {
+                *stricter.entry(refusal.rule.id()).or_default() += 1;
+            }
+            if report.refusal.is_none() && is_left_to_wire(row, releases) {
+                continue;
+            }
+            if let Some(why) = compare(row, wire, profile, &report) {
+                wrong += 1;
+                let rule = report.refusal.as_ref().map(|refusal| refusal.rule.id());
+                let body: String = String::from_utf8_lossy(&row.body).chars().take(300).collect();
+                writeln!(
+                    differences,
+                    "{} | {profile:?} {releases:?} {identity:?} | {rule:?} | {why} | {body}",
+                    row.id
+                )
+                .unwrap();
+            }
         }
+        writeln!(
+            table,
+            "{profile:?} {releases:?} {identity:?}: rows {}, accepted {accepted}, refused {refused}, wrong \
+             {wrong}, stricter than Wire {stricter:?}",
+            rows.len()
+        )
+        .unwrap();
     }
     println!("{table}");
     assert!(differences.is_empty(), "\n{table}\n{differences}");
+}
+
+fn all() -> impl Iterator<Item = (Profile, Releases, Identity)> {
+    [Profile::AsServed, Profile::Documented].into_iter().flat_map(|profile| {
+        RELEASES.into_iter().flat_map(move |releases| {
+            IDENTITIES.into_iter().map(move |identity| (profile, releases, identity))
+        })
+    })
+}
+
+/// What a PATCH decides by itself is decided; what the stored user decides is forwarded.
+#[test]
+fn what_the_stored_user_decides_is_forwarded() {
+    let mut compared = 0;
+    for releases in RELEASES {
+        let guard = guard(Profile::AsServed, Identity::Any, releases);
+        for row in rows() {
+            if row.determined.is_none() {
+                continue;
+            }
+            let report = guard.check(row.kind, &row.body);
+            let forwarded = report.refusal.is_none();
+            let own = report
+                .refusal
+                .as_ref()
+                .is_some_and(|refusal| STRICTER.contains(&refusal.rule.id()));
+            let left = is_left_to_wire(&row, releases);
+            assert!(own || forwarded == left, "{} {releases:?}: {:?}", row.id, report.refusal);
+            // A verdict that Wire may contradict is known to be one.
+            let served_by_all = releases
+                .candidates()
+                .iter()
+                .all(|release| row.determined.as_ref().unwrap()[*release as usize] == "accept");
+            if forwarded && !served_by_all {
+                assert!(report.remarks.left_to_wire, "{} {releases:?}", row.id);
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared > 2500, "{compared} rows compared");
+}
+
+#[test]
+fn two_primary_addresses_are_reported_where_only_an_older_release_serves_them() {
+    let user = |name: &str, value: &str| {
+        let emails = r#"[{"value":"a@b","primary":true},{"value":"c@d","primary":"TRUE"}]"#;
+        format!(
+            r#"{{"userName":"alice","externalId":"a@b","displayName":"A","emails":{emails},"{name}":{value}}}"#
+        )
+    };
+    for (releases, refused, reported) in [
+        (Releases::Only(Release::R5_34), None, false),
+        (Releases::Only(Release::R5_35), Some(Rule::UserEmailsPrimary), false),
+        (Releases::Any, None, true),
+    ] {
+        let guard = guard(Profile::Documented, Identity::Any, releases);
+        let report = guard.check(CheckKind::User, user("title", "null").as_bytes());
+        assert_eq!(report.refusal.map(|refusal| refusal.rule), refused, "{releases:?}");
+        let hits: Vec<_> =
+            report.remarks.reported.iter().map(|hit| (hit.rule, hit.at.clone())).collect();
+        assert_eq!(hits.len(), usize::from(reported), "{releases:?}");
+        if let Some((rule, at)) = hits.first() {
+            assert_eq!(*rule, Rule::UserEmailsPrimary);
+            assert_eq!(at.as_ref().unwrap().as_str(), "emails[1].primary");
+        }
+    }
+    // Where 5.34 refuses the user for another reason, the error of 5.35 is shown.
+    let guard = guard(Profile::Documented, Identity::Any, Releases::Any);
+    let report = guard.check(CheckKind::User, user("roles", r#"["king"]"#).as_bytes());
+    assert_eq!(report.refusal.unwrap().rule, Rule::UserEmailsPrimary);
+}
+
+#[test]
+fn the_limit_of_rich_info_is_the_backends() {
+    let user = |length: usize| {
+        let urn = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
+        let value = "x".repeat(length - 1);
+        format!(
+            r#"{{"userName":"ab","externalId":"x@y","displayName":"A","{urn}":{{"k":"{value}"}}}}"#
+        )
+    };
+    for limit in [5000, 10] {
+        let mut config = Config::new(Vec::new(), Vec::new());
+        config.policy.rich_info_limit = limit;
+        let guard = Guard::new(&config).ok().unwrap();
+        let rule = |length| {
+            let report = guard.check(CheckKind::User, user(length).as_bytes());
+            report.refusal.map(|refusal| refusal.rule)
+        };
+        assert_eq!(rule(limit), None);
+        assert_eq!(rule(limit + 1), Some(Rule::UserRichInfoSize));
+    }
 }
 
 /// What repeats is read as Wire reads it where an operator lets it pass.
@@ -173,12 +319,16 @@ fn without_its_strictest_rules_the_guard_judges_repeated_keys_as_wire_does() {
             config.policy.set(rule, Action::Off).unwrap();
         }
         let lenient = Guard::new(&config).ok().unwrap();
-        let strict = guard(Profile::AsServed, identity);
+        let strict = guard(Profile::AsServed, identity, Releases::Any);
         for row in rows() {
             let report = lenient.check(row.kind, &row.body);
+            if report.refusal.is_none() && is_left_to_wire(&row, Releases::Any) {
+                continue;
+            }
             let refusal = strict.check(row.kind, &row.body).refusal;
             repeated += usize::from(refusal.is_some_and(|r| r.rule == Rule::JsonDuplicateKey));
-            let why = compare(&row, expected(&row, identity), Profile::AsServed, &report);
+            let why =
+                compare(&row, expected(&row, identity, Releases::Any), Profile::AsServed, &report);
             assert_eq!(why, None, "{} {identity:?}", row.id);
         }
     }
@@ -218,7 +368,9 @@ fn all_faults_of_a_document_are_looked_at() {
         );
         let report = guard.check(CheckKind::User, user.as_bytes());
         assert_eq!(report.refusal.map(|refusal| refusal.rule), refused);
-        assert_eq!(report.reported, [Rule::UserType]);
+        let reported: Vec<Rule> = report.remarks.reported.iter().map(|hit| hit.rule).collect();
+        assert_eq!(reported, [Rule::UserType]);
+        assert_eq!(report.remarks.reported[0].at.as_ref().unwrap().as_str(), "addresses[0].type");
     }
 }
 

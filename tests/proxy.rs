@@ -11,10 +11,14 @@ mod connections;
 mod forwarding;
 #[path = "proxy/framing.rs"]
 mod framing;
+#[path = "proxy/memory.rs"]
+mod memory;
 #[path = "proxy/observing.rs"]
 mod observing;
 #[path = "proxy/plugin.rs"]
 mod plugin;
+#[path = "proxy/reuse.rs"]
+mod reuse;
 #[path = "proxy/slowness.rs"]
 mod slowness;
 #[path = "proxy/upstreams.rs"]

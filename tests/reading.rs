@@ -2,10 +2,16 @@
 //! same contract, so it has to agree with Wire everywhere, not only where the guard does.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+mod support;
+
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
-use wire_scim_guard::standin::reading::{self, Fault, Mode, User};
+use support::corpus;
+use wire_scim_guard::release::Release;
+use wire_scim_guard::standin::reading::{self, Email, Fault, Mode, User};
+
+const MODES: [(Mode, &str); 2] = [(Mode::Email, "email"), (Mode::Saml, "saml")];
 
 /// The stored user of the corpus, to whom a PATCH is applied.
 fn sample() -> User {
@@ -13,7 +19,7 @@ fn sample() -> User {
         user_name: "sample".into(),
         external_id: Some("sample@example.com".into()),
         display_name: Some("Sample User".into()),
-        emails: vec![("sample@example.com".into(), false)],
+        emails: vec![Email::plain("sample@example.com")],
         active: Some(true),
         preferred_language: Some("en".into()),
         roles: vec!["member".into()],
@@ -35,13 +41,15 @@ fn outcome<T: serde::Serialize>(result: Result<T, Fault>) -> Value {
     }
 }
 
-fn read(kind: &str, body: &[u8], mode: Mode) -> Value {
+fn read(kind: &str, body: &[u8], mode: Mode, release: Release) -> Value {
     match kind {
-        "user" => outcome(reading::user(body).and_then(|user| reading::validate(&user, mode))),
+        "user" => {
+            outcome(reading::user(body).and_then(|user| reading::validate(&user, mode, release)))
+        }
         "patch" => outcome(
             reading::patch(body)
-                .and_then(|patch| patch.apply(&sample()))
-                .and_then(|user| reading::validate(&user, mode)),
+                .and_then(|patch| patch.apply(&sample(), release))
+                .and_then(|user| reading::validate(&user, mode, release)),
         ),
         "group" => outcome(reading::group(body).map(drop)),
         _ => {
@@ -66,29 +74,78 @@ fn differs(wire: &Value, got: &Value) -> bool {
     wire["ok"] != got["ok"] || reading || fault
 }
 
-#[test]
-fn the_stand_in_reads_every_payload_of_the_corpus_as_wire_does() {
-    let text = std::fs::read_to_string("tests/corpus/payloads.jsonl").unwrap();
-    let (mut compared, mut differences) = (0, Vec::new());
-    for line in text.lines() {
-        let row: Value = serde_json::from_str(line).unwrap();
-        let body = match row["body_base64"].as_str() {
-            Some(encoded) => STANDARD.decode(encoded).unwrap(),
-            None => row["body"].as_str().unwrap().as_bytes().to_vec(),
-        };
-        let kind = row["kind"].as_str().unwrap();
-        for (mode, name) in [(Mode::Email, "email"), (Mode::Saml, "saml")] {
-            let wire =
-                if matches!(kind, "user" | "patch") { &row["wire"][name] } else { &row["wire"] };
-            let got = read(kind, &body, mode);
-            compared += 1;
+/// Where the stand-in's reading is not Wire's.
+#[derive(Default)]
+struct Comparison {
+    compared: usize,
+    differences: Vec<String>,
+}
+
+impl Comparison {
+    /// Compares one row; `wire` is the outcome by identity mode, or a flat one.
+    fn compare(&mut self, row: &Value, wire: &Value, release: Release) {
+        let (kind, body) = (row["kind"].as_str().unwrap(), corpus::body(row));
+        for (mode, name) in MODES {
+            let wire = if matches!(kind, "user" | "patch") { &wire[name] } else { wire };
+            assert!(wire["ok"].is_boolean(), "{row}");
+            let got = read(kind, &body, mode, release);
+            self.compared += 1;
             if differs(wire, &got) {
-                let body: String = String::from_utf8_lossy(&body).chars().take(200).collect();
-                differences
-                    .push(format!("{} {name}\n  wire {wire}\n  got  {got}\n  {body}", row["id"]));
+                let body: String = String::from_utf8_lossy(&body).chars().take(300).collect();
+                self.differences.push(format!(
+                    "{} {} {name}\n  wire {wire}\n  got  {got}\n  {body}",
+                    row["id"],
+                    release.as_str()
+                ));
             }
         }
     }
-    assert!(compared > 7000, "the corpus is not whole");
-    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+
+    fn agrees(&self, least: usize) {
+        let Self { compared, differences } = self;
+        assert!(*compared >= least, "the corpus is not whole: {compared}");
+        assert!(
+            differences.is_empty(),
+            "{} differ:\n{}",
+            differences.len(),
+            differences.join("\n")
+        );
+    }
+}
+
+#[test]
+fn the_stand_in_reads_every_payload_of_the_corpus_as_wire_does() {
+    let mut comparison = Comparison::default();
+    for row in corpus::rows("payloads.jsonl") {
+        comparison.compare(&row, &row["wire"], Release::R5_34);
+    }
+    comparison.agrees(7500);
+}
+
+#[test]
+fn from_5_35_on_it_reads_the_same_but_for_the_rows_that_changed() {
+    let changed: HashMap<String, Value> = corpus::rows("changed-in-5.35.jsonl")
+        .into_iter()
+        .filter(|row| row["file"] == "payloads.jsonl")
+        .map(|row| (row["id"].as_str().unwrap().to_owned(), row["5.35"].clone()))
+        .collect();
+    let (mut comparison, mut overridden) = (Comparison::default(), 0);
+    for row in corpus::rows("payloads.jsonl") {
+        let now = changed.get(row["id"].as_str().unwrap());
+        overridden += usize::from(now.is_some());
+        comparison.compare(&row, now.unwrap_or(&row["wire"]), Release::R5_35);
+    }
+    assert!(overridden > 0 && overridden == changed.len(), "{overridden} of {}", changed.len());
+    comparison.agrees(7500);
+}
+
+#[test]
+fn it_reads_what_5_35_changed_as_each_release_does() {
+    let mut comparison = Comparison::default();
+    for row in corpus::rows("payloads-5.35.jsonl") {
+        for release in Release::ALL {
+            comparison.compare(&row, &row["wire"][release.as_str()], release);
+        }
+    }
+    comparison.agrees(4800);
 }

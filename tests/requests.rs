@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::{Backend, Client, Guarded, Response, Seen, corpus};
-use wire_scim_guard::config::{Config, Passage};
+use wire_scim_guard::config::{Config, PathPolicy};
 use wire_scim_guard::policy::{Identity, Policy, Profile};
+use wire_scim_guard::release::{Release, Releases};
 
 /// Rows that still differ, with the reason; empty, and to be kept so.
 const DIFFERING: [(&str, &str); 0] = [];
@@ -28,10 +29,31 @@ fn is_stricter(rule: &str) -> bool {
 /// The two rules that the profile `documented` adds.
 const DOCUMENTED: [&str; 2] = ["user.user_name.case", "user.display_name.required"];
 
-fn judging(config: &mut Config, profile: Profile) {
+fn judging(config: &mut Config, profile: Profile, releases: Releases) {
     // One row is a head that never ends.
     config.limits.header_timeout = Duration::from_millis(500);
     config.policy = Policy::new(profile, Identity::Any);
+    config.policy.releases = releases;
+}
+
+/// The rows as they are for a release: some that 5.34 refuses are served by 5.35.
+fn rows(releases: Releases) -> Vec<Value> {
+    let mut rows = corpus::rows("requests.jsonl");
+    assert!(rows.len() > 500, "the corpus is not whole");
+    if releases == Releases::Only(Release::R5_34) {
+        return rows;
+    }
+    let changed = corpus::rows("changed-in-5.35.jsonl");
+    let changed: Vec<_> = changed.iter().filter(|row| row["file"] == "requests.jsonl").collect();
+    assert!(!changed.is_empty());
+    for change in changed {
+        assert_eq!(change["what"], "served now", "{change}");
+        let row = rows.iter_mut().find(|row| row["id"] == change["id"]).unwrap();
+        row["wire"] = "accept".into();
+        row["proxy"] = "forward".into();
+        row["canonical_target"] = row["target"].clone();
+    }
+    rows
 }
 
 /// An empty query is none to Wire, but a part of the target that is left alone.
@@ -90,20 +112,24 @@ fn difference(row: &Value, answer: Option<&Response>, seen: &[Seen]) -> Option<S
 
 #[test]
 fn every_request_of_the_corpus_is_judged_as_wire_judges_it() {
-    send_all_rows(Profile::AsServed);
+    for releases in [Releases::Only(Release::R5_34), Releases::Only(Release::R5_35), Releases::Any]
+    {
+        send_all_rows(Profile::AsServed, releases);
+    }
 }
 
 #[test]
 fn the_documented_profile_refuses_two_rules_more_and_nothing_else() {
-    send_all_rows(Profile::Documented);
+    send_all_rows(Profile::Documented, Releases::Any);
 }
 
 #[allow(clippy::print_stdout, reason = "the counts of the corpus, for `--nocapture`")]
-fn send_all_rows(profile: Profile) {
+fn send_all_rows(profile: Profile, releases: Releases) {
     let backend = Backend::fine();
-    let guarded = Guarded::configured(&[backend.addr], |config| judging(config, profile));
-    let rows = corpus::rows("requests.jsonl");
-    assert!(rows.len() > 500, "the corpus is not whole");
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        judging(config, profile, releases);
+    });
+    let rows = rows(releases);
     let (mut forwarded, mut refused) = (0, BTreeMap::<String, usize>::new());
     let (mut stricter, mut differences) = (BTreeMap::<String, usize>::new(), BTreeMap::new());
     for row in &rows {
@@ -132,7 +158,7 @@ fn send_all_rows(profile: Profile) {
         }
     }
     println!(
-        "{profile:?}: rows {}, forwarded {forwarded}, refused {}, stricter than Wire {stricter:?}; {refused:#?}",
+        "{profile:?} {releases:?}: rows {}, forwarded {forwarded}, refused {}, stricter than Wire {stricter:?}; {refused:#?}",
         rows.len(),
         refused.values().sum::<usize>(),
     );
@@ -149,10 +175,10 @@ const FAULTY: &str = r#"{"schemas":[],"userName":"bad one","externalId":"a@examp
 
 #[test]
 fn no_target_that_wire_serves_goes_past_the_guard() {
-    for other_paths in [Passage::Refuse, Passage::Forward] {
+    for other_paths in [PathPolicy::Refuse, PathPolicy::Forward] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| {
-            judging(config, Profile::AsServed);
+            judging(config, Profile::AsServed, Releases::Any);
             config.other_paths = other_paths;
         });
         let rows = corpus::rows("targets.jsonl");
@@ -170,7 +196,7 @@ fn no_target_that_wire_serves_goes_past_the_guard() {
             match answer.rule() {
                 "-" => {
                     assert_eq!(row["served"], false, "{id}: {target} went past the guard");
-                    assert_eq!(other_paths, Passage::Forward, "{id}: {target} was forwarded");
+                    assert_eq!(other_paths, PathPolicy::Forward, "{id}: {target} was forwarded");
                     let target = seen[0].line().to_ascii_lowercase();
                     assert!(!target.contains("scim"), "{id}: {target}");
                     passed += 1;

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use cases::{Case, authorized, cases, changed, post_user, with_token};
 use serde_json::json;
+use support::program::Place;
 use support::{
-    Backend, Guarded, OTHER, Reply, Response, TOKEN, control, entry, head, ok, register,
+    Backend, Client, Guarded, OTHER, Reply, Response, TOKEN, control, entry, head, ok, register,
     with_length,
 };
 use wire_scim_guard::config::Config;
 use wire_scim_guard::policy::Action;
-use wire_scim_guard::rule::{Entry, Rule, Standing, TABLE};
+use wire_scim_guard::rule::{Enforcement, Entry, Rule, TABLE};
 
 /// Sends a case's requests; the answer to the one that hits.
 fn hit(case: &Case) -> Response {
@@ -35,6 +36,21 @@ fn hit(case: &Case) -> Response {
     let forwarded = guarded.ask(&case.miss);
     assert_eq!(forwarded.rule(), "-", "{rule}: {}", String::from_utf8_lossy(&forwarded.body));
     assert_eq!(backend.accepted(), 1, "{rule}: the control request did not reach the backend");
+    refused
+}
+
+/// The answer of a guard that has no descriptor left to connect to the backend with.
+fn without_descriptors() -> Response {
+    let backend = Backend::start(|_| support::last());
+    let place = Place::before("rules", &[&backend], "threads: 1\n");
+    let _running = place.run_logged("ulimit -n 40 && exec \"$@\"");
+    let mut client = Client::connect(place.addr);
+    client.send(control());
+    assert_eq!(client.response().rule(), "-");
+    let _crowd = place.starve();
+    client.send(control());
+    let refused = client.response();
+    assert_eq!(backend.seen().len(), 1);
     refused
 }
 
@@ -72,15 +88,20 @@ fn staged() -> Vec<(Rule, Response)> {
         assert_eq!(backend.seen().len(), 1);
         refused
     };
+    let slow_down: fn(&mut Config) = |config| {
+        config.shield.failures = 1;
+        config.shield.by_address = Some(true);
+    };
     vec![
         (Rule::LimitsConnections, connections(|config| config.limits.connections = 1)),
         (Rule::LimitsAddress, connections(|config| config.limits.connections_per_address = 1)),
+        (Rule::LimitsDescriptors, without_descriptors()),
         (Rule::UpstreamConnect, connect),
         (Rule::UpstreamAnswer, answered(|| Reply::Last(b"garbage\r\n\r\n".to_vec()))),
         (Rule::UpstreamTimeout, answered(|| Reply::Stall)),
         (Rule::UpstreamThrottled, answered(|| Reply::Bytes(support::answer(420, "")))),
         (Rule::TokenRefused, second(401, |_| {}, OTHER)),
-        (Rule::LimitsFailures, second(401, |config| config.shield.failures = 1, TOKEN)),
+        (Rule::LimitsFailures, second(401, slow_down, TOKEN)),
         (
             Rule::TokenRate,
             second(
@@ -135,10 +156,10 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
     for Entry { id, status, scim_type, standing, .. } in &TABLE {
         let scim_type = scim_type.map_or("", |kind| kind.as_str());
         let (documented, as_served) = match standing {
-            Standing::Fixed(_) => ("always", "always"),
-            Standing::EveryProfile => ("enforce", "enforce"),
-            Standing::Documented => ("enforce", "off"),
-            Standing::OptIn => ("off", "off"),
+            Enforcement::Fixed(_) => ("always", "always"),
+            Enforcement::EveryProfile => ("enforce", "enforce"),
+            Enforcement::Documented => ("enforce", "off"),
+            Enforcement::OptIn => ("off", "off"),
         };
         let anchor = id.replace('.', "");
         writeln!(
@@ -152,6 +173,12 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
         let answer = &answers[&entry.rule];
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         write!(text, "\n## `{}`\n\n{}", entry.id, entry.checks).unwrap();
+        if let Some(how) = entry.by_release {
+            write!(text, " {how}").unwrap();
+        }
+        if entry.policy {
+            text.push_str(" Stricter than Wire by design.");
+        }
         if let Some(why) = entry.standing.fixed() {
             write!(text, " Always enforced: {why}.").unwrap();
         }
@@ -195,7 +222,7 @@ fn the_global_switch_lets_everything_pass_that_can_be_read() {
     for mode in [Action::Report, Action::Off] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| config.policy.cap(mode));
-        let switchable = |case: &Case| case.rule.entry().standing == Standing::EveryProfile;
+        let switchable = |case: &Case| case.rule.entry().standing == Enforcement::EveryProfile;
         for (at, case) in cases().into_iter().filter(switchable).enumerate() {
             // Operators' own schemas are not loaded here, and an email address is one identity's rule.
             let answer = guarded.ask(&case.hit);

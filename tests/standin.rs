@@ -7,10 +7,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::{Client, Response, corpus};
+use wire_scim_guard::release::Release;
 use wire_scim_guard::standin::{Standin, TOKEN, USER_ID};
 
 fn start() -> Standin {
-    Standin::start("127.0.0.1:0".parse().unwrap()).unwrap()
+    of_release(Release::NEWEST)
+}
+
+fn of_release(release: Release) -> Standin {
+    Standin::of_release("127.0.0.1:0".parse().unwrap(), release).unwrap()
 }
 
 fn ask(standin: &Standin, method: &str, target: &str, body: Option<&Value>) -> Response {
@@ -49,9 +54,88 @@ fn a_provisioning_cycle() {
     assert_eq!(ask(&standin, "GET", &target, None).status, 404);
 }
 
+fn patch(standin: &Standin, target: &str, operation: &Value) -> Response {
+    let body = json!({
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+        "Operations": [operation]
+    });
+    ask(standin, "PATCH", target, Some(&body))
+}
+
+/// A user with these emails, and its path.
+fn provisioned(standin: &Standin, emails: &Value) -> (Response, String) {
+    let user = json!({
+        "userName": "bob", "externalId": "b-1", "displayName": "Bob", "emails": emails
+    });
+    let created = ask(standin, "POST", "/scim/v2/Users", Some(&user));
+    assert_eq!(created.status, 201);
+    let target = format!("/scim/v2/Users/{}", created.json()["id"].as_str().unwrap());
+    (created, target)
+}
+
+#[test]
+fn an_address_with_its_type_is_changed_through_a_value_path_from_5_35_on() {
+    let standin = of_release(Release::R5_35);
+    let sent = json!([
+        {"value": "old@example.com", "type": "home"},
+        {"value": "work@example.com", "type": "work", "primary": true}
+    ]);
+    let (created, target) = provisioned(&standin, &sent);
+    // One address is kept, as it was sent.
+    assert_eq!(created.json()["emails"], json!([sent[1]]));
+    let new = json!({
+        "op": "Add", "path": "emails[type eq \"work\"].value", "value": "new@example.com"
+    });
+    let changed = patch(&standin, &target, &new);
+    let kept = json!([{"value": "new@example.com", "type": "work", "primary": true}]);
+    assert_eq!((changed.status, &changed.json()["emails"]), (200, &kept));
+    assert_eq!(ask(&standin, "GET", &target, None).json()["emails"], kept);
+}
+
+#[test]
+fn a_value_path_has_no_effect_on_an_address_without_a_type() {
+    let standin = of_release(Release::R5_35);
+    let (_, target) = provisioned(&standin, &json!([{"value": "old@example.com"}]));
+    let new = json!({
+        "op": "Replace", "path": "emails[type eq \"work\"].value", "value": "new@example.com"
+    });
+    let changed = patch(&standin, &target, &new);
+    assert_eq!(
+        (changed.status, &changed.json()["emails"]),
+        (200, &json!([{"value": "old@example.com"}]))
+    );
+}
+
+#[test]
+fn up_to_5_34_value_paths_are_refused_and_types_not_kept() {
+    let standin = of_release(Release::R5_34);
+    let sent = json!([{"value": "work@example.com", "type": "work", "primary": true}]);
+    let (created, target) = provisioned(&standin, &sent);
+    assert_eq!(created.json()["emails"], json!([{"value": "work@example.com"}]));
+    let refused =
+        patch(&standin, &target, &json!({"op": "remove", "path": "emails[type eq \"x\"]"}));
+    assert_eq!((refused.status, &refused.json()["scimType"]), (400, &json!("invalidPath")));
+}
+
+#[test]
+fn two_primary_addresses_are_refused_from_5_35_on() {
+    let user = json!({
+        "userName": "carol", "externalId": "c-1", "displayName": "Carol", "emails": [
+            {"value": "one@example.com", "primary": "True"}, {"value": "two@example.com", "primary": true}
+        ]
+    });
+    let served = ask(&of_release(Release::R5_34), "POST", "/scim/v2/Users", Some(&user));
+    assert_eq!(
+        (served.status, &served.json()["emails"][0]["value"]),
+        (201, &json!("one@example.com"))
+    );
+    let refused = ask(&of_release(Release::R5_35), "POST", "/scim/v2/Users", Some(&user));
+    assert_eq!((refused.status, &refused.json()["scimType"]), (400, &json!("invalidValue")));
+}
+
 /// Why an answer is not Wire's: another status, where it does not depend on what Wire has stored.
-fn differs(row: &Value, answer: &Response) -> Option<String> {
-    match row["wire_status"].as_u64() {
+fn differs(row: &Value, status: Option<u64>, answer: &Response) -> Option<String> {
+    match status {
         Some(status) if u64::from(answer.status) == status => None,
         Some(status) => Some(format!("{} is not {status}", answer.status)),
         None if row["wire"] == "accept" && answer.status >= 400 && answer.status != 404 => {
@@ -62,7 +146,26 @@ fn differs(row: &Value, answer: &Response) -> Option<String> {
 }
 
 #[test]
-fn the_stand_in_answers_the_requests_of_the_corpus() {
+fn the_stand_in_answers_the_requests_of_the_corpus_as_each_release_does() {
+    let changed: BTreeMap<String, u64> = corpus::rows("changed-in-5.35.jsonl")
+        .iter()
+        .filter(|row| row["file"] == "requests.jsonl")
+        .map(|row| {
+            let now = &row["5.35"]["email"];
+            (row["id"].to_string(), now["status"].as_u64().unwrap_or(200))
+        })
+        .collect();
+    assert!(!changed.is_empty());
+    for release in Release::ALL {
+        let now = |row: &Value| match changed.get(&row["id"].to_string()) {
+            Some(status) if release == Release::R5_35 => Some(*status),
+            _ => row["wire_status"].as_u64(),
+        };
+        answers_the_requests_of_the_corpus(release, now);
+    }
+}
+
+fn answers_the_requests_of_the_corpus(release: Release, wire: impl Fn(&Value) -> Option<u64>) {
     let mut differences = BTreeMap::new();
     let mut compared = 0;
     for row in corpus::rows("requests.jsonl") {
@@ -73,7 +176,7 @@ fn the_stand_in_answers_the_requests_of_the_corpus() {
         if row["raw_base64"].is_string() || by_state || method == "OPTIONS" {
             continue;
         }
-        let standin = start();
+        let standin = of_release(release);
         let body: Value = serde_json::from_slice(&corpus::body(&row)).unwrap_or_default();
         for member in body["members"].as_array().into_iter().flatten() {
             if let Some(id) = member["value"].as_str() {
@@ -92,8 +195,9 @@ fn the_stand_in_answers_the_requests_of_the_corpus() {
         client.send(request);
         let answer = client.response_to(method);
         compared += 1;
-        let why =
-            answer.as_ref().map_or(Some("no answer".to_owned()), |answer| differs(&row, answer));
+        let why = answer
+            .as_ref()
+            .map_or(Some("no answer".to_owned()), |answer| differs(&row, wire(&row), answer));
         if let Some(why) = why {
             differences.insert(
                 row["id"].to_string(),

@@ -15,7 +15,8 @@ use crate::config::file::Overrides;
 use crate::config::words::{IDENTITIES, PROFILES};
 use crate::guard::{CheckKind, CheckReport, Guard};
 use crate::policy::{Identity, Policy, Profile};
-use crate::rule::{Rule, ScimType};
+use crate::release::Releases;
+use crate::rule::ScimType;
 use crate::scim::user::Reading;
 
 /// Judge payloads and filters without any network, with the code that guards.
@@ -43,6 +44,11 @@ pub struct Arguments {
     /// How the team logs in; default: as configured, or else `any`
     #[arg(long, value_name = "IDENTITY", value_parser = one_of(&IDENTITIES))]
     identity: Option<Identity>,
+
+    /// The release of Wire that the backend runs: `any`, or a number such as 5.35; default: as
+    /// configured, or else `any`
+    #[arg(long, value_name = "RELEASE", value_parser = crate::config::value::releases)]
+    release: Option<Releases>,
 
     /// Judge with the rules, schemas and limits of this config file
     #[arg(long, value_name = "FILE")]
@@ -98,13 +104,15 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 
 /// The guard of the config file with the command line's own choices, or of the defaults with these.
 fn guard(arguments: &Arguments) -> Result<Guard, Failure> {
-    let (profile, identity) = (arguments.profile, arguments.identity);
+    let Arguments { profile, identity, release: releases, .. } = *arguments;
     if let Some(path) = &arguments.config {
-        return super::load(path, Overrides { profile, identity }).map(|(_, guard)| guard);
+        return super::load(path, Overrides { profile, identity, releases })
+            .map(|(_, guard)| guard);
     }
     let mut config = Config::new(Vec::new(), Vec::new());
     let profile = profile.unwrap_or(Profile::Documented);
     config.policy = Policy::new(profile, identity.unwrap_or(Identity::Any));
+    config.policy.releases = releases.unwrap_or(Releases::Any);
     super::guard(&config)
 }
 
@@ -166,7 +174,7 @@ impl<W: Write> Check<'_, W> {
                 write!(self.out, ": {}", refusal.detail)?;
             }
         }
-        if !report.reported.is_empty() {
+        if !report.remarks.reported.is_empty() {
             write!(self.out, " [reported: {}]", ids(report).join(", "))?;
         }
         writeln!(self.out)
@@ -174,7 +182,7 @@ impl<W: Write> Check<'_, W> {
 }
 
 fn ids(report: &CheckReport) -> Vec<&'static str> {
-    report.reported.iter().copied().map(Rule::id).collect()
+    report.remarks.reported.iter().map(|hit| hit.rule.id()).collect()
 }
 
 /// A line of the JSON output.

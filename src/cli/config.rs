@@ -24,7 +24,7 @@ enum Command {
 /// Check a config file, and the schemas and the register of tokens that it names.
 ///
 /// Prints `FILE: ok`, or every mistake as FILE:LINE:COLUMN: message on standard error, with exit
-/// code 2.
+/// code 2. Warnings, as FILE:LINE:COLUMN: warning: message on standard error, change nothing about it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: wire-scim-guard config check --config /etc/wire-scim-guard/config.yaml"
@@ -37,7 +37,10 @@ struct CheckArguments {
 
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     let Command::Check(CheckArguments { config: path }) = &arguments.command;
-    super::load(path, Overrides::default())?;
+    let (config, _) = super::load(path, Overrides::default())?;
+    for warning in &config.warnings {
+        super::complain(&format!("{}:{warning}", path.display()));
+    }
     writeln!(out, "{}: ok", path.display())?;
     Ok(ExitCode::SUCCESS)
 }

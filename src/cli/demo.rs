@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::{Failure, Outcome, one_of};
 use crate::config::words::PROFILES;
-use crate::config::{Config, Passage, Server};
+use crate::config::{Config, PathPolicy, Server};
 use crate::logging::{self, AccessLog};
 use crate::policy::{Identity, Policy, Profile};
 use crate::proxy::{self, Running, ServeError, Signals};
+use crate::release::{Release, Releases};
 use crate::standin::{Standin, TOKEN};
 
 /// Start the guard in front of an embedded Wire, for trying and testing only.
@@ -21,7 +22,8 @@ use crate::standin::{Standin, TOKEN};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
                         wire-scim-guard demo\n  \
-                        wire-scim-guard demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19090\n\n\
+                        wire-scim-guard demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19090\n  \
+                        wire-scim-guard demo --release 5.34\n\n\
                         The embedded Wire has a team admin, for trying `token`: admin@example.com, password \
                         secret123:\n  \
                         wire-scim-guard token list --backend http://127.0.0.1:8080 --email admin@example.com")]
@@ -39,6 +41,12 @@ pub struct Arguments {
     #[arg(long, value_name = "PROFILE", default_value = "documented",
           value_parser = one_of(&PROFILES))]
     profile: Profile,
+
+    /// The Wire release that the embedded Wire answers as: 5.34 (that and older) or 5.35 (that and
+    /// newer)
+    #[arg(long, value_name = "RELEASE", default_value = Release::NEWEST.as_str(),
+          value_parser = super::standin::release)]
+    release: Release,
 }
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -46,19 +54,21 @@ const ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090)
 const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
-    let standin = Standin::start(FREE)
+    let standin = Standin::of_release(FREE, arguments.release)
         .map_err(|error| Failure::Running(format!("the embedded Wire cannot listen: {error}")))?;
     let upstream = Server { host: standin.addr().ip().to_string(), port: standin.addr().port() };
     let mut config = Config::new(vec![arguments.listen.unwrap_or(LISTEN)], vec![upstream]);
     config.admin = arguments.admin.unwrap_or(ADMIN);
     config.policy = Policy::new(arguments.profile, Identity::Any);
+    config.policy.releases = Releases::Only(arguments.release);
     // For `token`, which logs in.
-    config.other_paths = Passage::Forward;
+    config.other_paths = PathPolicy::Forward;
     logging::init(&config.log);
     let signals = Signals::listen().map_err(ServeError::from)?;
     let running = start(arguments, config)?;
     let guard = running.addrs().first().copied().unwrap_or(LISTEN);
-    write_lines(out, reachable(guard), reachable(running.admin_addr()), TOKEN)?;
+    let admin = reachable(running.admin_addr());
+    write_lines(out, reachable(guard), admin, TOKEN, arguments.release)?;
     signals.then_stop(running);
     Ok(ExitCode::SUCCESS)
 }
@@ -99,10 +109,13 @@ fn write_lines(
     guard: SocketAddr,
     admin: SocketAddr,
     token: &str,
+    release: Release,
 ) -> io::Result<()> {
     writeln!(out, "guard http://{guard}")?;
     writeln!(out, "metrics http://{admin}/metrics")?;
-    for Try { method, path, login, body, expect } in TRIES {
+    for Try { method, path, login, body, expect, expect_5_34 } in TRIES {
+        let older = expect_5_34.filter(|_| release == Release::R5_34);
+        let expect = older.unwrap_or(*expect);
         write!(out, "curl -sS -i")?;
         if !matches!(*method, "GET") {
             write!(out, " -X {method}")?;
@@ -126,15 +139,18 @@ struct Try {
     path: &'static str,
     login: bool,
     body: Option<&'static str>,
+    /// The status of the answer.
     expect: u16,
+    /// The status where Wire is 5.34, if it is another.
+    expect_5_34: Option<u16>,
 }
 
 const fn get(path: &'static str, expect: u16) -> Try {
-    Try { method: "GET", path, login: true, body: None, expect }
+    Try { method: "GET", path, login: true, body: None, expect, expect_5_34: None }
 }
 
 const fn send(method: &'static str, path: &'static str, body: &'static str, expect: u16) -> Try {
-    Try { method, path, login: true, body: Some(body), expect }
+    Try { method, path, login: true, body: Some(body), expect, expect_5_34: None }
 }
 
 /// The user who is there from the start.
@@ -163,11 +179,21 @@ const TRIES: &[Try] = &[
         r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","path":"active","value":false}]}"#,
         200,
     ),
+    // The change of an email address, as Entra ID sends it.
+    Try {
+        expect_5_34: Some(400),
+        ..send(
+            "PATCH",
+            USER,
+            r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"Add","path":"emails[type eq \"work\"].value","value":"demo.user@example.com"}]}"#,
+            200,
+        )
+    },
     // Base URLs as clients are given them: without /v2, doubled, behind an API version.
     get("/scim/Users?filter=externalId%20eq%20%22new.user%40example.com%22", 200),
     get("/v7/scim/v2/v2//Users/?filter=userName%20eq%20%22new.user%22", 200),
     get("/scim/v2/ServiceProviderConfig", 200),
-    Try { method: "DELETE", path: USER, login: true, body: None, expect: 204 },
+    Try { method: "DELETE", path: USER, login: true, body: None, expect: 204, expect_5_34: None },
     // An email address as userName, as Entra ID sends it by default.
     send(
         "POST",
@@ -196,6 +222,7 @@ const TRIES: &[Try] = &[
         login: false,
         body: None,
         expect: 401,
+        expect_5_34: None,
     },
     get("/scim/v2/User", 404),
     get("/i/status", 404),
@@ -219,7 +246,7 @@ mod tests {
     fn the_guard_refuses_exactly_what_the_lines_expect() {
         let guard = Guard::new(&Config::new(Vec::new(), Vec::new())).unwrap();
         let token = "Bearer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
-        for Try { method, path, login, body, expect } in TRIES {
+        for Try { method, path, login, body, expect, .. } in TRIES {
             let mut headers = HeaderMap::new();
             headers.insert("accept", HeaderValue::from_static("*/*"));
             if *login {
@@ -251,7 +278,8 @@ mod tests {
     fn what_is_printed_begins_and_ends_as_promised() {
         let mut out = Vec::new();
         let guard = "127.0.0.1:8080".parse().unwrap();
-        write_lines(&mut out, guard, "127.0.0.1:9090".parse().unwrap(), "TOKEN").unwrap();
+        write_lines(&mut out, guard, "127.0.0.1:9090".parse().unwrap(), "TOKEN", Release::NEWEST)
+            .unwrap();
         let out = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = out.lines().collect();
         assert_eq!(lines[0], "guard http://127.0.0.1:8080");

@@ -14,7 +14,9 @@ use crate::config::words::Words;
 use crate::guard::Guard;
 use crate::secret;
 
+mod backend;
 mod check;
+mod compare;
 mod config;
 mod demo;
 mod documents;
@@ -52,6 +54,7 @@ enum Command {
     Config(config::Arguments),
     Rules(rules::Arguments),
     Check(check::Arguments),
+    Compare(compare::Arguments),
     #[cfg(feature = "preflight")]
     Preflight(preflight::Arguments),
     Token(token::Arguments),
@@ -99,6 +102,7 @@ pub fn run() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &mut out),
         Command::Check(arguments) => check::run(&arguments, &mut out),
+        Command::Compare(arguments) => compare::run(&arguments, &mut out),
         #[cfg(feature = "preflight")]
         Command::Preflight(arguments) => preflight::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
@@ -131,8 +135,14 @@ fn shown(text: &str) -> String {
 /// Help and version are answers; everything else is one sentence on standard error.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayHelp => {
             let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        // clap would print the name of the subcommand in place of the program's.
+        ErrorKind::DisplayVersion => {
+            let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+            let _ = writeln!(io::stdout(), "{name} {version}");
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {

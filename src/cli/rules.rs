@@ -42,6 +42,9 @@ struct Row {
     scim_type: Option<&'static str>,
     actions: Actions,
     switchable: bool,
+    policy: bool,
+    /// How the rule depends on the release of Wire; null if it does not.
+    by_release: Option<&'static str>,
     checks: &'static str,
 }
 
@@ -65,6 +68,8 @@ impl Row {
                     .map(|(name, profile)| (name, default_action(entry.rule, profile).as_str())),
             ),
             switchable: entry.standing.fixed().is_none(),
+            policy: entry.policy,
+            by_release: entry.by_release,
             checks: entry.checks,
         }
     }
@@ -83,7 +88,10 @@ fn write_table(out: &mut impl Write) -> io::Result<()> {
             first.to_string(),
             second.to_string(),
             if row.switchable { "yes" } else { "no" }.to_string(),
-            row.checks.to_string(),
+            match row.by_release {
+                Some(how) => format!("{} {how}", row.checks),
+                None => row.checks.to_string(),
+            },
         ]
     });
     let table: Vec<[String; 7]> = std::iter::once(head).chain(rows).collect();

@@ -1,18 +1,27 @@
 //! The config file: YAML text to a [`Config`], or every mistake in it at once.
 
 use std::fmt;
+use std::fs::FileType;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use super::mistake::Mistake;
-use super::mistake::{At, Notes};
+pub use super::diagnostic::Diagnostic;
+use super::diagnostic::{At, Diagnostics};
 use super::reader::{Field, Section};
-use super::words::{IDENTITIES, LEVELS, PASSAGES};
-use super::{Config, Server, ShieldSettings, UpstreamCheck, ZHeaders, limits, rules, value, yaml};
-use crate::policy::{Identity, Profile};
+use super::words::{IDENTITIES, LEVELS, PATH_POLICIES};
+use super::{
+    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, rules, value, warnings,
+    yaml,
+};
+use crate::policy::{Identity, Policy, Profile};
+use crate::release::Releases;
 use crate::secret;
+
+/// The characters of rich info that `wire.rich_info_limit` may allow.
+const RICH_INFO_LIMIT: std::ops::RangeInclusive<u64> = 0..=1_000_000;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -22,6 +31,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 pub struct Overrides {
     pub profile: Option<Profile>,
     pub identity: Option<Identity>,
+    pub releases: Option<Releases>,
 }
 
 /// Why a file gives no config.
@@ -42,7 +52,7 @@ pub enum LoadError {
     },
     Mistakes {
         path: PathBuf,
-        mistakes: Vec<Mistake>,
+        mistakes: Vec<Diagnostic>,
     },
 }
 
@@ -79,7 +89,7 @@ impl std::error::Error for LoadError {}
 /// an error is good only for being looked at further. Relative paths in it begin at the file's own folder.
 pub fn load(path: &Path, overrides: Overrides) -> (Option<Config>, Option<LoadError>) {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let notes = Notes::default();
+    let notes = Diagnostics::default();
     let read = read_file(path, MAX_FILE, |text| Ok(read(text, Some(folder), overrides, &notes)));
     match read {
         Err(error) => (None, Some(error)),
@@ -93,11 +103,28 @@ pub fn load(path: &Path, overrides: Overrides) -> (Option<Config>, Option<LoadEr
     }
 }
 
-/// Reads a whole text file of at most so many bytes, and what it says.
+/// Reads a whole text file of at most so many bytes, and what it says. It has to be a regular one, or a
+/// link to one.
 pub(crate) fn read_file<T>(
     path: &Path,
     most: u64,
-    parse: impl FnOnce(&str) -> Result<T, Vec<Mistake>>,
+    parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
+) -> Result<T, LoadError> {
+    let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
+    // SECURITY: reading a pipe or a terminal waits for whoever writes to it, and a device may have no end.
+    let kind = std::fs::metadata(path).map_err(unreadable)?.file_type();
+    if let Some(what) = irregular(kind) {
+        let why = format!("this is {what}, and only regular files are read");
+        return Err(LoadError::Unread { path: path.into(), why });
+    }
+    read_any(path, most, parse)
+}
+
+/// As [`read_file`], from whatever can be read, such as a pipe from another program.
+pub(crate) fn read_any<T>(
+    path: &Path,
+    most: u64,
+    parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
 ) -> Result<T, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
     let mut bytes = Vec::new();
@@ -111,20 +138,31 @@ pub(crate) fn read_file<T>(
     parse(&text).map_err(mistakes)
 }
 
-fn not_text(error: &std::string::FromUtf8Error) -> Mistake {
+/// What a file is called that is no regular one.
+fn irregular(kind: FileType) -> Option<&'static str> {
+    match kind {
+        kind if kind.is_file() => None,
+        kind if kind.is_dir() => Some("a folder"),
+        kind if kind.is_fifo() => Some("a pipe (FIFO)"),
+        kind if kind.is_socket() => Some("a socket"),
+        _ => Some("a device"),
+    }
+}
+
+fn not_text(error: &std::string::FromUtf8Error) -> Diagnostic {
     let valid = error.utf8_error().valid_up_to();
     let before = String::from_utf8_lossy(&error.as_bytes()[..valid]);
-    Mistake::new(At::of(&before, valid), "this is not UTF-8; save the file as UTF-8")
+    Diagnostic::new(At::of(&before, valid), "this is not UTF-8; save the file as UTF-8")
 }
 
 /// Reads a config. On failure the mistakes are in the order of the text.
-pub fn parse(text: &str) -> Result<Config, Vec<Mistake>> {
+pub fn parse(text: &str) -> Result<Config, Vec<Diagnostic>> {
     parse_with(text, Overrides::default())
 }
 
 /// As [`parse`], with what the command line says in place of the text.
-pub fn parse_with(text: &str, overrides: Overrides) -> Result<Config, Vec<Mistake>> {
-    let notes = Notes::default();
+pub fn parse_with(text: &str, overrides: Overrides) -> Result<Config, Vec<Diagnostic>> {
+    let notes = Diagnostics::default();
     let config = read(text, None, overrides, &notes);
     let mistakes = notes.into_mistakes();
     match config {
@@ -135,7 +173,12 @@ pub fn parse_with(text: &str, overrides: Overrides) -> Result<Config, Vec<Mistak
 
 /// Reads what can be read. A config that comes with mistakes in `notes` is not to be used. The files that
 /// it names are looked for if it is known in which folder.
-fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) -> Option<Config> {
+fn read(
+    text: &str,
+    folder: Option<&Path>,
+    overrides: Overrides,
+    notes: &Diagnostics,
+) -> Option<Config> {
     let (node, mistakes) = yaml::read(text);
     let unreadable = node.is_none() && !mistakes.is_empty();
     notes.add(mistakes);
@@ -164,7 +207,7 @@ fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) 
 
     let threads = top.field("threads").and_then(|field| field.count(1..=1024));
     set(&mut config.threads, threads.and_then(|threads| usize::try_from(threads).ok()));
-    let passage = |field: Field<'_, '_>| field.choice(&PASSAGES);
+    let passage = |field: Field<'_, '_>| field.choice(&PATH_POLICIES);
     set(&mut config.other_paths, top.field("other_paths").and_then(passage));
     set(&mut config.auth_tokens, top.field("auth_tokens").and_then(passage));
     set(&mut config.z_headers, top.field("z_headers").and_then(read_z_headers));
@@ -172,6 +215,8 @@ fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) 
     let identity = top.field("identity").and_then(|field| field.choice(&IDENTITIES));
     let identity = overrides.identity.or(identity).unwrap_or(Identity::Any);
     config.policy = rules::read(top.section("rules"), overrides.profile, identity);
+    read_wire(top.section("wire"), &mut config.policy);
+    set(&mut config.policy.releases, overrides.releases);
 
     config.schemas = top.field("schemas").and_then(|field| named(&field, folder));
     let hosts = top.field("hosts").and_then(|field| field.list(|item| item.parsed(value::host)));
@@ -181,7 +226,8 @@ fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) 
     set(&mut config.trusted_proxies, proxies);
 
     config.tokens = top.field("tokens").and_then(|field| named(&field, folder));
-    config.shield = read_shield(top.section("shield"));
+    let (shield, tuned) = read_shield(top.section("shield"));
+    config.shield = shield;
     set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
 
     let mut log = top.section("log");
@@ -191,6 +237,8 @@ fn read(text: &str, folder: Option<&Path>, overrides: Overrides, notes: &Notes) 
 
     config.limits = limits::read(top.section("limits"), notes);
     top.close();
+    warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, notes);
+    config.warnings = notes.warnings();
     Some(config)
 }
 
@@ -216,6 +264,15 @@ pub(super) fn set<T>(place: &mut T, value: Option<T>) {
 
 type Upstream = (Option<Vec<(At, Server)>>, Option<UpstreamCheck>);
 
+/// What is known of the Wire backend.
+fn read_wire(mut section: Section<'_, '_>, policy: &mut Policy) {
+    let releases = section.field("release").and_then(|field| field.string(value::releases));
+    set(&mut policy.releases, releases);
+    let limit = section.field("rich_info_limit").and_then(|field| field.count(RICH_INFO_LIMIT));
+    set(&mut policy.rich_info_limit, limit.and_then(|limit| usize::try_from(limit).ok()));
+    section.close();
+}
+
 fn read_upstream(mut upstream: Section<'_, '_>) -> Upstream {
     let servers = upstream
         .required("servers", "write where Wire listens: upstream: {servers: [\"nginz:8080\"]}");
@@ -240,20 +297,27 @@ fn read_check(mut section: Section<'_, '_>) -> Option<UpstreamCheck> {
     path.map(|path| UpstreamCheck { path, every })
 }
 
-fn read_shield(mut section: Section<'_, '_>) -> ShieldSettings {
-    let mut shield = ShieldSettings::default();
+/// The settings, and where the count of failures is set to another value than the default.
+fn read_shield(mut section: Section<'_, '_>) -> (RefusalCacheSettings, Option<At>) {
+    let default = RefusalCacheSettings::default();
+    let mut shield = default;
     let hour = Duration::from_secs(3600);
     let refused_for = section.field("refused_for");
     set(
         &mut shield.refused_for,
         refused_for.and_then(|field| field.duration(Duration::ZERO..=hour)),
     );
-    let failures = section.field("failures").and_then(|field| field.count(1..=1_000_000));
-    set(&mut shield.failures, failures.and_then(|count| u32::try_from(count).ok()));
+    let failures = section.field("failures");
+    let count = failures.as_ref().and_then(|field| field.count(1..=1_000_000));
+    set(&mut shield.failures, count.and_then(|count| u32::try_from(count).ok()));
     let window = section.field("window");
-    set(&mut shield.window, window.and_then(|field| field.duration(Duration::from_secs(1)..=hour)));
+    let time = window.as_ref().and_then(|field| field.duration(Duration::from_secs(1)..=hour));
+    set(&mut shield.window, time);
+    shield.by_address = section.field("by_address").and_then(|field| field.flag());
     section.close();
-    shield
+    let failures = failures.filter(|_| shield.failures != default.failures);
+    let window = window.filter(|_| shield.window != default.window);
+    (shield, failures.or(window).map(|field| field.at))
 }
 
 /// `strip`, or `{keep_from: [networks]}`.
@@ -286,7 +350,7 @@ fn check_addresses(
     listen: Option<&[(At, SocketAddr)]>,
     upstream: Option<&[(At, Server)]>,
     (admin, admin_at): (SocketAddr, Option<At>),
-    notes: &Notes,
+    notes: &Diagnostics,
 ) {
     let listen = listen.unwrap_or_default();
     for (index, (at, address)) in listen.iter().enumerate() {

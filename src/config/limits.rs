@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Limits;
+use super::diagnostic::{At, Diagnostics};
 use super::file::set;
-use super::mistake::{At, Notes};
 use super::reader::Section;
 use super::value::size_text;
 
@@ -14,7 +14,7 @@ const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
 /// Sizes and counts that no deployment exceeds for a good reason.
-const BODY: RangeInclusive<u64> = 1..=256 * MIB;
+const BODY: RangeInclusive<u64> = 1..=8 * MIB;
 const BUFFERED: RangeInclusive<u64> = 1..=256 * GIB;
 /// The HTTP reader below takes at most 1 MiB, and 256 headers with what it adds itself.
 const HEADER_BYTES: RangeInclusive<u64> = KIB..=MIB;
@@ -25,7 +25,7 @@ const STREAMS: RangeInclusive<u64> = 1..=10_000;
 const TIME: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 
-pub fn read(mut section: Section<'_, '_>, notes: &Notes) -> Limits {
+pub fn read(mut section: Section<'_, '_>, notes: &Diagnostics) -> Limits {
     let mut limits = Limits::default();
     let body = size(&mut section, "body", BODY, &mut limits.body);
     let all = size(&mut section, "buffered_bytes", BUFFERED, &mut limits.buffered_bytes);

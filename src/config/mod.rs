@@ -9,13 +9,16 @@ use ipnet::IpNet;
 
 use crate::policy::{Identity, Policy, Profile};
 
+pub use diagnostic::Warning;
+
+pub(crate) mod diagnostic;
 pub mod file;
 mod limits;
-pub(crate) mod mistake;
 pub(crate) mod near;
 pub(crate) mod reader;
 mod rules;
 pub(crate) mod value;
+mod warnings;
 pub mod words;
 pub(crate) mod yaml;
 
@@ -32,9 +35,9 @@ pub struct Config {
     /// Worker threads.
     pub threads: usize,
     /// Paths outside of SCIM.
-    pub other_paths: Passage,
+    pub other_paths: PathPolicy,
     /// Wire's own token API, `/scim/auth-tokens`.
-    pub auth_tokens: Passage,
+    pub auth_tokens: PathPolicy,
     pub z_headers: ZHeaders,
     pub policy: Policy,
     /// Where the operator's own schemas are; `None`: the built-in ones.
@@ -45,29 +48,35 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The register of tokens; `None`: every well-formed token is Wire's to judge.
     pub tokens: Option<std::path::PathBuf>,
-    pub shield: ShieldSettings,
+    pub shield: RefusalCacheSettings,
     /// Whether 420, with which Wire's nginx throttles, is handed on as 429.
     pub map_420: bool,
     pub log: Log,
     pub limits: Limits,
+    /// What its file allows itself and probably does not mean.
+    pub warnings: Vec<Warning>,
 }
 
 /// How requests with useless tokens are kept away from Wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShieldSettings {
+pub struct RefusalCacheSettings {
     /// For how long a token that Wire refused is refused by the guard.
     pub refused_for: Duration,
     /// How many requests with invalid tokens may come from one address within `window`.
     pub failures: u32,
     pub window: Duration,
+    /// Whether failures are counted by address; `None`: where proxies are trusted. See
+    /// [`Config::counts_by_address`].
+    pub by_address: Option<bool>,
 }
 
-impl Default for ShieldSettings {
+impl Default for RefusalCacheSettings {
     fn default() -> Self {
         Self {
             refused_for: Duration::from_secs(10),
             failures: 100,
             window: Duration::from_secs(60),
+            by_address: None,
         }
     }
 }
@@ -96,7 +105,7 @@ pub struct UpstreamCheck {
 
 /// Whether requests of a kind reach the backend at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Passage {
+pub enum PathPolicy {
     Refuse,
     Forward,
 }
@@ -134,7 +143,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// From the end of the head to the end of the answer, for all but what streams through.
     pub request_timeout: Duration,
-    /// How long a connection may rest between two requests.
+    /// How long a connection may be idle between two requests: longer than a load balancer in front keeps it,
+    /// so that the balancer is the one that closes.
     pub keepalive_timeout: Duration,
     /// How long a client may take nothing of its answer.
     pub write_timeout: Duration,
@@ -165,7 +175,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(120),
-            keepalive_timeout: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(60),
             requests_per_connection: 10_000,
             connections: 10_000,
@@ -188,18 +198,26 @@ impl Config {
             upstream,
             upstream_check: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            other_paths: Passage::Refuse,
-            auth_tokens: Passage::Forward,
+            other_paths: PathPolicy::Refuse,
+            auth_tokens: PathPolicy::Forward,
             z_headers: ZHeaders::Strip,
             policy: Policy::new(Profile::Documented, Identity::Any),
             schemas: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             tokens: None,
-            shield: ShieldSettings::default(),
+            shield: RefusalCacheSettings::default(),
             map_420: true,
             log: Log { level: tracing::Level::INFO, access: true },
             limits: Limits::default(),
+            warnings: Vec::new(),
         }
+    }
+
+    /// Whether failures are counted by the client's address: only where it is known to be the client's.
+    /// Behind a proxy that is not trusted, all clients have one address, and any of them could have the others
+    /// refused.
+    pub fn counts_by_address(&self) -> bool {
+        self.shield.by_address.unwrap_or(!self.trusted_proxies.is_empty())
     }
 }

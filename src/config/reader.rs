@@ -7,12 +7,13 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::mistake::{At, Notes};
+use super::diagnostic::{At, Diagnostics};
 use super::near;
 use super::value::{self, quoted};
 use super::yaml::{Node, Value};
 
-/// The most items of a list whose items are compared with each other.
+/// The most items of a list. Those of some lists are compared with each other, those of others with
+/// every request.
 const LONGEST_LIST: usize = 1000;
 
 /// One mapping of the file. `close` it when all keys were asked for.
@@ -24,7 +25,7 @@ pub struct Section<'n, 't> {
     /// What stands there is no mapping; nothing more is said of what it lacks.
     misshapen: bool,
     asked: Vec<&'static str>,
-    notes: &'n Notes,
+    notes: &'n Diagnostics,
 }
 
 struct Entry<'n, 't> {
@@ -39,17 +40,17 @@ pub struct Field<'n, 't> {
     path: String,
     pub at: At,
     node: &'n Node<'t>,
-    notes: &'n Notes,
+    notes: &'n Diagnostics,
 }
 
 impl<'n, 't> Section<'n, 't> {
     /// A section that is not in the file: all its keys are absent.
-    fn absent(path: String, at: At, notes: &'n Notes) -> Self {
+    fn absent(path: String, at: At, notes: &'n Diagnostics) -> Self {
         Self { path, at, entries: Vec::new(), misshapen: false, asked: Vec::new(), notes }
     }
 
     /// The whole document; `None` if it is empty.
-    pub fn top(node: Option<&'n Node<'t>>, notes: &'n Notes) -> Self {
+    pub fn top(node: Option<&'n Node<'t>>, notes: &'n Diagnostics) -> Self {
         match node {
             Some(Node { value: Value::Null, .. }) | None => {
                 Self::absent(String::new(), At::START, notes)
@@ -197,9 +198,25 @@ impl<'n, 't> Field<'n, 't> {
 
     /// The items of a list, each read by `read`, without those that it could not read.
     pub fn list<T>(&self, read: impl Fn(&Field<'n, 't>) -> Option<T>) -> Option<Vec<T>> {
+        self.list_of(LONGEST_LIST, read)
+    }
+
+    /// As `list`, of at most so many items.
+    pub fn list_of<T>(
+        &self,
+        most: usize,
+        read: impl Fn(&Field<'n, 't>) -> Option<T>,
+    ) -> Option<Vec<T>> {
         let Value::List(items) = &self.node.value else {
             return self.wants("a list, such as [a, b]");
         };
+        if items.len() > most {
+            self.mistake(format_args!(
+                "the list has {} items; {most} are the most that is read here",
+                items.len()
+            ));
+            return None;
+        }
         let field = |(index, node): (usize, &'n Node<'t>)| Field {
             path: format!("{}[{index}]", self.path),
             at: node.at,
@@ -219,10 +236,6 @@ impl<'n, 't> Field<'n, 't> {
         let items = self.list(|item| Some((item.clone(), read(item))))?;
         if items.is_empty() {
             self.mistake(format_args!("the list is empty; {why}"));
-        }
-        if items.len() > LONGEST_LIST {
-            self.mistake(format_args!("the list has more than {LONGEST_LIST} items"));
-            return None;
         }
         let mut good: Vec<(At, T)> = Vec::new();
         for (item, value) in items {
@@ -254,6 +267,18 @@ impl<'n, 't> Field<'n, 't> {
                 self.mistake(why);
                 None
             }
+        }
+    }
+
+    /// A scalar that is a string in YAML, read by `read`: a number would lose its last zeros to
+    /// other readers of the file.
+    pub fn string<T>(&self, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        match &self.node.value {
+            Value::Scalar { text, plain: true } if text.parse::<f64>().is_ok() => {
+                self.mistake(format_args!("{text} is a number; write it in quotes: \"{text}\""));
+                None
+            }
+            _ => self.parsed(read),
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Server;
+use crate::release::{Release, Releases};
 use crate::secret;
 
 const KIB: u64 = 1024;
@@ -103,6 +104,9 @@ fn number_and_unit(text: &str) -> (&str, &str) {
 pub fn listener(text: &str) -> Result<SocketAddr, String> {
     let found = quoted(text);
     let address = text.parse::<SocketAddr>().map_err(|_| {
+        if let Some(why) = unbracketed(text) {
+            return format!("{found} {why}");
+        }
         let port = text.rsplit_once(':').map(|(_, port)| port);
         if port.is_some_and(|port| port.parse::<u32>().is_ok_and(|port| port > 65535)) {
             return format!("{found} has no valid port behind the colon (1 to 65535)");
@@ -117,6 +121,26 @@ pub fn listener(text: &str) -> Result<SocketAddr, String> {
         return Err(format!("{found} leaves the port open; name the port"));
     }
     Ok(address)
+}
+
+/// What is wrong with an IPv6 address and its port, or without one, where the address is not in
+/// brackets. `::1:8080` is an address as it stands, but hardly ever meant as one.
+fn unbracketed(text: &str) -> Option<String> {
+    let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    let split = text.rsplit_once(':').filter(|(host, port)| {
+        is_address(host) && port.parse::<u16>().is_ok_and(|port| port > 0 && !text.contains(":+"))
+    });
+    match split {
+        Some((host, port)) if is_address(text) => Some(format!(
+            "has an IPv6 address without brackets; write [{host}]:{port}, or [{text}]:8080 if {port} is a \
+             part of the address"
+        )),
+        Some((host, port)) => {
+            Some(format!("has an IPv6 address without brackets; write [{host}]:{port}"))
+        }
+        None if is_address(text) => Some(format!("has no port; write [{text}]:8080")),
+        None => None,
+    }
 }
 
 /// The path of a request, with a query if need be.
@@ -134,8 +158,8 @@ pub fn server(text: &str) -> Result<Server, String> {
     if text.contains("://") {
         return Err(format!("{found} is a URL; write host:port alone (the backend speaks HTTP)"));
     }
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return Err(format!("{found} has no port; write [{text}]:8080"));
+    if let Some(why) = unbracketed(text) {
+        return Err(format!("{found} {why}"));
     }
     let bracketed = text.starts_with('[') && text.ends_with(']');
     let Some((host, port)) = text.rsplit_once(':').filter(|_| !bracketed) else {
@@ -149,7 +173,9 @@ pub fn server(text: &str) -> Result<Server, String> {
         Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner,
         Some(_) => return Err(format!("{found} has no IPv6 address between the brackets")),
         None if host.contains(':') => {
-            return Err(format!("{found} has an IPv6 address without brackets; write [::1]:8080"));
+            return Err(format!(
+                "{found} has several colons; write host:port, or [::1]:8080 for IPv6"
+            ));
         }
         None => host_name(host).map_err(|why| format!("{found} {why}"))?,
     };
@@ -168,6 +194,9 @@ pub fn host(text: &str) -> Result<String, String> {
     }
     match bracketed {
         Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => {}
+        None if text.parse::<Ipv6Addr>().is_ok() => {
+            return Err(format!("{found} is an IPv6 address without brackets; write [{text}]"));
+        }
         _ if text.contains(':') => {
             return Err(format!("{found} has a port; hosts are compared without their port"));
         }
@@ -194,6 +223,20 @@ fn host_name(host: &str) -> Result<&str, &'static str> {
         return Err("is no IPv4 address, and no host name ends in a number");
     }
     Ok(host)
+}
+
+/// A release of Wire such as `5.35`, or `any`.
+pub fn releases(text: &str) -> Result<Releases, String> {
+    if text == "any" {
+        return Ok(Releases::Any);
+    }
+    Release::parse(text).map(Releases::Only).ok_or_else(|| {
+        format!(
+            "{} is no release of Wire: write \"any\", or two numbers as in \"{}\"",
+            quoted(text),
+            Release::NEWEST.as_str()
+        )
+    })
 }
 
 /// The path of a file or folder.

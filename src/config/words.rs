@@ -2,7 +2,7 @@
 
 use tracing::Level;
 
-use super::Passage;
+use super::PathPolicy;
 use crate::policy::{Action, Identity, Profile};
 
 /// Words with their meanings, in the order in which they are listed to people.
@@ -17,8 +17,8 @@ pub const IDENTITIES: Words<Identity, 3> =
 pub const ACTIONS: Words<Action, 3> =
     [("enforce", Action::Enforce), ("report", Action::Report), ("off", Action::Off)];
 
-pub const PASSAGES: Words<Passage, 2> =
-    [("refuse", Passage::Refuse), ("forward", Passage::Forward)];
+pub const PATH_POLICIES: Words<PathPolicy, 2> =
+    [("refuse", PathPolicy::Refuse), ("forward", PathPolicy::Forward)];
 
 pub const LEVELS: Words<Level, 5> = [
     ("error", Level::ERROR),

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
-use super::mistake::{At, MOST, Mistake};
+use super::diagnostic::{At, Diagnostic, MOST};
 
 /// How many values there may be: far more than ten thousand tokens need.
 const MAX_NODES: usize = 1_000_000;
@@ -47,7 +47,7 @@ enum Open<'t> {
 
 /// Reads one document. Without a node there is nothing to read on with: the text is empty or no
 /// YAML.
-pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
+pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Diagnostic>) {
     let mut mistakes = Vec::new();
     // SECURITY: the parser takes a NUL for the end of the text, and would leave the rest unread.
     if let Some(mistake) = control_character(text) {
@@ -64,7 +64,7 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
             Ok(event) => event,
             Err(error) => {
                 let message = format!("this is not YAML: {}{}", error.info(), advice(error.info()));
-                mistakes.push(Mistake::new(at(*error.marker()), message));
+                mistakes.push(Diagnostic::new(at(*error.marker()), message));
                 return (None, mistakes);
             }
         };
@@ -72,7 +72,7 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
         // SECURITY: each takes a hundred times its byte in the text.
         nodes += 1;
         if nodes > MAX_NODES {
-            mistakes.push(Mistake::new(here, format!("there are more than {MAX_NODES} values")));
+            mistakes.push(Diagnostic::new(here, format!("there are more than {MAX_NODES} values")));
             return (None, mistakes);
         }
         let node = match event {
@@ -80,7 +80,7 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
                 documents += 1;
                 if documents > 1 {
                     let message = "a second document begins here; a config is one document";
-                    mistakes.push(Mistake::new(here, message));
+                    mistakes.push(Diagnostic::new(here, message));
                     break;
                 }
                 continue;
@@ -89,7 +89,7 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Mistake>) {
                 refuse_tag(tag.as_deref(), here, &mut mistakes);
                 if open.len() == MAX_DEPTH {
                     let message = format!("nested more than {MAX_DEPTH} levels deep");
-                    mistakes.push(Mistake::new(here, message));
+                    mistakes.push(Diagnostic::new(here, message));
                     return (None, mistakes);
                 }
                 open.push(match event {
@@ -151,23 +151,23 @@ fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Value<'_> {
     }
 }
 
-fn refuse_tag(tag: Option<&Tag>, here: At, mistakes: &mut Vec<Mistake>) {
+fn refuse_tag(tag: Option<&Tag>, here: At, mistakes: &mut Vec<Diagnostic>) {
     if tag.is_some() {
         note(mistakes, here, "tags (`!name`) are not read here; write the value alone");
     }
 }
 
 /// Notes what may stand in a text as often as one likes.
-fn note(mistakes: &mut Vec<Mistake>, here: At, message: &str) {
+fn note(mistakes: &mut Vec<Diagnostic>, here: At, message: &str) {
     if mistakes.len() < MOST {
-        mistakes.push(Mistake::new(here, message));
+        mistakes.push(Diagnostic::new(here, message));
     }
 }
 
-fn control_character(text: &str) -> Option<Mistake> {
+fn control_character(text: &str) -> Option<Diagnostic> {
     let refused = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
     let (index, character) = text.char_indices().find(|(_, c)| refused(*c))?;
     let message =
         format!("the control character U+{:04X} stands here; remove it", u32::from(character));
-    Some(Mistake::new(At::of(text, index), message))
+    Some(Diagnostic::new(At::of(text, index), message))
 }

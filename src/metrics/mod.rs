@@ -17,13 +17,22 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::agreement::Outcome;
 use crate::guard::Guard;
 use crate::policy::Action;
+use crate::proxy::Connections;
+use crate::proxy::budget::Budget;
+use crate::proxy::upstream::Upstreams;
 use crate::rule::Rule;
 use crate::target::Handler;
 use crate::verdict::VerdictLabel;
 
+mod log_lines;
+mod memory;
+#[cfg(target_os = "linux")]
+mod process;
 mod tokens;
+mod upstreams;
 
 /// Seconds of a whole request: from 250 µs, what a forwarded request takes on a quiet machine, to
 /// the longest timeouts.
@@ -96,6 +105,8 @@ pub struct Metrics {
     verdicts: Vec<[IntCounter; JUDGED.len()]>,
     /// By rule: enforced, reported.
     rule_hits: Vec<[IntCounter; 2]>,
+    /// By rule, and last for requests without a reported rule; then by outcome.
+    agreement: Vec<Option<[IntCounter; Outcome::ALL.len()]>>,
     request_seconds: Histogram,
     upstream_seconds: Histogram,
     validation_seconds: Histogram,
@@ -152,6 +163,24 @@ impl Metrics {
                     .map(|action| hits.with_label_values(&[rule.id(), action.as_str()]))
             })
             .collect();
+        let agreement = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "scim_guard_agreement_total",
+                    "Judged requests that were forwarded, by their first reported rule and by what Wire's answer says of it.",
+                ),
+                &["rule", "outcome"],
+            )?,
+        )?;
+        let by_outcome = |rule: &str| {
+            Outcome::ALL.map(|outcome| agreement.with_label_values(&[rule, outcome.as_str()]))
+        };
+        let reportable = |rule: Rule| rule.entry().standing.fixed().is_none();
+        let agreement = Rule::all()
+            .map(|rule| reportable(rule).then(|| by_outcome(rule.id())))
+            .chain([Some(by_outcome("none"))])
+            .collect();
         let build = register(
             &registry,
             IntGaugeVec::new(
@@ -161,13 +190,15 @@ impl Metrics {
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(process::Process::new()?))?;
+        registry.register(Box::new(log_lines::DroppedLines::new()?))?;
         let slots = Handler::ALL.len() * METHODS.len() * VerdictLabel::ALL.len();
         Ok(Self {
             request_slots: (0..slots).map(|_| OnceLock::new()).collect(),
             requests,
             verdicts,
             rule_hits,
+            agreement,
             request_seconds: histogram(
                 &registry,
                 "scim_guard_request_duration_seconds",
@@ -201,6 +232,21 @@ impl Metrics {
             )?,
             registry,
         })
+    }
+
+    /// Adds the states of the backend servers.
+    pub fn watch_upstreams(&self, upstreams: Arc<Upstreams>) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(upstreams::Servers::new(upstreams)?))
+    }
+
+    /// Shows from now on what clients make the guard hold.
+    pub fn watch_memory(
+        &self,
+        budget: &Arc<Budget>,
+        connections: &Arc<Connections>,
+    ) -> Result<(), prometheus::Error> {
+        let memory = memory::Memory::new(Arc::clone(budget), Arc::clone(connections))?;
+        self.registry.register(Box::new(memory))
     }
 
     /// Counts a request whose answer has ended.
@@ -246,6 +292,14 @@ impl Metrics {
     /// Counts a rule that was hit and only reported.
     pub fn reported(&self, rule: Rule) {
         self.rule_hits[rule as usize][1].inc();
+    }
+
+    /// Counts what Wire's answer to a forwarded request says of the first reported rule.
+    pub fn agreed(&self, rule: Option<Rule>, outcome: Outcome) {
+        let slot = rule.map_or(Rule::COUNT, |rule| rule as usize);
+        if let Some(by_outcome) = &self.agreement[slot] {
+            by_outcome[outcome as usize].inc();
+        }
     }
 
     pub fn validated(&self, took: Duration) {

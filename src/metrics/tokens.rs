@@ -9,14 +9,14 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
-use crate::register::watch::Source;
-use crate::shield::Shield;
+use crate::refusals::RefusalCache;
+use crate::registry::watch::Source;
 use crate::verdict::VerdictLabel;
 
 /// What there is to tell of the tokens of one guard.
 pub(super) struct Tokens {
     register: Option<Arc<Source>>,
-    shield: Arc<Shield>,
+    shield: Arc<RefusalCache>,
     families: Mutex<Families>,
     descs: Vec<Desc>,
 }
@@ -34,7 +34,7 @@ struct Families {
 impl Tokens {
     pub(super) fn new(
         register: Option<Arc<Source>>,
-        shield: Arc<Shield>,
+        shield: Arc<RefusalCache>,
     ) -> Result<Self, prometheus::Error> {
         let families = Families {
             requests: IntCounterVec::new(

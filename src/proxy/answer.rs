@@ -17,17 +17,16 @@ use crate::verdict::{Refusal, SCIM_JSON};
 
 use super::forward::{SCIM_GUARD_RULE, X_REQUEST_ID};
 
-/// How long a stream of HTTP/2 waits for its client to take an answer.
-const STREAM_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Writes a refusal as the answer to the session's request. Returns the bytes of its body.
 ///
-/// `close` ends the connection behind it, as the request was left unread.
+/// `close` ends the connection behind it, as the request was left unread. `patience`: how long a stream
+/// of HTTP/2 waits for its client to take the answer.
 pub(super) async fn send(
     session: &mut ServerSession,
     refusal: &Refusal,
     request_id: &HeaderValue,
     close: bool,
+    patience: Duration,
 ) -> Result<usize> {
     let http2 = session.is_http2();
     let write = write(session, refusal, request_id, close);
@@ -37,7 +36,7 @@ pub(super) async fn send(
     let written = match refusal.rule {
         _ if !http2 => return write.await,
         Rule::LimitsBufferedBytes => at_once(write).await,
-        _ => tokio::time::timeout(STREAM_TIMEOUT, write).await.ok(),
+        _ => tokio::time::timeout(patience, write).await.ok(),
     };
     written.unwrap_or_else(|| Err(Error::new(ErrorType::WriteTimedout)))
 }
@@ -122,7 +121,10 @@ pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> (Vec<u8
 fn retry_after(refusal: &Refusal) -> Option<u32> {
     let room = matches!(
         refusal.rule,
-        Rule::LimitsConnections | Rule::LimitsAddress | Rule::LimitsBufferedBytes
+        Rule::LimitsConnections
+            | Rule::LimitsAddress
+            | Rule::LimitsBufferedBytes
+            | Rule::LimitsDescriptors
     );
     refusal.retry_after.or(room.then_some(5))
 }

@@ -39,6 +39,31 @@ pub(super) struct BackendConn {
     held: BytesMut,
     /// The server answered, or closed, before it had taken the whole request.
     early: Option<BytesMut>,
+    /// It has carried a request before.
+    reused: bool,
+    /// Nothing had come when this was last looked at, and nothing was written since.
+    quiet: bool,
+    /// Something came before the whole request had been written.
+    unasked: bool,
+    /// A byte of an answer to the request has been read.
+    answered: bool,
+    /// The request is whole: what is written besides goes nowhere.
+    whole: bool,
+}
+
+/// What a server has sent without being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    Nothing,
+    Bytes,
+    End,
+}
+
+/// What is written next.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Held,
+    More(&'a [u8]),
 }
 
 /// SECURITY: what is held is a request, with its token.
@@ -71,7 +96,17 @@ impl BackendConn {
     pub(super) fn new(io: TcpStream, server: SocketAddr) -> io::Result<Self> {
         // What is held back is held back here; the kernel is not to wait for more.
         io.set_nodelay(true)?;
-        Ok(Self { io, server, held: BytesMut::new(), early: None })
+        Ok(Self {
+            io,
+            server,
+            held: BytesMut::new(),
+            early: None,
+            reused: false,
+            quiet: false,
+            unasked: false,
+            answered: false,
+            whole: false,
+        })
     }
 
     pub(super) fn server(&self) -> SocketAddr {
@@ -83,22 +118,60 @@ impl BackendConn {
         &mut self.held
     }
 
-    /// Nothing has come since the last answer, not even the end. The socket itself is asked: what has
-    /// come while this thread was busy, tokio does not know yet.
-    pub(super) fn is_quiet(&self) -> bool {
-        let peeked = SockRef::from(&self.io).peek(&mut [MaybeUninit::uninit()]);
-        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    /// It has carried a request before, and no byte of an answer has come to this one.
+    pub(super) fn is_stale(&self) -> bool {
+        self.reused && !self.answered
     }
 
-    /// The server has taken the whole request.
-    pub(super) fn is_reusable(&self) -> bool {
-        self.held.is_empty() && self.early.is_none()
+    /// Nothing more of the request comes. Pingora's client, which has to see that a request is a HEAD to read
+    /// the answer, may write a head of its own.
+    pub(super) fn set_whole(&mut self) {
+        self.whole = true;
+    }
+
+    /// Makes it ready for another request, if the server has taken this one as a whole and has not answered
+    /// before.
+    ///
+    /// SECURITY: a server that answers early may take the rest of a request for another one, and the answer to
+    /// that would go to whoever comes next.
+    pub(super) fn rest(&mut self) -> bool {
+        self.reused = true;
+        self.quiet = false;
+        self.answered = false;
+        self.whole = false;
+        self.held.is_empty() && self.early.is_none() && !self.unasked
+    }
+
+    /// What has come since the last answer. The socket itself is asked: what has come while this thread was
+    /// busy, tokio does not know yet.
+    pub(super) fn came(&mut self) -> Came {
+        let peeked = SockRef::from(&self.io).peek(&mut [MaybeUninit::uninit()]);
+        let came = match peeked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Came::Nothing,
+            Ok(1..) => Came::Bytes,
+            _ => Came::End,
+        };
+        self.quiet = came == Came::Nothing;
+        came
+    }
+
+    /// Writes a part of the request, and notes whether anything came before it.
+    fn poll_send(&mut self, cx: &mut Context<'_>, part: Part<'_>) -> Poll<io::Result<usize>> {
+        if !std::mem::take(&mut self.quiet) && self.came() != Came::Nothing {
+            self.unasked = true;
+        }
+        self.quiet = false;
+        let part = match part {
+            Part::Held => &self.held[..],
+            Part::More(bytes) => bytes,
+        };
+        let written = Pin::new(&mut self.io).poll_write(cx, part);
+        self.unless_answered(cx, written)
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
-            let written = Pin::new(&mut self.io).poll_write(cx, &self.held);
-            let written = ready!(self.unless_answered(cx, written))?;
+            let written = ready!(self.poll_send(cx, Part::Held))?;
             self.held.advance(written);
         }
         Poll::Ready(Ok(()))
@@ -148,9 +221,13 @@ impl AsyncRead for BackendConn {
             let taken = early.len().min(buf.remaining());
             buf.put_slice(&early[..taken]);
             early.advance(taken);
+            this.answered = true;
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut this.io).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
+        this.answered |= buf.filled().len() > before;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -161,13 +238,15 @@ impl AsyncWrite for BackendConn {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.whole {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         if this.held.len() + bytes.len() <= WRITE_BUFFER {
             this.held.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(this.poll_drain(cx))?;
-        let written = Pin::new(&mut this.io).poll_write(cx, bytes);
-        this.unless_answered(cx, written)
+        this.poll_send(cx, Part::More(bytes))
     }
 
     /// The reading of the answer flushes.

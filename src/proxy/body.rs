@@ -1,6 +1,8 @@
 //! Reading a request body as a whole, within limits of size, time and memory, before any byte of
 //! the request leaves for a backend.
 
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 use pingora::protocols::http::ServerSession;
 use pingora::{BError, ErrorType};
@@ -9,7 +11,7 @@ use crate::config::Limits;
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-use super::budget::Share;
+use super::budget::{GaveWay, Kind, Share};
 
 /// Why a body was not read.
 #[derive(Debug)]
@@ -49,13 +51,20 @@ async fn read_all(
     let mut only = Bytes::new();
     let mut gathered = BytesMut::new();
     let mut total = 0;
-    while let Some(chunk) = next_chunk(session).await? {
+    let mut began = Instant::now();
+    loop {
+        let next = share.unless_short(began, next_chunk(session)).await;
+        let next = next.map_err(|GaveWay| share.refuse(Kind::Body))?;
+        let Some(chunk) = next? else { break };
         total += chunk.len();
         if total > limit {
             return Err(crate::body::too_large(limit).into());
         }
         if keep {
-            share.grow(chunk.len())?;
+            let came = Instant::now();
+            share.grow(Kind::Body, chunk.len()).await?;
+            // Waiting for memory is not the client's doing.
+            began += came.elapsed();
             // A body that comes in one piece, as most do, is judged where it lies.
             if only.is_empty() {
                 only = chunk;

@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use crate::config::UpstreamCheck;
 
 use super::backend_conn::BackendConn;
-use super::exchange;
 use super::upstream::Upstreams;
+use super::{exchange, lack};
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,11 +29,11 @@ pub(super) async fn keep_checking(upstreams: Arc<Upstreams>, check: UpstreamChec
             let path = check.path.clone();
             asked.spawn(async move {
                 let answer = tokio::time::timeout(PATIENCE, ask(server, &path)).await;
-                (server, answer.unwrap_or_else(|_| Err("no answer in time".into())))
+                (server, answer.unwrap_or_else(|_| Some(Err("no answer in time".into()))))
             });
         }
         while let Some(answer) = asked.join_next().await {
-            if let Ok((server, answer)) = answer {
+            if let Ok((server, Some(answer))) = answer {
                 // Until the check after the next one, which may say otherwise before.
                 upstreams.checked(server, answer.err(), 2 * check.every + PATIENCE);
             }
@@ -42,9 +42,16 @@ pub(super) async fn keep_checking(upstreams: Arc<Upstreams>, check: UpstreamChec
     }
 }
 
-/// Why a server is not well.
-async fn ask(server: SocketAddr, path: &str) -> Result<(), String> {
-    let stream = TcpStream::connect(server).await.map_err(|error| error.to_string())?;
+/// Why a server is not well; `None` if it could not be asked, for a reason that is not the server's.
+async fn ask(server: SocketAddr, path: &str) -> Option<Result<(), String>> {
+    match TcpStream::connect(server).await {
+        Ok(stream) => Some(ask_over(stream, server, path).await),
+        Err(error) if lack::is_lack(&error) => None,
+        Err(error) => Some(Err(error.to_string())),
+    }
+}
+
+async fn ask_over(stream: TcpStream, server: SocketAddr, path: &str) -> Result<(), String> {
     let mut conn = BackendConn::new(stream, server).map_err(|error| error.to_string())?;
     let head = format!(
         "GET {path} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: wire-scim-guard\r\nConnection: close\r\n\r\n"

@@ -26,7 +26,9 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
+use super::budget::{Connection, Place};
 use super::chunked::Misframed;
+use super::h2_heads::H2Heads;
 use super::head::Extent;
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
@@ -53,8 +55,14 @@ pub(super) struct ClientConn {
     write_behind: BytesMut,
     /// How long the client may take nothing of what is written.
     patience: Duration,
-    /// Runs while it takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// While it takes nothing.
+    stalled: Option<Stall>,
+    /// Whose memory is taken.
+    account: Option<Arc<Connection>>,
+    /// HTTP/2 only.
+    h2_heads: Option<H2Heads>,
+    /// How many bytes the head of the message at hand has.
+    head: usize,
     /// How often something came, for whoever asked.
     reads: Option<Arc<AtomicUsize>>,
 }
@@ -78,8 +86,30 @@ impl ClientConn {
             write_behind: BytesMut::new(),
             patience,
             stalled: None,
+            account: None,
+            h2_heads: None,
+            head: 0,
             reads: None,
         }
+    }
+
+    /// Says whose memory is taken for the connection and the requests on it.
+    pub(super) fn set_account(&mut self, account: Arc<Connection>) {
+        self.account = Some(account);
+    }
+
+    pub(super) fn account(&self) -> Option<&Arc<Connection>> {
+        self.account.as_ref()
+    }
+
+    /// How many bytes the head of the message at hand has.
+    pub(super) fn head(&self) -> usize {
+        self.head
+    }
+
+    /// Counts from now on what the codec of HTTP/2 holds of heads.
+    pub(super) fn count_heads(&mut self, header_timeout: Duration) {
+        self.h2_heads = self.account.as_ref().map(|account| H2Heads::new(account, header_timeout));
     }
 
     /// Counts from now on how often something comes from the client.
@@ -118,6 +148,7 @@ impl ClientConn {
         *self.misframed.get_mut() = false;
         *self.write_through.get_mut() = false;
         self.extent = extent;
+        self.head = head;
         // What is misframed is not handed on; reading the body tells.
         let taken = self.belonging(head).unwrap_or(0);
         self.read_ahead.split_to(head + taken)
@@ -181,7 +212,8 @@ impl ClientConn {
     }
 
     /// SECURITY: a client that asks for much and reads nothing would hold its answer, and what the
-    /// backend spends on it, for ever: Pingora waits without a limit for a flush.
+    /// backend spends on it, for ever: Pingora waits without a limit for a flush. What the codec of HTTP/2
+    /// has gathered is freed earlier if others need the memory.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -191,9 +223,16 @@ impl ClientConn {
             self.stalled = None;
             return written;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        ready!(stalled.as_mut().poll(cx));
+        let (patience, heads, account) = (self.patience, &self.h2_heads, &self.account);
+        let stalled = self.stalled.get_or_insert_with(|| Stall {
+            over: Box::pin(tokio::time::sleep(patience)),
+            place: heads.as_ref().and(account.as_ref()).map(Connection::stall),
+        });
+        let has_to_end = stalled.over.as_mut().poll(cx).is_ready()
+            || stalled.place.as_ref().is_some_and(|place| place.poll_gave_way(cx).is_ready());
+        if !has_to_end {
+            return Poll::Pending;
+        }
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -212,6 +251,13 @@ impl ClientConn {
         self.read_ahead.extend_from_slice(buf.filled());
         Poll::Pending
     }
+}
+
+/// A client that takes nothing.
+struct Stall {
+    /// It has done so for too long.
+    over: Pin<Box<Sleep>>,
+    place: Option<Place>,
 }
 
 impl Extent {
@@ -250,6 +296,9 @@ impl AsyncRead for ClientConn {
         if *this.misframed.get_mut() {
             return Poll::Ready(Err(this.broken()));
         }
+        if let Some(heads) = &mut this.h2_heads {
+            ready!(heads.poll_ready(cx))?;
+        }
         let before = buf.filled().len();
         if this.read_ahead.is_empty() {
             ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
@@ -259,6 +308,9 @@ impl AsyncRead for ClientConn {
         }
         // What came behind the end of the message is the next one.
         let came = &buf.filled()[before..];
+        if let Some(heads) = &mut this.h2_heads {
+            heads.pass(came);
+        }
         let Ok(taken) = this.extent.pass(came) else { return Poll::Ready(Err(this.broken())) };
         if taken < came.len() {
             let mut next = BytesMut::from(&came[taken..]);
@@ -337,7 +389,10 @@ impl GetTimingDigest for ClientConn {
 
 impl GetProxyDigest for ClientConn {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.io.get_proxy_digest()
+        match &self.h2_heads {
+            Some(heads) => heads.digest(),
+            None => self.io.get_proxy_digest(),
+        }
     }
 }
 

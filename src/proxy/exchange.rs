@@ -6,21 +6,31 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::HttpTask;
 use pingora::protocols::http::v1::client::HttpSession as Backend;
 use pingora::proxy::Session;
-use pingora::{BError, Error, ErrorSource, ErrorType, Result};
+use pingora::{BError, Error, ErrorSource, ErrorType, Result, RetryType};
 use tokio::io::AsyncWriteExt;
 
+use crate::rule::Rule;
+
 use super::backend_conn::BackendConn;
-use super::{Gate, GuardProxy, ProxyCtx, forward, throttle};
+use super::budget::Kind;
+use super::upstream::Upstreams;
+use super::{GuardProxy, ProxyCtx, RequestFilter, failure, forward, head, lack, throttle};
 
 /// Interim answers (1xx) at most, before the final one.
 const MOST_INTERIM: usize = 16;
 
 /// How much of an answer is read before anything of it is handed back.
 const READ_FIRST: usize = 64 * 1024;
+
+/// What Pingora reads of an answer at once, at most.
+const READER: usize = 64 * 1024;
+
+/// An answer that is read without asking for room. Most are of this kind.
+const SMALL: usize = 8 * 1024;
 
 impl GuardProxy {
     /// Sends the request with its body, and hands back the answer.
@@ -34,8 +44,14 @@ impl GuardProxy {
         body: Bytes,
     ) -> Result<()> {
         let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + self.request_timeout;
+        // What passes unjudged may take its time.
+        let deadline = (!ctx.gate.is_unjudged()).then_some(deadline);
         let exchange = self.send_and_hand_back(session, ctx, body);
-        match tokio::time::timeout_at(deadline, exchange).await {
+        let exchanged = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, exchange).await,
+            None => Ok(exchange.await),
+        };
+        match exchanged {
             Ok(exchanged) => exchanged.inspect_err(|error| {
                 if error.esource() == &ErrorSource::Upstream {
                     self.upstreams.failed(&ctx.attempts);
@@ -64,15 +80,23 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
-        let mut conn = while_wanted(session, self.connect(ctx)).await?;
-        Gate::write_head(session, &mut ctx.gate, conn.held())?;
-        let mut backend = while_wanted(session, self.ask(conn, &body)).await?;
+        let mut backend = match self.send(session, ctx, &body).await {
+            Err(error) if matches!(error.retry, RetryType::Decided(true)) => {
+                // Whether the first try was processed is not known, so that its error counts.
+                let again = self.send(session, ctx, &body).await;
+                again.map_err(|again| if is_of_connecting(&again) { error } else { again })?
+            }
+            sent => sent?,
+        };
         let handed = self.hand_back(&mut backend, session, ctx).await;
         if handed.as_ref().is_err_and(|error| !throttle::is_throttled(error)) {
             return handed;
         }
-        // Pingora's reader does not know that this request was a HEAD, whose answer has no body.
-        if session.req_header().method == Method::HEAD {
+        // By these a server says that it has not taken the request, and may take the rest for another one.
+        if matches!(
+            backend.get_status(),
+            Some(StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE)
+        ) {
             return handed;
         }
         backend.respect_keepalive();
@@ -82,32 +106,67 @@ impl GuardProxy {
         handed
     }
 
+    /// Sends the request and reads the head of its answer. An error says whether the request may be sent once
+    /// more.
+    async fn send(
+        &self,
+        session: &mut Session,
+        ctx: &mut ProxyCtx,
+        body: &[u8],
+    ) -> Result<Backend> {
+        let mut conn = while_wanted(session, self.connect(ctx)).await?;
+        RequestFilter::write_head(session, &mut ctx.gate, conn.held())?;
+        let method = session.req_header().method.clone();
+        while_wanted(session, self.ask(conn, &method, body)).await
+    }
+
     /// Sends the request, whose head is held already, and reads the head of its answer.
-    async fn ask(&self, mut conn: Box<BackendConn>, body: &[u8]) -> Result<Backend> {
+    async fn ask(
+        &self,
+        mut conn: Box<BackendConn>,
+        method: &Method,
+        body: &[u8],
+    ) -> Result<Backend> {
         let sent = tokio::time::timeout(self.upstream_timeout, conn.write_all(body));
         // A server that does not take the whole request may have answered all the same.
         let _ = sent.await.map_err(|_| too_slow("limits.upstream_timeout").into_up())?;
+        conn.set_whole();
         let mut backend = Backend::new(conn);
         backend.read_timeout = Some(self.upstream_timeout);
-        read_head(&mut backend).await.map_err(Error::into_up)?;
+        if method == Method::HEAD {
+            // Pingora's reader has to know that the answer has no body, and knows it of what it has written
+            // itself. This goes nowhere.
+            let head = RequestHeader::build(Method::HEAD, b"/", None)?;
+            backend.write_request_header(Box::new(head)).await.map_err(Error::into_up)?;
+        }
+        let read = read_head(&mut backend).await;
+        read.map_err(|mut error| {
+            error.set_retry(is_stale(&backend, &error) && is_idempotent(method));
+            error.into_up()
+        })?;
         Ok(backend)
     }
 
     /// Connects to the first server in turn that accepts. Another one is tried only before a byte of
-    /// the request has left.
+    /// the request has left, or where the request may be sent once more: then over a new connection, and to the
+    /// same server first.
     async fn connect(&self, ctx: &mut ProxyCtx) -> Result<Box<BackendConn>> {
+        let mut again = ctx.attempts.address();
+        let anew = again.is_some();
         loop {
-            let Some(server) = self.upstreams.next(&mut ctx.attempts) else {
-                return Err(no_server());
-            };
+            let server = again.take().or_else(|| self.upstreams.next(&mut ctx.attempts));
+            let server = server.ok_or_else(no_server)?;
             ctx.gate.set_upstream(server);
-            match self.pool.get(server).await {
-                Ok(conn) => return Ok(conn),
-                Err(error) => {
-                    if !self.upstreams.refused(&mut ctx.attempts) {
-                        return Err(error);
-                    }
-                }
+            let conn =
+                if anew { self.pool.open(server).await } else { self.pool.get(server).await };
+            let Err(error) = conn else { return conn };
+            let others = if lack::caused(&error) {
+                Upstreams::pass_over(&mut ctx.attempts)
+            } else {
+                self.upstreams.refused(&mut ctx.attempts)
+            };
+            if !others {
+                return Err(error);
             }
         }
     }
@@ -128,23 +187,30 @@ impl GuardProxy {
         // An answer of common size is read to its end first: it goes out in one segment, and one that
         // breaks off or stalls is answered for, not cut.
         let mut body = BytesMut::new();
-        while !done && body.len() < READ_FIRST {
+        let read_first = if ctx.gate.is_unjudged() { 0 } else { READ_FIRST };
+        // SECURITY: many streams of HTTP/2 whose clients take nothing would hold as many answers, so that
+        // there has to be room before any of a larger one is read.
+        let is_http2 = session.is_http2();
+        let size = if has_body { answer_size(&answer).min(READER) } else { 0 };
+        let reader = if is_http2 && size > SMALL { size } else { 0 };
+        if reader > 0 {
+            let room = ctx.gate.reserve(Kind::Answer, 2 * reader);
+            while_wanted(session, room).await?;
+        }
+        while !done && body.len() < read_first {
             let piece = async { backend.read_body_ref().await.map_err(Error::into_up) };
             let Some(piece) = while_wanted(session, piece).await? else {
                 done = true;
                 break;
             };
             body.extend_from_slice(piece);
-            let room = ctx.gate.hold(piece.len());
+            let room = reader > 0 || ctx.gate.hold(piece.len());
             done = backend.is_body_done();
-            // SECURITY: many streams of HTTP/2 whose client takes nothing would gather as many answers.
             if !room {
                 break;
             }
         }
-        // Nothing else is given another status.
-        let throttled = backend.get_status().is_some_and(|status| status != answer.status);
-        if throttled && has_body && done && body.is_empty() {
+        if ctx.gate.is_throttled() && has_body && done && body.is_empty() {
             return Err(throttle::without_body(&answer));
         }
         if session.req_header().version == Version::HTTP_10 {
@@ -155,15 +221,26 @@ impl GuardProxy {
         } else if has_body {
             chunk(&mut answer)?;
         }
+        let body = body.freeze();
+        if done {
+            ctx.gate.keep_disagreement(&answer, &body);
+        }
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {
-            tasks.push(HttpTask::Body(Some(body.freeze()), done));
+            let body = if is_http2 { ctx.gate.count(body) } else { body };
+            tasks.push(HttpTask::Body(Some(body), done));
         }
         ctx.hand_out(session, tasks).await?;
         while !done {
+            if is_http2 {
+                ctx.gate.keep_for_answer(reader);
+                let room = ctx.gate.reserve(Kind::Answer, READER);
+                while_wanted(session, room).await?;
+            }
             let piece = async { backend.read_body_bytes().await.map_err(Error::into_up) };
             let piece = while_wanted(session, piece).await?;
             done = piece.is_none() || backend.is_body_done();
+            let piece = piece.map(|piece| if is_http2 { ctx.gate.count(piece) } else { piece });
             ctx.hand_out(session, vec![HttpTask::Body(piece, done)]).await?;
         }
         Ok(())
@@ -174,10 +251,18 @@ impl ProxyCtx {
     /// Writes a part of the answer to the client.
     async fn hand_out(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
         self.handing_out = true;
-        let written = session.downstream_session.response_duplex_vec(tasks).await;
+        let write = session.downstream_session.response_duplex_vec(tasks);
+        let written = self.gate.unless_short(write).await;
         self.handing_out = false;
         written.map(drop).map_err(Error::into_down)
     }
+}
+
+/// How large an answer is said to be, in bytes.
+fn answer_size(answer: &ResponseHeader) -> usize {
+    let length = answer.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| head::decimal(length.as_bytes()));
+    length.map_or(usize::MAX, |length| usize::try_from(length).unwrap_or(usize::MAX))
 }
 
 /// Works for as long as the client waits for it.
@@ -200,6 +285,28 @@ pub(super) async fn while_wanted<T>(
             Err(gone.into_down())
         }
     }
+}
+
+/// A connection that was used before has ended without a byte of an answer: most likely the server closed it
+/// before it saw the request.
+fn is_stale(backend: &Backend, error: &Error) -> bool {
+    let conn = backend.stream().as_any().downcast_ref::<BackendConn>();
+    conn.is_some_and(BackendConn::is_stale)
+        && matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError)
+}
+
+/// A request with one of these methods may be sent twice (RFC 9110 §9.2.2). A PATCH may not: it adds to what is
+/// there.
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
+}
+
+/// No connection could be opened.
+fn is_of_connecting(error: &Error) -> bool {
+    matches!(
+        failure::answer(error).map(|refusal| refusal.rule),
+        Some(Rule::UpstreamConnect | Rule::LimitsDescriptors)
+    )
 }
 
 /// Reads the head of the final answer.

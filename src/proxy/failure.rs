@@ -5,7 +5,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-use super::{body, throttle};
+use super::{body, budget, lack, throttle};
 
 /// The answer for an error of Pingora's; `None` when the client has gone and gets none.
 ///
@@ -14,6 +14,12 @@ pub(super) fn answer(error: &Error) -> Option<Refusal> {
     use ErrorType as T;
     if let Some(refusal) = throttle::refusal(error) {
         return Some(refusal);
+    }
+    if let Some(refusal) = lack::refusal(error) {
+        return Some(refusal);
+    }
+    if budget::is_short(error) {
+        return Some(budget::refusal());
     }
     let (rule, detail) = match (error.esource(), error.etype()) {
         (

@@ -12,6 +12,8 @@ use pingora::{BError, Error, ErrorType, Result};
 use crate::config::ZHeaders;
 use crate::target::{self, Handler};
 
+use super::lookalike;
+
 // Names as HTTP/1 readers are used to see them; Pingora writes them so.
 pub(super) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
 pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
@@ -29,7 +31,7 @@ pub(super) enum BodyFraming {
 }
 
 /// What the gate knows of a request that is forwarded.
-pub(super) struct Leaving<'a> {
+pub(super) struct OutboundHead<'a> {
     /// `None`: under the target it came with.
     pub target: Option<&'a [u8]>,
     pub framing: BodyFraming,
@@ -51,7 +53,7 @@ pub(super) fn cookies(head: &RequestHeader) -> Option<Vec<u8>> {
     several.then(|| lines().collect::<Vec<_>>().join(&b"; "[..]))
 }
 
-impl Leaving<'_> {
+impl OutboundHead<'_> {
     /// Whether a header of the client's goes to the backend as it came.
     fn keeps(&self, name: &[u8], nominated: &[HeaderName]) -> bool {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
@@ -65,6 +67,7 @@ impl Leaving<'_> {
         let internal = matches!(name, [b'z' | b'Z', b'-', ..]) && !self.keep_z_headers;
         !replaced
             && !internal
+            && !lookalike::is_one(name)
             && !stays_here(name)
             && !nominated.iter().any(|nominated| is(nominated.as_str()))
     }
@@ -91,7 +94,7 @@ impl Leaving<'_> {
 }
 
 /// Turns the client's head into the one that the backend gets.
-pub(super) fn request(head: &mut RequestHeader, leaving: &Leaving<'_>) -> Result<()> {
+pub(super) fn request(head: &mut RequestHeader, leaving: &OutboundHead<'_>) -> Result<()> {
     // HTTP/2 names the host outside of the headers, in what becomes the target.
     let authority = head.uri.authority().cloned();
     // SECURITY: the very bytes that were judged, or their canonical form.
@@ -116,7 +119,7 @@ pub(super) fn request(head: &mut RequestHeader, leaving: &Leaving<'_>) -> Result
 /// Writes the head that the backend gets, as HTTP/1 has it (RFC 9112 §3).
 pub(super) fn write(
     head: &RequestHeader,
-    leaving: &Leaving<'_>,
+    leaving: &OutboundHead<'_>,
     out: &mut impl BufMut,
 ) -> Result<()> {
     // SECURITY: as in `request`.
@@ -333,7 +336,7 @@ mod tests {
             head.append_header(name, value).unwrap();
         }
         let id = HeaderValue::from_static("id");
-        let leaving = Leaving {
+        let leaving = OutboundHead {
             target: Some(b"/scim/v2/Users"),
             framing: BodyFraming::Length(3),
             version: Version::HTTP_11,

@@ -1,5 +1,5 @@
 //! What can be said of a request's framing once its head has been parsed: all there is for HTTP/2,
-//! and for services without an [`Edge`](super::Edge). Behind an edge, HTTP/1 heads have been looked
+//! and for services without an [`Downstream`](super::Edge). Behind an edge, HTTP/1 heads have been looked
 //! at byte by byte before.
 //!
 //! SECURITY: HTTP/2 has its own framing, but what is forwarded becomes HTTP/1, and headers that
@@ -22,13 +22,10 @@ pub(super) fn check(head: &RequestHeader, most: usize, hosts: &[String]) -> Resu
         ));
     }
     host(head, hosts)?;
-    // An offer to go on in HTTP/2 is passed over, as the edge does.
-    let offers = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"h2c");
-    if !head.headers.get_all(header::UPGRADE).iter().all(offers) {
-        return Err(Refusal::new(
-            Rule::FramingUpgrade,
-            "The request asks to switch to another protocol (Upgrade).",
-        ));
+    // As the edge does.
+    let passed_over = |value: &HeaderValue| head::is_upgrade_passed_over(value.as_bytes());
+    if !head.headers.get_all(header::UPGRADE).iter().all(passed_over) {
+        return Err(head::no_upgrade());
     }
     for value in head.headers.get_all(header::CONNECTION) {
         head::check_connection(value.as_bytes())?;

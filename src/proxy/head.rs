@@ -158,7 +158,7 @@ impl HeadRules {
         let extent = fields.extent()?;
         host_is_served(fields.host, &self.hosts)?;
         let mut rewritten = request.rewritten(head);
-        if fields.offers_h2c {
+        if fields.drops_upgrade {
             rewritten = Some(without_upgrade(rewritten.as_deref().unwrap_or(head)));
         }
         Ok(Head { extent, rewritten })
@@ -217,7 +217,8 @@ impl<'a> RequestLine<'a> {
         else {
             return malformed(
                 "The request line is not a method, a target and a version, with one space between \
-                 them. A space in the target is written %20.",
+                 them. A space in a query is written %20; one in the path does not belong there, and may \
+                 have been pasted with the base URL.",
             );
         };
         if method.is_empty() || !method.iter().all(|b| is_tchar(*b)) {
@@ -258,9 +259,9 @@ struct Fields<'a> {
     host: Option<&'a [u8]>,
     length: Option<u64>,
     chunked: bool,
-    /// The client could go on in HTTP/2, as Java's clients and `curl --http2` say with every
-    /// request, and is served as well without.
-    offers_h2c: bool,
+    /// There is an Upgrade that is passed over. Pingora must not see it, as it would take the request
+    /// for one that switches.
+    drops_upgrade: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -288,14 +289,11 @@ impl<'a> Fields<'a> {
                 }
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                if value.eq_ignore_ascii_case(b"h2c") {
-                    self.offers_h2c = true;
-                    return Ok(());
+                if !is_upgrade_passed_over(value) {
+                    return Err(no_upgrade());
                 }
-                return refuse(
-                    Rule::FramingUpgrade,
-                    "The request asks to switch to another protocol (Upgrade).",
-                );
+                self.drops_upgrade = true;
+                return Ok(());
             }
             10 if name.eq_ignore_ascii_case(b"connection") => check_connection(value)?,
             14 if name.eq_ignore_ascii_case(b"content-length") => {
@@ -342,6 +340,19 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Whether an Upgrade asks for nothing but HTTP/2, or for nothing at all: the client is served as well
+/// without. Java's clients and `curl --http2` offer HTTP/2 with every request.
+pub(super) fn is_upgrade_passed_over(value: &[u8]) -> bool {
+    let mut protocols = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+    protocols.all(|protocol| protocol.is_empty() || protocol.eq_ignore_ascii_case(b"h2c"))
+}
+
+pub(super) fn no_upgrade() -> Refusal {
+    let detail = "The request asks to switch to another protocol (Upgrade), which is not served here. \
+                  Send it without Upgrade.";
+    Refusal::new(Rule::FramingUpgrade, detail)
+}
+
 /// A Content-Length: digits only, without sign, list or white space (RFC 9110 §8.6). What is beyond all
 /// counting is as large as can be.
 pub(super) fn decimal(value: &[u8]) -> Option<u64> {
@@ -377,30 +388,27 @@ pub(super) fn check_connection(value: &[u8]) -> Result<(), Refusal> {
     if value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close") {
         return Ok(());
     }
+    // What is no token, such as `keep-alive;timeout=5`, is the name of no header, and takes none away.
     for (count, option) in value.split(|b| *b == b',').map(<[u8]>::trim_ascii).enumerate() {
         // SECURITY: every header is compared with each of them, and with those of other lines.
         if count == OPTIONS {
             return Err(Refusal::new(
                 Rule::FramingHeader,
-                format!("Connection names more than {OPTIONS} headers."),
+                format!("Connection has more than {OPTIONS} options."),
             ));
         }
         let forwarding = option.get(..12).is_some_and(|p| p.eq_ignore_ascii_case(b"x-forwarded-"));
-        if !option.iter().all(|b| is_tchar(*b)) || forwarding {
-            return Err(connection_names());
-        }
-        if END_TO_END.iter().any(|name| option.eq_ignore_ascii_case(name.as_bytes())) {
-            return Err(connection_names());
+        let named = END_TO_END.iter().find(|name| option.eq_ignore_ascii_case(name.as_bytes()));
+        let named = named.copied().or(forwarding.then_some("X-Forwarded-*"));
+        if let Some(name) = named {
+            let detail = format!(
+                "Connection names {name}, which is meant for the server after this proxy. Name only \
+                 headers of this one connection there, or send `Connection: keep-alive`."
+            );
+            return Err(Refusal::new(Rule::FramingHeader, detail));
         }
     }
     Ok(())
-}
-
-fn connection_names() -> Refusal {
-    Refusal::new(
-        Rule::FramingHeader,
-        "Connection names a header that is meant for the server behind.",
-    )
 }
 
 /// Exactly one Host, well-formed and served here (RFC 9112 §3.2).

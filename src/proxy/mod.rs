@@ -2,17 +2,18 @@
 //!
 //! 1. [`server`] and `worker`: listeners, threads, start and stop.
 //! 2. `edge`, with `conn`, `connections`, [`head`] and [`chunked`]: a client's connection; reads the head of every HTTP/1 request
-//!    itself and refuses what two readers could take differently.
-//! 3. [`gate`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
-//!    seen, `body` to read, `budget` for what is held, and `replay` to hand out again what was read.
-//! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets; `throttle`: 420.
-//! 5. `forward`, with `origin`: what leaves for the backend and what comes back.
+//!    itself and refuses what two readers could take differently; `h2_heads`, with `frames`, bounds those of HTTP/2.
+//! 3. [`filter`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
+//!    seen, `body` to read, `judges` for large ones, `budget` for what is held, and `replay` to hand out again what was read.
+//! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets, and `lack` this
+//!    machine; `throttle`: 420.
+//! 5. `forward`, with `origin` and `lookalike`: what leaves for the backend and what comes back.
 //! 6. [`upstream`] and `check`: which server gets it; `pool` and `backend_conn`: over which connection.
 //! 7. `exchange`: sends a request that was read whole. What streams goes Pingora's own way.
 //! 8. `record`: what is counted and logged of it.
 //!
 //! [`GuardProxy`] ties them together into a finished proxy; another Pingora service embeds the
-//! [`Gate`] alone.
+//! [`RequestFilter`] alone.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -32,41 +33,48 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 mod answer;
 mod backend_conn;
 mod body;
-mod budget;
+pub mod budget;
 mod check;
 pub mod chunked;
 mod conn;
 mod connections;
-pub mod edge;
+pub mod downstream;
 mod exchange;
 mod failure;
+pub mod filter;
 mod forward;
+mod frames;
 mod framing;
-pub mod gate;
+mod h2_heads;
 pub mod head;
+mod judges;
+mod lack;
+mod lookalike;
 mod origin;
 mod pool;
-mod record;
+mod recorder;
 mod replay;
 pub mod server;
 mod throttle;
+mod trim;
 pub mod upstream;
 mod worker;
 
 pub use connections::Connections;
-pub use edge::Edge;
-pub use gate::{Gate, GateCtx};
+pub use downstream::Downstream;
+pub use filter::{FilterCtx, RequestFilter};
 pub use server::{Running, ServeError, Signals, serve, start};
 
 use crate::config::Limits;
 
+use budget::Kind;
 use pool::Pool;
 use upstream::{Attempts, Upstreams};
 
 /// The finished proxy: the gate in front of the configured servers.
 #[derive(Debug)]
 pub struct GuardProxy {
-    gate: Arc<Gate>,
+    gate: Arc<RequestFilter>,
     upstreams: Arc<Upstreams>,
     pool: Arc<Pool>,
     upstream_timeout: Duration,
@@ -80,10 +88,14 @@ pub struct GuardProxy {
 /// How many requests that stream may wait for a connection to the backend at one time, on each worker.
 const CONNECTING: usize = 128;
 
+/// What Pingora buffers at most for a request of HTTP/2 that it streams, in bytes: its channels have
+/// room for pieces of 64 KiB.
+const STREAMED: usize = 512 * 1024;
+
 impl GuardProxy {
     /// `stopping` turns true when the process is to stop.
     pub fn new(
-        gate: Arc<Gate>,
+        gate: Arc<RequestFilter>,
         upstreams: Arc<Upstreams>,
         limits: &Limits,
         stopping: ShutdownWatch,
@@ -105,6 +117,10 @@ impl GuardProxy {
     /// SECURITY: Pingora goes on connecting for a stream that was reset, which makes room for another one:
     /// a single client could take all descriptors while the backend accepts nothing.
     async fn wait_to_connect(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<()> {
+        if session.is_http2() {
+            let room = ctx.gate.reserve(Kind::Stream, STREAMED);
+            exchange::while_wanted(session, room).await?;
+        }
         let turn = Arc::clone(&self.connecting).acquire_owned();
         let turn = tokio::time::timeout(self.connect_timeout, turn);
         let wait = async { turn.await.ok().and_then(Result::ok).ok_or_else(exchange::no_turn) };
@@ -130,7 +146,7 @@ impl GuardProxy {
 /// What the proxy remembers of a request.
 #[derive(Debug)]
 pub struct ProxyCtx {
-    gate: GateCtx,
+    gate: FilterCtx,
     attempts: Attempts,
     /// A part of the answer is on its way to the client.
     handing_out: bool,
@@ -199,6 +215,19 @@ impl ProxyHttp for GuardProxy {
         Ok(())
     }
 
+    fn response_body_filter(
+        &self,
+        session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut ProxyCtx,
+    ) -> Result<Option<Duration>> {
+        if session.is_http2() {
+            *body = body.take().map(|body| ctx.gate.count(body));
+        }
+        Ok(None)
+    }
+
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut ProxyCtx) -> Result<Box<HttpPeer>> {
         let server = self.upstreams.next(&mut ctx.attempts).ok_or_else(exchange::no_server)?;
         ctx.gate.set_upstream(server);
@@ -213,7 +242,13 @@ impl ProxyHttp for GuardProxy {
         ctx: &mut ProxyCtx,
         mut error: BError,
     ) -> BError {
-        error.set_retry(self.upstreams.refused(&mut ctx.attempts));
+        let others = if lack::caused(&error) {
+            error = lack::error();
+            Upstreams::pass_over(&mut ctx.attempts)
+        } else {
+            self.upstreams.refused(&mut ctx.attempts)
+        };
+        error.set_retry(others);
         error
     }
 

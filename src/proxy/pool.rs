@@ -14,10 +14,17 @@ use tokio::net::TcpStream;
 
 use crate::config::Limits;
 
-use super::backend_conn::BackendConn;
+use super::backend_conn::{BackendConn, Came};
+use super::lack;
 
 /// Connections that rest, at most, for each server.
 const MOST_RESTING: usize = 128;
+
+/// A server that closes a connection so soon after its answer could have announced it.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How long connections to a server are not used again that was seen to misuse them.
+const DISTRUST: Duration = Duration::from_secs(30);
 
 /// Connections to the backend that rest until the next request.
 #[derive(Debug)]
@@ -31,8 +38,32 @@ pub(super) struct Pool {
 struct Resting {
     /// The one that rests shortest is last, and is used first.
     conns: HashMap<SocketAddr, Vec<Rested>>,
+    /// Servers whose connections are not kept, and until when.
+    distrusted: HashMap<SocketAddr, Instant>,
     /// A task closes what rests too long.
     swept: bool,
+}
+
+impl Resting {
+    /// Closes the connections to a server, and keeps none for a while.
+    ///
+    /// SECURITY: an answer that comes after another request has been sent is taken for the answer to that one.
+    /// It comes from a server that has been seen to send such answers, or to close at a moment when a request may
+    /// be on its way, only if a connection is used again.
+    fn distrust(&mut self, server: SocketAddr, why: &str) {
+        self.conns.remove(&server);
+        self.distrusted.retain(|_, until| Instant::now() < *until);
+        self.distrusted.insert(server, Instant::now() + DISTRUST);
+        tracing::warn!(
+            %server,
+            "connections to a backend server are not used again for {} seconds: {why}",
+            DISTRUST.as_secs()
+        );
+    }
+
+    fn distrusts(&self, server: SocketAddr) -> bool {
+        self.distrusted.get(&server).is_some_and(|until| Instant::now() < *until)
+    }
 }
 
 #[derive(Debug)]
@@ -54,34 +85,49 @@ impl Pool {
     pub(super) async fn get(&self, server: SocketAddr) -> Result<Box<BackendConn>> {
         match self.take(server) {
             Some(conn) => Ok(conn),
-            None => self.open(server).await.map(Box::new),
+            None => self.open(server).await,
         }
     }
 
     fn take(&self, server: SocketAddr) -> Option<Box<BackendConn>> {
         let mut resting = self.resting();
         let conns = resting.conns.get_mut(&server)?;
-        while let Some(Rested { conn, since }) = conns.pop() {
-            if since.elapsed() < self.rest_at_most && conn.is_quiet() {
-                return Some(conn);
+        while let Some(Rested { mut conn, since }) = conns.pop() {
+            let rested = since.elapsed();
+            match conn.came() {
+                Came::Nothing if rested < self.rest_at_most => return Some(conn),
+                Came::Bytes => {
+                    resting.distrust(server, "it sends what nobody asked for");
+                    return None;
+                }
+                Came::End if rested < SOON => {
+                    resting.distrust(server, "it closes connections without announcing it");
+                    return None;
+                }
+                Came::Nothing | Came::End => {}
             }
         }
         None
     }
 
-    async fn open(&self, server: SocketAddr) -> Result<BackendConn> {
+    /// A new connection to this server.
+    pub(super) async fn open(&self, server: SocketAddr) -> Result<Box<BackendConn>> {
         let opened = tokio::time::timeout(self.connect_timeout, TcpStream::connect(server)).await;
         let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        opened.and_then(|stream| BackendConn::new(stream, server)).map_err(cannot_connect)
+        let opened = opened.and_then(|stream| BackendConn::new(stream, server));
+        opened.map(Box::new).map_err(cannot_connect)
     }
 
     /// Keeps a connection whose answer has been read to its end.
     pub(super) fn keep(self: &Arc<Self>, stream: Stream) {
-        let Ok(conn) = stream.into_any().downcast::<BackendConn>() else { return };
-        if !conn.is_reusable() {
+        let Ok(mut conn) = stream.into_any().downcast::<BackendConn>() else { return };
+        if !conn.rest() {
             return;
         }
         let mut resting = self.resting();
+        if resting.distrusts(conn.server()) {
+            return;
+        }
         let conns = resting.conns.entry(conn.server()).or_default();
         if conns.len() < MOST_RESTING {
             conns.push(Rested { conn, since: Instant::now() });
@@ -98,8 +144,9 @@ impl Pool {
             tokio::time::sleep(self.rest_at_most).await;
             let mut resting = self.resting();
             resting.conns.retain(|_, conns| {
-                conns.retain(|rested| {
-                    rested.since.elapsed() < self.rest_at_most && rested.conn.is_quiet()
+                conns.retain_mut(|rested| {
+                    rested.since.elapsed() < self.rest_at_most
+                        && rested.conn.came() == Came::Nothing
                 });
                 !conns.is_empty()
             });
@@ -116,6 +163,9 @@ impl Pool {
 }
 
 fn cannot_connect(error: io::Error) -> BError {
+    if lack::is_lack(&error) {
+        return lack::error();
+    }
     let kind = match error.kind() {
         io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
         io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,

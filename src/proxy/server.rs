@@ -2,7 +2,7 @@
 //!
 //! Pingora's `Server` is not used: it hands connections to a random thread, sleeps its whole grace
 //! period on SIGTERM even when it is idle, and cuts what still runs then. An embedding service that
-//! wants it hosts the [`Edge`] as a `ServerApp`.
+//! wants it hosts the [`Downstream`] as a `ServerApp`.
 //!
 //! Stopping: no more is accepted, resting connections are closed, requests in flight are finished,
 //! and the workers end as soon as that is done, or after `limits.shutdown_timeout`.
@@ -28,13 +28,16 @@ use crate::logging::{self, AccessLog};
 use crate::metrics::Metrics;
 
 use super::connections::Connections;
-use super::gate::Gate;
+use super::filter::RequestFilter;
 use super::upstream::Upstreams;
 use super::worker::Worker;
-use super::{Edge, GuardProxy, check};
+use super::{Downstream, GuardProxy, check, trim};
 
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;
+
+/// Bytes of an answer that a stream of HTTP/2 may have gathered.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// How long the start waits for the names of the backend servers.
 const FIRST_ANSWER: Duration = Duration::from_secs(3);
@@ -57,6 +60,9 @@ pub fn serve(config: Config, guard: Guard) -> Result<(), ServeError> {
     let access = AccessLog::new(&config.log);
     let signals = Signals::listen()?;
     signals.note_hangups()?;
+    for warning in &config.warnings {
+        tracing::warn!("config: {warning}");
+    }
     let running = start(config, Arc::new(guard), access)?;
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
     signals.then_stop(running);
@@ -133,6 +139,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     let admin_addr = admin_listener.local_addr()?;
     let metrics = Arc::new(Metrics::new(&guard)?);
     let upstreams = Arc::new(Upstreams::new(config.upstream.clone()));
+    metrics.watch_upstreams(Arc::clone(&upstreams))?;
     let connections = Arc::new(Connections::default());
     let (stop, stopping) = watch::channel(false);
 
@@ -143,6 +150,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
         stopping: stopping.clone(),
     };
     control.spawn(admin.serve(admin_listener));
+    control.spawn(trim::keep_trimming());
     let resolving = Arc::clone(&upstreams);
     let (resolved, first_answer) = std::sync::mpsc::channel();
     control.spawn(async move {
@@ -159,20 +167,22 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     let listeners: Vec<std::net::TcpListener> =
         listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;
     // One gate for all: what is buffered is bounded for the process.
-    let gate = Gate::new(guard, &config, Arc::clone(&metrics), access.clone());
+    let gate = RequestFilter::new(guard, &config, Arc::clone(&metrics), access.clone());
     let gate = Arc::new(gate.behind_edge());
+    metrics.watch_memory(gate.budget(), &connections)?;
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
-        let (gate, upstreams) = (Arc::clone(&gate), Arc::clone(&upstreams));
-        let proxy = GuardProxy::new(gate, upstreams, &config.limits, stopping.clone());
+        let upstreams = Arc::clone(&upstreams);
+        let proxy = GuardProxy::new(Arc::clone(&gate), upstreams, &config.limits, stopping.clone());
         let proxy = Arc::new(http_app(&config, proxy));
-        let edge = Edge::new(
+        let edge = Downstream::new(
             proxy,
             &config,
             Arc::clone(&connections),
             Arc::clone(&metrics),
             access.clone(),
         );
+        let edge = edge.in_front_of(&gate);
         let drain = config.limits.shutdown_timeout;
         let worker = Worker::new(&listeners, edge, stopping.clone(), drain)?;
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
@@ -263,6 +273,8 @@ fn http_app(config: &Config, proxy: GuardProxy) -> HttpProxy<GuardProxy> {
     options.h2_idle_timeout = Some(config.limits.keepalive_timeout);
     app.server_options = Some(options);
     let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
+    // What a stream gathers for a client that takes nothing.
+    h2.max_send_buffer_size(SEND_BUFFER);
     h2.max_concurrent_streams(config.limits.streams);
     h2.max_header_list_size(u32::try_from(config.limits.header_bytes).unwrap_or(u32::MAX));
     app.h2_options = Some(h2);

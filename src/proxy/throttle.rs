@@ -1,5 +1,5 @@
-//! 420, with which Wire's nginx says that requests come too fast, becomes 429: the status that
-//! clients know, and wait for.
+//! Answers by which Wire's nginx says that requests come too fast: 420, or 429 where its operator
+//! set that. Clients get 429 with Retry-After, which they know and wait for.
 
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
@@ -8,8 +8,10 @@ use pingora::{BError, Error, ErrorType, Result};
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-/// The status that nginx is configured to throttle with.
-pub(super) const ENHANCE_YOUR_CALM: u16 = 420;
+/// Whether the backend throttles with this status.
+pub(super) fn is_throttling(status: u16) -> bool {
+    matches!(status, 420 | 429)
+}
 
 /// nginx lets 50 requests in every second, so that one second is enough for it to forget.
 const WAIT: u32 = 1;
@@ -17,8 +19,8 @@ const WAIT: u32 = 1;
 /// The error by which an answer without a body asks for one. Its context is how long to wait.
 const THROTTLED: ErrorType = ErrorType::Custom("throttled by the backend");
 
-/// Turns the head of a 420 into that of a 429. What nginx sends has no body, and nothing can be put
-/// behind a head that said so: it is given up with an error, for which [`refusal`] has an answer.
+/// Turns the head of a throttling answer into that of a 429. What nginx sends has no body, and none
+/// can follow a head that said so: it is given up with an error, for which [`refusal`] has an answer.
 pub(super) fn translate(head: &mut ResponseHeader) -> Result<()> {
     if head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0") {
         return Err(without_body(head));
@@ -42,7 +44,7 @@ pub(super) fn is_throttled(error: &Error) -> bool {
     error.etype() == &THROTTLED
 }
 
-/// The answer for a 420 without a body.
+/// The answer in place of one without a body.
 pub(super) fn refusal(error: &Error) -> Option<Refusal> {
     let wait = error.context.as_ref().and_then(|wait| wait.as_str().parse().ok());
     is_throttled(error).then(|| Refusal {

@@ -84,6 +84,11 @@ pub struct Attempts {
 }
 
 impl Attempts {
+    /// The server that is tried now.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.endpoint().map(|endpoint| endpoint.address)
+    }
+
     fn endpoint(&self) -> Option<&Endpoint> {
         self.found.as_ref()?.endpoints.get(self.at?).map(Arc::as_ref)
     }
@@ -136,6 +141,12 @@ impl Upstreams {
             self.skip(endpoint, "it takes no connection");
         }
         self.wanted.notify_one();
+        Self::pass_over(attempts)
+    }
+
+    /// Notes that no connection to the server that is tried now could be opened, for a reason that is not the
+    /// server's. Says whether another one is left to try.
+    pub(super) fn pass_over(attempts: &mut Attempts) -> bool {
         attempts.refused.extend(attempts.at.take());
         attempts.found.as_ref().is_some_and(|found| attempts.refused.len() < found.endpoints.len())
     }

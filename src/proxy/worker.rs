@@ -15,13 +15,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-use super::Edge;
+use super::Downstream;
 
 /// A worker: a runtime of its own, and what it accepts and serves with.
 pub(super) struct Worker<A> {
     runtime: Runtime,
     listeners: Vec<TcpListener>,
-    edge: Arc<Edge<A>>,
+    edge: Arc<Downstream<A>>,
     stopping: ShutdownWatch,
     drain: Duration,
 }
@@ -34,7 +34,7 @@ where
     /// here, so that the start fails without.
     pub(super) fn new(
         listeners: &[std::net::TcpListener],
-        edge: Edge<A>,
+        edge: Downstream<A>,
         stopping: ShutdownWatch,
         drain: Duration,
     ) -> io::Result<Self> {
@@ -57,7 +57,7 @@ where
 
 async fn serve<A>(
     listeners: Vec<TcpListener>,
-    edge: Arc<Edge<A>>,
+    edge: Arc<Downstream<A>>,
     stopping: ShutdownWatch,
     drain: Duration,
 ) where
@@ -126,9 +126,9 @@ async fn accept_all(
     }
 }
 
-async fn serve_stream<A>(edge: &Arc<Edge<A>>, stream: TcpStream, stopping: &ShutdownWatch)
+async fn serve_stream<A>(edge: &Arc<Downstream<A>>, stream: TcpStream, stopping: &ShutdownWatch)
 where
-    Edge<A>: ServerApp,
+    Downstream<A>: ServerApp,
 {
     // An answer is written as a whole; waiting for more to fill a segment would only delay it.
     let _ = stream.set_nodelay(true);

@@ -5,14 +5,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
+use jsonschema::Validator;
 use jsonschema::error::ValidationErrorKind;
+use regex::RegexBuilder;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Schema, compile};
+use super::finder::Finder;
+use super::graph::Graph;
+use super::{PATTERN_SIZE, Schema, build, cost};
+use crate::config::diagnostic::{At, Diagnostic};
 use crate::config::file::{LoadError, read_file};
-use crate::config::mistake::{At, Mistake};
+use crate::config::value::size_text;
+use crate::json::Folded;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -20,13 +26,18 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// The only draft whose keywords are read.
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// Reads the file at `path`.
-pub(super) fn load(path: &Path) -> Result<Schema, LoadError> {
-    read_file(path, MAX_FILE, parse)
+/// Reads the file at `path`, in place of what Wire asks for.
+pub(super) fn load(path: &Path, wires: Schema) -> Result<Schema, LoadError> {
+    let (source, validator) = read_file(path, MAX_FILE, parse)?;
+    let finder = Finder::new(&source, Some(&wires.source)).map_err(|why| LoadError::Unread {
+        path: path.into(),
+        why: format!("this schema {why}"),
+    })?;
+    Ok(Schema { source, validator, finder, wires: Some(Box::new(wires)) })
 }
 
 /// Reads a schema. On failure the mistakes are in the order of the text.
-fn parse(text: &str) -> Result<Schema, Vec<Mistake>> {
+fn parse(text: &str) -> Result<(Value, Validator<Folded>), Vec<Diagnostic>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let schema = match serde_json::from_str(text) {
         Ok(Unique(schema)) => schema,
@@ -36,8 +47,13 @@ fn parse(text: &str) -> Result<Schema, Vec<Mistake>> {
     mistakes.of_draft(&schema);
     mistakes.of_keywords(&schema);
     if mistakes.found.is_empty() {
-        match compile(&schema) {
-            Ok(compiled) => return Ok(compiled),
+        for (pointer, why) in cost::mistakes(&Graph::of(&schema)) {
+            mistakes.note(&pointer, why);
+        }
+    }
+    if mistakes.found.is_empty() {
+        match build(&schema, None) {
+            Ok(validator) => return Ok((schema, validator)),
             Err(error) => {
                 let pointer = error.instance_path().as_str().to_owned();
                 mistakes.note(&pointer, error.to_string());
@@ -50,22 +66,22 @@ fn parse(text: &str) -> Result<Schema, Vec<Mistake>> {
     Err(found)
 }
 
-fn not_json(error: &serde_json::Error) -> Mistake {
+fn not_json(error: &serde_json::Error) -> Diagnostic {
     let at = At { line: error.line().max(1), column: error.column().max(1) };
     let why = error.to_string();
     let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why);
-    Mistake::new(at, format!("this is not JSON: {why}"))
+    Diagnostic::new(at, format!("this is not JSON: {why}"))
 }
 
 /// What is wrong with a schema that is JSON.
 struct Mistakes<'t> {
     text: &'t str,
-    found: Vec<Mistake>,
+    found: Vec<Diagnostic>,
 }
 
 impl Mistakes<'_> {
     fn note(&mut self, pointer: &str, message: impl Into<String>) {
-        self.found.push(Mistake::new(place(self.text, pointer), message));
+        self.found.push(Diagnostic::new(place(self.text, pointer), message));
     }
 
     /// Holds the schema against the schema of schemas.
@@ -100,6 +116,13 @@ impl Mistakes<'_> {
         texts(schema, "", &mut keywords);
         for (pointer, keyword, text) in keywords {
             let why = match keyword {
+                "pattern" => match pattern_fault(text) {
+                    Some(why) => {
+                        self.note(&pointer, why);
+                        continue;
+                    }
+                    None => continue,
+                },
                 "$ref" if !text.starts_with('#') => {
                     "a `$ref` to another file or address is not followed; copy what it names into `$defs`"
                 }
@@ -111,11 +134,7 @@ impl Mistakes<'_> {
                 {
                     "there is nothing in this file where this `$ref` points"
                 }
-                "pattern" if compile(&json!({ "pattern": text })).is_err() => {
-                    "this is no regular expression that can be read here; look-around and back-references are \
-                     not, as patterns run in linear time"
-                }
-                "format" if compile(&json!({ "format": text })).is_err() => {
+                "format" if build(&json!({ "format": text }), None).is_err() => {
                     "no such format; those of draft 2020-12 are known, and wire-email, wire-uri, wire-boolean, \
                      wire-patch-op and wire-patch-path"
                 }
@@ -124,6 +143,35 @@ impl Mistakes<'_> {
             self.note(&pointer, why);
         }
     }
+}
+
+/// What is wrong with a regular expression.
+fn pattern_fault(pattern: &str) -> Option<String> {
+    if build(&json!({ "pattern": pattern }), None).is_ok() {
+        return None;
+    }
+    let read = RegexBuilder::new(pattern).size_limit(PATTERN_SIZE).build();
+    let why = match read {
+        Err(regex::Error::CompiledTooBig(_)) => {
+            format!("is larger than {} once it is compiled", size_text(PATTERN_SIZE as u64))
+        }
+        Err(error) => {
+            let text = error.to_string();
+            // The pattern itself and a mark below it come first.
+            let why = text.lines().rev().find_map(|line| line.trim().strip_prefix("error: "));
+            match why {
+                Some(why) if why.starts_with("look-around") || why.starts_with("backreferences") => {
+                    "has a look-around or a back-reference, which are not supported, as patterns run in \
+                     linear time"
+                        .to_owned()
+                }
+                Some(why) => format!("cannot be read: {why}"),
+                None => "cannot be read".to_owned(),
+            }
+        }
+        Ok(_) => "cannot be read as one of ECMA-262".to_owned(),
+    };
+    Some(format!("this regular expression {why}"))
 }
 
 /// The texts under keywords that only the compiler would look at, with pointers to them.
@@ -165,7 +213,7 @@ fn texts<'s>(schema: &'s Value, at: &str, found: &mut Vec<(String, &'s str, &'s 
 }
 
 /// A name as it stands in a JSON Pointer (RFC 6901).
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
@@ -303,12 +351,38 @@ mod tests {
     }
 
     #[test]
+    fn a_regular_expression_is_told_what_is_wrong_with_it() {
+        for (pattern, wanted) in [
+            ("[", "cannot be read: unclosed character class"),
+            ("(", "cannot be read: unclosed group"),
+            (r"[\\w-.]", "cannot be read: "),
+            ("a{2,1}", "cannot be read: "),
+            ("^(?=a)", "look-around"),
+            ("(?<!a)b", "look-around"),
+            (r"(a)\\1", "back-reference"),
+            ("(a{1000}){1000}", "is larger than 1MiB once it is compiled"),
+        ] {
+            let found = mistakes(&format!(r#"{{"pattern": "{pattern}"}}"#));
+            assert_eq!(found.len(), 1, "{pattern}: {found:?}");
+            assert!(found[0].starts_with("1:13: this regular expression "), "{found:?}");
+            assert!(found[0].contains(wanted), "{pattern}: {found:?}");
+            let around = found[0].contains("look-around");
+            assert_eq!(
+                around,
+                wanted.starts_with("look") || wanted.starts_with("back"),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
     fn the_built_in_schemas_and_small_ones_are_fine() {
         for (_, text) in super::super::FILES {
             assert!(mistakes(text).is_empty(), "{:?}", mistakes(text));
         }
         let encoded = r##"{"$ref": "#/$defs/a%20b", "$defs": {"a b": true}}"##;
-        for text in ["\u{feff}{}", "true", "{\"$ref\": \"#\"}", "{\t\"x\": 1}", encoded] {
+        let recursive = r##"{"items": {"$ref": "#"}}"##;
+        for text in ["\u{feff}{}", "true", recursive, "{\t\"x\": 1}", encoded] {
             assert!(parse(text).is_ok(), "{text}: {:?}", mistakes(text));
         }
     }

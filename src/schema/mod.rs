@@ -4,22 +4,27 @@
 //! `wire-boolean`, `wire-patch-op`, `wire-patch-path`) are registered here and may be used in
 //! operators' schemas too.
 
+mod cost;
 mod file;
+mod finder;
+mod graph;
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::LocationSegment;
-use jsonschema::{Draft, JsonType, PatternOptions, ValidationError, Validator};
+use jsonschema::{Draft, JsonType, PatternOptions, Registry, ValidationError, Validator};
 
 use crate::config::file::LoadError;
 use crate::config::near;
 use crate::json::{Folded, Name, Value, folds_alike};
+use crate::place::{IntoPlace, Place};
 use crate::rule::Rule;
 use crate::scim::{email, filter, patch, uri};
 use crate::verdict::{Findings, Refusal, shortened};
+
+use finder::Finder;
 
 /// The schemas of all bodies that are judged.
 #[derive(Debug)]
@@ -32,7 +37,10 @@ pub struct Schemas {
 /// One compiled schema.
 #[derive(Debug)]
 pub struct Schema {
+    source: serde_json::Value,
     validator: Validator<Folded>,
+    /// Looks through large documents.
+    finder: Finder,
     /// What Wire itself asks for, where this is an operator's.
     wires: Option<Box<Self>>,
 }
@@ -68,7 +76,16 @@ impl Schemas {
     /// The schemas that come with the guard.
     pub fn built_in() -> Self {
         let [user, patch, group] = FILES.map(|(name, text)| {
-            let schema = serde_json::from_str(text).map(|schema| compile(&schema));
+            let source = serde_json::from_str(text);
+            let schema = source.map(|source: serde_json::Value| {
+                let validator = build(&source, None).map_err(|error| error.to_string())?;
+                Ok::<_, String>(Schema {
+                    finder: Finder::new(&source, None)?,
+                    validator,
+                    source,
+                    wires: None,
+                })
+            });
             match schema {
                 Ok(Ok(schema)) => schema,
                 // The files are constants, and a test compiles them.
@@ -83,25 +100,23 @@ impl Schemas {
     /// with those that are comes back at once.
     pub fn load(folder: &Path) -> Result<Self, SchemaErrors> {
         let mut errors = misplaced(folder);
-        let mut load = |name: &str| {
-            let path = folder.join(name);
-            path.exists().then(|| file::load(&path).map_err(|error| errors.push(error)).ok())
-        };
-        let read = FILES.map(|(name, _)| load(name));
-        if !errors.is_empty() {
-            return Err(SchemaErrors(errors));
-        }
-        let [user, patch, group] = read.map(Option::flatten);
         let built_in = Self::built_in();
-        let in_place_of = |wires: Schema, own: Option<Schema>| match own {
-            Some(own) => Schema { wires: Some(Box::new(wires)), ..own },
-            None => wires,
+        let mut load = |name: &str, wires: Schema| {
+            let path = folder.join(name);
+            if !path.exists() {
+                return Some(wires);
+            }
+            file::load(&path, wires).map_err(|error| errors.push(error)).ok()
         };
-        Ok(Self {
-            user: in_place_of(built_in.user, user),
-            patch: in_place_of(built_in.patch, patch),
-            group: in_place_of(built_in.group, group),
-        })
+        let Self { user, patch, group } = built_in;
+        let [user_file, patch_file, group_file] = FILES.map(|(name, _)| name);
+        let read = (load(user_file, user), load(patch_file, patch), load(group_file, group));
+        match read {
+            (Some(user), Some(patch), Some(group)) if errors.is_empty() => {
+                Ok(Self { user, patch, group })
+            }
+            _ => Err(SchemaErrors(errors)),
+        }
     }
 }
 
@@ -129,8 +144,12 @@ fn misplaced(folder: &Path) -> Vec<LoadError> {
         .collect()
 }
 
-fn compile(schema: &serde_json::Value) -> Result<Schema, ValidationError<'static>> {
-    jsonschema::options_for::<Folded>()
+/// Compiles a schema. What it refers to outside of itself is in `registry`.
+fn build(
+    schema: &serde_json::Value,
+    registry: Option<&Registry<'_>>,
+) -> Result<Validator<Folded>, ValidationError<'static>> {
+    let options = jsonschema::options_for::<Folded>()
         .with_draft(Draft::Draft202012)
         .should_validate_formats(true)
         .should_ignore_unknown_formats(false)
@@ -140,9 +159,11 @@ fn compile(schema: &serde_json::Value) -> Result<Schema, ValidationError<'static
         .with_format("wire-uri", uri::is_absolute)
         .with_format("wire-boolean", is_boolean)
         .with_format("wire-patch-op", |text: &str| patch::Op::read(text).is_some())
-        .with_format("wire-patch-path", |text: &str| filter::read_path(text).is_some())
-        .build(schema)
-        .map(|validator| Schema { validator, wires: None })
+        .with_format("wire-patch-path", |text: &str| filter::read_path(text).is_some());
+    match registry {
+        Some(registry) => options.with_registry(registry).build(schema),
+        None => options.build(schema),
+    }
 }
 
 /// The texts that Wire reads as booleans.
@@ -193,8 +214,9 @@ impl Schema {
     }
 
     /// Notes every place where a value does not satisfy the schema, in the order of the schema, until
-    /// that ends the judging: each as one of `rules`, namely `rule_of` it. Places may come twice. Where
-    /// none of the rules is enforced, the first fault of a large value stands for all.
+    /// that ends the judging: each as one of `rules`, namely `rule_of` it. Places may come twice. Of a
+    /// large value, equal faults are noted once; and where no other rule can come of it, the first fault
+    /// alone.
     pub fn judge(
         &self,
         value: Value<'_>,
@@ -210,19 +232,17 @@ impl Schema {
         let mut hit = |fault: &Fault| {
             let rule = rule_of(fault);
             debug_assert!(rules.contains(&rule), "{rule} is none of those of this schema");
-            findings.hit(rule, || detail_of(fault))
+            findings.hit(rule, || fault.at(), || detail_of(fault))
         };
-        // SECURITY: where the first fault is only reported, all of them are looked at. Each takes a
-        // kilobyte while they are gathered, and a client can make many: only where something may come
-        // of it, and one large document at a time.
-        static GATHERING: Mutex<()> = Mutex::new(());
-        let is_large = value.size() > LOOKED_THROUGH;
-        if is_large && !policy.is_mixed(rules) {
-            let beyond_wire = self.wires.as_ref().is_some_and(|wires| wires.is_valid(value));
+        // SECURITY: the validator gathers what it finds, and a client can make it find much.
+        if value.size() > LOOKED_THROUGH {
+            if self.wires.is_some() || policy.is_mixed(rules) {
+                return self.finder.find(value, &mut |fault| hit(&fault));
+            }
+            // The first one stands for all, and is found without the others.
             let first = self.validator.validate(value).map_err(|error| fault(&error));
-            return first.or_else(|fault| hit(&Fault { beyond_wire, ..fault }));
+            return first.or_else(|fault| hit(&fault));
         }
-        let _alone = is_large.then(|| GATHERING.lock().unwrap_or_else(PoisonError::into_inner));
         let wires: Option<HashSet<Fault>> = self.wires.as_ref().map(|wires| {
             wires.validator.iter_errors(value).map(|error| fault(&error).sort()).collect()
         });
@@ -303,6 +323,26 @@ impl Fault {
             (None, FaultKind::Missing { attribute }) => Name::of(attribute),
             _ => None,
         }
+    }
+
+    /// The place of the fault, or of what is missing.
+    pub fn at(&self) -> Place {
+        let mut steps = self.path.iter();
+        let missing = match &self.kind {
+            FaultKind::Missing { attribute } => Some(Name::of(attribute)),
+            _ => None,
+        };
+        let first = match (steps.next(), missing) {
+            (Some(Step::Key(key)), _) => Place::of(Name::of(key)),
+            (Some(Step::Index(index)), _) => "body".into_place().index(*index),
+            (None, Some(attribute)) => return Place::of(attribute),
+            (None, None) => return "body".into_place(),
+        };
+        let place = steps.fold(first, |place, step| match step {
+            Step::Key(key) => place.child(Name::of(key)),
+            Step::Index(index) => place.index(*index),
+        });
+        missing.map_or(place.clone(), |attribute| place.child(attribute))
     }
 
     /// The place in words, such as `emails[0].value`.

@@ -14,29 +14,88 @@ pub struct Attribute<'a> {
     pub sub: Option<&'a str>,
 }
 
-/// One comparison. What it compares with matters only by its type.
+/// One comparison of an attribute with a literal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Comparison<'a> {
     pub attribute: Attribute<'a>,
     pub operator: Operator,
-    /// Whether the value is a text; else it is a number, a boolean or null.
-    pub with_text: bool,
+    pub literal: Literal<'a>,
 }
 
+/// The operators of RFC 7644 §3.4.2.2 that compare with a literal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     Equal,
+    NotEqual,
     Contains,
-    /// ne, sw, ew, gt, ge, lt, le: known, and supported by nothing.
+    StartsWith,
+    EndsWith,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+}
+
+impl Operator {
+    /// All operators with the keyword of each.
+    pub const ALL: [(&'static str, Self); 9] = [
+        ("eq", Self::Equal),
+        ("co", Self::Contains),
+        ("ne", Self::NotEqual),
+        ("sw", Self::StartsWith),
+        ("ew", Self::EndsWith),
+        ("gt", Self::Greater),
+        ("ge", Self::GreaterOrEqual),
+        ("lt", Self::Less),
+        ("le", Self::LessOrEqual),
+    ];
+}
+
+/// What an attribute is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Literal<'a> {
+    /// A JSON string as it was written, with its quotes.
+    Text(&'a str),
+    Boolean(bool),
+    /// A number or null.
     Other,
+}
+
+impl Literal<'_> {
+    /// The string that the literal stands for, if it is one.
+    pub fn to_text(self) -> Option<String> {
+        let Self::Text(written) = self else { return None };
+        if !written.bytes().any(|byte| byte < 0x20) {
+            return serde_json::from_str(written).ok();
+        }
+        // Control characters, which Wire lets pass in places, are escaped for a stricter reader.
+        let mut escaped = String::with_capacity(written.len() + 8);
+        for character in written.chars() {
+            match character {
+                '\0'..='\u{1f}' => escaped.push_str(&format!("\\u{:04x}", u32::from(character))),
+                _ => escaped.push(character),
+            }
+        }
+        serde_json::from_str(&escaped).ok()
+    }
 }
 
 /// A path of a PATCH operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Path<'a> {
     Attribute(Attribute<'a>),
-    /// With a filter in brackets, such as `emails[type eq "work"].value`.
-    Value(Attribute<'a>),
+    /// A path with a filter in brackets, such as `emails[type eq "work"].value`.
+    Value(ValuePath<'a>),
+}
+
+/// A path that selects elements of an attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValuePath<'a> {
+    /// The attribute in front of the bracket; its schema and its sub-attribute are not looked at.
+    pub attribute: Attribute<'a>,
+    pub filter: Comparison<'a>,
+    /// The sub-attribute after the bracket.
+    pub sub: Option<&'a str>,
 }
 
 /// Reads a filter. Blanks may stand around it.
@@ -55,12 +114,13 @@ pub fn read_path(text: &str) -> Option<Path<'_>> {
         return Some(Path::Attribute(attribute));
     }
     reader.skip('[')?;
-    reader.comparison(&SCHEMAS)?;
+    let filter = reader.comparison(&SCHEMAS)?;
     reader.skip(']')?;
-    if reader.skip('.').is_some() {
-        reader.name()?;
-    }
-    reader.rest.is_empty().then_some(Path::Value(attribute))
+    let sub = match reader.skip('.') {
+        Some(()) => Some(reader.name()?),
+        None => None,
+    };
+    reader.rest.is_empty().then_some(Path::Value(ValuePath { attribute, filter, sub }))
 }
 
 /// The blanks of the grammar: those of ASCII.
@@ -89,8 +149,8 @@ impl<'a> Reader<'a> {
         self.blanks()?;
         let operator = self.operator()?;
         self.blanks()?;
-        let with_text = self.literal()?;
-        Some(Comparison { attribute, operator, with_text })
+        let literal = self.literal()?;
+        Some(Comparison { attribute, operator, literal })
     }
 
     fn attribute(&mut self, schemas: &[&'static str]) -> Option<Attribute<'a>> {
@@ -135,37 +195,34 @@ impl<'a> Reader<'a> {
 
     fn operator(&mut self) -> Option<Operator> {
         let text = self.rest.get(..2)?;
-        let is = |operator: &&str| operator.eq_ignore_ascii_case(text);
-        let operator = match text {
-            _ if is(&"eq") => Operator::Equal,
-            _ if is(&"co") => Operator::Contains,
-            _ if ["ne", "sw", "ew", "gt", "ge", "lt", "le"].iter().any(is) => Operator::Other,
-            _ => return None,
-        };
+        let known = Operator::ALL.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+        let (_, operator) = *known?;
         self.take(2);
         Some(operator)
     }
 
-    /// A JSON text, number, boolean or null; whether it is a text.
-    fn literal(&mut self) -> Option<bool> {
+    /// A JSON string, number, boolean or null.
+    fn literal(&mut self) -> Option<Literal<'a>> {
         let starts =
             |word: &str| self.rest.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
-        let length = if self.rest.starts_with('"') {
-            return self.text().map(|()| true);
-        } else if self.rest.starts_with("null") || starts("true") {
-            4
+        let (literal, length) = if self.rest.starts_with('"') {
+            return self.text().map(Literal::Text);
+        } else if self.rest.starts_with("null") {
+            (Literal::Other, 4)
+        } else if starts("true") {
+            (Literal::Boolean(true), 4)
         } else if starts("false") {
-            5
+            (Literal::Boolean(false), 5)
         } else {
-            number_length(self.rest)?
+            (Literal::Other, number_length(self.rest)?)
         };
         self.take(length);
-        Some(false)
+        Some(literal)
     }
 
     /// A JSON text. Wire's reader lets control characters pass behind the first backslash or
     /// non-ASCII character, and a filter that it answers has to be let through.
-    fn text(&mut self) -> Option<()> {
+    fn text(&mut self) -> Option<&'a str> {
         let bytes = self.rest.as_bytes();
         let mut at = 1;
         let mut lenient = false;
@@ -184,8 +241,7 @@ impl<'a> Reader<'a> {
                 _ => at += 1,
             }
         }
-        self.take(at + 1);
-        Some(())
+        Some(self.take(at + 1))
     }
 }
 
@@ -288,6 +344,13 @@ mod tests {
         for text in [r#"emails[type eq "work"].value"#, r#"a[b.c eq "]"]"#, "a[b eq  1]"] {
             assert!(matches!(read_path(text), Some(Path::Value(_))), "{text}");
         }
+        let Some(Path::Value(path)) = read_path(r#"emails[type Ne "wo\u0072k"].primary"#) else {
+            panic!("no value path")
+        };
+        assert_eq!((path.attribute.name, path.sub), ("emails", Some("primary")));
+        assert_eq!(path.filter.operator, Operator::NotEqual);
+        assert_eq!(path.filter.literal.to_text().as_deref(), Some("work"));
+        assert_eq!(Literal::Text("\"é\u{1}\"").to_text().as_deref(), Some("é\u{1}"));
         for text in [
             "",
             " a",

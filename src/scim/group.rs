@@ -2,6 +2,7 @@
 
 use super::repeated::{self, Repetition};
 use crate::json::{Array, Name, NameSet, Value};
+use crate::place::{IntoPlace, Place};
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema};
 use crate::target::is_uuid;
@@ -19,14 +20,14 @@ pub fn judge(
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
     if let Some(repetition) = repetition(value) {
-        findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
+        findings.hit(Rule::JsonDuplicateKey, || repetition.at(), || repetition.detail())?;
     }
     schema.judge(value, &SCHEMA_RULES, findings, rule_of, detail_of)?;
     let Some(group) = value.as_object() else { return Ok(()) };
     if let Some(name) = group.text(Name::DisplayName) {
         let length = name.chars().count();
         if !(1..=MAX_NAME).contains(&length) {
-            findings.hit(Rule::GroupDisplayName, || {
+            findings.hit(Rule::GroupDisplayName, Name::DisplayName, || {
                 format!(
                     "displayName of a group must have 1 to {MAX_NAME} characters; this one has {length}. Map \
                      an attribute that is filled and short enough."
@@ -38,7 +39,8 @@ pub fn judge(
     for (at, member) in members.into_iter().flat_map(Array::elements).enumerate() {
         let id = member.as_object().and_then(|member| member.text(Name::Value));
         if id.is_some_and(|id| !is_uuid(id.as_bytes())) {
-            findings.hit(Rule::GroupMembers, || {
+            let place = || Place::of(Some(Name::Members)).index(at).child(Some(Name::Value));
+            findings.hit(Rule::GroupMembers, place, || {
                 format!(
                     "members[{at}].value is not a UUID. It must be the `id` that Wire gave the user, not \
                      userName or externalId."
@@ -46,15 +48,20 @@ pub fn judge(
             })?;
         }
     }
+    if members.is_some_and(|members| !members.is_empty()) {
+        // Whether the members exist, and belong to the team, only Wire knows.
+        findings.leave_to_wire();
+    }
     Ok(())
 }
 
 fn repetition(value: Value<'_>) -> Option<Repetition> {
     let group = value.as_object()?;
     if let Some(name) = repeated::name(group, ATTRIBUTES) {
-        return Some(Repetition::folded(name.as_str()));
+        return Some(Repetition::folded(name.into_place()));
     }
-    repeated::in_list(group.value(Name::Members)?.as_array()?, Name::Members, MEMBER)
+    let members = group.value(Name::Members)?.as_array()?;
+    repeated::in_list(members, &Name::Members.into_place(), MEMBER)
 }
 
 /// The rules that faults against the schema belong to.

@@ -4,33 +4,39 @@
 use std::collections::HashSet;
 
 use crate::json::{Array, Member, Name, NameSet, Object, Type, Value};
+use crate::place::{IntoPlace, Place};
 use crate::verdict::shortened;
 
 /// What stands more than once.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Repetition {
-    /// Such as `emails[0].value`.
-    place: String,
-    /// It does so letter by letter, where names are not folded.
-    exactly: bool,
+    at: Place,
+    /// What repeats there, where names are compared letter by letter and not folded.
+    exactly: Option<String>,
 }
 
 impl Repetition {
     /// A name that folds like another one.
-    pub fn folded(place: impl Into<String>) -> Self {
-        Self { place: place.into(), exactly: false }
+    pub fn folded(at: Place) -> Self {
+        Self { at, exactly: None }
     }
 
-    fn exact(place: String) -> Self {
-        Self { place, exactly: true }
+    fn exact(at: Place, what: String) -> Self {
+        Self { at, exactly: Some(what) }
+    }
+
+    pub fn at(&self) -> Place {
+        self.at.clone()
     }
 
     /// The sentence for it.
     pub fn detail(&self) -> String {
-        let how = if self.exactly { "" } else { " (names are compared without regard to case)" };
+        let (what, how) = match &self.exactly {
+            Some(what) => (what.as_str(), ""),
+            None => (self.at.as_str(), " (names are compared without regard to case)"),
+        };
         format!(
-            "{} stands more than once{how}. Readers differ in which one they take, so send it once.",
-            self.place
+            "{what} stands more than once{how}. Readers differ in which one they take, so send it once."
         )
     }
 }
@@ -48,10 +54,10 @@ pub fn name(object: Object<'_>, read: NameSet) -> Option<Name> {
 }
 
 /// The first of `read` that an entry of a list has more than once, as in `emails[0].value`.
-pub fn in_list(list: Array<'_>, attribute: Name, read: NameSet) -> Option<Repetition> {
+pub fn in_list(list: Array<'_>, place: &Place, read: NameSet) -> Option<Repetition> {
     list.elements().enumerate().find_map(|(at, entry)| {
         let part = name(entry.as_object()?, read)?;
-        Some(Repetition::folded(format!("{}[{at}].{}", attribute.as_str(), part.as_str())))
+        Some(Repetition::folded(place.clone().index(at).child(Some(part))))
     })
 }
 
@@ -59,17 +65,20 @@ pub fn in_list(list: Array<'_>, attribute: Name, read: NameSet) -> Option<Repeti
 /// exactly: there Wire tells spellings apart.
 pub fn in_rich_info(urn: Name, value: Value<'_>) -> Option<Repetition> {
     let Type::Object(object) = value.get() else { return None };
-    let place = |part: &str| format!("{}: `{}`", urn.as_str(), shortened(part));
+    let here = || urn.into_place();
     if urn == Name::WireUser {
-        return exactly(object, |_| true).map(|key| Repetition::exact(place(key)));
+        let key = exactly(object, |_| true)?;
+        let what = format!("{}: `{}`", urn.as_str(), shortened(key));
+        return Some(Repetition::exact(here().child(None), what));
     }
     if name(object, NameSet::new(&[Name::RichInfo])).is_some() {
-        return Some(Repetition::folded(place("richInfo")));
+        return Some(Repetition::folded(here().child(Some(Name::RichInfo))));
     }
     let fields = match object.value(Name::RichInfo).map(Value::get) {
         Some(Type::Object(versioned)) => {
             if let Some(name) = name(versioned, NameSet::new(&[Name::Version, Name::Fields])) {
-                return Some(Repetition::folded(place(name.as_str())));
+                let place = here().child(Some(Name::RichInfo)).child(Some(name));
+                return Some(Repetition::folded(place));
             }
             versioned.value(Name::Fields).and_then(Value::as_array)?
         }
@@ -79,7 +88,8 @@ pub fn in_rich_info(urn: Name, value: Value<'_>) -> Option<Repetition> {
     fields.elements().enumerate().find_map(|(at, field)| {
         let field = field.as_object().filter(|field| field.may_repeat())?;
         let key = exactly(field, |key| key == "type" || key == "value")?;
-        Some(Repetition::exact(format!("{}: {key} of field {at}", urn.as_str())))
+        let what = format!("{}: {key} of field {at}", urn.as_str());
+        Some(Repetition::exact(here().child(Some(Name::RichInfo)), what))
     })
 }
 

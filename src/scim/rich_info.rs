@@ -5,9 +5,6 @@ use std::collections::{HashMap, HashSet};
 use crate::json::{Array, Member, Name, Object, Type, Value, fold};
 use crate::verdict::shortened;
 
-/// The most characters that keys and values may have together.
-pub const MAX_SIZE: usize = 5000;
-
 /// The fields of both URNs, as they were sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RichInfo<'d> {
@@ -37,15 +34,15 @@ impl<'d> RichInfo<'d> {
         Ok(Self { map, list })
     }
 
-    /// The size by which Wire measures, if it may be more than is allowed.
-    pub fn excess(&self) -> Option<usize> {
+    /// The size by which Wire measures, if it is more than `limit`.
+    pub fn excess(&self, limit: usize) -> Option<usize> {
         // Merging only drops fields, and a character has at least one byte.
         let fields = self.map.iter().chain(&self.list);
         let bytes: usize = fields.map(|(key, value)| key.len() + value.len()).sum();
-        if bytes <= MAX_SIZE {
+        if bytes <= limit {
             return None;
         }
-        Some(size(&self.merged())).filter(|size| *size > MAX_SIZE)
+        Some(size(&self.merged())).filter(|size| *size > limit)
     }
 
     /// The fields of both URNs in the order in which Wire stores them.

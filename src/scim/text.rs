@@ -2,12 +2,13 @@
 //! a person is fooled by.
 
 use super::rich_info::Fields;
+use crate::place::{IntoPlace, Place};
 use crate::rule::Rule;
 use crate::verdict::{Findings, Refusal};
 
-/// Judges displayName, and the keys and values of rich info.
+/// Judges displayName, which comes with its place, and the keys and values of rich info.
 pub fn judge<'d>(
-    display_name: Option<&str>,
+    display_name: Option<(&str, impl IntoPlace)>,
     rich_info: impl FnOnce() -> Fields<'d>,
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
@@ -15,16 +16,19 @@ pub fn judge<'d>(
         return Ok(());
     }
     let rich_info = rich_info();
+    let display_name = display_name.map(|(name, at)| (name, at.into_place()));
     for (rule, found, what) in RULES {
         if !findings.wants(rule) {
             continue;
         }
-        if display_name.is_some_and(found) {
-            findings.hit(rule, || format!("displayName {what}. Correct it in the directory."))?;
+        if let Some((_, at)) = display_name.as_ref().filter(|(name, _)| found(name)) {
+            let at = at.clone();
+            findings
+                .hit(rule, at, || format!("displayName {what}. Correct it in the directory."))?;
         }
         let blank = rule == Rule::UserTextBlank;
         if rich_info.iter().any(|(key, value)| found(value) || (!blank && found(key))) {
-            findings.hit(rule, || {
+            findings.hit(rule, Place::of(None), || {
                 format!("A field of rich info {what}. Correct it in the directory.")
             })?;
         }

@@ -9,7 +9,9 @@ use super::rich_info::{self, RichInfo};
 use super::text;
 use super::{email, language};
 use crate::json::{Array, Name, NameSet, Object, Type, Value, folds_alike};
+use crate::place::{IntoPlace, Place};
 use crate::policy::Identity;
+use crate::release::Release;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema, Step};
 use crate::verdict::{Findings, Refusal};
@@ -81,19 +83,24 @@ pub fn judge<'d>(
     if let Some(object) = value.as_object()
         && let Some(repetition) = repetition(object)
     {
-        findings.hit(Rule::JsonDuplicateKey, || repetition.detail())?;
+        findings.hit(Rule::JsonDuplicateKey, || repetition.at(), || repetition.detail())?;
     }
     schema.judge(value, &SCHEMA_RULES, findings, rule_of, detail_of)?;
     let Some(object) = value.as_object() else { return Ok(None) };
     let rich_info = match RichInfo::read(object) {
         Ok(rich_info) => rich_info,
         Err(fault) => {
-            findings.hit(Rule::UserRichInfo, || rich_info_detail(&fault))?;
+            findings.hit(Rule::UserRichInfo, fault.attribute, || rich_info_detail(&fault))?;
             RichInfo::default()
         }
     };
     let user = User { object, rich_info };
-    let mode = in_mode(findings, |mode, findings| user.wire_rules(mode, findings))?;
+    let mode = findings.for_releases(|release, findings| {
+        in_mode(findings, |mode, findings| user.wire_rules(release, mode, findings))
+    })?;
+    if findings.identity() == Identity::Any && user.depends_on_identity() {
+        findings.leave_to_wire();
+    }
     user.own_rules(lifecycle, findings)?;
     Ok(Some((user, mode)))
 }
@@ -127,35 +134,50 @@ pub(super) fn in_mode(
 
 impl<'d> User<'d> {
     /// Wire's rules, in the order in which Wire reports them.
-    fn wire_rules(&self, mode: Mode, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    fn wire_rules(
+        &self,
+        release: Release,
+        mode: Mode,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
         if self.object.value(Name::Password).is_some_and(|value| !value.is_null()) {
-            findings.hit(Rule::UserPassword, || {
+            findings.hit(Rule::UserPassword, Name::Password, || {
                 "password must not be sent: Wire refuses users with a password, even an empty one. \
                  Remove password from the attribute mapping (Okta: turn off Sync Password)."
             })?;
         }
+        if release >= Release::R5_35 {
+            self.judge_primary(findings)?;
+        }
         let external_id = self.object.text(Name::ExternalId);
         if external_id.is_none() {
-            findings.hit(Rule::UserExternalIdRequired, || EXTERNAL_ID_MISSING)?;
+            let at = Name::ExternalId;
+            findings.hit(Rule::UserExternalIdRequired, at, || EXTERNAL_ID_MISSING)?;
         }
         if mode == Mode::Email && self.address_entry().is_none() {
             judge_external_id_email(external_id, findings)?;
         }
         if let Some(user_name) = self.object.text(Name::UserName) {
-            judge_user_name(user_name, findings)?;
+            judge_user_name(user_name, Name::UserName, findings)?;
         }
         self.judge_display_name(mode, external_id, findings)?;
-        judge_rich_info_size(self.rich_info.excess().unwrap_or(0), findings)?;
+        let limit = findings.policy().rich_info_limit;
+        let size = self.rich_info.excess(limit).unwrap_or(0);
+        let urn = match self.object.value(Name::WireUser) {
+            Some(_) => Name::WireUser,
+            None => Name::WireProfile,
+        };
+        judge_rich_info_size(size, urn, findings)?;
         if let Some(language) = self.object.text(Name::PreferredLanguage)
             && language::read(language).is_none()
         {
-            findings.hit(Rule::UserLanguage, || {
+            findings.hit(Rule::UserLanguage, Name::PreferredLanguage, || {
                 "preferredLanguage must begin with a lower-case ISO 639-1 code, as in `en` or `de-CH`. \
                  Map an attribute that holds such a code, or remove the mapping."
             })?;
         }
         if let Some(roles) = self.object.value(Name::Roles).and_then(Value::as_array) {
-            judge_roles(roles.elements().filter_map(Value::as_text), findings)?;
+            judge_roles(roles.elements().filter_map(Value::as_text), Name::Roles, findings)?;
         }
         Ok(())
     }
@@ -164,15 +186,17 @@ impl<'d> User<'d> {
     /// refuses is answered as Wire would.
     fn own_rules(&self, lifecycle: Lifecycle, findings: &mut Findings<'_>) -> Result<(), Refusal> {
         if let Some(user_name) = self.object.text(Name::UserName) {
-            judge_user_name_case(user_name, findings)?;
+            judge_user_name_case(user_name, Name::UserName, findings)?;
             if lifecycle == Lifecycle::New {
                 judge_user_name_reserved(user_name, findings)?;
             }
         }
         let display_name = self.object.text(Name::DisplayName);
         if display_name.is_none() {
-            findings.hit(Rule::UserDisplayNameRequired, || DISPLAY_NAME_MISSING)?;
+            let at = Name::DisplayName;
+            findings.hit(Rule::UserDisplayNameRequired, at, || DISPLAY_NAME_MISSING)?;
         }
+        let display_name = display_name.map(|name| (name, Name::DisplayName));
         text::judge(display_name, || self.rich_info.merged(), findings)
     }
 
@@ -183,26 +207,53 @@ impl<'d> User<'d> {
         findings: &mut Findings<'_>,
     ) -> Result<(), Refusal> {
         if let Some(display_name) = self.object.text(Name::DisplayName) {
-            return judge_display_name(display_name, findings);
+            return judge_display_name(display_name, Name::DisplayName, findings);
         }
         match self.default_name(mode, external_id) {
-            Some(name) => judge_default_name(&name, findings),
+            Some(name) => judge_default_name(&name, Name::DisplayName, findings),
             None => Ok(()),
         }
     }
 
+    /// The entries of emails that are objects, with their indexes.
+    fn emails(&self) -> impl Iterator<Item = (usize, Object<'d>)> {
+        let list = self.object.value(Name::Emails).and_then(Value::as_array);
+        let entries = list.into_iter().flat_map(Array::elements).enumerate();
+        entries.filter_map(|(at, entry)| Some((at, entry.as_object()?)))
+    }
+
     /// The entry of emails that Wire takes: the first primary one, else the first.
     fn address_entry(&self) -> Option<&'d str> {
-        let entries = || {
-            let list = self.object.value(Name::Emails).and_then(Value::as_array);
-            list.into_iter().flat_map(Array::elements).filter_map(Value::as_object)
+        let primary = self.emails().find(|(_, entry)| is_primary(*entry));
+        let (_, entry) = primary.or_else(|| self.emails().next())?;
+        entry.text(Name::Value)
+    }
+
+    fn judge_primary(&self, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+        let Some((second, _)) = self.emails().filter(|(_, entry)| is_primary(*entry)).nth(1) else {
+            return Ok(());
         };
-        let primary = |entry: &Object<'d>| match entry.value(Name::Primary).map(Value::get) {
-            Some(Type::Bool(primary)) => primary,
-            Some(Type::Text(text)) => folds_alike(text, "true"),
-            _ => false,
-        };
-        entries().find(primary).or_else(|| entries().next())?.text(Name::Value)
+        let place = || Place::of(Some(Name::Emails)).index(second).child(Some(Name::Primary));
+        findings.hit(Rule::UserEmailsPrimary, place, || {
+            format!(
+                "emails[{second}] is the second entry whose primary is true; a user has one primary address at \
+                 most (RFC 7643 §2.4), and Wire refuses more from release 5.35. Mark one entry of emails as \
+                 primary, or none: then the first one counts."
+            )
+        })
+    }
+
+    /// Whether the other kind of team would refuse the user that one kind accepts: by the name that
+    /// Wire takes where displayName is absent, or for want of an email address.
+    fn depends_on_identity(&self) -> bool {
+        let external_id = self.object.text(Name::ExternalId);
+        let no_address =
+            self.address_entry().is_none() && external_id.is_some_and(|id| !email::is_address(id));
+        let no_name =
+            |mode| self.default_name(mode, external_id).is_some_and(|name| !is_name(&name));
+        no_address
+            || (self.object.text(Name::DisplayName).is_none()
+                && (no_name(Mode::Email) || no_name(Mode::Saml)))
     }
 
     /// The name that Wire gives to a user without displayName.
@@ -256,25 +307,39 @@ const DISPLAY_NAME_MISSING: &str = "displayName is missing. Wire would show the 
      from displayName of the directory (Entra ID and Okta: displayName; ldap-scim-bridge: \
      `displayName: displayName` or `displayName: cn`).";
 
+/// Whether Wire takes an entry of emails as primary.
+fn is_primary(entry: Object<'_>) -> bool {
+    match entry.value(Name::Primary).map(Value::get) {
+        Some(Type::Bool(primary)) => primary,
+        Some(Type::Text(text)) => folds_alike(text, "true"),
+        _ => false,
+    }
+}
+
 /// Judges userName as the handle that Wire makes of it.
-pub(super) fn judge_user_name(user_name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+pub(super) fn judge_user_name(
+    user_name: &str,
+    at: impl IntoPlace,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
     let handle = handle(user_name);
     let length = handle.chars().count();
     if HANDLE.contains(&length) && handle.bytes().all(is_handle_byte) {
         return Ok(());
     }
-    findings.hit(Rule::UserUserName, || user_name_detail(user_name, length))
+    findings.hit(Rule::UserUserName, at, || user_name_detail(user_name, length))
 }
 
 /// Judges whether userName is its own handle.
 pub(super) fn judge_user_name_case(
     user_name: &str,
+    at: impl IntoPlace,
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
     if handle(user_name) == user_name {
         return Ok(());
     }
-    findings.hit(Rule::UserUserNameCase, || {
+    findings.hit(Rule::UserUserNameCase, at, || {
         "userName has capital letters; Wire shows it as the @handle and stores it in lower case. Map it in \
          lower case (Entra ID: ToLower([mailNickname]); Okta: String.toLowerCase(user.login); \
          ldap-scim-bridge: map an attribute that is lower-case)."
@@ -285,7 +350,7 @@ fn judge_user_name_reserved(user_name: &str, findings: &mut Findings<'_>) -> Res
     if !is_reserved(&handle(user_name)) {
         return Ok(());
     }
-    findings.hit(Rule::UserUserNameReserved, || {
+    findings.hit(Rule::UserUserNameReserved, Name::UserName, || {
         "userName is one of the names that Wire keeps for itself (such as admin, support or team), so no new \
          user can have it. Give the user another userName."
     })
@@ -349,6 +414,7 @@ fn user_name_detail(user_name: &str, length: usize) -> String {
 /// Judges a displayName that was sent.
 pub(super) fn judge_display_name(
     display_name: &str,
+    at: impl IntoPlace,
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
     // 128 characters have at least 128 bytes, and most names have fewer.
@@ -359,7 +425,7 @@ pub(super) fn judge_display_name(
     if NAME.contains(&length) {
         return Ok(());
     }
-    findings.hit(Rule::UserDisplayName, || {
+    findings.hit(Rule::UserDisplayName, at, || {
         format!(
             "displayName must have 1 to 128 characters; this one has {length}. Map an attribute that \
              is filled and short enough (Entra ID: Left([displayName], 128))."
@@ -367,13 +433,22 @@ pub(super) fn judge_display_name(
     })
 }
 
+/// Whether Wire takes a string as the name of a user.
+pub(super) fn is_name(name: &str) -> bool {
+    NAME.contains(&name.chars().count())
+}
+
 /// Judges the name that Wire takes where displayName is absent.
-pub(super) fn judge_default_name(name: &str, findings: &mut Findings<'_>) -> Result<(), Refusal> {
-    let length = name.chars().count();
-    if NAME.contains(&length) {
+pub(super) fn judge_default_name(
+    name: &str,
+    at: impl IntoPlace,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
+    if is_name(name) {
         return Ok(());
     }
-    findings.hit(Rule::UserDisplayName, || {
+    let length = name.chars().count();
+    findings.hit(Rule::UserDisplayName, at, || {
         format!(
             "displayName is missing, and what Wire takes in its place (the email address or externalId) \
              has {length} characters; a name must have 1 to 128. Map displayName."
@@ -386,7 +461,7 @@ fn judge_external_id_email(
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
     match external_id {
-        Some(id) if !email::is_address(id) => findings.hit(Rule::UserExternalIdEmail, || {
+        Some(id) if !email::is_address(id) => findings.hit(Rule::UserExternalIdEmail, Name::ExternalId, || {
             "externalId is not an email address, and emails is empty. For teams without SAML Wire knows \
              users by their email address: map externalId from mail, or map emails. For teams with \
              SAML, associate the SCIM token with the identity provider in Wire's team management."
@@ -398,16 +473,17 @@ fn judge_external_id_email(
 /// Judges the sum of all keys and values of rich info.
 pub(super) fn judge_rich_info_size(
     size: usize,
+    at: impl IntoPlace,
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
-    if size <= rich_info::MAX_SIZE {
+    let limit = findings.policy().rich_info_limit;
+    if size <= limit {
         return Ok(());
     }
-    findings.hit(Rule::UserRichInfoSize, || {
+    findings.hit(Rule::UserRichInfoSize, at, || {
         format!(
-            "Rich info is too large: its keys and values have {size} characters together; at most {} \
-             are stored. Map fewer or shorter fields.",
-            rich_info::MAX_SIZE
+            "Rich info is too large: its keys and values have {size} characters together; at most {limit} \
+             are stored. Map fewer or shorter fields."
         )
     })
 }
@@ -415,11 +491,12 @@ pub(super) fn judge_rich_info_size(
 /// Judges roles, which Wire reads as texts.
 pub(super) fn judge_roles<'a>(
     mut roles: impl Iterator<Item = &'a str>,
+    at: impl IntoPlace,
     findings: &mut Findings<'_>,
 ) -> Result<(), Refusal> {
     let Some(first) = roles.next() else { return Ok(()) };
     if roles.next().is_some() {
-        return findings.hit(Rule::UserRoles, || {
+        return findings.hit(Rule::UserRoles, at, || {
             "roles has more than one entry; a user of Wire has one role. Send one of owner, admin, \
              member, partner, or none."
         });
@@ -427,7 +504,7 @@ pub(super) fn judge_roles<'a>(
     if ROLES.contains(&first) {
         return Ok(());
     }
-    findings.hit(Rule::UserRoles, || {
+    findings.hit(Rule::UserRoles, || at.into_place().index(0), || {
         "roles[0] is not a role of Wire: use owner, admin, member or partner, in lower case and without \
          blanks. Translate the directory's roles in the attribute mapping (Entra ID: an expression with \
          Switch(); ldap-scim-bridge: an attribute that holds one of the four)."
@@ -447,7 +524,7 @@ const NAME_PARTS: NameSet = NameSet::new(&[
     Name::Formatted, Name::FamilyName, Name::GivenName, Name::MiddleName, Name::HonorificPrefix,
     Name::HonorificSuffix,
 ]);
-const EMAIL: NameSet = NameSet::new(&[Name::Value, Name::Type, Name::Primary]);
+pub(super) const EMAIL: NameSet = NameSet::new(&[Name::Value, Name::Type, Name::Primary]);
 const TYPED_TEXT: NameSet = NameSet::new(&[Name::Value, Name::Type]);
 #[rustfmt::skip]
 const ADDRESS: NameSet = NameSet::new(&[
@@ -462,7 +539,7 @@ fn repetition(user: Object<'_>) -> Option<Repetition> {
         return repeated::in_rich_info(Name::WireUser, user.value(Name::WireUser)?);
     }
     if let Some(name) = repeated::name(user, ATTRIBUTES) {
-        return Some(Repetition::folded(name.as_str()));
+        return Some(Repetition::folded(name.into_place()));
     }
     for member in user.members() {
         let Some(attribute) = member.name() else { continue };
@@ -481,10 +558,9 @@ fn repetition(user: Object<'_>) -> Option<Repetition> {
             _ => continue,
         };
         let repetition = match member.value.get() {
-            Type::Object(object) => repeated::name(object, parts).map(|part| {
-                Repetition::folded(format!("{}.{}", attribute.as_str(), part.as_str()))
-            }),
-            Type::Array(list) => repeated::in_list(list, attribute, parts),
+            Type::Object(object) => repeated::name(object, parts)
+                .map(|part| Repetition::folded(attribute.into_place().child(Some(part)))),
+            Type::Array(list) => repeated::in_list(list, &attribute.into_place(), parts),
             _ => None,
         };
         if repetition.is_some() {

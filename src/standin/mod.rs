@@ -23,6 +23,8 @@ use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::release::Release;
+
 pub use http::{Request, Response};
 pub use login::{ADMIN_EMAIL, ADMIN_PASSWORD};
 pub use store::{GROUP_ID, USER_ID};
@@ -38,9 +40,14 @@ pub const SAML_TOKEN: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 pub struct Wire(Mutex<store::Store>);
 
 impl Wire {
-    /// A backend with one user ([`USER_ID`]) and one group ([`GROUP_ID`]).
+    /// A backend of the newest release with one user ([`USER_ID`]) and one group ([`GROUP_ID`]).
     pub fn new() -> Self {
-        Self(Mutex::new(store::Store::with_samples()))
+        Self::of_release(Release::NEWEST)
+    }
+
+    /// The same, reading as a release does.
+    pub fn of_release(release: Release) -> Self {
+        Self(Mutex::new(store::Store::with_samples(release)))
     }
 
     /// Adds a user with this id, for requests that name one.
@@ -73,14 +80,19 @@ pub struct Standin {
 }
 
 impl Standin {
-    /// Starts to listen; port 0 takes a free port.
+    /// Starts to listen, reading as the newest release does; port 0 takes a free port.
     pub fn start(listen: SocketAddr) -> io::Result<Self> {
+        Self::of_release(listen, Release::NEWEST)
+    }
+
+    /// The same, reading as a release does.
+    pub fn of_release(listen: SocketAddr, release: Release) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind(listen))?;
         let addr = listener.local_addr()?;
         let connections = Arc::new(AtomicUsize::new(0));
         let (stop, stopped) = oneshot::channel();
-        let wire = Arc::new(Wire::new());
+        let wire = Arc::new(Wire::of_release(release));
         let (counter, served) = (Arc::clone(&connections), Arc::clone(&wire));
         let thread = std::thread::Builder::new().name("standin".into()).spawn(move || {
             runtime.block_on(async {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::reading::Group;
+use super::reading::{Email, Group};
 use super::store::Stored;
 
 const CORE_USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
@@ -17,8 +17,7 @@ pub(super) fn user(id: &str, stored: &Stored) -> Value {
         reading.rich_info.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
     let fields: Vec<Value> =
         reading.rich_info.iter().map(|(key, value)| json!({"type": key, "value": value})).collect();
-    let emails: Vec<Value> =
-        reading.emails.iter().map(|address| json!({"value": address})).collect();
+    let emails: Vec<Value> = stored.user.emails.iter().map(email).collect();
     let mut user = json!({
         "schemas": [CORE_USER, WIRE_USER, WIRE_PROFILE],
         "id": id,
@@ -42,6 +41,17 @@ pub(super) fn user(id: &str, stored: &Stored) -> Value {
         user["preferredLanguage"] = locale.as_str().into();
     }
     user
+}
+
+fn email(email: &Email) -> Value {
+    let mut entry = json!({"value": email.address});
+    if let Some(kind) = &email.kind {
+        entry["type"] = kind.as_str().into();
+    }
+    if let Some(primary) = email.primary {
+        entry["primary"] = primary.into();
+    }
+    entry
 }
 
 /// A group with its id and meta.

@@ -145,16 +145,18 @@ pub(super) fn on_user(
         }
         (_, _, None) => error(404, None, &format!("User {id} not found")),
         (_, Some(Write::User(user)), Some(_)) => put_user(store, mode, Some(id), *user, 200),
-        (_, Some(Write::Patch(patch)), Some(known)) => match patch.apply(&known.user) {
-            Ok(user) => put_user(store, mode, Some(id), user, 200),
-            Err(fault) => refused(fault),
-        },
+        (_, Some(Write::Patch(patch)), Some(known)) => {
+            match patch.apply(&known.user, store.release) {
+                Ok(user) => put_user(store, mode, Some(id), user, 200),
+                Err(fault) => refused(fault),
+            }
+        }
         (_, _, Some(known)) => Response::scim(200, &render::user(id, &known)),
     }
 }
 
 fn put_user(store: &mut Store, mode: Mode, id: Option<&str>, user: User, status: u16) -> Response {
-    let reading = match reading::validate(&user, mode) {
+    let reading = match reading::validate(&user, mode, store.release) {
         Ok(reading) => reading,
         Err(fault) => return refused(fault),
     };

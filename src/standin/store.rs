@@ -7,8 +7,9 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::login::Tokens;
-use super::reading::{self, Group, Mode, Reading, User, UserFilter};
+use super::reading::{self, Email, Group, Mode, Reading, User, UserFilter};
 use super::{SAML_TOKEN, TOKEN};
+use crate::release::Release;
 
 /// The user who is there from the start.
 pub const USER_ID: &str = "5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
@@ -21,7 +22,7 @@ const RESERVED: &str = "account admin administrator all android anna avs backend
     development everyone help helpdesk hr info ios legal management news otto payment product purchase qa \
     support team user web wire wirebot wireteam";
 
-/// A user that was accepted: as parsed, which is what a PATCH is applied to, and as read.
+/// A user that was accepted: as parsed but for `emails`, which is what a PATCH is applied to, and as read.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) user: User,
@@ -50,6 +51,7 @@ pub(super) enum Change {
 
 #[derive(Debug)]
 pub(super) struct Store {
+    pub(super) release: Release,
     users: BTreeMap<String, Stored>,
     groups: BTreeMap<String, Group>,
     pub(super) tokens: Tokens,
@@ -57,9 +59,9 @@ pub(super) struct Store {
 
 impl Store {
     /// A store with one user, one group and the tokens of the demo.
-    pub(super) fn with_samples() -> Self {
+    pub(super) fn with_samples(release: Release) -> Self {
         let tokens = Tokens::new([(TOKEN, Mode::Email), (SAML_TOKEN, Mode::Saml)]);
-        let mut store = Self { users: BTreeMap::new(), groups: BTreeMap::new(), tokens };
+        let mut store = Self { release, users: BTreeMap::new(), groups: BTreeMap::new(), tokens };
         store.add_sample(USER_ID);
         store.put_group(
             Some(GROUP_ID),
@@ -76,14 +78,14 @@ impl Store {
             user_name: name.to_owned(),
             external_id: Some(address.clone()),
             display_name: Some("Sample User".into()),
-            emails: vec![(address, false)],
+            emails: vec![Email::plain(&address)],
             active: Some(true),
             preferred_language: Some("en".into()),
             roles: vec!["member".into()],
             rich_info: vec![("Dept".into(), "Ops".into())],
             password: None,
         };
-        if let Ok(reading) = reading::validate(&sample, Mode::Email) {
+        if let Ok(reading) = reading::validate(&sample, Mode::Email, self.release) {
             self.put_user(Some(id), sample, reading);
         }
     }
@@ -109,7 +111,12 @@ impl Store {
     }
 
     /// Stores a user, as a new one where no id is given.
-    pub(super) fn put_user(&mut self, id: Option<&str>, user: User, reading: Reading) -> Change {
+    pub(super) fn put_user(
+        &mut self,
+        id: Option<&str>,
+        mut user: User,
+        mut reading: Reading,
+    ) -> Change {
         let mut others = self.users.iter().filter(|(other, _)| Some(other.as_str()) != id);
         let taken = others.find_map(|(_, other)| {
             if other.reading.handle == reading.handle {
@@ -130,13 +137,22 @@ impl Store {
         }
         let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
         let created = before.map_or_else(|| now.clone(), |before| before.created.clone());
-        let mut reading = reading;
+        user.emails = self.kept(&user, &reading);
         // Without a role in the request a user keeps the one that is stored.
         reading.role =
             reading.role.or_else(|| before.and_then(|before| before.reading.role.clone()));
         let id = id.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
         self.users.insert(id.clone(), Stored { user, reading, created, modified: now });
         Change::Done(id)
+    }
+
+    /// The one address that is kept: with its type and primary from 5.35 on, without before.
+    fn kept(&self, user: &User, reading: &Reading) -> Vec<Email> {
+        let plain = || reading.emails.iter().map(|address| Email::plain(address)).collect();
+        if self.release < Release::R5_35 {
+            return plain();
+        }
+        user.kept_email().map_or_else(plain, |email| vec![email.clone()])
     }
 
     pub(super) fn groups(&self) -> impl Iterator<Item = (&str, &Group)> {

@@ -411,7 +411,73 @@ def path(rng):
     )
 
 
+KINDS_OF_ADDRESS = ["work", "home", "work", "", "Work", "x", "tür"]
+KNOWN_ADDRESSES = ["sample@example.com", "a@b.de", "x@y", "a@b", "name@corp.example"]
+
+
+def email_entry(rng):
+    """An entry of emails as a PATCH puts it in, right in most cases."""
+    entry = Members([("value", rng.choice(KNOWN_ADDRESSES) if rng.random() < 0.6 else address(rng))])
+    if rng.random() < 0.6:
+        entry.append(("type", rng.choice(KINDS_OF_ADDRESS)))
+    if rng.random() < 0.6:
+        entry.append(("primary", rng.choice([True, True, "True", False, "FALSE", None])))
+    if rng.random() < 0.1:
+        entry.append((rng.choice(["display", "$ref", "x"]), any_value(rng)))
+    if rng.random() < 0.12:
+        spoil(rng, entry)
+    rng.shuffle(entry)
+    return entry
+
+
+def value_path(rng):
+    """A path that selects elements, into emails in most cases, with the filters that Wire tells apart."""
+    name = rng.choice(["emails"] * 12 + ["EMAILS", "roles", "phoneNumbers", "addresses", "userName"])
+    if rng.random() < 0.1:
+        name = rng.choice([CORE, PROFILE, MAP, ENTERPRISE]) + ":" + name
+    if rng.random() < 0.05:
+        name += ".foo"
+    inner = rng.choice(["type"] * 6 + ["value", "value", "primary", "primary", "TYPE", "display"])
+    if rng.random() < 0.06:
+        inner = rng.choice([inner + ".x", CORE + ":" + inner])
+    operator = rng.choice(["eq"] * 6 + ["EQ", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"])
+    texts = KNOWN_ADDRESSES + ["sam", "@", ".com", "b"] if inner == "value" else KINDS_OF_ADDRESS + ["wo", "k"]
+    literal = dump_text(rng, rng.choice(texts))
+    if inner == "primary" or rng.random() < 0.08:
+        literal = rng.choice(["true", "true", "false", "True", "FALSE", "null", "5", '"true"'])
+    blank = lambda: rng.choice([" "] * 9 + ["\t ", "  "])
+    sub = rng.choice([".value"] * 5 + ["", "", ".type", ".primary", ".primary", ".VALUE", ".display", ".x"])
+    return f"{name}[{inner}{blank()}{operator}{blank()}{literal}]{sub}"
+
+
+def value_path_operation(rng):
+    """An operation on elements, with a value that fits its path in most cases."""
+    target = value_path(rng)
+    sub = target.rpartition("]")[2].lower()
+    if rng.random() < 0.12:
+        value = any_value(rng)
+    elif sub == ".value":
+        value = rng.choice(KNOWN_ADDRESSES) if rng.random() < 0.7 else address(rng)
+    elif sub == ".type":
+        value = rng.choice(KINDS_OF_ADDRESS)
+    elif sub == ".primary":
+        value = rng.choice([True, True, "true", False, "False"])
+    else:
+        value = email_entry(rng)
+        if rng.random() < 0.4:
+            value = [email_entry(rng) for _ in range(rng.randint(0, 3))]
+    pairs = Members([("op", rng.choice(["add", "Add", "replace", "Replace", "remove"])), ("path", target)])
+    if rng.random() < 0.95:
+        pairs.append(("value", value))
+    if rng.random() < 0.03:
+        spoil(rng, pairs)
+    rng.shuffle(pairs)
+    return pairs
+
+
 def operation(rng):
+    if rng.random() < 0.4:
+        return value_path_operation(rng)
     op = rng.choice(["add", "replace", "Replace", "ADD", "remove", "Remove", "replace"])
     pairs = Members([("op", op)])
     if rng.random() < 0.85:

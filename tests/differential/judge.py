@@ -1,10 +1,23 @@
 """A slow reference of how Wire reads SCIM payloads, in plain Python, to hold faster code against.
 
-judge.JUDGE[kind](raw) gives Wire's verdict for the kinds user, patch, group, filter and group_filter;
-for users and patches in both identity modes. A PATCH is applied to a stored user, sample() by default.
+judge.JUDGE[kind](raw, release) gives Wire's verdict for the kinds user, patch, group, filter and group_filter; for users
+and patches in both identity modes. The release is "5.34" (and older; the default), "5.35" (and newer), or "any": accepted
+if either release accepts, with the reading of the newest that does, else the newer release's error. A PATCH is applied
+to a stored user, sample() by default. judge.determined(kind, raw, release, mode) says what the request alone decides:
+"refuse", "accept", or "depends" where the stored user does.
 """
 
-import re, sys, json
+import re, sys, json, itertools
+
+RELEASES = ("5.34", "5.35")
+
+
+def known(release):
+    """the reading that a release number stands for"""
+    if release == "any" or release in RELEASES:
+        return release
+    return RELEASES[tuple(map(int, release.split(".")[:2])) >= (5, 35)]
+
 
 PATCHOP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -523,6 +536,15 @@ class U:
     pass
 
 
+def mail(v):
+    """one entry of emails: (canonical address, type, primary); type and primary may be None"""
+    o = oobj(v)
+    a = email(o.get("value"))
+    if a is None:
+        raise Bad("email")
+    return a, otext(o, "type"), obool(o, "primary")
+
+
 def parse_user(d):
     u = U()
     for s in olist(d, "schemas"):
@@ -531,16 +553,7 @@ def parse_user(d):
     if not isinstance(d.get("username"), str):
         raise Bad("userName")
     u.userName = d["username"]
-    for a in (
-        "externalId",
-        "displayName",
-        "nickName",
-        "title",
-        "userType",
-        "preferredLanguage",
-        "locale",
-        "password",
-    ):
+    for a in ("externalId", "displayName", "nickName", "title", "userType", "preferredLanguage", "locale", "password"):
         setattr(u, a, otext(d, a.lower()))
     if d.get("profileurl") is not None:
         uri(d["profileurl"])
@@ -549,14 +562,7 @@ def parse_user(d):
         nm = oobj(d["name"])
         for k in ("formatted", "familyname", "givenname", "middlename", "honorificprefix", "honorificsuffix"):
             otext(nm, k)
-    u.emails = []
-    for e in olist(d, "emails"):
-        o = oobj(e)
-        a = email(o.get("value"))
-        if a is None:
-            raise Bad("email")
-        otext(o, "type")
-        u.emails.append((a, bool(obool(o, "primary"))))
+    u.emails = [mail(e) for e in olist(d, "emails")]
     for k in ("phonenumbers", "ims", "x509certificates"):
         for e in olist(d, k):
             o = oobj(e)
@@ -585,14 +591,16 @@ def parse_user(d):
     return u
 
 
-def validate(u, mode):
+def validate(u, mode, release="5.34"):
     if u.password is not None:
         raise Rule(400, "invalidValue", "password")
+    if release != "5.34" and sum(p is True for a, t, p in u.emails) > 1:
+        raise Rule(400, "invalidValue", "more than one primary")
     if u.externalId is None:
         raise Rule(400, "invalidValue", "externalId")
     em = None
     if u.emails:
-        em = next((a for a, p in u.emails if p), u.emails[0][0])
+        em = next((a for a, t, p in u.emails if p), u.emails[0][0])
     else:
         em = email(u.externalId)
         if em is None and mode == "email":
@@ -632,23 +640,31 @@ def validate(u, mode):
     }
 
 
-def both(f):
-    out = {}
-    for m in ("email", "saml"):
+MODES = ("email", "saml")
+
+
+def both(f, release="5.34"):
+    def at(m, r):
         try:
-            out[m] = {"ok": True, "reading": f(m)}
+            return {"ok": True, "reading": f(m, r)}
         except Bad as e:
-            out[m] = {"ok": False, "status": 400, "scimType": None, "stage": "parse", "error": str(e)}
+            return {"ok": False, "status": 400, "scimType": None, "stage": "parse", "error": str(e)}
         except Rule as e:
-            out[m] = {"ok": False, "status": e.status, "scimType": e.st, "stage": "rule", "error": e.msg}
+            return {"ok": False, "status": e.status, "scimType": e.st, "stage": "rule", "error": e.msg}
+
+    release = known(release)
+    out = {}
+    for m in MODES:
+        vs = [at(m, r) for r in ((release,) if release != "any" else RELEASES[::-1])]
+        out[m] = next((v for v in vs if v["ok"]), vs[0])
     return out
 
 
-def judge_user(raw):
-    def f(m):
-        return validate(parse_user(oobj(loads(raw))), m)
+def judge_user(raw, release="5.34"):
+    def f(m, r):
+        return validate(parse_user(oobj(loads(raw))), m, r)
 
-    return both(f)
+    return both(f, release)
 
 
 # ---------- filter / path ----------
@@ -660,9 +676,7 @@ PNAME = re.compile(f"({A1})(?:\\.({A1}))?")
 
 def literal(s, i):
     for w, v in (("null", None), ("true", True), ("false", False)):
-        if (s[i : i + len(w)] if w == "null" else s[i : i + len(w)].lower()) == w and s[
-            i : i + len(w)
-        ].isascii():
+        if (s[i : i + len(w)] if w == "null" else s[i : i + len(w)].lower()) == w and s[i : i + len(w)].isascii():
             return v, i + len(w)
     m = re.compile("[+]?").match(s, i)
     m = NUM.match(s, m.end()) if not s.startswith("+-", i) else None
@@ -722,13 +736,10 @@ def one(f):
 
 
 def dec(raw):
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Bad("utf8")
+    return raw.decode("utf-8", "replace")  # as Wire: U+FFFD, harmless inside the string
 
 
-def judge_filter(raw):
+def judge_filter(raw, release="5.34"):
     def f():
         (u, n, sub), op, v = compare(dec(raw), [CORE])
         if op != "eq" or not isinstance(v, str) or n.lower() not in ("username", "externalid"):
@@ -737,7 +748,7 @@ def judge_filter(raw):
     return one(f)
 
 
-def judge_group_filter(raw):
+def judge_group_filter(raw, release="5.34"):
     def f():
         (u, n, sub), op, v = compare(dec(raw), [CORE])
         if op != "co" or not isinstance(v, str) or sub or n.lower() != "displayname":
@@ -749,7 +760,7 @@ def judge_group_filter(raw):
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def judge_group(raw):
+def judge_group(raw, release="5.34"):
     def f():
         d = oobj(loads(raw))
         for k in ("schemas", "members"):
@@ -782,16 +793,16 @@ URNS = [CORE, WIRE2, WIRE1]
 def parse_path(s):
     a, i = attrpath(s, 0, URNS)
     if s[i : i + 1] == "[":
-        _, i = compare_at(s, i + 1, URNS)
+        flt, i = compare_at(s, i + 1, URNS)
         if s[i : i + 1] != "]":
             raise Bad("path")
         i += 1
-        m = re.compile("\\." + A1).match(s, i)
+        m = re.compile("\\.(" + A1 + ")").match(s, i)
         if m:
             i = m.end()
         if i != len(s):
             raise Bad("path")
-        return ("value",)
+        return "value", a, flt, m and m.group(1)
     if i != len(s):
         raise Bad("path")
     return ("attr",) + a
@@ -828,7 +839,7 @@ def sample():
     u.userName = "sample"
     u.displayName = "Sample User"
     u.externalId = "sample@example.com"
-    u.emails = [("sample@example.com", False)]
+    u.emails = [("sample@example.com", None, None)]
     u.active = True
     u.preferredLanguage = "en"
     u.roles = ["member"]
@@ -837,10 +848,85 @@ def sample():
     return u
 
 
-def apply(u, op, p, v):
-    IV = lambda m: Rule(400, "invalidValue", m)
+IV = lambda m: Rule(400, "invalidValue", m)
+CMP = {
+    "eq": lambda a, b: a == b,
+    "ne": lambda a, b: a != b,
+    "co": lambda a, b: b in a,
+    "sw": str.startswith,
+    "ew": str.endswith,
+    "gt": lambda a, b: a > b,
+    "ge": lambda a, b: a >= b,
+    "lt": lambda a, b: a < b,
+    "le": lambda a, b: a <= b,
+}
+
+
+def matches(flt, e):
+    """does an emails entry match? URN and sub-attribute of the name aside; what can't be compared matches nothing"""
+    (_, n, _), op, v = flt
+    n = n.lower()
+    a, t, p = e
+    if n in ("type", "value") and isinstance(v, str):
+        return CMP[op]((t or "") if n == "type" else a, v)
+    if n == "primary" and isinstance(v, bool) and op in ("eq", "ne"):
+        return (p is v) == (op == "eq")
+    return False
+
+
+def apply_value_path(u, op, p, v):
+    """5.35 and newer; URN and sub-attribute in front of the bracket are not looked at"""
+    _, (_, n, _), flt, sub = p
+    n = n.lower()
+    sub = sub and sub.lower()
+    hit = lambda: any(matches(flt, e) for e in u.emails)
+    if op != "remove" and v is None:
+        raise IV("No value was provided")
+    if n != "emails":
+        raise Rule(400, "invalidPath", "value path on " + n)
+    if op == "remove":
+        u.emails = [e for e in u.emails if not matches(flt, e)]
+        return
+    if sub not in (None, "value", "type", "primary"):
+        raise Rule(400, "invalidPath", "sub-attribute of emails")
+    try:
+        if sub == "value":
+            new = email(v)
+        elif sub == "type":
+            new = otext({"type": v}, "type")
+        elif sub == "primary":
+            new = obool({"primary": v}, "primary")
+        else:
+            new = [mail(e) for e in (v if isinstance(v, list) else [v])]
+    except Bad as e:
+        raise IV(str(e))
+    if new is None:
+        raise IV("email")
+    if sub is None:
+        for e1 in reversed(new):  # the last of a list goes in first
+            u.emails = [e1 if matches(flt, e) else e for e in u.emails] if hit() else u.emails + [e1]
+    elif hit():
+        u.emails = [
+            (
+                e
+                if not matches(flt, e)
+                else (
+                    new if sub == "value" else e[0],
+                    new if sub == "type" else e[1],
+                    new if sub == "primary" else e[2],
+                )
+            )
+            for e in u.emails
+        ]
+    elif sub == "value" and flt[0][1].lower() == "type" and flt[1] == "eq" and isinstance(flt[2], str):
+        u.emails = u.emails + [(new, flt[2], None)]
+
+
+def apply(u, op, p, v, release="5.34"):
     if p and p[0] == "value":
-        raise Rule(400, "invalidPath", "multi")
+        if release == "5.34":
+            raise Rule(400, "invalidPath", "multi")
+        return apply_value_path(u, op, p, v)
     if p and p[1] in (WIRE1, WIRE2):
         _, urn, n, sub = p
         if sub:
@@ -907,15 +993,134 @@ def apply(u, op, p, v):
         raise Rule(400, "invalidPath")
 
 
-def judge_patch(raw, stored=sample):
-    def f(m):
+def judge_patch(raw, release="5.34", stored=sample):
+    def f(m, r):
         ops = parse_patch(raw)
         u = stored()
         for o in ops:
-            apply(u, *o)
-        return validate(u, m)
+            apply(u, *o, r)
+        return validate(u, m, r)
 
-    return both(f)
+    return both(f, release)
+
+
+# ---------- what a request decides by itself ----------
+# "Whatever user is stored" is checked on representatives of every kind of stored user that the request can tell apart:
+# emails with up to three entries and at most one primary (Wire keeps one: read up to 5.34, likely later), with and without
+# address in externalId, address or externalId too long for a default name, rich info empty or at its limit, both identity modes.
+KEEP = object()
+LONG = "l" * 64 + "@" + "m" * 60 + "." + "n" * 60
+EXT = ("sample@example.com", "sid-1", LONG, "x" * 200, "")
+FULL = [("\0", "x" * 4999)]
+
+
+def near(consts):
+    for s in consts:
+        yield from (s, s[:-1], s + "~", "~" + s, "~" + s + "~", "\0" + s, s + "\0")
+        for t in consts:
+            yield from (s + t, s + "~" + t)
+
+
+def near_mail(consts):
+    pre, post = ("", "a", "~", "a@", "a@b.", "a@b", '"'), ("", "a", "@b", "~@b", "a@b", ".b", '"@b', '"')
+    for s in consts:
+        for t in [None] + consts:
+            for x in ([s] if t is None else [s + g + t for g in ("", "a", "@", "a@", "a@a")]):
+                for c in itertools.product(pre, post):
+                    c = c[0] + x + c[1]
+                    if email(c) == c:
+                        yield c
+
+
+def one_by_one(ops):
+    """a list put through a value path is the same as its elements, last first"""
+    for op, p, v in ops:
+        if p and p[0] == "value" and p[3] is None and op != "remove" and isinstance(v, list):
+            yield from ((op, p, [e]) for e in reversed(v))
+        else:
+            yield op, p, v
+
+
+def stored_emails(ops):
+    ps = [(op, p, v) for op, p, v in ops if p and p[0] == "value"]
+    texts = lambda n: sorted({f[2] for _, (_, _, f, _), _ in ps if f[0][1].lower() == n and isinstance(f[2], str)})[:6]
+    types = [None, "", "work"] + list(near(texts("type")))
+    addrs = ["sample@example.com", LONG, "!@0", "~@z"] + list(near_mail(texts("value")))
+    kinds = {}
+    for e in itertools.product(dict.fromkeys(addrs), dict.fromkeys(types), (None, False, True)):
+        u = U()
+        cur = e
+        way = []
+        for o in ps:
+            hit = cur is not None and matches(o[1][2], cur)
+            way.append(hit)
+            if hit:
+                u.emails = [cur]
+                apply_value_path(u, *o)
+                cur = u.emails[0] if u.emails else None
+        kinds.setdefault((e[2], tuple(way), cur and (len(cur[0]) > 128, cur[2])), e)
+    es = list(kinds.values())
+    for n in range(4 if len(es) <= 16 else 3):
+        for l in itertools.product(es, repeat=n) if n < 3 else itertools.combinations_with_replacement(es, n):
+            if sum(p is True for a, t, p in l) < 2:
+                yield list(l)
+
+
+def outcomes(ops, live, modes):
+    for rich in ([], FULL) if any(p and p[1] in (WIRE1, WIRE2) for _, p, _ in ops) else ([],):
+        for l in stored_emails(ops):
+            us = []
+            for r in live:
+                u = sample()
+                u.emails, u.externalId, u.rich = l, KEEP, rich
+                for o in ops:
+                    apply(u, *o, r)
+                us.append((u, r, u.externalId))
+            for m in modes:
+                for x in EXT:
+                    if m == "email" and not l and not email(x):
+                        continue
+                    ok = False
+                    for u, r, e in us:
+                        u.externalId = x if e is KEEP else e
+                        try:
+                            validate(u, m, r)
+                            ok = True
+                        except Rule:
+                            pass
+                    yield ok
+
+
+def determined(kind, raw, release="5.34", mode=None):
+    """'refuse': Wire refuses whatever user is stored; 'accept': it never does (taken or reserved names, unknown ids aside); else 'depends'.
+    mode: email or saml; None: either may be the token's"""
+    modes = (mode,) if mode else MODES
+    if kind != "patch":
+        v = JUDGE[kind](raw, release)
+        seen = {v[m]["ok"] for m in modes} if kind == "user" else {v["ok"]}
+    else:
+        release = known(release)
+        live = []
+        try:
+            ops = parse_patch(raw)
+        except Bad:
+            return "refuse"
+        for r in RELEASES if release == "any" else (release,):
+            u = sample()
+            try:  # whether an operation can be applied never depends on the stored user
+                for o in ops:
+                    apply(u, *o, r)
+                live.append(r)
+            except Rule:
+                pass
+        if not live:
+            return "refuse"
+        seen = set()
+        for ok in outcomes(list(one_by_one(ops)), live, modes):
+            seen.add(ok)
+            if len(seen) > 1:
+                break
+    return "depends" if len(seen) > 1 else "accept" if True in seen else "refuse"
 
 
 JUDGE = {

@@ -31,6 +31,7 @@ USER = b'{"userName":"alice","externalId":"alice@example.com","displayName":"Ali
 USERS = "/scim/v2/Users"
 STALLED = USERS + "/00000000-0000-4000-8000-000000000000"
 STREAMS = 20
+HELD = 'scim_guard_buffered_bytes{kind="'
 NOWHERE = "404 target.not_found"
 
 
@@ -51,8 +52,14 @@ class Backend:
             threading.Thread(target=self.serve, args=(stream,), daemon=True).start()
 
     def serve(self, stream):
+        try:
+            self.answer_all(stream)
+        except OSError:
+            pass  # the guard has what it needs, or is gone
+
+    def answer_all(self, stream):
         seen = b""
-        while chunk := stream.recv(65536):
+        while chunk := received(stream):
             seen += chunk
             while b"\r\n\r\n" in seen:
                 head, rest = seen.split(b"\r\n\r\n", 1)
@@ -70,7 +77,17 @@ class Backend:
                 self.heads.append(head)
                 if STALLED.encode() in head:
                     self.go_on.wait()
-                stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(self.body) + self.body)
+                body = self.body
+                stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+                stream.sendall(body)
+
+
+def received(stream):
+    """What came; nothing as well from a guard that has gone."""
+    try:
+        return stream.recv(65536)
+    except ConnectionError:
+        return b""
 
 
 def frame(kind, flags, stream, payload):
@@ -254,7 +271,7 @@ def hostile(client, number):
 class Guard:
     """A running guard in front of a backend of its own."""
 
-    def __init__(self, binary, limits="", streams=STREAMS, upstream=None):
+    def __init__(self, binary, limits="", streams=STREAMS, upstream=None, more=""):
         self.backend = Backend()
         self.port, self.admin = free_port(), free_port()
         self.folder = tempfile.TemporaryDirectory()
@@ -262,7 +279,7 @@ class Guard:
         config.write_text(
             f'listen: ["127.0.0.1:{self.port}"]\nadmin: {{listen: "127.0.0.1:{self.admin}"}}\n'
             f'upstream: {{servers: ["127.0.0.1:{upstream or self.backend.port}"]}}\nhosts: [wire.example]\n'
-            f"log: {{access: false}}\nlimits: {{streams: {streams}{limits}}}\n"
+            f"log: {{access: false}}\nlimits: {{streams: {streams}{limits}}}\n{more}"
         )
         self.log = pathlib.Path(self.folder.name) / "log"
         self.process = subprocess.Popen([binary, "serve", "--config", str(config)], stderr=self.log.open("wb"))
@@ -282,10 +299,14 @@ class Guard:
 
     def metric(self, name):
         text = urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=PATIENCE).read().decode()
-        return sum(float(value) for value in re.findall(rf"^{name}[^\n]* (\S+)$", text, re.M))
+        return sum(float(value) for value in re.findall(rf"^{re.escape(name)}[^\n]* (\S+)$", text, re.M))
 
     def in_flight(self):
         return self.metric("scim_guard_requests_in_flight")
+
+    def resident(self, what="VmRSS"):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"^{what}:\s+(\d+) kB$", status, re.M)[1]) << 10
 
     def stop(self):
         self.process.terminate()
@@ -399,23 +420,23 @@ def memory_of_streams(binary):
     with Guard(binary, ", body: 64KiB, buffered_bytes: 128KiB") as guard:
         client = guard.client()
         numbers = [client.request(post(), []) for _ in range(STREAMS)]
-        expect("the last of many", client.outcome(numbers[-1]), "503 limits.buffered_bytes")
+        until(lambda: guard.metric(HELD) > 100 << 10, "streams are counted")
+        # Those that wait for their client give way to others.
+        guard.served()
+        expect("the first of many", client.outcome(numbers[0]), "503 limits.buffered_bytes")
         client.stream.close()
         until(lambda: guard.in_flight() == 0, "the streams are over")
-        guard.served()
-        # So do those that are refused, for as long as the client does not take its answer.
+        # What is refused takes nothing, also while the client does not take its answer.
         client = guard.client()
         client.send(frame(4, 0, 0, struct.pack(">HI", 4, 0)))
         before = guard.metric("scim_guard_requests_total")
         numbers = [client.request(head(path="/nowhere")) for _ in range(STREAMS)]
-        outcomes = [client.outcome(number) for number in reversed(numbers)]
-        expect("those that there is no room for", outcomes[0], "503 limits.buffered_bytes")
-        if (held := outcomes.count(NOWHERE)) > 8:
-            raise AssertionError(f"{held} streams of 16 KiB were held")
-        until(lambda: guard.metric("scim_guard_requests_total") == before + STREAMS, "all are counted")
-        until(lambda: guard.in_flight() == 0, "none is in flight")
+        expect("refused streams", {client.outcome(number) for number in numbers}, {NOWHERE})
+        expect("memory of refused streams", guard.metric(HELD), 0)
         guard.served()
-        # And those whose body never comes, for as long as it is waited for; but they leave half of it to others.
+        until(lambda: guard.metric("scim_guard_requests_total") == before + STREAMS + 1, "all are counted")
+        until(lambda: guard.in_flight() == 0, "none is in flight")
+        # So do those whose body never comes.
         client = guard.client()
         for number in [client.request(stranger(), []) for _ in range(STREAMS)]:
             expect("a stranger", client.outcome(number), "401 token.missing")
@@ -441,18 +462,158 @@ def bodies_that_are_still_coming(binary):
             expect("streams that were reset", client.resets, set())
 
 
+def one_malformed_stream_beside_others(binary):
+    """A malformed head costs its stream where the codec below can read it, and the connection where it can't."""
+    read = {
+        "connection header": head(("connection", "close")),
+        "te beyond trailers": head(("te", "gzip")),
+        "two paths": [(":path", USERS), *head()],
+        "pseudo header behind others": [*head(), (":path", USERS)],
+        "length that does not fit": post(("content-length", "5")),
+    }
+    unread = {
+        "upper-case name": head(("X-Upper", "1")),
+        "line break in a value": head(("x-a", "1\r\nx-b: 2")),
+        "NUL in a value": head(("x-a", "1\0")),
+        "colon in a name": head(("x:a", "1")),
+        "space in a name": head(("x a", "1")),
+        "unknown pseudo header": [(":unknown", "1"), *head()],
+    }
+    for kinds, expected in [(read, "200 -"), (unread, "closed")]:
+        for name, fields in kinds.items():
+            with Guard(binary) as guard:
+                client = guard.client()
+                others = [client.request(head(path=STALLED)) for _ in range(3)]
+                until(lambda: len(guard.backend.heads) == 3, "the backend gets the others")
+                bad = client.request(fields, USER if name.startswith("length") else None)
+                if kinds is read:
+                    expect(name, client.outcome(bad), "reset")
+                    guard.backend.go_on.set()
+                expect(f"others beside {name}", [client.outcome(number) for number in others], [expected] * 3)
+                expect("what the backend got", len(guard.backend.heads), 3)
+                guard.backend.go_on.set()
+                guard.served()
+
+
+def many_malformed_streams(binary):
+    """The connection ends with the 32nd stream that Pingora rejects, and with the 1,025th that the codec resets."""
+    with Guard(binary) as guard:
+        for most, fields in [
+            (31, head(("host", "other.example"))),
+            (31, head(authority=None)),
+            (1024, head(("te", "gzip"))),
+        ]:
+            client = guard.client()
+            outcomes = [client.outcome(client.request(fields)) for _ in range(most + 2)]
+            ended = [outcome == "closed" for outcome in outcomes]
+            expect(f"streams of {fields[-1]}", ended, [False] * most + [True] * 2)
+            guard.served()
+
+
 def answers_that_nobody_takes(binary):
     """What is gathered of answers takes of the memory for all."""
     with Guard(binary, ", body: 64KiB, buffered_bytes: 512KiB, write_timeout: 2s") as guard:
         guard.backend.body = b"a" * 60_000
         client = guard.client()
         client.send(frame(4, 0, 0, struct.pack(">HI", 4, 0)))
-        for number in range(STREAMS):
+        for _ in range(STREAMS):
             client.request(head())
-            until(lambda: len(guard.backend.heads) >= min(number + 1, 6), "the backend gets a request")
-        expect("beyond the memory for all", client.outcome(2 * STREAMS - 1), "503 limits.buffered_bytes")
+        until(lambda: guard.metric(HELD) > 200 << 10, "memory is taken")
+        guard.served()
+        if (held := guard.metric(HELD)) > 512 << 10:
+            raise AssertionError(f"{held} bytes are held")
         until(lambda: guard.in_flight() == 0, "answers that nobody takes are given up")
         guard.served()
+        client.stream.close()
+        until(lambda: guard.metric(HELD) == 0, "memory is given back")
+
+
+def others_are_served(guard, rounds=5):
+    """Clients of both versions, with a body and without, from the address of an attacker."""
+    for _ in range(rounds):
+        guard.served()
+        client = guard.client()
+        expect("a request without a body", client.outcome(client.request(head())), "200 -")
+        client.stream.close()
+        for method, body in [("GET", b""), ("POST", USER)]:
+            url = f"http://127.0.0.1:{guard.port}{USERS}?filter=userName%20eq%20%22a%22"
+            fields = {"Host": "wire.example", "Authorization": TOKEN, "Content-Type": "application/scim+json"}
+            request = urllib.request.Request(url.split("?")[0] if body else url, body or None, fields, method=method)
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                expect(f"{method} over HTTP/1", answer.status, 200)
+                answer.read()
+
+
+def attack(guard, first, fields, window, connections=20, streams=100):
+    """Connections with as many streams as they may have, from which nothing is read."""
+    block = hpack.Encoder().encode(fields)
+    opened = []
+    for _ in range(connections):
+        stream = socket.create_connection(("127.0.0.1", guard.port), PATIENCE)
+        stream.sendall(PREFACE + frame(4, 0, 0, struct.pack(">HI", 4, window)) + first)
+        stream.sendall(b"".join(frame(1, 5, 2 * number + 1, block) for number in range(streams)))
+        opened.append(stream)
+    return opened
+
+
+def streams_without_a_window(binary):
+    """No token is asked for, and each of the answers needs a window that it does not get."""
+    with Guard(binary, ", body: 64KiB, buffered_bytes: 8MiB, connections: 1000", streams=100) as guard:
+        guard.backend.body = b"a" * 2000
+        fields = [(":method", "GET"), (":path", "/scim/v2/ServiceProviderConfig"), (":scheme", "http"), (":authority", "wire.example")]
+        opened = attack(guard, b"", fields, 0)
+        until(lambda: guard.metric(HELD) > 3 << 20, "memory is taken")
+        others_are_served(guard)
+        if (held := guard.metric(HELD)) > 8 << 20:
+            raise AssertionError(f"{held} bytes are held")
+        for stream in opened:
+            stream.close()
+        until(lambda: guard.in_flight() == 0, "the streams are over")
+        until(lambda: guard.metric(HELD) == 0, "memory is given back")
+
+
+def answers_beyond_the_socket(binary):
+    """There is a window for all of the answers, and nothing is read."""
+    for path, more in [(USERS + "?filter=userName%20eq%20%22a%22", ""), ("/assets", "other_paths: forward\n")]:
+        limits = ", body: 64KiB, buffered_bytes: 16MiB, connections: 1000"
+        with Guard(binary, limits, streams=100, more=more) as guard:
+            before = guard.resident()
+            body, guard.backend.body = guard.backend.body, b"a" * (8 << 20)
+            wide = 2**31 - 1
+            opened = attack(guard, frame(8, 0, 0, struct.pack(">I", wide - 65535)), head(path=path), wide)
+            until(lambda: guard.metric(HELD) > 4 << 20, "memory is taken")
+            guard.backend.body = body
+            others_are_served(guard)
+            if (held := guard.metric(HELD)) > 16 << 20:
+                raise AssertionError(f"{held} bytes are held")
+            # What the codec and the tasks of 2,000 streams take beside.
+            if (taken := guard.resident("VmHWM") - before) > 64 << 20:
+                raise AssertionError(f"{taken >> 20} MiB are resident for a budget of 16")
+            for stream in opened:
+                stream.close()
+            until(lambda: guard.in_flight() == 0, "the streams are over")
+            until(lambda: guard.metric(HELD) == 0, "memory is given back")
+
+
+def heads_without_an_end(binary):
+    """Heads that come in pieces are counted, give way, and have the time of a head."""
+    with Guard(binary, ", body: 64KiB, buffered_bytes: 4MiB, header_timeout: 3s") as guard:
+        block = hpack.Encoder().encode(head(*[(f"x-{number}", "a" * 100) for number in range(200)]))
+        opened = []
+        for _ in range(200):
+            stream = socket.create_connection(("127.0.0.1", guard.port), PATIENCE)
+            frames = frame(1, 1, 1, block[:8000]) + frame(9, 0, 1, block[8000:])
+            stream.sendall(PREFACE + frame(4, 0, 0, b"") + frames)
+            opened.append(stream)
+        until(lambda: guard.metric(HELD) > 1 << 20, "heads are counted")
+        others_are_served(guard)
+        for stream in opened:
+            try:
+                while stream.recv(65536):
+                    pass
+            except ConnectionError:
+                pass
+        until(lambda: guard.metric(HELD) == 0, "memory is given back")
 
 
 def floods(binary):
@@ -514,7 +675,12 @@ def main():
         ("connections that nobody waits for", connections_that_nobody_waits_for),
         ("memory of streams", memory_of_streams),
         ("bodies that are still coming", bodies_that_are_still_coming),
+        ("one malformed stream beside others", one_malformed_stream_beside_others),
+        ("many malformed streams", many_malformed_streams),
         ("answers that nobody takes", answers_that_nobody_takes),
+        ("streams without a window", streams_without_a_window),
+        ("answers beyond the socket", answers_beyond_the_socket),
+        ("heads without an end", heads_without_an_end),
         ("floods", floods),
         ("answers to pings that nobody sent", answers_to_pings_that_nobody_sent),
         ("stopping", stopping),

@@ -1,5 +1,7 @@
 //! Bodies arrive byte for byte, whatever their size and framing, or do not leave at all.
 
+use wire_scim_guard::policy::Action;
+
 use crate::support::{
     Backend, Guarded, Response, USER, chunked, control, h2c, head, user, wait_until, with_length,
 };
@@ -148,33 +150,6 @@ fn a_waiting_client_is_told_to_go_on_only_when_its_body_is_wanted() {
 }
 
 #[test]
-fn bodies_together_take_no_more_than_their_budget() {
-    let backend = Backend::fine();
-    let guarded =
-        Guarded::configured(&[backend.addr], |config| config.limits.buffered_bytes = 100 * KIB);
-    let body = user(90 * KIB);
-    let request = with_length("POST", "/scim/v2/Users", &body);
-    // The first has come but for its last byte, and is held.
-    let mut first = guarded.client();
-    first.send(&request[..request.len() - 1]);
-    let series = "scim_guard_requests_in_flight";
-    guarded.wait_metric(series, 1.0);
-    let ask = || guarded.ask(with_length("POST", "/scim/v2/Users", &user(30 * KIB)));
-    // It takes a moment until all of it has been read.
-    wait_until("a refusal for want of room", || ask().status == 503);
-    // Whichever worker a connection gets, the room is the same.
-    for _ in 0..10 {
-        let refused = ask();
-        refused.refused("limits.buffered_bytes");
-        assert_eq!(refused.header("retry-after"), Some("5"));
-    }
-    first.send(&request[request.len() - 1..]);
-    assert_eq!(first.response().status, 200);
-    guarded.wait_metric(series, 0.0);
-    assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", &user(60 * KIB))).status, 200);
-}
-
-#[test]
 fn a_body_that_wire_does_not_read_is_dropped_and_not_passed_on_unjudged() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
@@ -210,4 +185,94 @@ fn the_token_api_gets_its_body_as_it_comes() {
     assert_eq!(client.response().status, 200);
     let seen = backend.wait(2);
     assert!(seen.body == body && seen.chunked);
+}
+
+/// A user whose emails are so many values of the wrong type, and then this one.
+fn many_faults(count: usize, last: &str) -> Vec<u8> {
+    let user = String::from_utf8(user(300)).unwrap();
+    let emails = format!("{{\"emails\":[{}{last}],", "1,".repeat(count));
+    user.replacen('{', &emails, 1).into_bytes()
+}
+
+fn gzipped(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, body).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_rule_is_enforced_behind_any_number_of_faults_that_are_only_reported() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.policy.set("user.type", Action::Report).unwrap();
+    });
+    let fine = "{\"value\":\"a@example.com\"}";
+    for (nth, count) in (1..).zip([10, 10_000, 260_000]) {
+        let body = many_faults(count, fine);
+        let response = guarded.ask(with_length("POST", "/scim/v2/Users", &body));
+        assert_eq!(response.status, 200, "{count}: {}", response.head);
+        assert!(backend.wait(nth).body == body);
+        let line = guarded.access_line(2 * nth - 1);
+        assert_eq!(line["reported"].to_string(), "[\"user.type\"]", "{line}");
+        let body = many_faults(count, "{\"value\":\"no address\"}");
+        guarded.ask(with_length("POST", "/scim/v2/Users", &body)).refused("user.emails");
+    }
+    assert_eq!(backend.seen().len(), 3);
+}
+
+#[test]
+fn a_large_body_is_judged_like_a_small_one_however_it_is_packed() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.limits.body = 2 << 20;
+        config.threads = 1;
+    });
+    let packed = |body: &[u8]| {
+        let body = gzipped(body);
+        let length = format!("Content-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", body.len());
+        [head("POST", "/scim/v2/Users").as_bytes(), length.as_bytes(), &body].concat()
+    };
+    let plain = |body: &[u8]| with_length("POST", "/scim/v2/Users", body);
+    let mut client = guarded.client();
+    let mut forwarded = 0;
+    for size in [KIB, 31 * KIB, 32 * KIB, 33 * KIB, 256 * KIB, 2048 * KIB] {
+        let good = user(size);
+        let bad =
+            String::from_utf8(user(size)).unwrap().replacen("\"userName\"", "\"userNama\"", 1);
+        for pack in [&plain as &dyn Fn(&[u8]) -> Vec<u8>, &packed] {
+            client.send(pack(&good));
+            assert_eq!(client.response().status, 200, "{size}");
+            forwarded += 1;
+            client.send(pack(bad.as_bytes()));
+            client.response().refused("user.user_name");
+        }
+    }
+    // Neither form may exceed the limit.
+    client.send(packed(&user(2048 * KIB + 1)));
+    client.response().refused("body.too_large");
+    assert_eq!(backend.seen().len(), forwarded);
+}
+
+#[test]
+fn a_worker_serves_others_while_a_large_body_is_judged() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.limits.body = 8 << 20;
+        config.threads = 1;
+        config.policy.set("user.type", Action::Report).unwrap();
+    });
+    // It takes a second or more in this build; the others are asked again and again until it is there.
+    let large = with_length("POST", "/scim/v2/Users", &many_faults(3_000_000, "1"));
+    let mut slow = guarded.client();
+    slow.send(large);
+    wait_until("the body to be read", || {
+        guarded.metric("scim_guard_request_body_bytes_count") == 1.0
+    });
+    let mut quick = guarded.client();
+    quick.send(control());
+    assert_eq!(quick.response().status, 200);
+    assert_eq!(slow.response().status, 200);
+    // In the order in which they came to the backend.
+    assert!(backend.wait(2).body.len() > 1 << 20);
+    assert!(backend.seen()[0].body.len() < 1 << 20);
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use wire_scim_guard::config::ZHeaders;
 
 use crate::support::{
-    Backend, Client, Guarded, Reply, USER, control, head, user, wait_until, with_length,
+    Backend, Client, Guarded, Reply, USER, control, h2c, head, user, wait_until, with_length,
 };
 
 #[test]
@@ -78,6 +78,82 @@ fn login_headers_are_kept_from_named_peers_on_the_token_api_only() {
     }
 }
 
+/// Headers that some servers read as one that the guard judges, sets or removes.
+const LOOKALIKES: [(&str, &str); 14] = [
+    ("Z_User", "admin"),
+    ("z_user", "admin"),
+    ("Z.User", "admin"),
+    ("Z!Connection", "admin"),
+    ("Z-User_Id", "admin"),
+    ("X_Forwarded_For", "203.0.113.9"),
+    ("x-forwarded_proto", "https"),
+    ("X_Request_Id", "forged"),
+    ("Scim_Guard_Rule", "forged"),
+    ("Content_Length", "1"),
+    ("Content_Type", "text/plain"),
+    ("content.encoding", "gzip"),
+    ("Transfer_Encoding", "chunked"),
+    ("Proxy_Authorization", "Basic YTpi"),
+];
+
+#[test]
+fn headers_that_servers_fold_into_guarded_ones_never_reach_the_backend() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
+        config.z_headers = ZHeaders::KeepFrom(vec!["127.0.0.0/8".parse().unwrap()]);
+    });
+    let lines: String =
+        LOOKALIKES.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let mut expected = 0;
+    let mut gone = |what: &str| {
+        expected += 1;
+        let seen = backend.wait(expected);
+        for (name, _) in LOOKALIKES {
+            assert!(seen.header(name).is_empty(), "{what}: {name}: {}", seen.head);
+        }
+        assert_eq!(seen.header("x_custom"), ["kept"], "{what}: {}", seen.head);
+        assert!(seen.body.is_empty() || seen.body == user(300), "{what}");
+    };
+    // Read whole, without a body, and on the ways that stream.
+    for (method, target) in [
+        ("POST", "/scim/v2/Users"),
+        ("GET", USER),
+        ("POST", "/scim/auth-tokens"),
+        ("GET", "/scim/auth-tokens"),
+        ("POST", "/other"),
+    ] {
+        let head = head(method, target) + &lines + "x_custom: kept\r\n";
+        let body = if method == "POST" { user(300) } else { Vec::new() };
+        let length = format!("Content-Length: {}\r\n\r\n", body.len());
+        let answer = guarded.ask([head.as_bytes(), length.as_bytes(), &body].concat());
+        assert_eq!(answer.status, 200, "{method} {target}");
+        gone(target);
+        if method == "POST" {
+            // What comes behind a chunked body goes nowhere at all.
+            let trailers = format!(
+                "12c\r\n{}\r\n0\r\nZ-User: me\r\n{lines}\r\n",
+                String::from_utf8(body).unwrap()
+            );
+            let answer = guarded.ask(head + "Transfer-Encoding: chunked\r\n\r\n" + &trailers);
+            assert_eq!(answer.status, 200, "{method} {target}");
+            gone(target);
+        }
+    }
+    let mut requests = Vec::new();
+    for target in ["/scim/v2/Users", "/scim/auth-tokens"] {
+        let mut head = h2c::head("POST", target, guarded.addr).header("x_custom", "kept");
+        for (name, value) in LOOKALIKES {
+            head = head.header(name, value);
+        }
+        requests.push((head.body(()).unwrap(), user(300)));
+    }
+    for answer in h2c::ask(guarded.addr, requests) {
+        assert_eq!(answer.unwrap().status, 200);
+        gone("HTTP/2");
+    }
+}
+
 #[test]
 fn answers_are_framed_for_the_client_and_improper_ones_answered_for() {
     let cases = [
@@ -99,7 +175,7 @@ fn answers_are_framed_for_the_client_and_improper_ones_answered_for() {
     for (answer, status) in cases {
         let backend = Backend::start(|_| Reply::Last(answer.as_bytes().to_vec()));
         let guarded = Guarded::configured(&[backend.addr], |config| {
-            config.other_paths = wire_scim_guard::config::Passage::Forward;
+            config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
         });
         let requests = [("GET", USER), ("HEAD", USER), ("GET", "/scim/auth-tokens")];
         for (nth, (method, target)) in (1..).zip(requests) {

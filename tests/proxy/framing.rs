@@ -60,7 +60,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("framing.header", get("Connection: close, Authorization\r\n")),
         ("framing.header", get("Connection: content-length\r\n")),
         ("framing.header", get("Connection: X-Forwarded-For\r\n")),
-        ("framing.header", get("Connection: \"a\"\r\n")),
+        ("framing.header", get("Connection: keep-alive;timeout=5, Content-Type\r\n")),
         ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nX-A: 1\r\n\r\n".to_vec()),
         ("framing.host", b"GET /scim/v2/Users HTTP/1.0\r\n\r\n".to_vec()),
         ("framing.host", b"GET /scim/v2/Users HTTP/1.1\r\nHost:\r\n\r\n".to_vec()),
@@ -210,6 +210,43 @@ fn an_offer_to_go_on_in_http2_is_passed_over() {
 }
 
 #[test]
+fn what_asks_for_no_protocol_and_names_no_header_is_passed_over() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let lines: [&[u8]; 8] = [
+        b"Connection: keep-alive;timeout=5",
+        b"Connection: \"keep-alive\"",
+        b"Connection: keep-alive, max=100; x, \xe9\xff",
+        b"Connection: \"authorization\"",
+        b"Upgrade:",
+        b"Upgrade: ,h2c, ",
+        b"Connection: Upgrade\r\nUpgrade: ",
+        b"Upgrade: h2c\r\nUpgrade:",
+    ];
+    for (nth, line) in (1..).zip(lines) {
+        let body = crate::support::user(300);
+        let head = crate::support::head("POST", "/scim/v2/Users");
+        let length = b"\r\nContent-Length: 300\r\n\r\n";
+        let mut client = guarded.client();
+        client.send([head.as_bytes(), line, length, &body].concat());
+        assert_eq!(client.response().status, 200, "{}", line.escape_ascii());
+        let seen = backend.wait(2 * nth - 1);
+        assert!(seen.body == body);
+        assert_eq!(seen.header("authorization").len(), 1);
+        for name in ["connection", "upgrade"] {
+            assert_eq!(seen.header(name), Vec::<&str>::new(), "{}", line.escape_ascii());
+        }
+        // The connection is still one of HTTP/1.
+        client.send(control());
+        assert_eq!(client.response().status, 200);
+    }
+    let refused = guarded
+        .ask(crate::support::head("GET", "/scim/v2/Users") + "Connection: close, Host\r\n\r\n");
+    let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("Connection names host, which is meant for the server"), "{detail}");
+}
+
+#[test]
 fn a_head_that_comes_byte_by_byte_is_read_like_any_other() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
@@ -224,7 +261,7 @@ fn a_head_that_comes_byte_by_byte_is_read_like_any_other() {
 fn what_pingora_does_not_take_in_a_query_reaches_the_backend_as_it_was_sent() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
-        config.other_paths = wire_scim_guard::config::Passage::Forward;
+        config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
     });
     let query = "filter=userName%20eq%20\"alice\"&x={<é>}";
     let long = format!("filter=userName%20eq%20\"{}\"", "日".repeat(2600));

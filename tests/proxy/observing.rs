@@ -49,6 +49,42 @@ fn requests_and_rule_hits_are_counted() {
 }
 
 #[test]
+fn servers_in_rotation_lost_lines_and_processor_time_are_metrics() {
+    let backend = Backend::fine();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let guarded = Guarded::configured(&[backend.addr, nobody], |config| {
+        let host = "does-not-exist.invalid".into();
+        config.upstream.push(wire_scim_guard::config::Server { host, port: 7 });
+    });
+    let in_rotation = |server: &str| {
+        guarded.metric(&format!("scim_guard_upstream_in_rotation{{server=\"{server}\"}}"))
+    };
+    let text = |metrics: &Guarded| {
+        String::from_utf8(metrics.running.as_ref().unwrap().metrics().text()).unwrap()
+    };
+    assert_eq!(in_rotation(&nobody.to_string()), 1.0);
+    assert_eq!(in_rotation(&backend.addr.to_string()), 1.0);
+    for _ in 0..2 {
+        assert_eq!(guarded.ask(control()).status, 200);
+    }
+    assert_eq!(in_rotation(&backend.addr.to_string()), 1.0);
+    let text = text(&guarded);
+    for series in [
+        &format!("scim_guard_upstream_in_rotation{{server=\"{nobody}\"}} 0"),
+        "scim_guard_upstream_in_rotation{server=\"does-not-exist.invalid:7\"} 0",
+        "scim_guard_log_lines_dropped_total 0",
+    ] {
+        assert!(text.lines().any(|line| line == series), "{series}");
+    }
+    // Whole seconds are what a test would take long to get past.
+    wait_until("processor time in fractions", || {
+        guarded.metric("process_cpu_seconds_total").fract() > 0.0
+    });
+    assert_eq!(text.matches("\nprocess_cpu_seconds_total ").count(), 1);
+    assert!(guarded.metric("process_resident_memory_bytes") > 0.0);
+}
+
+#[test]
 fn a_client_that_has_gone_before_its_answer_is_told_apart() {
     let (gone, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);

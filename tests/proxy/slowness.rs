@@ -224,7 +224,7 @@ fn what_is_not_scim_passes_piece_by_piece() {
         }
     });
     let guarded = Guarded::configured(&[addr], |config| {
-        config.other_paths = wire_scim_guard::config::Passage::Forward;
+        config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
     });
     let mut client = guarded.client();
     client.send(head("GET", "/assets/1") + "\r\n");
@@ -256,7 +256,7 @@ fn what_is_not_scim_may_take_longer_than_a_request() {
         }
     });
     let guarded = Guarded::configured(&[addr], |config| {
-        config.other_paths = wire_scim_guard::config::Passage::Forward;
+        config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
         config.limits.request_timeout = SHORT;
         config.limits.upstream_timeout = 10 * SHORT;
     });

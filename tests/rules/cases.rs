@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wire_scim_guard::config::Config;
 use wire_scim_guard::policy::Action;
+use wire_scim_guard::release::{Release, Releases};
 use wire_scim_guard::rule::Rule;
 
 use crate::support::{OTHER, TOKEN, chunked, entry, register, user, with_length};
@@ -47,6 +48,12 @@ fn get_with(target: &str, lines: &str) -> Vec<u8> {
 /// A GET whose Authorization lines are given.
 pub fn authorized(lines: &str) -> Vec<u8> {
     format!("GET /scim/v2/Users/{USER} HTTP/1.1\r\nHost: wire.example\r\n{lines}\r\n").into_bytes()
+}
+
+/// Three addresses, so many of them primary.
+fn primaries(count: usize) -> Value {
+    let entry = |at| json!({"value": format!("a{at}@example.com"), "primary": at < count});
+    json!({"emails": (0..3).map(entry).collect::<Vec<_>>()})
 }
 
 pub fn post_user(body: &str) -> Vec<u8> {
@@ -284,6 +291,12 @@ pub fn cases() -> Vec<Case> {
             post_user(&changed(&json!({"externalId": "alice", "emails": [{"value": "a@b"}]}))),
         ),
         users(R::UserEmails, &json!({"emails": [{"value": "a@b_c"}]}), &json!({"emails": [{"value": "a_b@c"}]})),
+        configured(
+            R::UserEmailsPrimary,
+            |config| config.policy.releases = Releases::Only(Release::R5_35),
+            post_user(&changed(&primaries(2))),
+            post_user(&changed(&primaries(1))),
+        ),
         users(R::UserPassword, &json!({"password": ""}), &json!({"password": null})),
         users(R::UserRoles, &json!({"roles": ["Admin"]}), &json!({"roles": ["admin"]})),
         users(R::UserLanguage, &json!({"preferredLanguage": "EN"}), &json!({"preferredLanguage": "en-US"})),
@@ -353,8 +366,8 @@ pub fn cases() -> Vec<Case> {
         ),
         patches(
             R::PatchPath,
+            &json!({"op": "replace", "path": "phoneNumbers[type eq \"work\"].value", "value": "a@b"}),
             &json!({"op": "replace", "path": "emails[type eq \"work\"].value", "value": "a@b"}),
-            &json!({"op": "replace", "path": "displayName", "value": "a@b"}),
         ),
         patches(
             R::PatchValue,

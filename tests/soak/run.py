@@ -7,6 +7,7 @@ import base64
 import collections
 import dataclasses
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -23,16 +24,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "clients"))
 from guard import PATIENCE, free_port  # noqa: E402
 
+import attackers  # noqa: E402
+
 SLOW = 5  # limits.header_timeout and limits.body_timeout, in seconds
 UPSTREAM_TIMEOUT = 3
 UPSTREAM_IDLE = 2
-# Once the clients have gone; what rests in the pool of backend connections is looked at every UPSTREAM_IDLE.
-SETTLE = 3 + 2 * UPSTREAM_IDLE
+# Once the clients have gone; what rests in the pool of backend connections is looked at every UPSTREAM_IDLE,
+# and a thread that has judged a large body ends 10 seconds later.
+SETTLE = max(3 + 2 * UPSTREAM_IDLE, 12)
 # How long a connection may stay open behind an answer that says it ends: some of the request is read before.
 LINGER = 5
 # A client's connection that has rested longer is not used again: less than limits.keepalive_timeout.
 REST = 30
 STOP = 5
+# The 99th percentile of honest requests, in milliseconds; this program and the backend in it take the most of it.
+HONEST = 1000
 # An answer of the backend that the guard does not hold back as a whole.
 LONG = 64 * 1024
 
@@ -41,7 +47,7 @@ listen: ["127.0.0.1:{port}"]
 upstream: {{servers: ["127.0.0.1:{backend}"]}}
 admin: {{listen: "127.0.0.1:{admin}"}}
 threads: 2
-rules: {{profile: documented, actions: {{user.display_name.required: report}}}}
+rules: {{profile: documented, actions: {{user.display_name.required: report, user.type: report}}}}
 log: {{level: info, access: true}}
 limits:
   header_timeout: {SLOW}s
@@ -49,10 +55,18 @@ limits:
   requests_per_connection: 200
   upstream_timeout: {UPSTREAM_TIMEOUT}s
   upstream_idle_timeout: {UPSTREAM_IDLE}s
+  buffered_bytes: 32MiB
 """
+
+# What attackers ask for.
+LARGE = b"HTTP/1.1 200 OK\r\nContent-Type: application/scim+json\r\nContent-Length: 262144\r\n\r\n" + b" " * 262144
+# Attackers at one time, of each kind.
+ATTACKERS = 200
 
 ERROR_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:Error"
 REPORTED = 'scim_guard_rule_hits_total{action="report",rule="user.display_name.required"}'
+AGREEMENT = "scim_guard_agreement_total"
+VERDICTS = "scim_guard_verdicts_total"
 IN_FLIGHT = "scim_guard_requests_in_flight"
 TOKEN = base64.b64encode(os.urandom(32)).decode()
 RESET = struct.pack("ii", 1, 0)
@@ -312,6 +326,21 @@ async def large_chunked(client, request_id):
     return await client.ask(request_id, *pieces, b"0\r\n\r\n", length=len(body))
 
 
+async def many_faults(client, request_id):
+    """About 511 KiB in which every two bytes are a fault that is only reported, beside rules that are enforced."""
+    body = user(500, emails=None)
+    faults = (511 * 1024 - len(body)) // 2
+    body = b'{"emails":[' + b"1," * faults + b'{"value":"alice@example.com"}],' + body[1:]
+    return await client.ask(request_id, post(request_id, body), length=len(body))
+
+
+async def enforced_behind_faults(client, request_id):
+    """The same, with a fault at the end that is not only reported."""
+    body = user(500, emails=None)
+    body = b'{"emails":[' + b"1," * 200_000 + b'{"value":"no address"}],' + body[1:]
+    return await client.ask(request_id, post(request_id, body))
+
+
 async def drip(client, start, rest, request_id=None):
     """Sends a byte every half a second until an answer comes, and the connection ends behind it."""
     await client.send(start)
@@ -327,7 +356,9 @@ async def drip(client, start, rest, request_id=None):
         answering.cancel()
     # The client has waited for the end of the connection, too.
     took = time.monotonic() - started
-    if not SLOW - 0.5 <= took <= SLOW + 5:
+    # Whoever keeps the guard waiting gives way to others when memory is short.
+    gave_way = answer.headers.get("scim-guard-rule") == "limits.buffered_bytes"
+    if not gave_way and not SLOW - 0.5 <= took <= SLOW + 5:
         raise Odd(f"{answer.status} after {took:.1f} s", answer.raw)
     if client.writer is not None:
         raise Odd(f"{answer.status} that does not close", answer.raw)
@@ -418,6 +449,7 @@ def misbehaving(how):
 
 
 MISBEHAVIOUR = ["reset", "close", "half", "long-half", "garbage", "stall"]
+GAVE_WAY = "503 limits.buffered_bytes"
 FAILED = {"502 upstream.answer"}
 
 
@@ -433,6 +465,8 @@ class Kind:
     # How often each reaches the backend; None where that is not known.
     arrives: int | None
     sent: int = 0
+    # How long each took, in seconds.
+    took: list = dataclasses.field(default_factory=list)
     came: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     # The first of each sort that was not expected.
     samples: list = dataclasses.field(default_factory=list)
@@ -458,8 +492,8 @@ def kinds():
         Kind("refused.json", 50, 3, bad_json, {"400 json.syntax"}, 0),
         Kind("refused.too_large", 15, 8, too_large, {"413 body.too_large"}, 0),
         Kind("reported", 80, 4, without_display_name, {"201"}, 1),
-        Kind("slow.head", 5, 10, slow_head, {"408 limits.header_timeout"}, 0),
-        Kind("slow.body", 5, 16, slow_body, {"408 body.timeout"}, 0),
+        Kind("slow.head", 5, 10, slow_head, {"408 limits.header_timeout", GAVE_WAY}, 0),
+        Kind("slow.body", 5, 16, slow_body, {"408 body.timeout", GAVE_WAY}, 0),
         Kind("broken.connect", 30, 4, connect_only, {"left", "closed"}, 0),
         Kind("broken.head", 25, 4, half_head, {"left", "closed"}, 0),
         Kind("broken.body", 25, 4, half_body, {"left", "closed"}, 0),
@@ -467,6 +501,8 @@ def kinds():
         Kind("broken.not_waiting", 30, 4, not_waiting, {"left"}, None),
         Kind("large.length", 12, 4, large, {"201"}, 1),
         Kind("large.chunked", 12, 4, large_chunked, {"201"}, 1),
+        Kind("faults.reported", 6, 3, many_faults, {"201"}, 1),
+        Kind("faults.enforced", 4, 2, enforced_behind_faults, {"400 user.emails"}, 0),
         Kind("backend.reset", 8, 3, misbehaving("reset"), FAILED, 1),
         Kind("backend.close", 8, 3, misbehaving("close"), FAILED, 1),
         Kind("backend.half", 8, 3, misbehaving("half"), FAILED, 1),
@@ -501,6 +537,10 @@ class Backend:
         fields = fields_of(raw)
         body = await reader.readexactly(int(fields.get("content-length", 0)))
         request_id = fields.get("x-request-id", "-")
+        if request_id == attackers.REQUEST_ID:
+            writer.write(LARGE)
+            await writer.drain()
+            return True
         self.arrived[request_id.rpartition("-")[0]] += 1
         status = "201 Created" if raw.startswith(b"POST ") else "200 OK"
         how = fields.get("x-soak")
@@ -588,6 +628,12 @@ class Guard:
         values = [line.rpartition(" ") for line in text.splitlines()]
         return next((float(value) for name, _, value in values if name == series), None)
 
+    async def total(self, family, *labels):
+        """The sum of all series of a family that have these labels."""
+        _, text = await self.look("/metrics")
+        values = [line.rpartition(" ") for line in text.splitlines() if line.startswith(family + "{")]
+        return sum(float(value) for name, _, value in values if all(label in name for label in labels))
+
     def stop(self):
         """The exit code after SIGTERM and how long that took; the code is None if it did not end."""
         started = time.monotonic()
@@ -632,12 +678,16 @@ class Soak:
     async def load(self, seconds):
         """All clients at once; they finish what they have begun, and close."""
         end = time.monotonic() + seconds
+        attack = multiprocessing.Process(target=attack_all, args=(self.guard.port, seconds), daemon=True)
+        attack.start()
         workers = [self.work(kind, end) for kind in self.kinds for _ in range(kind.clients)]
         watching = asyncio.create_task(self.watch())
         try:
             await asyncio.gather(*workers)
         finally:
             watching.cancel()
+            attack.kill()
+            attack.join()
 
     async def work(self, kind, end):
         """One client, at its part of the rate, jittered and without catching up."""
@@ -654,8 +704,10 @@ class Soak:
 
     async def attempt(self, kind, client):
         kind.sent += 1
+        started = time.monotonic()
         try:
             kind.count(await kind.attempt(client, f"{kind.name}-{kind.sent}"))
+            kind.took.append(time.monotonic() - started)
         except Odd as odd:
             kind.count(odd.what, odd.seen)
             client.close()
@@ -689,9 +741,38 @@ class Soak:
         return "\n".join(f"{row[0]:20}{row[1]:>9}{row[2]:>10}{row[3]:>12}  {row[4]}".rstrip() for row in rows)
 
 
+def suffering(kinds):
+    """Which honest clients have waited for the verdicts on others' requests."""
+    for kind in kinds:
+        if kind.name.startswith("forwarded.") and kind.took:
+            took = sorted(kind.took)
+            p99 = took[int(len(took) * 0.99)] * 1000
+            if p99 > HONEST:
+                yield f"{kind.name}: the 99th percentile is {p99:.0f} ms, more than {HONEST}"
+
+
+def attack_all(port, seconds):
+    """One kind of attackers after the other. Honest clients must not notice."""
+
+    async def again(kind, until):
+        while (left := until - time.monotonic()) > 0:
+            await kind(port, left)
+            await asyncio.sleep(0.1)
+
+    async def attack():
+        rounds = max(1, round(seconds / 60))
+        for _ in range(rounds):
+            for kind, count in attackers.KINDS.values():
+                until = time.monotonic() + seconds / rounds / len(attackers.KINDS)
+                await asyncio.gather(*(again(kind, until) for _ in range(min(count, ATTACKERS))))
+
+    asyncio.run(attack())
+
+
 def growth(before, after):
     """What has grown more than it may."""
-    if after.resident > before.resident * 1.1 + 4:
+    # Attacks of different kinds leave more or less of what they took with the allocator.
+    if after.resident > before.resident * 1.1 + 12:
         yield f"resident memory has grown from {before.resident:.1f} to {after.resident:.1f} MiB"
     if after.descriptors > before.descriptors + 10:
         yield f"descriptors have grown from {before.descriptors} to {after.descriptors}"
@@ -715,6 +796,15 @@ async def look_at_the_end(guard, backend, soak):
     reported = await guard.metric(REPORTED)
     if reported != sent:
         yield f"{sent} users without a displayName were sent, {REPORTED} is {reported}"
+    counted = await guard.total(AGREEMENT)
+    forwarded = 0
+    for verdict in ("forwarded", "reported"):
+        forwarded += await guard.total(VERDICTS, f'verdict="{verdict}"', 'handler="/scim/v2/')
+    if counted != forwarded:
+        yield f"{forwarded:.0f} judged requests were forwarded, {counted:.0f} are in {AGREEMENT}"
+    overruled = await guard.total(AGREEMENT, 'outcome="overruled"')
+    if overruled != reported:
+        yield f"the backend served {reported} reported requests, {overruled} are overruled"
     for kind in soak.kinds:
         arrived = backend.arrived.pop(kind.name, 0)
         wanted = kind.sent * (kind.arrives or 0)
@@ -741,6 +831,7 @@ async def run(binary, minutes, rate):
             after = guard.usage()
             print(f"at the end: {after}", flush=True)
             failures += growth(before, after)
+            failures += suffering(soak.kinds)
             try:
                 failures += [failure async for failure in look_at_the_end(guard, backend, soak)]
             except (OSError, Odd, asyncio.TimeoutError) as error:

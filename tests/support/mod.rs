@@ -17,6 +17,7 @@ use wire_scim_guard::proxy::{self, Running};
 
 pub mod corpus;
 pub mod h2c;
+pub mod program;
 
 /// A token of Wire's form, and the header that carries it.
 pub const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -75,6 +76,12 @@ pub fn answer(status: u16, body: &str) -> Vec<u8> {
         body.len()
     )
     .into_bytes()
+}
+
+/// An answer that ends its connection, and says so.
+pub fn last() -> Reply {
+    let head = "HTTP/1.1 200 Fine\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
+    Reply::Last(head.into())
 }
 
 type Script = dyn Fn(&Seen) -> Reply + Send + Sync;
@@ -317,10 +324,21 @@ impl Guarded {
         String::from_utf8(ready.body).unwrap()
     }
 
+    /// The lines of requests.
     pub fn access_lines(&self) -> Vec<serde_json::Value> {
+        self.lines("request")
+    }
+
+    /// The lines of requests on which the guard and the backend did not agree.
+    pub fn disagreements(&self) -> Vec<serde_json::Value> {
+        self.lines("agreement")
+    }
+
+    fn lines(&self, message: &str) -> Vec<serde_json::Value> {
         let bytes = self.access.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.filter(|line: &serde_json::Value| line["msgs"][0] == message).collect()
     }
 
     /// Waits for the access line of the nth request.

@@ -6,18 +6,28 @@ use std::sync::LazyLock;
 use wire_scim_guard::config::Config;
 use wire_scim_guard::guard::{CheckReport, Guard};
 use wire_scim_guard::policy::{Identity, Policy, Profile};
+use wire_scim_guard::release::{Release, Releases};
 use wire_scim_guard::rule::{Rule, ScimType};
-use wire_scim_guard::standin::reading::{Fault, Mode, User};
+use wire_scim_guard::standin::reading::{Email, Fault, Mode, User};
 
-pub const MODES: [(Mode, Identity); 2] =
-    [(Mode::Email, Identity::Email), (Mode::Saml, Identity::Saml)];
+/// A guard that judges for one release and one identity mode, and these as the stand-in names them.
+pub struct Judge {
+    pub guard: Guard,
+    pub release: Release,
+    pub mode: Mode,
+}
 
-pub static GUARDS: LazyLock<[Guard; 2]> = LazyLock::new(|| {
-    MODES.map(|(_, identity)| {
+/// One for each release and mode.
+pub static JUDGES: LazyLock<Vec<Judge>> = LazyLock::new(|| {
+    let modes = [(Mode::Email, Identity::Email), (Mode::Saml, Identity::Saml)];
+    let judge = |release, (mode, identity)| {
         let mut config = Config::new(Vec::new(), Vec::new());
         config.policy = Policy::new(Profile::AsServed, identity);
-        Guard::new(&config).unwrap()
-    })
+        config.policy.releases = Releases::Only(release);
+        Judge { guard: Guard::new(&config).unwrap(), release, mode }
+    };
+    let of_release = |release| modes.map(|mode| judge(release, mode));
+    Release::ALL.into_iter().flat_map(of_release).collect()
 });
 
 /// The rules by which the guard may refuse what is served.
@@ -66,10 +76,26 @@ pub fn stored() -> Vec<User> {
         user_name: "sample".into(),
         external_id: Some(external_id.into()),
         display_name: display_name.map(str::to_owned),
-        emails: emails.iter().map(|address| ((*address).to_owned(), true)).collect(),
+        emails: emails
+            .iter()
+            .map(|address| Email { primary: Some(true), ..Email::plain(address) })
+            .collect(),
         ..User::default()
     };
+    let absorbing = User {
+        // Entries that a value path may meet, so that it appends none.
+        emails: ["work", "home", "", "Work"]
+            .iter()
+            .map(|kind| Email {
+                kind: Some((*kind).to_owned()),
+                primary: Some(false),
+                ..Email::plain("sample@example.com")
+            })
+            .collect(),
+        ..user("sample@example.com", &[], Some("Sample"))
+    };
     vec![
+        absorbing,
         user("sample@example.com", &["sample@example.com"], Some("Sample")),
         user("name-id", &["sample@example.com"], Some("Sample")),
         user("sample@example.com", &[], None),

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use wire_scim_guard::config::Passage;
+use wire_scim_guard::config::PathPolicy;
 use wire_scim_guard::digest::StoredHash;
 use wire_scim_guard::standin::{ADMIN_EMAIL, ADMIN_PASSWORD, Standin, USER_ID};
 
@@ -52,7 +52,7 @@ fn a_token_lives_from_its_creation_through_the_guard_to_its_deletion() {
     std::fs::write(&register, "# who may provision\n").unwrap();
     let guarded = Guarded::configured(&[wire.addr()], |config| {
         config.tokens = Some(register.clone());
-        config.other_paths = Passage::Forward;
+        config.other_paths = PathPolicy::Forward;
         config.shield.failures = 1_000_000;
     });
     let url = url(guarded.addr);

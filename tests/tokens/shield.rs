@@ -92,6 +92,7 @@ fn tokens_that_a_register_does_not_know_are_failures_and_those_it_knows_are_let_
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.tokens = Some(path);
         config.shield.failures = 2;
+        config.shield.by_address = Some(true);
     });
     for number in 1..=2 {
         guarded.ask(get(&token(number))).refused("token.unknown");
@@ -107,6 +108,7 @@ fn the_shield_can_be_switched_off() {
     let backend = picky();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.shield.failures = 1;
+        config.shield.by_address = Some(true);
         config.policy.set("token.refused", Action::Off).unwrap();
         config.policy.set("limits.failures", Action::Off).unwrap();
     });
@@ -114,4 +116,38 @@ fn the_shield_can_be_switched_off() {
         assert_eq!(guarded.ask(get(OTHER)).rule(), "-");
     }
     assert_eq!(backend.seen().len(), 5);
+}
+
+#[test]
+fn nobody_is_refused_for_an_address_that_is_not_known_to_be_the_clients() {
+    for (trusted, by_address, counted) in [
+        (false, None, false),
+        (false, Some(true), true),
+        (true, None, true),
+        (true, Some(false), false),
+    ] {
+        let backend = picky();
+        let guarded = Guarded::configured(&[backend.addr], |config| {
+            config.shield.failures = 3;
+            config.shield.by_address = by_address;
+            if trusted {
+                config.trusted_proxies = vec!["192.0.2.0/24".parse().unwrap()];
+            }
+        });
+        for number in 1..=3 {
+            assert_eq!(guarded.ask(get(&token(number))).rule(), "-");
+        }
+        // Answers of Wire are learnt from before they are handed on.
+        for number in 4..=10 {
+            let answer = guarded.ask(get(&token(number)));
+            assert_eq!(answer.rule() == "limits.failures", counted, "{trusted} {by_address:?}");
+        }
+        assert_eq!(guarded.ask(get(TOKEN)).status, if counted { 429 } else { 200 });
+        // The other bounds remain.
+        if !counted {
+            guarded.ask(get(&token(1))).refused("token.refused");
+        }
+        let addresses = guarded.metric("scim_guard_shield_remembered{what=\"addresses\"}");
+        assert_eq!(addresses, f64::from(u8::from(counted)));
+    }
 }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use super::Failure;
 use crate::config::file::{LoadError, read_file};
 use crate::digest::StoredHash;
-use crate::register::{Register, file};
+use crate::registry::{TokenRegistry, file};
 
 /// An entry that has a place, and waits for its hash.
 pub struct Addition {
@@ -158,7 +158,7 @@ impl Addition {
         Ok(text)
     }
 
-    fn parse(&self, text: &str, when: &str) -> Result<Register, Failure> {
+    fn parse(&self, text: &str, when: &str) -> Result<TokenRegistry, Failure> {
         file::parse(text).map_err(|mistakes| {
             let path = self.path.display();
             let lines: Vec<String> =

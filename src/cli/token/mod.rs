@@ -1,14 +1,13 @@
 //! `token`: Wire's SCIM tokens, and their hashes for the register.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
 use super::{Failure, Outcome, complain};
-use crate::config::file::read_file;
+use crate::config::file::read_any;
 use crate::secret::Secret;
 
 mod create;
@@ -76,7 +75,7 @@ impl Access {
     /// Logs in. The password is wanted again by Wire to create a token.
     fn login(&self) -> Result<(Login, Secret), Failure> {
         let wire = wire::Wire::new(&self.backend, self.ca.as_deref(), self.api_version)?;
-        if self.backend.starts_with("http://") && !is_local(&self.backend) {
+        if wire.is_exposed() {
             complain("warning: the password goes over the network in clear text (http://)");
         }
         let password = match &self.password_file {
@@ -91,14 +90,6 @@ impl Access {
         )?;
         Ok((login, password))
     }
-}
-
-/// Whether a URL leads to this machine.
-fn is_local(url: &str) -> bool {
-    let host =
-        url.split_once("://").map_or(url, |(_, host)| host).split('/').next().unwrap_or_default();
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// Tries something that may want a second-factor code, which Wire sends by email when it is asked to.
@@ -131,10 +122,11 @@ fn ask(what: &str, option: &str) -> Result<Secret, Failure> {
     Ok(Secret::new(text))
 }
 
-fn first_line(path: &Path) -> Result<Secret, Failure> {
+/// The first line of a file that holds a secret.
+pub fn first_line(path: &Path) -> Result<Secret, Failure> {
     /// Far more than a password has, in bytes.
     const MOST: u64 = 64 * 1024;
-    let text = read_file(path, MOST, |text| Ok(text.to_owned()))
+    let text = read_any(path, MOST, |text| Ok(text.to_owned()))
         .map_err(|error| Failure::Unusable(error.to_string()))?;
     match text.trim_start_matches('\u{feff}').lines().next() {
         Some(line) if !line.is_empty() => Ok(Secret::new(line)),

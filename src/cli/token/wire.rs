@@ -1,23 +1,15 @@
 //! The part of Wire's API that manages SCIM tokens, as a client.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use ureq::http::{Method, Request, Response, StatusCode, Uri};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
-use ureq::{Agent, Proxy};
+use ureq::http::{Method, StatusCode};
 
 use super::Failure;
+use crate::cli::backend::{Answer, Backend};
 use crate::secret::Secret;
 use crate::token;
-
-const DEADLINE: Duration = Duration::from_secs(30);
-
-/// The largest answer that is read.
-const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
 /// From this version on tokens have names.
 const NAMES_SINCE: u32 = 8;
@@ -45,9 +37,7 @@ impl From<Error> for Failure {
 
 /// A Wire backend.
 pub struct Wire {
-    agent: Agent,
-    /// Without a slash at its end.
-    base: String,
+    backend: Backend,
     version: u32,
 }
 
@@ -80,34 +70,17 @@ pub struct Wanted<'a> {
 
 impl Wire {
     pub fn new(url: &str, ca: Option<&Path>, version: Option<u32>) -> Result<Self, Failure> {
-        let base = url.trim_end_matches('/').to_owned();
-        let host = ["https://", "http://"].iter().find_map(|scheme| base.strip_prefix(scheme));
-        let readable = host.is_some_and(|host| {
-            !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']) && is_server(&base)
-        });
-        if !readable {
-            // SECURITY: not repeated, as a password may stand in it.
-            return Err(Failure::Unusable(
-                "--backend is not the URL of a server; write https://HOST or https://HOST:PORT, without a \
-                 path, a user or a password"
-                    .into(),
-            ));
-        }
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_global(Some(DEADLINE))
-            // What is for this machine goes nowhere else.
-            .proxy(Proxy::try_from_env().filter(|_| !super::is_local(&base)))
-            .user_agent(concat!("wire-scim-guard/", env!("CARGO_PKG_VERSION")))
-            .tls_config(TlsConfig::builder().root_certs(roots(ca)?).build())
-            .build()
-            .new_agent();
-        let mut wire = Self { agent, base, version: version.unwrap_or(0) };
+        let backend = Backend::new(url, ca)?;
+        let mut wire = Self { backend, version: version.unwrap_or(0) };
         if version.is_none() {
             wire.version = wire.find_version()?;
         }
         Ok(wire)
+    }
+
+    /// Whether what is sent there can be read on the way.
+    pub fn is_exposed(&self) -> bool {
+        self.backend.is_exposed()
     }
 
     /// The newest API version that both sides speak: 8 if Wire has it, else its newest one.
@@ -145,7 +118,7 @@ impl Wire {
         let (status, answer) = self.send(&Method::POST, &path, None, Some(&body))?;
         match answer["access_token"].as_str() {
             Some(token) if status.is_success() => Ok(Login {
-                wire: Self { agent: self.agent.clone(), base: self.base.clone(), ..*self },
+                wire: Self { backend: self.backend.clone(), ..*self },
                 access_token: Secret::new(token),
             }),
             _ => Err(self.explain(status, &answer, "/login")),
@@ -175,67 +148,22 @@ impl Wire {
         login: Option<&Secret>,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value), Error> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .header("accept", "application/json");
-        if let Some(login) = login {
-            request = request.header("authorization", format!("Bearer {}", login.reveal()));
-        }
-        let answer = match body {
-            Some(body) => {
-                let request = request.header("content-type", "application/json");
-                request.body(body.to_string()).map(|request| self.agent.run(request))
-            }
-            None => request.body(()).map(|request| self.agent.run(request)),
-        };
-        let unusable = |_| Error::Refused(format!("{} is not a usable --backend", self.base));
-        let answer = answer.map_err(unusable)?.map_err(|error| self.unreachable(&error))?;
-        self.read(answer)
-    }
-
-    fn read(&self, mut answer: Response<ureq::Body>) -> Result<(StatusCode, Value), Error> {
-        let status = answer.status();
-        // SECURITY: whatever a server sends is bounded, and shown to people in parts only.
-        let text = answer
-            .body_mut()
-            .with_config()
-            .limit(MAX_ANSWER)
-            .read_to_string()
-            .map_err(|error| self.unreachable(&error))?;
-        let mut body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        if let (Some(rule), Value::Object(fields)) =
-            (answer.headers().get("scim-guard-rule"), &mut body)
-        {
+        let bearer = login.map(|login| format!("Bearer {}", login.reveal()));
+        let mut headers = vec![("accept", "application/json")];
+        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        headers.extend(body.map(|_| ("content-type", "application/json")));
+        let answer = self.backend.send(method, path, &headers, body.map(Value::to_string));
+        let Answer { status, headers, mut body } = answer.map_err(Error::Refused)?;
+        if let (Some(rule), Value::Object(fields)) = (headers.get("scim-guard-rule"), &mut body) {
             fields.insert("rule".into(), rule.to_str().unwrap_or("").into());
         }
         Ok((status, body))
     }
 
-    /// Why there was no answer.
-    fn unreachable(&self, error: &ureq::Error) -> Error {
-        let base = &self.base;
-        let text = error.to_string();
-        Error::Refused(match error {
-            ureq::Error::HostNotFound => format!("{base}: no address is known for this name"),
-            ureq::Error::Timeout(_) => {
-                format!("{base}: no answer within {} seconds", DEADLINE.as_secs())
-            }
-            _ if text.contains("certificate") || text.contains("UnknownIssuer") => format!(
-                "{base}: the server's certificate is not trusted ({text}); name the authority that \
-                 issued it with --ca FILE"
-            ),
-            _ if text.contains("Corrupt") || text.contains("InvalidContentType") => {
-                format!("{base}: no TLS is spoken there; is it http:// that you mean?")
-            }
-            _ => format!("{base}: cannot be reached ({text})"),
-        })
-    }
-
     /// What Wire, or a guard in front of it, means by an error.
     fn explain(&self, status: StatusCode, answer: &Value, path: &str) -> Error {
         let text = |key: &str| answer[key].as_str().unwrap_or_default();
-        let (code, base) = (status.as_u16(), &self.base);
+        let (code, base) = (status.as_u16(), self.backend.base());
         let sentence = match text("label") {
             "code-authentication-required" | "code-authentication-failed" => {
                 return Error::CodeWanted;
@@ -362,40 +290,4 @@ impl Login {
         }
         Err(self.wire.explain(status, &answer, PATH))
     }
-}
-
-/// The authorities that are trusted: those of the file, or of the system, or of the program where a
-/// container has none.
-fn roots(ca: Option<&Path>) -> Result<RootCerts, Failure> {
-    let Some(path) = ca else {
-        let system = rustls_native_certs::load_native_certs().certs;
-        if system.is_empty() {
-            return Ok(RootCerts::WebPki);
-        }
-        let system: Vec<Certificate<'static>> =
-            system.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-        return Ok(RootCerts::Specific(Arc::new(system)));
-    };
-    let pem = std::fs::read(path).map_err(|error| {
-        Failure::Unusable(format!("{}: cannot be read: {error}", path.display()))
-    })?;
-    let certificates: Vec<Certificate<'static>> = ureq::tls::parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() {
-        return Err(Failure::Unusable(format!("{}: holds no certificate (PEM)", path.display())));
-    }
-    Ok(RootCerts::Specific(Arc::new(certificates)))
-}
-
-/// Whether a URL names a server, and with a port that there is if it names one.
-fn is_server(url: &str) -> bool {
-    let Ok(uri) = Uri::try_from(url) else { return false };
-    uri.authority().is_some_and(|authority| {
-        let has_none = authority.as_str() == authority.host();
-        has_none || authority.port_u16().is_some_and(|port| port != 0)
-    })
 }

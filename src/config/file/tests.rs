@@ -4,8 +4,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Limits, Passage};
+use crate::config::{Limits, PathPolicy};
 use crate::policy::{Action, Policy};
+use crate::release::{Release, Releases};
 use crate::rule::Rule;
 
 const LEAST: &str = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
@@ -14,7 +15,7 @@ const EXAMPLE: &str = include_str!("../../../conf/wire-scim-guard.yaml");
 /// The mistakes in a config of these lines, which stand behind the two that are needed.
 fn mistakes(lines: &str) -> Vec<String> {
     let mistakes = parse(&format!("{LEAST}{lines}")).err().unwrap_or_default();
-    mistakes.iter().map(Mistake::to_string).collect()
+    mistakes.iter().map(Diagnostic::to_string).collect()
 }
 
 fn valid(lines: &str) -> Config {
@@ -40,12 +41,13 @@ fn every_key_is_taken() {
          auth_tokens: refuse\n\
          z_headers: {keep_from: [10.0.0.0/8, 192.0.2.1]}\n\
          identity: saml\n\
+         wire: {release: \"5.34\", rich_info_limit: 7000}\n\
          rules:\n  profile: as-served\n  mode: report\n  actions: {user.roles: off}\n\
          schemas: schemas\n\
          hosts: [Wire.Example.com]\n\
          trusted_proxies: [\"fd00::/8\"]\n\
          tokens: tokens.yaml\n\
-         shield: {refused_for: 0s, failures: 7, window: 2m}\n\
+         shield: {refused_for: 0s, failures: 7, window: 2m, by_address: true}\n\
          map_420: false\n\
          log: {level: warn, access: false}\n\
          limits:\n  body: 1MiB\n  buffered_bytes: 2MiB\n  header_bytes: 16KiB\n  headers: 50\n\
@@ -57,12 +59,14 @@ fn every_key_is_taken() {
     let seconds = Duration::from_secs;
     assert_eq!(config.admin, "[::1]:9999".parse::<SocketAddr>().unwrap());
     assert_eq!(config.threads, 3);
-    assert_eq!(config.other_paths, Passage::Forward);
-    assert_eq!(config.auth_tokens, Passage::Refuse);
+    assert_eq!(config.other_paths, PathPolicy::Forward);
+    assert_eq!(config.auth_tokens, PathPolicy::Refuse);
     let kept = vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.1/32".parse().unwrap()];
     assert_eq!(config.z_headers, ZHeaders::KeepFrom(kept));
     assert_eq!(config.policy.action(Rule::UserUserNameCase), Action::Off);
     assert_eq!(config.policy.identity, Identity::Saml);
+    assert_eq!(config.policy.releases, Releases::Only(Release::R5_34));
+    assert_eq!(config.policy.rich_info_limit, 7000);
     assert_eq!(config.policy.action(Rule::UserRoles), Action::Off);
     assert_eq!(config.policy.action(Rule::UserEmails), Action::Report);
     assert_eq!(config.policy.action(Rule::JsonSyntax), Action::Enforce);
@@ -70,7 +74,12 @@ fn every_key_is_taken() {
     assert_eq!(config.hosts, ["wire.example.com"]);
     assert_eq!(config.trusted_proxies, ["fd00::/8".parse().unwrap()]);
     assert_eq!(config.tokens, Some("tokens.yaml".into()));
-    let shield = ShieldSettings { refused_for: seconds(0), failures: 7, window: seconds(120) };
+    let shield = RefusalCacheSettings {
+        refused_for: seconds(0),
+        failures: 7,
+        window: seconds(120),
+        by_address: Some(true),
+    };
     assert_eq!(config.shield, shield);
     assert!(!config.map_420);
     assert_eq!((config.log.level, config.log.access), (tracing::Level::WARN, false));
@@ -97,6 +106,56 @@ fn every_key_is_taken() {
 }
 
 #[test]
+fn what_is_probably_not_meant_is_a_warning_with_its_place() {
+    let warnings = |listen: &str, lines: &str| -> Vec<String> {
+        let text = format!(
+            "listen: [\"127.0.0.1:8080\", \"{listen}:81\"]\nupstream: {{servers: [b]}}\n{lines}"
+        );
+        let text = text.replace("[b]", "[\"127.0.0.1:8088\"]");
+        parse(&text).unwrap().warnings.iter().map(ToString::to_string).collect()
+    };
+    let trusted = "trusted_proxies: [10.0.0.0/8]\n";
+    for quiet in [
+        warnings("127.0.0.2", ""),
+        warnings("[::1]", "shield: {failures: 100, window: 1m}\n"),
+        warnings("0.0.0.0", trusted),
+        warnings("0.0.0.0", "shield: {by_address: true, failures: 7}\n"),
+        warnings("0.0.0.0", "shield: {by_address: false}\n"),
+        warnings("[::]", &format!("{trusted}shield: {{failures: 7}}\n")),
+    ] {
+        assert_eq!(quiet, [""; 0]);
+    }
+    for (warned, at, why) in [
+        (
+            warnings("0.0.0.0", ""),
+            "1:28: warning: listen: 0.0.0.0:81 can be reached",
+            "trusted_proxies",
+        ),
+        (warnings("[::]", ""), "1:28: warning: listen: [::]:81 can be reached", "by_address: true"),
+        (
+            warnings("127.0.0.2", "shield: {failures: 7}\n"),
+            "3:20: warning: shield: failures",
+            "trusted_proxies",
+        ),
+        (
+            warnings("127.0.0.2", "shield: {window: 7s}\n"),
+            "3:18: warning: shield: failures",
+            "trusted_proxies",
+        ),
+        (
+            warnings("0.0.0.0", &format!("{trusted}shield: {{by_address: false, window: 7s}}\n")),
+            "4:37: warning: shield: failures",
+            "shield.by_address is false",
+        ),
+    ] {
+        let [warning] = &warned[..] else { panic!("{warned:?}") };
+        assert!(warning.starts_with(at) && warning.contains(why), "{warning}");
+    }
+    let both = warnings("0.0.0.0", "shield: {failures: 7}\n");
+    assert!(both.len() == 2 && both.is_sorted(), "{both:?}");
+}
+
+#[test]
 fn the_more_exact_action_wins_in_any_order() {
     for lines in [
         "rules: {actions: {user.user_name.case: enforce, \"user.*\": report, \"*\": off}}",
@@ -111,10 +170,16 @@ fn the_more_exact_action_wins_in_any_order() {
 
 #[test]
 fn the_command_line_comes_before_the_file() {
-    let text = format!("{LEAST}identity: saml\nrules: {{profile: as-served}}\n");
-    let overrides =
-        Overrides { profile: Some(Profile::Documented), identity: Some(Identity::Email) };
+    let text = format!(
+        "{LEAST}identity: saml\nwire: {{release: \"5.34\"}}\nrules: {{profile: as-served}}\n"
+    );
+    let overrides = Overrides {
+        profile: Some(Profile::Documented),
+        identity: Some(Identity::Email),
+        releases: Some(Releases::Any),
+    };
     let config = parse_with(&text, overrides).unwrap();
+    assert_eq!(config.policy.releases, Releases::Any);
     assert_eq!(config.policy.identity, Identity::Email);
     assert_eq!(config.policy.action(Rule::UserUserNameCase), Action::Enforce);
 }
@@ -141,7 +206,8 @@ rules:
 limits: {body: 0, header_timeout: 10, body_size: 5}
 log: [info]
 ";
-    let mistakes: Vec<String> = parse(text).unwrap_err().iter().map(Mistake::to_string).collect();
+    let mistakes: Vec<String> =
+        parse(text).unwrap_err().iter().map(Diagnostic::to_string).collect();
     insta::assert_snapshot!(mistakes.join("\n"));
 }
 
@@ -190,6 +256,13 @@ fn single_mistakes_say_what_to_do() {
         ("threads: [1]", "threads: expected a text, found a list"),
         ("log: {access: \"true\"}", "log.access: expected true or false, without quotes, found"),
         ("log: {access: yes}", "log.access: expected true or false"),
+        ("wire: {release: 5.35}", "wire.release: 5.35 is a number; write it in quotes: \"5.35\""),
+        (
+            "wire: {release: v5}",
+            "wire.release: \"v5\" is no release of Wire: write \"any\", or two numbers",
+        ),
+        ("wire: {rich_info_limit: -1}", "wire.rich_info_limit: \"-1\" is no whole number"),
+        ("wire: {releases: any}", "wire.releases is an unknown key; did you mean `release`?"),
         ("log: {level: inf}", "did you mean `info`?"),
         ("z_headers: keep", "neither strip nor {keep_from"),
         ("z_headers: {keep_from: []}", "the list is empty; write z_headers: strip"),
@@ -199,7 +272,11 @@ fn single_mistakes_say_what_to_do() {
         ("rules: {actions: {\"framing.*\": off}}", "is always enforced"),
         ("rules: {actions: {\"pach.*\": off}}", "no such rule; did you mean `patch.*`?"),
         ("rules: {profil: x}", "rules.profil is an unknown key; did you mean `profile`?"),
-        ("limits: {body: 100MiB}", "limits.buffered_bytes (64MiB) is less than limits.body"),
+        ("limits: {body: 8MiB, buffered_bytes: 4MiB}", "(4MiB) is less than limits.body (8MiB)"),
+        (
+            "limits: {body: 9MiB}",
+            "limits.body: \"9MiB\" is out of range; it must be 1 byte to 8MiB",
+        ),
         ("admin: {listen: \"127.0.0.1:8080\"}", "take the same port"),
         ("admin: {listen: \"0.0.0.0:8080\"}", "take the same port"),
         ("admin: {listen: \"127.0.0.1:8088\"}", "is this guard itself"),
@@ -208,11 +285,55 @@ fn single_mistakes_say_what_to_do() {
         ("schemas: \"\"", "schemas: \"\" is no path"),
         ("admin: {listen: x}", "admin.listen: \"x\" is no IP address with a port"),
         ("schemas: []", "schemas: expected a text, found a list"),
+        ("hosts: [\"::1\"]", "an IPv6 address without brackets; write [::1]"),
+        (
+            "admin: {listen: \"::1:9090\"}",
+            "write [::1]:9090, or [::1:9090]:8080 if 9090 is a part of",
+        ),
         ("hosts: a.example.com", "hosts: expected a list, such as [a, b], found"),
     ] {
         let found = mistakes(line);
         assert_eq!(found.len(), 1, "{line}: {found:?}");
         assert!(found[0].contains(wanted), "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn an_ipv6_address_without_brackets_is_told_how_to_write_it() {
+    for (server, wanted) in [
+        ("::1:8080", "write [::1]:8080, or [::1:8080]:8080 if 8080 is a part of the address"),
+        ("2001:db8::1:443", "write [2001:db8::1]:443, or"),
+        ("2001:db8:0:0:0:0:0:1:443", "brackets; write [2001:db8:0:0:0:0:0:1]:443"),
+        ("2001:db8::abcd", "has no port; write [2001:db8::abcd]:8080"),
+        ("::1:65536", "no valid port behind the colon (1 to 65535)"),
+        ("a:b:80", "several colons"),
+    ] {
+        let text = LEAST.replace("127.0.0.1:8088", server);
+        let mistakes = parse(&text).unwrap_err();
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].message.contains(wanted), "{server}: {mistakes:?}");
+    }
+}
+
+#[test]
+fn every_list_is_bounded() {
+    let items = |count: usize, item: &dyn Fn(usize) -> String| {
+        (0..count).map(item).collect::<Vec<_>>().join(", ")
+    };
+    let host = |nth: usize| format!("h{nth}.example");
+    let network = |nth: usize| format!("10.{}.{}.1", nth / 250, nth % 250);
+    for (key, item) in [
+        ("hosts", &host as &dyn Fn(usize) -> String),
+        ("trusted_proxies", &network),
+        ("z_headers: {keep_from", &network),
+    ] {
+        let close = if key.contains('{') { "]}" } else { "]" };
+        let list = |count| format!("{key}: [{}{close}\n", items(count, item));
+        assert_eq!(mistakes(&list(1000)), Vec::<String>::new(), "{key}");
+        let found = mistakes(&list(1001));
+        assert_eq!(found.len(), 1, "{key}: {found:?}");
+        let wanted = "the list has 1001 items; 1000 are the most that is read here";
+        assert!(found[0].contains(wanted), "{key}: {found:?}");
     }
 }
 
@@ -230,7 +351,7 @@ fn a_large_file_is_read_to_its_end() {
 
 /// The keys that the reader asks for.
 fn known_keys() -> Vec<String> {
-    let notes = Notes::default();
+    let notes = Diagnostics::default();
     let text = format!("{LEAST}z_headers: {{keep_from: [192.0.2.1]}}\n");
     assert!(read(&text, None, Overrides::default(), &notes).is_some());
     notes.asked.into_inner()

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::note::{Note, Severity};
 use super::yaml::{self, Member, Node, Value};
-use crate::config::mistake::At;
+use crate::config::diagnostic::At;
 use crate::config::near;
 use crate::secret::Secret;
 

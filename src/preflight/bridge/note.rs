@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::config::mistake::{At, Mistake};
+use crate::config::diagnostic::{At, Diagnostic};
 
 /// How much a note matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -27,7 +27,7 @@ pub struct Note {
 impl Note {
     pub fn new(at: At, severity: Severity, message: impl Into<String>) -> Self {
         // A mistake hides what looks like a token.
-        let Mistake { line, column, message } = Mistake::new(at, message);
+        let Diagnostic { line, column, message } = Diagnostic::new(at, message);
         Self { line, column, severity, message }
     }
 

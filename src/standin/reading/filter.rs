@@ -23,27 +23,44 @@ pub(super) struct Attribute {
     pub(super) sub: bool,
 }
 
-struct Comparison {
-    attribute: Attribute,
-    operator: String,
-    text: Option<String>,
+/// A comparison; the operator is in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Comparison {
+    pub(super) attribute: Attribute,
+    pub(super) operator: String,
+    pub(super) literal: Literal,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Literal {
+    Text(String),
+    Boolean(bool),
+    /// A number or null, which nothing is compared with.
+    Other,
+}
+
+/// A path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Path {
+    Attribute(Attribute),
+    Values { attribute: Attribute, filter: Comparison, sub: Option<String> },
 }
 
 /// Reads a filter for users.
 pub fn user_filter(text: &str) -> Result<UserFilter, Fault> {
-    let Comparison { attribute, operator, text } = read(text)?;
-    match (attribute.name.to_lowercase().as_str(), operator.as_str(), text) {
-        ("username", "eq", Some(text)) => Ok(UserFilter::UserName(text)),
-        ("externalid", "eq", Some(text)) => Ok(UserFilter::ExternalId(text)),
+    let Comparison { attribute, operator, literal } = read(text)?;
+    match (attribute.name.to_lowercase().as_str(), operator.as_str(), literal) {
+        ("username", "eq", Literal::Text(text)) => Ok(UserFilter::UserName(text)),
+        ("externalid", "eq", Literal::Text(text)) => Ok(UserFilter::ExternalId(text)),
         _ => Err(Fault::rule("invalidFilter", "filter is not supported")),
     }
 }
 
 /// Reads a filter for groups: the text that displayName is to contain.
 pub fn group_filter(text: &str) -> Result<String, Fault> {
-    let Comparison { attribute, operator, text } = read(text)?;
-    match (attribute.name.to_lowercase().as_str(), attribute.sub, operator.as_str(), text) {
-        ("displayname", false, "co", Some(text)) => Ok(text),
+    let Comparison { attribute, operator, literal } = read(text)?;
+    match (attribute.name.to_lowercase().as_str(), attribute.sub, operator.as_str(), literal) {
+        ("displayname", false, "co", Literal::Text(text)) => Ok(text),
         _ => Err(Fault::Rule {
             status: 500,
             scim_type: None,
@@ -60,20 +77,20 @@ fn read(text: &str) -> Result<Comparison, Fault> {
     }
 }
 
-/// Whether a path goes to an attribute or selects values; `None` if it cannot be read.
-pub(super) fn path(text: &str) -> Option<(Attribute, bool)> {
+/// Reads a path; `None` if it is none.
+pub(super) fn path(text: &str) -> Option<Path> {
     let schemas = [CORE, PROFILE, EXTENSION];
     let (attribute, rest) = attribute(text, &schemas)?;
     if rest.is_empty() {
-        return Some((attribute, false));
+        return Some(Path::Attribute(attribute));
     }
-    let (_, rest) = comparison(rest.strip_prefix('[')?, &schemas)?;
+    let (filter, rest) = comparison(rest.strip_prefix('[')?, &schemas)?;
     let rest = rest.strip_prefix(']')?;
-    let rest = match rest.strip_prefix('.') {
-        Some(sub) => name(sub)?.1,
-        None => rest,
+    let (sub, rest) = match rest.strip_prefix('.') {
+        Some(sub) => name(sub).map(|(sub, rest)| (Some(sub.to_owned()), rest))?,
+        None => (None, rest),
     };
-    rest.is_empty().then_some((attribute, true))
+    rest.is_empty().then_some(Path::Values { attribute, filter, sub })
 }
 
 fn comparison<'a>(text: &'a str, schemas: &[&'static str]) -> Option<(Comparison, &'a str)> {
@@ -83,8 +100,8 @@ fn comparison<'a>(text: &'a str, schemas: &[&'static str]) -> Option<(Comparison
     if !OPERATORS.contains(&operator.as_str()) {
         return None;
     }
-    let (text, rest) = literal(blanks(&rest[2..])?)?;
-    Some((Comparison { attribute, operator, text }, rest))
+    let (literal, rest) = literal(blanks(&rest[2..])?)?;
+    Some((Comparison { attribute, operator, literal }, rest))
 }
 
 fn blanks(text: &str) -> Option<&str> {
@@ -110,17 +127,17 @@ fn name(text: &str) -> Option<(&str, &str)> {
     Some(text.split_at(end.unwrap_or(text.len())))
 }
 
-/// A literal: its text if it is one, and what stands behind it.
-fn literal(text: &str) -> Option<(Option<String>, &str)> {
+/// A literal, and what follows it.
+fn literal(text: &str) -> Option<(Literal, &str)> {
     if text.starts_with('"') {
-        return string(text).map(|(string, rest)| (Some(string), rest));
+        return string(text).map(|(string, rest)| (Literal::Text(string), rest));
     }
-    for word in ["null", "true", "false"] {
-        if let Some(front) = text.get(..word.len())
-            && front.eq_ignore_ascii_case(word)
-            && (word != "null" || front == word)
-        {
-            return Some((None, &text[word.len()..]));
+    if let Some(rest) = text.strip_prefix("null") {
+        return Some((Literal::Other, rest));
+    }
+    for (word, value) in [("true", true), ("false", false)] {
+        if text.get(..word.len()).is_some_and(|front| front.eq_ignore_ascii_case(word)) {
+            return Some((Literal::Boolean(value), &text[word.len()..]));
         }
     }
     let unsigned = text.strip_prefix('+').unwrap_or(text);
@@ -136,7 +153,7 @@ fn literal(text: &str) -> Option<(Option<String>, &str)> {
         !run.is_empty() && serde_json::from_str::<&serde_json::value::RawValue>(run).is_ok()
     };
     let end = (1..=run).rev().find(is_number)?;
-    Some((None, &unsigned[end..]))
+    Some((Literal::Other, &unsigned[end..]))
 }
 
 fn string(text: &str) -> Option<(String, &str)> {

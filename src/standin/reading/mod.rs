@@ -3,6 +3,7 @@
 //! against the other.
 
 mod email;
+mod emails;
 mod filter;
 mod group;
 mod json;
@@ -13,6 +14,7 @@ mod user;
 
 use serde::Serialize;
 
+pub use emails::Email;
 pub use filter::{UserFilter, group_filter, user_filter};
 pub use group::{Group, group};
 pub use json::is_json;
@@ -55,13 +57,19 @@ pub struct User {
     pub user_name: String,
     pub external_id: Option<String>,
     pub display_name: Option<String>,
-    /// Addresses in canonical form, each with whether it is primary.
-    pub emails: Vec<(String, bool)>,
+    pub emails: Vec<Email>,
     pub active: Option<bool>,
     pub preferred_language: Option<String>,
     pub roles: Vec<String>,
     pub rich_info: Vec<(String, String)>,
     pub password: Option<String>,
+}
+
+impl User {
+    /// The entry of `emails` that Wire keeps, if there is one.
+    pub fn kept_email(&self) -> Option<&Email> {
+        self.emails.iter().find(|email| email.primary == Some(true)).or(self.emails.first())
+    }
 }
 
 /// What is stored of a user.

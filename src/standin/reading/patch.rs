@@ -2,9 +2,10 @@
 
 use serde_json::value::RawValue;
 
-use super::filter::{Attribute, EXTENSION, PROFILE, path};
+use super::filter::{Attribute, EXTENSION, PROFILE, Path, path};
 use super::json::{Members, Object, as_boolean, as_list, as_text, fold, scan, text_of};
-use super::{Fault, User, rich_info, user};
+use super::{Fault, User, emails, rich_info, user};
+use crate::release::Release;
 
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
@@ -15,8 +16,7 @@ pub struct Patch(Vec<Operation>);
 #[derive(Debug)]
 struct Operation {
     remove: bool,
-    /// The attribute, and whether the path selects values of it.
-    path: Option<(Attribute, bool)>,
+    path: Option<Path>,
     value: Option<Box<RawValue>>,
 }
 
@@ -52,32 +52,38 @@ fn operation(object: &Object<'_>) -> Result<Operation, Fault> {
 
 impl Patch {
     /// The user after all operations; Wire's rules are to be held against it.
-    pub fn apply(&self, user: &User) -> Result<User, Fault> {
+    pub fn apply(&self, user: &User, release: Release) -> Result<User, Fault> {
         let mut user = user.clone();
         for operation in &self.0 {
-            apply(&mut user, operation)?;
+            apply(&mut user, operation, release)?;
         }
         Ok(user)
     }
 }
 
-fn apply(user: &mut User, operation: &Operation) -> Result<(), Fault> {
+fn apply(user: &mut User, operation: &Operation, release: Release) -> Result<(), Fault> {
     let value = operation.value.as_deref();
     match (&operation.path, operation.remove) {
-        (Some((_, true)), _) => {
+        (Some(Path::Values { .. }), _) if release < Release::R5_35 => {
             Err(Fault::rule("invalidPath", "can not lens into multi-valued attributes yet"))
         }
-        (Some((attribute, _)), remove)
+        (Some(Path::Values { attribute, filter, .. }), true) => {
+            emails::remove(&mut user.emails, attribute, filter)
+        }
+        (Some(Path::Attribute(attribute)), remove)
             if [Some(PROFILE), Some(EXTENSION)].contains(&attribute.schema) =>
         {
             rich(user, attribute, remove, value)
         }
         (None, true) => Err(Fault::rule("noTarget", "remove needs a path")),
-        (Some((attribute, _)), true) => clear(user, attribute),
+        (Some(Path::Attribute(attribute)), true) => clear(user, attribute),
         (path, false) => {
             let value = value.ok_or_else(|| Fault::value("No value was provided"))?;
             match path {
-                Some((attribute, _)) => set(user, attribute, value),
+                Some(Path::Attribute(attribute)) => set(user, attribute, value),
+                Some(Path::Values { attribute, filter, sub }) => {
+                    emails::put(&mut user.emails, attribute, filter, sub.as_deref(), value)
+                }
                 None => replace(user, value),
             }
         }

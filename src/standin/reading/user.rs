@@ -1,7 +1,8 @@
 //! A user: parsed whole first, then held against Wire's rules.
 
 use super::json::{Object, Raw, as_text, scan, text_of};
-use super::{Fault, Mode, Reading, User, email, rich_info, uri};
+use super::{Fault, Mode, Reading, User, email, emails, rich_info, uri};
+use crate::release::Release;
 
 /// Parses a user.
 pub fn user(body: &[u8]) -> Result<User, Fault> {
@@ -44,10 +45,7 @@ pub(super) fn from_object(object: &Object<'_>) -> Result<User, Fault> {
     })?;
     let mut emails = Vec::new();
     each(object, "emails", |entry| {
-        check_texts(entry, &["type"])?;
-        let address = entry.required_text("value")?;
-        let Some(address) = email::canonical(&address) else { return Fault::parse("emails.value") };
-        emails.push((address, entry.boolean("primary")?.unwrap_or_default()));
+        emails.push(emails::entry(entry)?);
         Ok(())
     })?;
     object.texts("entitlements")?;
@@ -85,16 +83,19 @@ fn each(
 }
 
 /// Wire's rules, in Wire's order.
-pub fn validate(user: &User, mode: Mode) -> Result<Reading, Fault> {
+pub fn validate(user: &User, mode: Mode, release: Release) -> Result<Reading, Fault> {
     if user.password.is_some() {
         return Err(Fault::value("Setting user passwords is not supported"));
+    }
+    let primaries = user.emails.iter().filter(|email| email.primary == Some(true)).count();
+    if release >= Release::R5_35 && primaries > 1 {
+        return Err(Fault::value("More than one email is primary, see RFC 7643, section 2.4"));
     }
     let Some(external_id) = user.external_id.clone() else {
         return Err(Fault::value("externalId is required"));
     };
-    let primary = user.emails.iter().find(|(_, primary)| *primary).or(user.emails.first());
-    let address = match primary {
-        Some((address, _)) => Some(address.clone()),
+    let address = match user.kept_email() {
+        Some(email) => Some(email.address.clone()),
         None => email::canonical(&external_id),
     };
     if address.is_none() && mode == Mode::Email {

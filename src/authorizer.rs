@@ -1,0 +1,171 @@
+//! Whether a token of the right form is let through: the register where there is one, and the
+//! shield. What is known of a token goes with the request to its end.
+//!
+//! SECURITY: no sentence here repeats any part of a token.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::Method;
+
+use crate::digest::TokenDigest;
+use crate::policy::Identity;
+use crate::rate;
+use crate::refusals::RefusalCache;
+use crate::registry::watch::Source;
+use crate::registry::{Entry, TokenLabel};
+use crate::rule::Rule;
+use crate::target::Handler;
+use crate::token::{Credentials, PLACE};
+use crate::verdict::{Findings, Refusal};
+
+/// What admits tokens.
+#[derive(Debug)]
+pub struct TokenAuthorizer {
+    /// `None`: every well-formed token is Wire's to judge.
+    pub register: Option<Arc<Source>>,
+    pub shield: Arc<RefusalCache>,
+}
+
+/// What a token is to be used for.
+#[derive(Debug, Clone, Copy)]
+pub struct Use<'a> {
+    pub method: &'a Method,
+    pub handler: Handler,
+    pub client: Option<IpAddr>,
+}
+
+/// What is known of a request's token.
+#[derive(Debug, Clone, Default)]
+pub struct Bearer {
+    /// Its name in the register.
+    pub label: Option<TokenLabel>,
+    /// For [`RefusalCache::answered`], when Wire has answered.
+    pub digest: Option<TokenDigest>,
+    /// The register, or Wire within the last hour, has shown it to be good.
+    pub known: bool,
+    /// What the register says of the team behind it.
+    pub identity: Option<Identity>,
+}
+
+impl TokenAuthorizer {
+    /// Judges a token. `bearer` is filled as far as the judging went.
+    pub fn judge(
+        &self,
+        credentials: Credentials<'_>,
+        wanted: Use<'_>,
+        bearer: &mut Bearer,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        let token = match credentials {
+            // Wire refuses it, and so does the guard where it may.
+            Credentials::None => return Ok(()),
+            // SECURITY: whatever is made of the form of tokens, a register does not know this one.
+            Credentials::Unreadable => None,
+            Credentials::Token(token) => Some(token),
+        };
+        bearer.digest = token.map(TokenDigest::of);
+        let register = self.register.as_ref().map(|source| source.current());
+        let entry = register
+            .as_ref()
+            .map(|register| token.and_then(|token| register.find(token, bearer.digest)));
+        let verdict = self.judge_all(entry, wanted, bearer, findings);
+        // What is answered here never comes back from Wire, where it would be noticed.
+        if verdict.as_ref().is_err_and(|refusal| refusal.status() == 401) {
+            self.shield.failed(wanted.client);
+        }
+        verdict
+    }
+
+    /// Judges what is known of a token; the outer `None` says that there is no register.
+    fn judge_all(
+        &self,
+        entry: Option<Option<&Entry>>,
+        wanted: Use<'_>,
+        bearer: &mut Bearer,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        let now = SystemTime::now();
+        let known = entry.flatten();
+        if let Some(entry) = known {
+            bearer.label = Some(entry.label.clone());
+            bearer.identity = entry.identity;
+        }
+        // SECURITY: an address is shared by many, so that failures from there never slow a token
+        // that is known to be good.
+        let good = known.is_some_and(|entry| !entry.has_expired(now))
+            || bearer.digest.is_some_and(|digest| self.shield.accepts(digest));
+        bearer.known = good;
+        if !good {
+            self.judge_failures(wanted.client, findings)?;
+        }
+        match entry {
+            None => {}
+            Some(None) => findings.hit(Rule::TokenUnknown, PLACE, || UNKNOWN)?,
+            Some(Some(entry)) => judge_entry(entry, wanted, now, findings)?,
+        }
+        if bearer.digest.is_some_and(|digest| self.shield.refuses(digest)) {
+            findings.hit(Rule::TokenRefused, PLACE, || REFUSED)?;
+        }
+        known.map_or(Ok(()), |entry| judge_rate(entry, findings))
+    }
+
+    fn judge_failures(
+        &self,
+        client: Option<IpAddr>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        if !findings.wants(Rule::LimitsFailures) {
+            return Ok(());
+        }
+        let Some(wait) = self.shield.slows(client) else { return Ok(()) };
+        findings
+            .hit(Rule::LimitsFailures, PLACE, || FAILURES)
+            .map_err(|refusal| refusal.with_retry_after(wait))
+    }
+}
+
+fn judge_entry(
+    entry: &Entry,
+    wanted: Use<'_>,
+    now: SystemTime,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
+    if entry.has_expired(now) {
+        findings.hit(Rule::TokenExpired, PLACE, || EXPIRED)?;
+    }
+    if !entry.admits(wanted.client) {
+        findings.hit(Rule::TokenNetwork, PLACE, || NETWORK)?;
+    }
+    if !entry.methods.allow(wanted.method) {
+        findings.hit(Rule::TokenOperation, PLACE, || METHOD)?;
+    }
+    if !entry.resources.allow(wanted.handler) {
+        findings.hit(Rule::TokenOperation, PLACE, || RESOURCE)?;
+    }
+    Ok(())
+}
+
+fn judge_rate(entry: &Entry, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+    let Some(rate) = entry.rate.filter(|_| findings.wants(Rule::TokenRate)) else { return Ok(()) };
+    let Err(wait) = entry.meter.take(rate, rate::now()) else { return Ok(()) };
+    findings.hit(Rule::TokenRate, PLACE, || RATE).map_err(|refusal| refusal.with_retry_after(wait))
+}
+
+const UNKNOWN: &str = "This proxy does not know the token. Use one that is registered here, or ask the operator of \
+     this proxy to register it (`wire-scim-guard token hash`).";
+const EXPIRED: &str = "The token has expired according to the register of this proxy. Create a new one in Wire, have its \
+     hash added to the register, and put it into the client.";
+const NETWORK: &str = "The token may not be used from this network address. Ask the proxy's operator to add \
+     the client's network to the token's entry, or use the token from a network that is allowed.";
+const METHOD: &str = "The token may not be used with this method: its entry in the register of this proxy \
+     does not allow it.";
+const RESOURCE: &str = "The token may not be used on this resource: its entry in the register of this proxy \
+     does not allow it.";
+const REFUSED: &str = "Wire refused this token a moment ago; it is not asked again for some seconds. The token \
+     is mistyped or was deleted: create a new one in Wire and put it into the client.";
+const RATE: &str = "The token is used more often than its entry in the register of this proxy allows. Wait \
+     as long as Retry-After says.";
+const FAILURES: &str = "Too many requests with tokens that are not valid came from this network address. Wait as \
+     long as Retry-After says, and mend the token of the client.";

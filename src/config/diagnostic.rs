@@ -1,0 +1,113 @@
+//! What is wrong with a config, and where.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use crate::secret;
+
+/// A place in the text, as editors count: from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At {
+    pub line: usize,
+    pub column: usize,
+}
+
+impl At {
+    pub const START: Self = Self { line: 1, column: 1 };
+
+    /// The place of the byte `index`, which is the beginning of a character.
+    pub fn of(text: &str, index: usize) -> Self {
+        let before = text.get(..index).unwrap_or(text);
+        let line = before.matches('\n').count() + 1;
+        let begin = before.rfind('\n').map_or(0, |end| end + 1);
+        Self { line, column: before[begin..].chars().count() + 1 }
+    }
+}
+
+/// One mistake of an operator, as one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Diagnostic {
+    pub line: usize,
+    pub column: usize,
+    pub message: String,
+}
+
+impl Diagnostic {
+    pub fn new(at: At, message: impl Into<String>) -> Self {
+        // SECURITY: messages quote the file, and a token may have been pasted into it.
+        let message = secret::blotted(&message.into());
+        Self { line: at.line, column: at.column, message }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.message)
+    }
+}
+
+/// What is allowed and probably not meant, as one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Warning(Diagnostic);
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Diagnostic { line, column, message } = &self.0;
+        write!(f, "{line}:{column}: warning: {message}")
+    }
+}
+
+/// How many mistakes are told; nobody reads on beyond them.
+pub(super) const MOST: usize = 200;
+
+/// What the reader writes down on its way through a file.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    mistakes: RefCell<Vec<Diagnostic>>,
+    warnings: RefCell<Vec<Warning>>,
+    /// How many there are besides.
+    more: Cell<usize>,
+    /// The full names of all keys that the reader asked for, present or not.
+    #[cfg(test)]
+    pub asked: RefCell<Vec<String>>,
+}
+
+impl Diagnostics {
+    pub fn mistake(&self, at: At, message: impl Into<String>) {
+        if self.mistakes.borrow().len() < MOST {
+            self.mistakes.borrow_mut().push(Diagnostic::new(at, message));
+        } else {
+            self.more.set(self.more.get() + 1);
+        }
+    }
+
+    pub fn warn(&self, at: At, message: impl Into<String>) {
+        if self.warnings.borrow().len() < MOST {
+            self.warnings.borrow_mut().push(Warning(Diagnostic::new(at, message)));
+        }
+    }
+
+    /// The warnings so far, in the order of the file.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.warnings.borrow().clone();
+        warnings.sort();
+        warnings.dedup();
+        warnings
+    }
+
+    pub fn add(&self, mistakes: Vec<Diagnostic>) {
+        self.mistakes.borrow_mut().extend(mistakes);
+    }
+
+    /// The mistakes in the order of the file.
+    pub fn into_mistakes(self) -> Vec<Diagnostic> {
+        let mut mistakes = self.mistakes.into_inner();
+        mistakes.sort();
+        mistakes.dedup();
+        if let (more @ 1.., Some(last)) = (self.more.get(), mistakes.last()) {
+            let at = At { line: last.line, column: last.column };
+            mistakes.push(Diagnostic::new(at, format!("and so on: {more} more mistakes")));
+        }
+        mistakes
+    }
+}

@@ -1,0 +1,35 @@
+//! What a config may say and probably does not mean.
+
+use std::net::SocketAddr;
+
+use super::Config;
+use super::diagnostic::{At, Diagnostics};
+
+/// Looks at a config as a whole. `tuned`: where the shield's count of failures was set.
+pub(super) fn find(
+    config: &Config,
+    listen: &[(At, SocketAddr)],
+    tuned: Option<At>,
+    notes: &Diagnostics,
+) {
+    let exposed = listen.iter().find(|(_, address)| !address.ip().to_canonical().is_loopback());
+    let unsaid = config.trusted_proxies.is_empty() && config.shield.by_address.is_none();
+    if let Some((at, address)) = exposed.filter(|_| unsaid) {
+        let message = format!(
+            "listen: {address} can be reached from other machines, and nothing says whether clients connect \
+             directly: the peer's address is logged as the client's, and requests with invalid tokens are not \
+             counted by address. Name the proxies in front under trusted_proxies, or write shield: \
+             {{by_address: true}} if there are none"
+        );
+        notes.warn(*at, message);
+    }
+    if let Some(at) = tuned.filter(|_| !config.counts_by_address()) {
+        let why = match config.shield.by_address {
+            Some(_) => "shield.by_address is false",
+            None => {
+                "neither trusted_proxies nor shield: {by_address: true} says whose address a request comes from"
+            }
+        };
+        notes.warn(at, format!("shield: failures and window have no effect, as {why}"));
+    }
+}

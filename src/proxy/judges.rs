@@ -1,0 +1,83 @@
+//! Verdicts on large bodies, which are reached on threads of their own.
+//!
+//! SECURITY: a worker serves many connections, and all of them would wait while it judges a body of
+//! megabytes. What is small is judged where it was read, as handing it over costs more than the verdict.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use crate::guard::{BodyTask, Guard};
+use crate::rule::Rule;
+use crate::verdict::Refusal;
+
+use super::recorder::RequestRecord;
+
+/// The largest body, inflated, that is judged on a worker, in bytes. Many connections may send such bodies
+/// at once, and each verdict takes up to two milliseconds; what honest clients send of a user has a few KiB.
+const ON_WORKER: usize = 32 * 1024;
+
+/// Who judges bodies.
+#[derive(Debug)]
+pub(super) struct Judges {
+    /// One for each large body that may be judged at the same time.
+    turns: Arc<Semaphore>,
+    /// How long a body waits for its turn.
+    patience: Duration,
+}
+
+impl Judges {
+    /// As many threads as half of the processor, so that the workers keep the other half.
+    pub(super) fn new(patience: Duration) -> Self {
+        let parallel = thread::available_parallelism().map_or(1, usize::from);
+        Self { turns: Arc::new(Semaphore::new((parallel / 2).max(1))), patience }
+    }
+
+    /// Judges a body that was read. `RequestRecord` gets the rules that were only reported, and the time.
+    pub(super) async fn judge(
+        &self,
+        guard: &Arc<Guard>,
+        task: BodyTask,
+        body: &Bytes,
+        record: &mut RequestRecord,
+    ) -> Result<(), Refusal> {
+        let started = Instant::now();
+        let judged = guard.judge_small_body(task, body, ON_WORKER, &mut record.remarks);
+        record.validation += started.elapsed();
+        if let Some(verdict) = judged {
+            return verdict;
+        }
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let Ok(Ok(turn)) = tokio::time::timeout(self.patience, turn).await else {
+            return Err(Refusal::new(
+                Rule::LimitsBufferedBytes,
+                "The guard judges as many large bodies as it may, and others wait already. Try again later, or \
+                 send smaller requests.",
+            ));
+        };
+        let (guard, body) = (Arc::clone(guard), body.clone());
+        let mut remarks = std::mem::take(&mut record.remarks);
+        let judging = tokio::task::spawn_blocking(move || {
+            // Given back when the verdict is there, also if its client has gone meanwhile.
+            let _turn = turn;
+            let started = Instant::now();
+            let verdict = guard.judge_body(task, &body, &mut remarks);
+            (verdict, remarks, started.elapsed())
+        });
+        match judging.await {
+            Ok((verdict, remarks, took)) => {
+                record.remarks = remarks;
+                record.validation += took;
+                verdict
+            }
+            // Only what is shutting down cancels it, and nobody waits for the answer then.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}

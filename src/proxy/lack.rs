@@ -1,0 +1,71 @@
+//! A lack of descriptors, ports or memory on this machine. It keeps the guard from opening a connection to the
+//! backend, and is no failure of the backend's.
+
+use std::io;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use pingora::{BError, Error, ErrorType};
+
+use crate::rule::Rule;
+use crate::verdict::Refusal;
+
+const LACKING: ErrorType = ErrorType::Custom("out of descriptors, ports or memory");
+
+/// A lack that lasts is logged this often.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// Whether an error of the system says so.
+pub(super) fn is_lack(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw);
+    matches!(
+        code,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM)
+    )
+}
+
+/// The same of an error of connecting, which wraps that of the system.
+pub(super) fn caused(error: &Error) -> bool {
+    error.etype() == &LACKING || system_error(error).is_some_and(is_lack)
+}
+
+fn system_error(error: &Error) -> Option<&io::Error> {
+    let mut cause: &(dyn std::error::Error + 'static) = error.cause.as_deref()?;
+    loop {
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return Some(error);
+        }
+        cause = match cause.downcast_ref::<BError>() {
+            Some(error) => error.cause.as_deref()?,
+            None => cause.source()?,
+        };
+    }
+}
+
+/// The error that a request ends with for it. It is logged, but not for each request.
+pub(super) fn error() -> BError {
+    static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
+    // Whoever finds it locked leaves the line to the other one.
+    if let Ok(mut logged) = LOGGED.try_lock()
+        && logged.is_none_or(|at| at.elapsed() >= LOG_EVERY)
+    {
+        *logged = Some(Instant::now());
+        tracing::warn!(
+            "no connection to the backend can be opened: this machine is out of descriptors, ports or memory \
+             for the guard; raise the limit of open files, or lower limits.connections"
+        );
+    }
+    Error::explain(LACKING, "opening a connection to the backend").into_up()
+}
+
+/// The answer for such an error.
+pub(super) fn refusal(error: &Error) -> Option<Refusal> {
+    (error.etype() == &LACKING).then(|| {
+        Refusal::new(
+            Rule::LimitsDescriptors,
+            "This proxy is out of descriptors, ports or memory, and cannot open another connection to Wire. The \
+             request was not processed; try again later.",
+        )
+    })
+}

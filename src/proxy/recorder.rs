@@ -1,0 +1,202 @@
+//! What is noted of one request on its way, for metrics and the access log.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use prometheus::IntGauge;
+
+use crate::agreement::{self, Outcome};
+use crate::digest::TokenDigest;
+use crate::logging::{Access, AccessLog, Disagreement};
+use crate::metrics::{MethodLabel, Metrics};
+use crate::place::Place;
+use crate::registry::TokenLabel;
+use crate::rule::Rule;
+use crate::target::Handler;
+use crate::verdict::{Remarks, VerdictLabel};
+
+/// Where records go when the request has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Recorder {
+    pub metrics: Arc<Metrics>,
+    pub access: AccessLog,
+}
+
+/// One request.
+#[derive(Debug)]
+pub(super) struct RequestRecord {
+    pub started: Instant,
+    /// When the answer was out, if that was before the request ended.
+    pub ended: Option<Instant>,
+    pub handler: Handler,
+    pub method: MethodLabel,
+    pub request_id: HeaderValue,
+    pub client: Option<IpAddr>,
+    /// The token's name in the register.
+    pub token: Option<TokenLabel>,
+    pub digest: Option<TokenDigest>,
+    pub remarks: Remarks,
+    /// The rule that answered, and what it says of the request.
+    pub answered: Option<(Rule, VerdictLabel)>,
+    /// Where the request hit the rule that answered.
+    pub at: Option<Place>,
+    /// The request was judged and went to the backend.
+    pub forwarded: bool,
+    /// The status of the backend's answer.
+    pub wire_status: Option<u16>,
+    /// The body of an answer that disagrees, where it was read whole.
+    pub wire_error: Option<Bytes>,
+    pub validation: Duration,
+    pub bytes_in: usize,
+    pub bytes_out: usize,
+    pub upstream: Option<SocketAddr>,
+    pub upstream_started: Option<Instant>,
+}
+
+impl RequestRecord {
+    pub(super) fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            ended: None,
+            handler: Handler::Invalid,
+            method: MethodLabel::OTHER,
+            request_id: HeaderValue::from_static("-"),
+            client: None,
+            token: None,
+            digest: None,
+            remarks: Remarks::default(),
+            answered: None,
+            at: None,
+            forwarded: false,
+            wire_status: None,
+            wire_error: None,
+            validation: Duration::ZERO,
+            bytes_in: 0,
+            bytes_out: 0,
+            upstream: None,
+            upstream_started: None,
+        }
+    }
+}
+
+impl RequestRecord {
+    /// Whether Wire agreed with the verdict, as far as its answer is known.
+    pub(super) fn agreement(&self) -> Outcome {
+        Outcome::of(&self.remarks, self.wire_status)
+    }
+}
+
+impl Recorder {
+    /// Counts the verdict on a request and the rules that it hit: before anything of it leaves.
+    pub(super) fn judged(&self, record: &RequestRecord, verdict: VerdictLabel) {
+        self.metrics.judged(record.handler, verdict);
+        if record.validation > Duration::ZERO {
+            self.metrics.validated(record.validation);
+        }
+        for hit in &record.remarks.reported {
+            self.metrics.reported(hit.rule);
+        }
+    }
+
+    /// Notes the rule that answers, and counts it.
+    pub(super) fn answered(&self, record: &mut RequestRecord, rule: Rule, verdict: VerdictLabel) {
+        self.metrics.enforced(rule);
+        record.answered = Some((rule, verdict));
+    }
+
+    /// Closes a record. A `status` of 0 says that the client had gone before its answer: it is
+    /// counted as 499, as nginx does.
+    pub(super) fn close(&self, record: &RequestRecord, status: u16) {
+        let status = if status == 0 { 499 } else { status };
+        let took = record.ended.unwrap_or_else(Instant::now) - record.started;
+        let upstream_took = record.upstream_started.map(|at| at.elapsed());
+        if let Some(took) = upstream_took {
+            self.metrics.upstream(took);
+        }
+        let verdict = match record.answered {
+            Some((_, verdict)) => verdict,
+            None if status == 499 => VerdictLabel::Failed,
+            None => VerdictLabel::of_passed(&record.remarks),
+        };
+        if let Some(token) = &record.token {
+            token.count(verdict);
+        }
+        self.metrics.request(record.handler, record.method, status, verdict, took);
+        if record.forwarded {
+            self.agree(record);
+        }
+        if !self.access.is_on() {
+            return;
+        }
+        let hits = &record.remarks.reported;
+        let reported: Vec<&str> = hits.iter().map(|hit| hit.rule.id()).collect();
+        let mut at: Vec<Option<&str>> =
+            hits.iter().map(|hit| hit.at.as_ref().map(Place::as_str)).collect();
+        if record.answered.is_some() {
+            at.push(record.at.as_ref().map(Place::as_str));
+        }
+        self.access.write(&Access {
+            level: "Info",
+            msgs: ["request"],
+            request_id: record.request_id.to_str().unwrap_or("-"),
+            handler: record.handler.as_str(),
+            method: record.method.as_str(),
+            status,
+            verdict: verdict.as_str(),
+            rule: record.answered.map(|(rule, _)| rule.id()),
+            reported: &reported,
+            at: &at,
+            duration: took,
+            validation: record.validation,
+            upstream_duration: upstream_took,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            client: record.client,
+            token: record.token.as_ref().map(TokenLabel::as_str),
+            upstream: record.upstream,
+        });
+    }
+}
+
+impl Recorder {
+    /// Counts what Wire's answer says of the verdict, and logs where they disagree.
+    fn agree(&self, record: &RequestRecord) {
+        let outcome = record.agreement();
+        let first = record.remarks.reported.first();
+        let rule = first.map(|hit| hit.rule);
+        self.metrics.agreed(rule, outcome);
+        let (Outcome::Overruled | Outcome::Missed) = outcome else { return };
+        self.access.write_disagreement(&Disagreement {
+            level: "Warn",
+            msgs: ["agreement"],
+            request_id: record.request_id.to_str().unwrap_or("-"),
+            handler: record.handler.as_str(),
+            method: record.method.as_str(),
+            outcome: outcome.as_str(),
+            rule: rule.map(Rule::id),
+            at: first.and_then(|hit| hit.at.as_ref()).map(Place::as_str),
+            status: record.wire_status.unwrap_or_default(),
+            scim_type: record.wire_error.as_deref().and_then(agreement::scim_type),
+        });
+    }
+}
+
+/// One more in a gauge for as long as it lives.
+#[derive(Debug)]
+pub(super) struct InFlight(IntGauge);
+
+impl InFlight {
+    pub(super) fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,193 @@
+//! The register as a file: YAML like the config, so that there is one format to know, entries can
+//! carry comments, and every mistake has a line and a column.
+//!
+//! ```yaml
+//! tokens:
+//!   - label: okta
+//!     hash: "sha512:..."
+//!     expires: 2027-06-30
+//!     networks: [203.0.113.0/24]
+//!     methods: [GET, POST, PUT, PATCH]
+//!     resources: [Users]
+//!     identity: saml
+//!     rate: 20/s
+//! ```
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::config::diagnostic::{At, Diagnostics};
+pub use crate::config::file::LoadError;
+use crate::config::file::{self, Diagnostic};
+use crate::config::reader::{Field, Section};
+use crate::config::{value, yaml};
+use crate::digest::StoredHash;
+use crate::policy::Identity;
+use crate::rate::Rate;
+
+use super::{Entry, Methods, Resources, TokenRegistry};
+
+/// The largest file that is read, in bytes.
+pub const MAX_FILE: u64 = 8 * 1024 * 1024;
+
+/// The most tokens in a register: their labels become label values of a metric.
+const MAX_ENTRIES: usize = 10_000;
+
+/// The longest label.
+const MAX_LABEL: usize = 64;
+
+/// Reads the file at `path`.
+pub fn load(path: &Path) -> Result<TokenRegistry, LoadError> {
+    file::read_file(path, MAX_FILE, parse)
+}
+
+/// Reads a register. On failure the mistakes are in the order of the text.
+///
+/// A text without any entry is a register too: no token is in it.
+pub fn parse(text: &str) -> Result<TokenRegistry, Vec<Diagnostic>> {
+    let notes = Diagnostics::default();
+    let (node, mistakes) = yaml::read(text);
+    let unreadable = node.is_none() && !mistakes.is_empty();
+    notes.add(mistakes);
+    let mut entries = Vec::new();
+    if !unreadable {
+        let mut top = Section::top(node.as_ref(), &notes);
+        let tokens = top.field("tokens");
+        let read = tokens
+            .as_ref()
+            .and_then(|field| field.list_of(MAX_ENTRIES, |item| Some(read_entry(item))));
+        top.close();
+        let read = read.unwrap_or_default();
+        note_repetitions(&read, &notes);
+        entries = read.into_iter().filter_map(|(_, entry)| entry).collect();
+    }
+    let mistakes = notes.into_mistakes();
+    if mistakes.is_empty() { Ok(TokenRegistry::new(entries)) } else { Err(mistakes) }
+}
+
+/// Where an entry begins, and what could be read of it.
+type Read = (At, Option<Entry>);
+
+fn read_entry(item: &Field<'_, '_>) -> Read {
+    let at = item.at;
+    let mut section = item.clone().section();
+    let label = section.required("label", "give the token a name for logs and metrics");
+    let label = label.and_then(|field| field.parsed(|text| read_label(text).map(str::to_owned)));
+    let hash = section
+        .required("hash", "write the hash of the token, as `wire-scim-guard token hash` prints it");
+    let hash = hash.and_then(|field| field.parsed(|text| Ok(StoredHash::parse(text)?)));
+    let expires = section.field("expires").and_then(|field| field.parsed(read_time));
+    let networks = section.field("networks").and_then(|field| {
+        field.filled_list("leave it out to allow all networks", |item| item.parsed(value::network))
+    });
+    let methods = section.field("methods").and_then(|field| {
+        field.filled_list("leave it out to allow all methods", |item| item.parsed(read_method))
+    });
+    let resources = section.field("resources").and_then(|field| {
+        field.filled_list("leave it out to allow all resources", |item| {
+            item.choice(&[("Users", true), ("Groups", false)])
+        })
+    });
+    let identity = section
+        .field("identity")
+        .and_then(|field| field.choice(&[("email", Identity::Email), ("saml", Identity::Saml)]));
+    let rate = section.field("rate").and_then(|field| field.parsed(read_rate));
+    section.close();
+    let entry = label.zip(hash).map(|(label, hash)| Entry {
+        expires,
+        networks: networks.map(|list| list.into_iter().map(|(_, network)| network).collect()),
+        methods: methods.map_or(Methods::ALL, union),
+        resources: resources.map_or(Resources::ALL, |list| Resources {
+            users: list.iter().any(|(_, users)| *users),
+            groups: list.iter().any(|(_, users)| !*users),
+        }),
+        identity,
+        rate,
+        ..Entry::new(&label, hash)
+    });
+    (at, entry)
+}
+
+/// Two entries under one label could not be told apart in logs, and of two for one token only the
+/// first would count.
+fn note_repetitions(read: &[Read], notes: &Diagnostics) {
+    let mut labels = HashMap::new();
+    let mut hashes = HashMap::new();
+    for (at, entry) in read {
+        let Some(entry) = entry else { continue };
+        let label = entry.label.as_str();
+        if let Some(first) = labels.insert(label, at.line) {
+            notes.mistake(*at, format!("the label {label} is given twice; first on line {first}"));
+        }
+        if let Some(first) = hashes.insert(entry.hash.to_string(), at.line) {
+            notes
+                .mistake(*at, format!("the hash of {label} is given twice; first on line {first}"));
+        }
+    }
+}
+
+fn read_method(text: &str) -> Result<Methods, String> {
+    Methods::named(text).ok_or_else(|| {
+        let found = value::quoted(text);
+        format!("{found} is none of: GET, HEAD, POST, PUT, PATCH, DELETE")
+    })
+}
+
+fn union(list: Vec<(At, Methods)>) -> Methods {
+    list.into_iter().map(|(_, one)| one).fold(Methods::NONE, Methods::and)
+}
+
+/// A label: short, and made of characters that need no escaping anywhere.
+///
+/// SECURITY: the error does not repeat the text, which may be a token that was pasted here.
+fn read_label(text: &str) -> Result<&str, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=MAX_LABEL).contains(&text.len()) && text.bytes().all(allowed) {
+        return Ok(text);
+    }
+    Err(format!("a label has 1 to {MAX_LABEL} characters out of a-z A-Z 0-9 . _ -"))
+}
+
+/// A point in time by RFC 3339, or a day, which counts to its end.
+pub(crate) fn read_time(text: &str) -> Result<SystemTime, String> {
+    let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from);
+    // The end of 9999-12-31, which people write for "never", is no date any more, but a time.
+    let day = || time(&format!("{text}T00:00:00Z"))?.checked_add(Duration::from_secs(86_400));
+    let read = if text.len() == "2027-06-30".len() { day() } else { time(text) };
+    read.ok_or_else(|| {
+        format!(
+            "{} is no time; write a day such as 2027-06-30, which counts to its end in UTC, or \
+             2027-06-30T12:00:00Z",
+            value::quoted(text)
+        )
+    })
+}
+
+/// Requests in a second, a minute or an hour, and as many at once.
+fn read_rate(text: &str) -> Result<Rate, String> {
+    let parts = text.split_once('/').and_then(|(count, unit)| {
+        let seconds = match unit {
+            "s" => 1,
+            "m" => 60,
+            "h" => 3600,
+            _ => return None,
+        };
+        let digits = count.bytes().all(|byte| byte.is_ascii_digit());
+        let count =
+            count.parse::<u32>().ok().filter(|count| digits && (1..=1_000_000).contains(count));
+        Some((count?, Duration::from_secs(seconds)))
+    });
+    parts.map(|(count, period)| Rate::new(count, period)).ok_or_else(|| {
+        format!(
+            "{} is no rate; write 1 to 1000000 requests in a second, a minute or an hour, such as 20/s or 600/m",
+            value::quoted(text)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! Value paths into `emails`, such as `emails[type eq "work"].value`, which Wire serves from 5.35:
+//! what each operation does to the entries of a user.
+
+use crate::json::{Array, Name, Object, Type, Value, folds_alike};
+use crate::place::Place;
+use crate::scim::email;
+use crate::scim::filter::{Comparison, Literal, Operator};
+
+/// An entry of `emails`, as far as filters and rules look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The address in the form that Wire stores.
+    pub address: String,
+    /// The empty string where it is absent: Wire compares it so.
+    pub kind: String,
+    pub primary: Option<bool>,
+}
+
+impl Entry {
+    /// Reads an entry; the error is the attribute that has a wrong value, `None` for the entry
+    /// itself.
+    pub fn read(value: Value<'_>) -> Result<Self, Option<Name>> {
+        let entry = value.as_object().ok_or(None)?;
+        let address = entry.text(Name::Value).and_then(email::canonical);
+        let address = address.ok_or(Some(Name::Value))?;
+        let kind = match present(entry, Name::Type) {
+            None => String::new(),
+            Some(kind) => kind.as_text().ok_or(Some(Name::Type))?.to_owned(),
+        };
+        let primary = match present(entry, Name::Primary) {
+            None => None,
+            Some(primary) => Some(boolean(primary).ok_or(Some(Name::Primary))?),
+        };
+        Ok(Self { address, kind, primary })
+    }
+}
+
+fn present(entry: Object<'_>, name: Name) -> Option<Value<'_>> {
+    entry.value(name).filter(|value| !value.is_null())
+}
+
+/// A boolean, or one of the strings that Wire reads as a boolean.
+pub fn boolean(value: Value<'_>) -> Option<bool> {
+    match value.get() {
+        Type::Bool(value) => Some(value),
+        Type::Text(text) if folds_alike(text, "true") => Some(true),
+        Type::Text(text) if folds_alike(text, "false") => Some(false),
+        _ => None,
+    }
+}
+
+/// Which entries an operation is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filter {
+    Address(Operator, String),
+    Kind(Operator, String),
+    /// Entries whose `primary` is this value, or is not.
+    Primary {
+        value: bool,
+        equal: bool,
+    },
+    /// A comparison that no entry satisfies, which is no fault.
+    Nothing,
+}
+
+impl Filter {
+    /// The schema and the sub-attribute of the name are not looked at.
+    pub fn read(comparison: Comparison<'_>) -> Self {
+        let Comparison { attribute, operator, literal } = comparison;
+        match (Name::of(attribute.name), literal, operator) {
+            (Some(Name::Value), Literal::Text(_), _) => {
+                literal.to_text().map_or(Self::Nothing, |text| Self::Address(operator, text))
+            }
+            (Some(Name::Type), Literal::Text(_), _) => {
+                literal.to_text().map_or(Self::Nothing, |text| Self::Kind(operator, text))
+            }
+            (Some(Name::Primary), Literal::Boolean(value), Operator::Equal) => {
+                Self::Primary { value, equal: true }
+            }
+            (Some(Name::Primary), Literal::Boolean(value), Operator::NotEqual) => {
+                Self::Primary { value, equal: false }
+            }
+            _ => Self::Nothing,
+        }
+    }
+
+    pub fn matches(&self, entry: &Entry) -> bool {
+        match self {
+            Self::Address(operator, text) => compare(*operator, &entry.address, text),
+            Self::Kind(operator, text) => compare(*operator, &entry.kind, text),
+            Self::Primary { value, equal } => (entry.primary == Some(*value)) == *equal,
+            Self::Nothing => false,
+        }
+    }
+}
+
+/// Compares by code points, with regard to case. The order of UTF-8 is that of code points.
+fn compare(operator: Operator, value: &str, with: &str) -> bool {
+    match operator {
+        Operator::Equal => value == with,
+        Operator::NotEqual => value != with,
+        Operator::Contains => value.contains(with),
+        Operator::StartsWith => value.starts_with(with),
+        Operator::EndsWith => value.ends_with(with),
+        Operator::Greater => value > with,
+        Operator::GreaterOrEqual => value >= with,
+        Operator::Less => value < with,
+        Operator::LessOrEqual => value <= with,
+    }
+}
+
+/// What an operation does to each entry that its filter matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    SetAddress(String),
+    SetKind(String),
+    SetPrimary(bool),
+    /// The whole entry is replaced.
+    Replace(Entry),
+    Remove,
+}
+
+/// One operation on `emails`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub filter: Filter,
+    pub action: Action,
+}
+
+/// Why the value of an operation cannot be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The sub-attribute is none of value, type and primary.
+    SubAttribute,
+    Address,
+    Kind,
+    Primary,
+    /// An entry is wrong: its index where it is in an array, and its attribute.
+    Entry(Option<usize>, Option<Name>),
+}
+
+impl Fault {
+    /// The place of the fault in the value of an operation.
+    pub fn place(self, value: Place) -> Place {
+        let Self::Entry(index, attribute) = self else { return value };
+        let entry = index.map_or(value.clone(), |index| value.clone().index(index));
+        match attribute {
+            Some(attribute) => entry.child(Some(attribute)),
+            None => entry,
+        }
+    }
+}
+
+impl Change {
+    /// The changes that an add or replace makes, in the order in which Wire makes them.
+    pub fn read(filter: &Filter, sub: Option<&str>, value: Value<'_>) -> Result<Vec<Self>, Fault> {
+        let change = |action| Self { filter: filter.clone(), action };
+        let Some(sub) = sub else {
+            return match value.get() {
+                Type::Array(entries) => Self::read_all(filter, entries),
+                _ => match Entry::read(value) {
+                    Ok(entry) => Ok(vec![change(Action::Replace(entry))]),
+                    Err(attribute) => Err(Fault::Entry(None, attribute)),
+                },
+            };
+        };
+        let action = match Name::of(sub) {
+            Some(Name::Value) => value
+                .as_text()
+                .and_then(email::canonical)
+                .map(Action::SetAddress)
+                .ok_or(Fault::Address),
+            Some(Name::Type) => {
+                value.as_text().map(|kind| Action::SetKind(kind.to_owned())).ok_or(Fault::Kind)
+            }
+            Some(Name::Primary) => boolean(value).map(Action::SetPrimary).ok_or(Fault::Primary),
+            _ => Err(Fault::SubAttribute),
+        };
+        Ok(vec![change(action?)])
+    }
+
+    /// An array is worked from its last element to its first.
+    fn read_all(filter: &Filter, entries: Array<'_>) -> Result<Vec<Self>, Fault> {
+        let read = |(at, entry)| match Entry::read(entry) {
+            Ok(entry) => Ok(Self { filter: filter.clone(), action: Action::Replace(entry) }),
+            Err(attribute) => Err(Fault::Entry(Some(at), attribute)),
+        };
+        let changes: Result<Vec<Self>, Fault> = entries.elements().enumerate().map(read).collect();
+        changes.map(|mut changes| {
+            changes.reverse();
+            changes
+        })
+    }
+
+    /// Makes the change; an entry that no filter matched may be appended.
+    pub fn apply(&self, entries: &mut Vec<Entry>) {
+        let matched = entries.iter().any(|entry| self.filter.matches(entry));
+        if !matched {
+            entries.extend(self.appended());
+            return;
+        }
+        if self.action == Action::Remove {
+            entries.retain(|entry| !self.filter.matches(entry));
+            return;
+        }
+        for entry in entries.iter_mut().filter(|entry| self.filter.matches(entry)) {
+            match &self.action {
+                Action::SetAddress(address) => entry.address.clone_from(address),
+                Action::SetKind(kind) => entry.kind.clone_from(kind),
+                Action::SetPrimary(primary) => entry.primary = Some(*primary),
+                Action::Replace(new) => *entry = new.clone(),
+                Action::Remove => {}
+            }
+        }
+    }
+
+    /// What is appended where no entry matches.
+    fn appended(&self) -> Option<Entry> {
+        match (&self.action, &self.filter) {
+            (Action::Replace(entry), _) => Some(entry.clone()),
+            (Action::SetAddress(address), Filter::Kind(Operator::Equal, kind)) => {
+                Some(Entry { address: address.clone(), kind: kind.clone(), primary: None })
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! A PATCH of a user. Wire folds all operations into the stored user and judges the result; the
+//! guard does not know that user, so it judges what the operations themselves determine.
+
+use std::collections::HashMap;
+
+use super::email;
+use super::filter::{Attribute, CORE_USER, Path, ValuePath, read_path};
+use super::repeated::{self, Repetition};
+use super::user;
+use crate::json::{Array, Name, NameSet, Object, Type, Value, fold};
+use crate::place::{IntoPlace, Place};
+use crate::policy::Identity;
+use crate::release::Release;
+use crate::rule::Rule;
+use crate::schema::{Fault, FaultKind, Schema, Schemas, Step};
+use crate::verdict::{Findings, Refusal};
+
+mod advice;
+mod emails;
+mod result;
+mod stored;
+
+use result::{Clearing, Setting};
+
+const ENVELOPE: NameSet = NameSet::new(&[Name::Schemas, Name::Operations]);
+const OPERATION: NameSet = NameSet::new(&[Name::Op, Name::Path, Name::Value]);
+/// What Wire can change, and all that a path-less value may hold.
+const CHANGEABLE: [Name; 5] =
+    [Name::UserName, Name::DisplayName, Name::ExternalId, Name::Active, Name::Roles];
+
+/// What an operation does. Wire treats add and replace alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Set,
+    Remove,
+}
+
+impl Op {
+    /// Reads `op`, in any case.
+    pub fn read(text: &str) -> Option<Self> {
+        if text.eq_ignore_ascii_case("add") || text.eq_ignore_ascii_case("replace") {
+            Some(Self::Set)
+        } else if text.eq_ignore_ascii_case("remove") {
+            Some(Self::Remove)
+        } else {
+            None
+        }
+    }
+}
+
+/// What becomes of an attribute of the stored user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Change<'d> {
+    #[default]
+    Untouched,
+    Cleared(Clearing),
+    Set(Setting, &'d str),
+}
+
+/// What all operations together do to the stored user.
+#[derive(Debug)]
+struct Changes<'d> {
+    release: Release,
+    user_name: Change<'d>,
+    display_name: Change<'d>,
+    external_id: Change<'d>,
+    /// Roles that were set, and by which operation.
+    roles: Option<(usize, Array<'d>)>,
+    /// Rich info keys, folded, with what they were set to last.
+    rich_info: HashMap<String, (&'d str, &'d str)>,
+    /// What is done to addresses, in order.
+    emails: Vec<emails::Change>,
+    /// A path selects elements, which not every release serves.
+    selects_elements: bool,
+}
+
+/// Judges a PATCH.
+pub fn judge(
+    value: Value<'_>,
+    schemas: &Schemas,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
+    if let Some(repetition) = repetition(value) {
+        findings.hit(Rule::JsonDuplicateKey, || repetition.at(), || repetition.detail())?;
+    }
+    let detail_of = |fault: &Fault| advice::detail_of(fault, value);
+    schemas.patch.judge(value, &SCHEMA_RULES, findings, rule_of, detail_of)?;
+    let changes = findings.for_releases(|release, findings| {
+        let mut changes = Changes::new(release);
+        for (at, operation) in operations(value) {
+            changes.apply(at, operation, &schemas.user, findings)?;
+        }
+        user::in_mode(findings, |mode, findings| changes.wire_rules(mode, findings))?;
+        Ok(changes)
+    })?;
+    if changes.may_be_refused(findings) {
+        findings.leave_to_wire();
+    }
+    changes.own_rules(findings)
+}
+
+/// The operations that are objects, with their indexes in the array.
+fn operations(value: Value<'_>) -> impl Iterator<Item = (usize, Object<'_>)> {
+    let list = value.as_object().and_then(|patch| patch.value(Name::Operations)?.as_array());
+    let elements = list.into_iter().flat_map(Array::elements).enumerate();
+    elements.filter_map(|(at, element)| Some((at, element.as_object()?)))
+}
+
+/// A part of an operation.
+fn place(at: usize, part: Name) -> Place {
+    Name::Operations.into_place().index(at).child(Some(part))
+}
+
+impl<'d> Changes<'d> {
+    fn new(release: Release) -> Self {
+        Self {
+            release,
+            user_name: Change::Untouched,
+            display_name: Change::Untouched,
+            external_id: Change::Untouched,
+            roles: None,
+            rich_info: HashMap::new(),
+            emails: Vec::new(),
+            selects_elements: false,
+        }
+    }
+
+    fn apply(
+        &mut self,
+        at: usize,
+        operation: Object<'d>,
+        user_schema: &Schema,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        // What cannot be read was reported, or the judging would have ended.
+        let Some(op) = operation.text(Name::Op).and_then(Op::read) else { return Ok(()) };
+        let value = operation.value(Name::Value).filter(|value| !value.is_null());
+        let Some(path) = operation.value(Name::Path).filter(|path| !path.is_null()) else {
+            return match op {
+                Op::Set => self.set_without_path(at, value, user_schema, findings),
+                Op::Remove => findings.hit(
+                    Rule::PatchNoTarget,
+                    || place(at, Name::Path),
+                    || advice::no_target(at),
+                ),
+            };
+        };
+        match path.as_text().and_then(read_path) {
+            None => Ok(()),
+            Some(Path::Value(path)) => self.change_elements(at, op, path, value, findings),
+            Some(Path::Attribute(attribute @ Attribute { schema: None | Some(CORE_USER), .. })) => {
+                match op {
+                    Op::Set => self.set(at, attribute, value, findings),
+                    Op::Remove => self.remove(at, attribute, findings),
+                }
+            }
+            Some(Path::Attribute(attribute)) => self.rich_info(at, op, attribute, value, findings),
+        }
+    }
+
+    /// A value path: none up to 5.34, from 5.35 those into `emails`.
+    fn change_elements(
+        &mut self,
+        at: usize,
+        op: Op,
+        path: ValuePath<'d>,
+        value: Option<Value<'d>>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        let into_emails = Name::of(path.attribute.name) == Some(Name::Emails);
+        if self.release < Release::R5_35 {
+            return findings.hit(
+                Rule::PatchPath,
+                || place(at, Name::Path),
+                || advice::value_path(at, path, into_emails),
+            );
+        }
+        if op == Op::Set && value.is_none() {
+            return findings.hit(
+                Rule::PatchValue,
+                || place(at, Name::Value),
+                || advice::no_value(at, path.attribute.name, into_emails),
+            );
+        }
+        if !into_emails {
+            return findings.hit(
+                Rule::PatchPath,
+                || place(at, Name::Path),
+                || advice::value_path(at, path, into_emails),
+            );
+        }
+        self.selects_elements = true;
+        let filter = emails::Filter::read(path.filter);
+        let Some(value) = value.filter(|_| op == Op::Set) else {
+            self.emails.push(emails::Change { filter, action: emails::Action::Remove });
+            return Ok(());
+        };
+        match emails::Change::read(&filter, path.sub, value) {
+            Ok(changes) => {
+                self.emails.extend(changes);
+                Ok(())
+            }
+            Err(emails::Fault::SubAttribute) => findings.hit(
+                Rule::PatchPath,
+                || place(at, Name::Path),
+                || advice::sub_attribute_of_emails(at),
+            ),
+            Err(fault) => findings.hit(
+                Rule::PatchValue,
+                || fault.place(place(at, Name::Value)),
+                || advice::value_of_emails(at, fault),
+            ),
+        }
+    }
+
+    fn set(
+        &mut self,
+        at: usize,
+        attribute: Attribute<'d>,
+        value: Option<Value<'d>>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        let name = Name::of(attribute.name).filter(|name| CHANGEABLE.contains(name));
+        let Some(value) = value else {
+            return findings.hit(
+                Rule::PatchValue,
+                || place(at, Name::Value),
+                || advice::no_value(at, attribute.name, name.is_some()),
+            );
+        };
+        if let (Some(change), Type::Text(text)) = (self.change_of(name), value.get()) {
+            *change = Change::Set(Setting::ByPath(at), text);
+            return Ok(());
+        }
+        match (name, value.get()) {
+            (Some(Name::Active), _) if emails::boolean(value).is_some() => return Ok(()),
+            (Some(Name::Roles), Type::Array(roles))
+                if roles.elements().all(|role| role.as_text().is_some()) =>
+            {
+                self.roles = Some((at, roles));
+                return Ok(());
+            }
+            (None, _) => {
+                return findings.hit(
+                    Rule::PatchPath,
+                    || place(at, Name::Path),
+                    || advice::unsupported(at, attribute),
+                );
+            }
+            _ => {}
+        }
+        findings.hit(
+            Rule::PatchValue,
+            || place(at, Name::Value),
+            || advice::mistyped(at, attribute.name, name, value),
+        )
+    }
+
+    /// What becomes of an attribute that is a text.
+    fn change_of(&mut self, name: Option<Name>) -> Option<&mut Change<'d>> {
+        match name? {
+            Name::UserName => Some(&mut self.user_name),
+            Name::DisplayName => Some(&mut self.display_name),
+            Name::ExternalId => Some(&mut self.external_id),
+            _ => None,
+        }
+    }
+
+    fn remove(
+        &mut self,
+        at: usize,
+        attribute: Attribute<'d>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        let cleared = Change::Cleared(Clearing::Removed(at));
+        match Name::of(attribute.name) {
+            Some(Name::UserName) => {
+                return findings.hit(Rule::PatchMutability, || place(at, Name::Path), || {
+                    format!("Operations[{at}] removes userName; every user must have one. Replace it instead.")
+                });
+            }
+            Some(Name::DisplayName) => self.display_name = cleared,
+            Some(Name::ExternalId) => self.external_id = cleared,
+            Some(Name::Roles) => self.roles = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A value without a path is read as a whole user: what it does not name is cleared, and its
+    /// roles are read, but not taken.
+    fn set_without_path(
+        &mut self,
+        at: usize,
+        value: Option<Value<'d>>,
+        user_schema: &Schema,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        let here = || place(at, Name::Value);
+        let Some(value) = value else {
+            return findings.hit(Rule::PatchValue, here, || {
+                format!("Operations[{at}] has neither path nor value.")
+            });
+        };
+        let object = value.as_object().filter(|object| unchangeable(*object).is_none());
+        let Some(object) = object else {
+            return findings.hit(Rule::PatchPath, here, || {
+                advice::pathless(at, value.as_object().and_then(unchangeable))
+            });
+        };
+        let rule_of = |_: &Fault| Rule::PatchValue;
+        user_schema.wires().judge(value, &[Rule::PatchValue], findings, rule_of, |fault| {
+            advice::pathless_user(at, fault)
+        })?;
+        let left_out = Change::Cleared(Clearing::LeftOut(at));
+        let set = |text| Change::Set(Setting::WithoutPath(at), text);
+        let change = |name| object.text(name).map_or(left_out, set);
+        if let Some(user_name) = object.text(Name::UserName) {
+            self.user_name = set(user_name);
+        }
+        self.display_name = change(Name::DisplayName);
+        self.external_id = change(Name::ExternalId);
+        Ok(())
+    }
+
+    fn rich_info(
+        &mut self,
+        at: usize,
+        op: Op,
+        attribute: Attribute<'d>,
+        value: Option<Value<'d>>,
+        findings: &mut Findings<'_>,
+    ) -> Result<(), Refusal> {
+        if attribute.sub.is_some() {
+            return findings.hit(Rule::PatchValue, || place(at, Name::Path), || {
+                format!("Operations[{at}]: a key of rich info has no sub-attributes (there is a dot in its name).")
+            });
+        }
+        let key = fold(attribute.name);
+        match (op, value.and_then(Value::as_text)) {
+            (Op::Set, None) => findings.hit(
+                Rule::PatchValue,
+                || place(at, Name::Value),
+                || format!("Operations[{at}]: the value of a key of rich info must be a text."),
+            ),
+            (Op::Set, Some(text)) if !text.is_empty() => {
+                self.rich_info.insert(key, (attribute.name, text));
+                Ok(())
+            }
+            _ => {
+                self.rich_info.remove(&key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether Wire may refuse the PATCH for some stored user, release or kind of team, though it
+    /// is let pass.
+    fn may_be_refused(&self, findings: &Findings<'_>) -> bool {
+        let cleared = matches!(self.display_name, Change::Cleared(_));
+        let by_identity = findings.identity() != Identity::Saml
+            && matches!(self.external_id, Change::Set(_, id) if !email::is_address(id));
+        let by_release = self.selects_elements && findings.releases().len() > 1;
+        let by_stored_user =
+            !self.rich_info.is_empty() || cleared || stored::may_be_refused(&self.emails);
+        by_identity || by_release || by_stored_user
+    }
+}
+
+/// The first key of an object that Wire cannot change, or that is another spelling of one before.
+fn unchangeable(object: Object<'_>) -> Option<&str> {
+    let mut spellings: [Option<&str>; CHANGEABLE.len()] = [None; CHANGEABLE.len()];
+    object.members().map(|member| (member.key(), member.name())).find_map(|(key, name)| {
+        let place = CHANGEABLE.iter().position(|changeable| name == Some(*changeable));
+        let fine = place.is_some_and(|at| *spellings[at].get_or_insert(key) == key);
+        (!fine).then_some(key)
+    })
+}
+
+fn repetition(value: Value<'_>) -> Option<Repetition> {
+    if let Some(name) = repeated::name(value.as_object()?, ENVELOPE) {
+        return Some(Repetition::folded(name.into_place()));
+    }
+    operations(value).find_map(|(at, operation)| {
+        if let Some(name) = repeated::name(operation, OPERATION) {
+            return Some(Repetition::folded(place(at, name)));
+        }
+        let value = operation.value(Name::Value)?;
+        let here = place(at, Name::Value);
+        if let Some(path) = operation.value(Name::Path).filter(|path| !path.is_null()) {
+            return repetition_in_emails(path.as_text()?, value, here);
+        }
+        let object = value.as_object()?;
+        // Two spellings are Wire's own fault `invalidPath`; the same name twice is not.
+        let allowed = unchangeable(object).is_none();
+        let name = repeated::name(object, user::ATTRIBUTES).filter(|_| allowed)?;
+        Some(Repetition::folded(here.child(Some(name))))
+    })
+}
+
+/// What repeats in the entries that an operation puts into `emails`.
+fn repetition_in_emails(path: &str, value: Value<'_>, here: Place) -> Option<Repetition> {
+    let Some(Path::Value(ValuePath { attribute, sub: None, .. })) = read_path(path) else {
+        return None;
+    };
+    if Name::of(attribute.name) != Some(Name::Emails) {
+        return None;
+    }
+    match value.get() {
+        Type::Object(entry) => {
+            let name = repeated::name(entry, user::EMAIL)?;
+            Some(Repetition::folded(here.child(Some(name))))
+        }
+        Type::Array(entries) => repeated::in_list(entries, &here, user::EMAIL),
+        _ => None,
+    }
+}
+
+/// The rules that faults against the schema belong to.
+const SCHEMA_RULES: [Rule; 5] =
+    [Rule::PatchSchema, Rule::PatchSchemas, Rule::PatchOperations, Rule::PatchOp, Rule::PatchPath];
+
+fn rule_of(fault: &Fault) -> Rule {
+    match (fault.attribute(), fault.path.get(2)) {
+        _ if is_operators(fault) => Rule::PatchSchema,
+        (Some(Name::Schemas), _) => Rule::PatchSchemas,
+        (Some(Name::Operations), Some(Step::Key(key))) => match Name::of(key) {
+            Some(Name::Path) => Rule::PatchPath,
+            Some(Name::Op) => Rule::PatchOp,
+            _ => Rule::PatchSchema,
+        },
+        (Some(Name::Operations), None) => match &fault.kind {
+            FaultKind::Missing { attribute } if Name::of(attribute) == Some(Name::Op) => {
+                Rule::PatchOp
+            }
+            _ => Rule::PatchOperations,
+        },
+        _ => Rule::PatchSchema,
+    }
+}
+
+/// Whether it is an operator's schema that asks for it, and not Wire.
+fn is_operators(fault: &Fault) -> bool {
+    fault.beyond_wire
+        || match &fault.kind {
+            FaultKind::Keyword { keyword } => {
+                keyword != "contains" || fault.attribute() != Some(Name::Schemas)
+            }
+            FaultKind::Unexpected { .. } => true,
+            _ => false,
+        }
+}

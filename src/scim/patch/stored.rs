@@ -1,0 +1,143 @@
+//! What a PATCH of addresses comes to whoever is stored. The guard does not know the stored user,
+//! so it tries the changes on users of every kind that they can tell apart: only what is refused
+//! for all of them is certain to be refused.
+
+use std::collections::HashMap;
+
+use super::emails::{Action, Change, Entry, Filter};
+use crate::scim::email;
+
+/// Operations on addresses up to which anything is certain: more are left to Wire.
+const MAX_CHANGES: usize = 24;
+/// Strings of filters from which stored entries are made up, for each of type and value.
+const MAX_TEXTS: usize = 4;
+/// Kinds of stored entries up to which anything is certain.
+const MAX_KINDS: usize = 24;
+/// Up to so many kinds three stored entries are combined, above two.
+const FEW_KINDS: usize = 12;
+/// The longest address that Wire takes as a name.
+const MAX_NAME: usize = 128;
+
+/// Whether every stored user ends with entries of which `holds` is true after these changes.
+pub fn for_every_user(changes: &[Change], holds: impl Fn(&[Entry]) -> bool) -> bool {
+    if changes.is_empty() || changes.len() > MAX_CHANGES {
+        return false;
+    }
+    let holds_after = |stored: &[&Entry]| {
+        let mut entries: Vec<Entry> = stored.iter().map(|entry| (*entry).clone()).collect();
+        for change in changes {
+            change.apply(&mut entries);
+        }
+        holds(&entries)
+    };
+    // A user without addresses tells for nearly every PATCH that nothing is certain.
+    if !holds_after(&[]) {
+        return false;
+    }
+    let Some(kinds) = kinds(changes) else { return false };
+    let at_most_one_primary =
+        |stored: &[&Entry]| stored.iter().filter(|entry| entry.primary == Some(true)).count() < 2;
+    let holds_for = |stored: &[&Entry]| !at_most_one_primary(stored) || holds_after(stored);
+    kinds.iter().all(|one| holds_for(&[one]))
+        && kinds.iter().all(|one| kinds.iter().all(|two| holds_for(&[one, two])))
+        && (kinds.len() > FEW_KINDS
+            || kinds.iter().enumerate().all(|(at, one)| {
+                let rest = &kinds[at..];
+                rest.iter()
+                    .enumerate()
+                    .all(|(at, two)| rest[at..].iter().all(|three| holds_for(&[one, two, three])))
+            }))
+}
+
+/// One stored entry of each kind that the changes treat differently; `None` if there are too many.
+fn kinds(changes: &[Change]) -> Option<Vec<Entry>> {
+    let mut kinds = HashMap::new();
+    for entry in candidates(changes) {
+        let mut matching = 0_u32;
+        let mut entries = vec![entry.clone()];
+        for (at, change) in changes.iter().enumerate() {
+            if entries.first().is_some_and(|entry| change.filter.matches(entry)) {
+                matching |= 1 << at;
+                change.apply(&mut entries);
+            }
+        }
+        let end = entries.pop().map(|entry| (entry.address.len() > MAX_NAME, entry.primary));
+        kinds.entry((entry.primary, matching, end)).or_insert(entry);
+        if kinds.len() > MAX_KINDS {
+            return None;
+        }
+    }
+    Some(kinds.into_values().collect())
+}
+
+/// Stored entries that may match the filters, or barely do not.
+fn candidates(changes: &[Change]) -> Vec<Entry> {
+    let mut kinds = vec![String::new(), "work".to_owned()];
+    let mut addresses = vec!["user@example.com".to_owned(), "!@0".to_owned(), "~@z".to_owned()];
+    let texts = |pick: fn(&Filter) -> Option<&String>| {
+        let mut texts: Vec<&String> =
+            changes.iter().filter_map(|change| pick(&change.filter)).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        texts.truncate(MAX_TEXTS);
+        texts
+    };
+    let kind_texts = texts(|filter| match filter {
+        Filter::Kind(_, text) => Some(text),
+        _ => None,
+    });
+    for text in &kind_texts {
+        kinds.extend([
+            (*text).clone(),
+            format!("{text}~"),
+            format!("~{text}"),
+            format!("\0{text}"),
+        ]);
+        let mut shorter = (*text).clone();
+        shorter.pop();
+        kinds.push(shorter);
+        kinds.extend(kind_texts.iter().flat_map(|other| [format!("{text}{other}")]));
+    }
+    let address_texts = texts(|filter| match filter {
+        Filter::Address(_, text) => Some(text),
+        _ => None,
+    });
+    for text in &address_texts {
+        for (before, after) in [
+            ("", ""),
+            ("a", ""),
+            ("", "b"),
+            ("", "@b"),
+            ("a@", ""),
+            ("a", "@b"),
+            ("a@b.", ""),
+            ("~", ""),
+        ] {
+            addresses.push(format!("{before}{text}{after}"));
+        }
+        for other in &address_texts {
+            addresses.extend([format!("{text}{other}"), format!("{text}@{other}")]);
+        }
+    }
+    addresses.retain(|address| email::canonical(address).as_ref() == Some(address));
+    let mut candidates = Vec::new();
+    for kind in &kinds {
+        for address in &addresses {
+            for primary in [None, Some(false), Some(true)] {
+                let (address, kind) = (address.clone(), kind.clone());
+                candidates.push(Entry { address, kind, primary });
+            }
+        }
+    }
+    candidates
+}
+
+/// Whether some stored user may end with other addresses than before in a way that a rule looks
+/// at: addresses may be dropped, or become primary.
+pub fn may_be_refused(changes: &[Change]) -> bool {
+    changes.iter().any(|change| match &change.action {
+        Action::Remove | Action::SetPrimary(true) => true,
+        Action::Replace(entry) => entry.primary == Some(true),
+        Action::SetAddress(_) | Action::SetKind(_) | Action::SetPrimary(false) => false,
+    })
+}

@@ -1,0 +1,154 @@
+//! Memory is shared: whoever holds it and keeps the guard waiting gives way to those who need it.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{
+    Backend, Client, Guarded, OTHER, TOKEN, USER, control, head, user, wait_until, with_length,
+};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// The smallest body limit leaves room for several shares.
+fn guarded(
+    backend: &Backend,
+    change: impl FnOnce(&mut wire_scim_guard::config::Config),
+) -> Guarded {
+    Guarded::configured(&[backend.addr], |config| {
+        config.limits.body = 64 * KIB;
+        config.limits.buffered_bytes = 4 * MIB;
+        change(config);
+    })
+}
+
+fn held(guarded: &Guarded, kind: &str) -> f64 {
+    guarded.metric(&format!("scim_guard_buffered_bytes{{kind=\"{kind}\"}}"))
+}
+
+fn refused(guarded: &Guarded, kind: &str) -> f64 {
+    guarded.metric(&format!("scim_guard_buffered_refused_total{{kind=\"{kind}\"}}"))
+}
+
+/// No more is held, but for what each of two workers tries and takes back in a moment.
+fn stays_below(guarded: &Guarded, kind: &str, bytes: usize) {
+    let held = held(guarded, kind);
+    assert!(held <= (bytes + 2 * 64 * KIB) as f64, "{held} bytes for {kind}");
+}
+
+/// A request all of whose body has come but for its last byte.
+fn stalled(guarded: &Guarded, token: &str, size: usize) -> Client {
+    let body = user(size);
+    let request = with_length("POST", "/scim/v2/Users", &body);
+    let request = String::from_utf8(request).unwrap().replace(TOKEN, token);
+    let mut client = guarded.client();
+    client.send(&request[..request.len() - 1]);
+    client
+}
+
+fn write(guarded: &Guarded) -> u16 {
+    guarded.ask(with_length("POST", "/scim/v2/Users", &user(20 * KIB))).status
+}
+
+#[test]
+fn bodies_that_stall_give_way_to_others() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend, |_| {});
+    // Wire knows both tokens, so that the whole part for bodies is open to them.
+    for token in [TOKEN, OTHER] {
+        let request = String::from_utf8(control()).unwrap().replace(TOKEN, token);
+        assert_eq!(guarded.ask(request).status, 200);
+    }
+    let mut clients: Vec<_> = (0..100).map(|_| stalled(&guarded, OTHER, 60 * KIB)).collect();
+    // All of one address have half of the memory.
+    wait_until("memory is taken", || held(&guarded, "body") > (MIB + MIB / 2) as f64);
+    for _ in 0..5 {
+        assert_eq!(write(&guarded), 200);
+        assert_eq!(guarded.ask(head("GET", USER) + "\r\n").status, 200);
+    }
+    stays_below(&guarded, "body", 2 * MIB);
+    assert!(refused(&guarded, "body") > 0.0);
+    clients[0].response().refused("limits.buffered_bytes");
+    drop(clients);
+    wait_until("memory is given back", || held(&guarded, "body") == 0.0);
+}
+
+#[test]
+fn a_body_that_no_room_is_enough_for_is_refused_at_once() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.limits.buffered_bytes = 100 * KIB;
+    });
+    let refused = guarded.ask(with_length("POST", "/scim/v2/Users", &user(110 * KIB)));
+    refused.refused("limits.buffered_bytes");
+    assert_eq!(refused.header("retry-after"), Some("5"));
+    assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", &user(90 * KIB))).status, 200);
+    assert_eq!(backend.seen().len(), 1);
+}
+
+#[test]
+fn strangers_have_a_part_of_the_memory_for_bodies() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend, |_| {});
+    assert_eq!(guarded.ask(control()).status, 200);
+    let strangers: Vec<_> = (0..100).map(|_| stalled(&guarded, OTHER, 60 * KIB)).collect();
+    // Three sixteenths for one address.
+    let part = 4 * MIB / 16 * 3;
+    wait_until("their part is taken", || held(&guarded, "body") > (part - 64 * KIB) as f64);
+    stays_below(&guarded, "body", part);
+    let before = refused(&guarded, "body");
+    // One that Wire has accepted does not need theirs, and nobody gives way to it.
+    let known = stalled(&guarded, TOKEN, 60 * KIB);
+    wait_until("a known token has room", || held(&guarded, "body") > part as f64);
+    assert_eq!(write(&guarded), 200);
+    stays_below(&guarded, "body", part + 64 * KIB);
+    // Those that there was no room for waited, and got none.
+    wait_until("the others are refused", || refused(&guarded, "body") > before);
+    drop((strangers, known));
+    wait_until("memory is given back", || held(&guarded, "body") == 0.0);
+}
+
+#[test]
+fn heads_that_stall_are_counted_and_give_way() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend, |config| config.limits.buffered_bytes = MIB);
+    let part = head("GET", USER) + &format!("X-Long: {}\r\n", "a".repeat(30_000));
+    let mut clients: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = guarded.client();
+            client.send(&part);
+            client
+        })
+        .collect();
+    wait_until("heads are counted", || held(&guarded, "head") > (MIB / 4) as f64);
+    // A head of the same size, which takes of the same memory.
+    for _ in 0..3 {
+        assert_eq!(guarded.ask(part.clone() + "\r\n").status, 200);
+        assert_eq!(write(&guarded), 200);
+    }
+    stays_below(&guarded, "head", MIB);
+    clients[0].response().refused("limits.buffered_bytes");
+    clients[0].ends();
+    drop(clients);
+    wait_until("memory is given back", || held(&guarded, "head") == 0.0);
+    assert_eq!(guarded.metric("scim_guard_buffered_bytes_limit"), MIB as f64);
+}
+
+#[test]
+fn a_connection_that_has_sent_nothing_waits_for_the_time_of_a_head() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend, |config| {
+        config.limits.header_timeout = Duration::from_millis(200);
+        config.limits.keepalive_timeout = Duration::from_secs(3600);
+    });
+    let mut used = guarded.client();
+    used.send(control());
+    assert_eq!(used.response().status, 200);
+    let mut silent = guarded.client();
+    silent.ends();
+    // One that has had a request may rest.
+    thread::sleep(Duration::from_millis(300));
+    used.send(control());
+    assert_eq!(used.response().status, 200);
+    wait_until("connections are counted", || guarded.metric("scim_guard_connections") == 1.0);
+}

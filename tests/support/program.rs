@@ -1,0 +1,119 @@
+//! The program as a process of its own, run by a shell script.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::{Backend, Client, control, wait_until};
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wire-scim-guard");
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Where a guard is to run.
+pub struct Place {
+    pub addr: SocketAddr,
+    pub admin: SocketAddr,
+    pub config: PathBuf,
+    pub log: PathBuf,
+}
+
+impl Place {
+    pub fn new(name: &str, backend: &Backend, more: &str) -> Self {
+        Self::before(name, &[backend], &format!("threads: 2\n{more}"))
+    }
+
+    pub fn before(name: &str, backends: &[&Backend], more: &str) -> Self {
+        let (addr, admin) = (free(), free());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (config, log) =
+            (folder.join(format!("faults-{name}.yaml")), folder.join(format!("faults-{name}.log")));
+        let servers: Vec<String> =
+            backends.iter().map(|backend| format!("\"{}\"", backend.addr)).collect();
+        let text = format!(
+            "listen: [\"{addr}\"]\nadmin: {{listen: \"{admin}\"}}\nupstream: {{servers: [{}]}}\n{more}",
+            servers.join(", ")
+        );
+        std::fs::write(&config, text).unwrap();
+        Self { addr, admin, config, log }
+    }
+
+    /// Runs it by a shell script, in which `"$@"` is the guard's command line.
+    pub fn run(&self, script: &str, log: Stdio) -> Running {
+        let child = Command::new("sh")
+            .args(["-c", script, "sh", PROGRAM, "serve", "--config"])
+            .arg(&self.config)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.wait();
+        Running(child)
+    }
+
+    /// The same, with its log in a file.
+    pub fn run_logged(&self, script: &str) -> Running {
+        self.run(script, std::fs::File::create(&self.log).unwrap().into())
+    }
+
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub fn wait(&self) {
+        wait_until("the guard", || TcpStream::connect(self.addr).is_ok());
+    }
+
+    pub fn status(&self) -> u16 {
+        let mut client = Client::connect(self.addr);
+        client.send(control());
+        client.response().status
+    }
+
+    /// What `/i/ready` says.
+    pub fn ready(&self) -> String {
+        let mut client = Client::connect(self.admin);
+        client.send("GET /i/ready HTTP/1.1\r\n\r\n");
+        String::from_utf8(client.response().body).unwrap()
+    }
+
+    /// Takes all descriptors of a guard that was started with few of them, for as long as the connections are
+    /// held.
+    pub fn starve(&self) -> Vec<TcpStream> {
+        let refusals = || self.logged().matches("cannot accept a connection").count();
+        let before = refusals();
+        let crowd = (0..60).map(|_| TcpStream::connect(self.addr).unwrap()).collect();
+        wait_until("the guard to be out of descriptors", || refusals() > before);
+        crowd
+    }
+}
+
+pub struct Running(Child);
+
+impl Running {
+    pub fn signal(&self, signal: &str) {
+        send_signal(signal, self.0.id());
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub fn send_signal(signal: &str, pid: u32) {
+    let kill = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(kill.success());
+}

@@ -64,19 +64,29 @@ def stored_users():
 STORED = stored_users()
 
 
-def judged(kind, raw, release):
-    """What Wire may answer, by identity mode: a list, one entry for each stored user of a PATCH."""
+def judged_by_mode(kind, raw, release):
+    """What Wire of a release answers, by identity mode: a list, one entry for each stored user of a PATCH."""
     if kind == "patch":
         verdicts = [judge.judge_patch(raw, release, stored) for stored in STORED]
     else:
         verdict = judge.JUDGE[kind](raw, release)
         verdicts = [verdict if kind == "user" else {"email": verdict, "saml": verdict}]
-    modes = {mode: [verdict[mode] for verdict in verdicts] for mode in ("email", "saml")}
-    served = any(verdict["ok"] for verdict in modes["email"])
-    later = any(verdict["ok"] for verdict in modes["saml"])
-    # Where only the older release serves the email mode, a newer one that serves the other mode is read.
-    modes["any"] = modes["saml"] if later and not served else modes["email"]
-    return modes
+    return {mode: [verdict[mode] for verdict in verdicts] for mode in ("email", "saml")}
+
+
+def judged(kind, raw):
+    """What Wire may answer, by release and identity mode; `any` is served where one of both serves it."""
+    older = judged_by_mode(kind, raw, "5.34")
+    newer = judged_by_mode(kind, raw, "5.35") if kind in ("user", "patch") else older
+    either = {
+        mode: [new if new["ok"] or not old["ok"] else old for new, old in zip(newer[mode], older[mode])]
+        for mode in newer
+    }
+    for modes in {id(modes): modes for modes in (older, newer, either)}.values():
+        served = any(verdict["ok"] for verdict in modes["email"])
+        later = any(verdict["ok"] for verdict in modes["saml"])
+        modes["any"] = modes["saml"] if later and not served else modes["email"]
+    return {"5.34": older, "5.35": newer, "any": either}
 
 
 def is_served(kind, raw, release, identity, verdicts):
@@ -158,8 +168,8 @@ def run_batch(job):
                     raise SystemExit(f"the guard answered {given} of {len(cases)} rows: {done.stderr[:500]}")
     counts, stricter, differences = collections.Counter(), collections.Counter(), []
     for at, (kind, raw) in enumerate(cases):
-        for release in RELEASES:
-            for identity, verdicts in judged(kind, raw, release).items():
+        for release, modes in judged(kind, raw).items():
+            for identity, verdicts in modes.items():
                 answer = answers[release, identity][at]
                 counts[kind, release, identity, "cases"] += 1
                 counts[kind, release, identity, "accepted" if answer["ok"] else "refused"] += 1

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{BodyKind, BodyTask, Guard, Head};
+use wire_scim_guard::evaluator::{BodyKind, BodyTask, Evaluator, Head};
 use wire_scim_guard::json;
 use wire_scim_guard::schema::Schemas;
 
@@ -17,8 +17,8 @@ mod shapes;
 
 use shapes::{SHAPES, user};
 
-fn guard() -> Guard {
-    match Guard::new(&Config::new(Vec::new(), Vec::new())) {
+fn guard() -> Evaluator {
+    match Evaluator::new(&Config::new(Vec::new(), Vec::new())) {
         Ok(guard) => guard,
         Err(_) => unreachable!("the built-in schemas compile"),
     }

@@ -21,7 +21,7 @@ use pingora::services::listening::Service;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, Result};
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::Guard;
+use wire_scim_guard::evaluator::Evaluator;
 use wire_scim_guard::logging::AccessLog;
 use wire_scim_guard::metrics::Metrics;
 use wire_scim_guard::proxy::{Connections, Downstream, FilterCtx, RequestFilter};
@@ -143,7 +143,7 @@ impl ProxyHttp for MyService {
 pub fn run(listen: &str, backend: &str) -> Result<(), Box<dyn std::error::Error>> {
     let backend: SocketAddr = backend.parse()?;
     let config = Config::new(vec![listen.parse()?], Vec::new());
-    let guard = Arc::new(Guard::new(&config)?);
+    let guard = Arc::new(Evaluator::new(&config)?);
     let metrics = Arc::new(Metrics::new(&guard)?);
     let access = AccessLog::new(&config.log);
 

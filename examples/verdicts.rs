@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use http::{HeaderMap, HeaderValue, Method};
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{BodyTask, Guard, Head};
+use wire_scim_guard::evaluator::{BodyTask, Evaluator, Head};
 use wire_scim_guard::verdict::Outcome;
 
 #[path = "../benches/shapes.rs"]
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let guard = match Guard::new(&Config::new(Vec::new(), Vec::new())) {
+    let guard = match Evaluator::new(&Config::new(Vec::new(), Vec::new())) {
         Ok(guard) => guard,
         Err(error) => {
             eprintln!("verdicts: {error}");
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
 
 /// Judges one body, often enough to count for more than its making.
 fn judge_shape(shape: &shapes::Shape, size: usize) -> ExitCode {
-    let Ok(guard) = Guard::new(&Config::new(Vec::new(), Vec::new())) else {
+    let Ok(guard) = Evaluator::new(&Config::new(Vec::new(), Vec::new())) else {
         eprintln!("verdicts: no guard");
         return ExitCode::FAILURE;
     };

@@ -1,7 +1,7 @@
 //! What holds for every input, each told by one function from bytes: for the fuzzer, and for the
 //! test that tries them on the corpus without one.
 
-use wire_scim_guard::guard::CheckKind;
+use wire_scim_guard::evaluator::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
 use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, Record};
 use wire_scim_guard::proxy::chunked::Chunked;

@@ -239,12 +239,12 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method};
 
     use super::*;
-    use crate::guard::{Guard, Head};
+    use crate::evaluator::{Evaluator, Head};
     use crate::verdict::Outcome;
 
     #[test]
     fn the_guard_refuses_exactly_what_the_lines_expect() {
-        let guard = Guard::new(&Config::new(Vec::new(), Vec::new())).unwrap();
+        let guard = Evaluator::new(&Config::new(Vec::new(), Vec::new())).unwrap();
         let token = "Bearer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         for Try { method, path, login, body, expect, .. } in TRIES {
             let mut headers = HeaderMap::new();

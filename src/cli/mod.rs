@@ -11,7 +11,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::config::Config;
 use crate::config::file::{self, Overrides};
 use crate::config::words::Words;
-use crate::guard::Guard;
+use crate::evaluator::Evaluator;
 use crate::secret;
 
 mod backend;
@@ -178,9 +178,9 @@ fn command_line() -> String {
 
 /// The config of a file, and the guard that it asks for. All that is wrong with the file, and with those
 /// that it names, is told at once.
-fn load(path: &Path, overrides: Overrides) -> Result<(Config, Guard), Failure> {
+fn load(path: &Path, overrides: Overrides) -> Result<(Config, Evaluator), Failure> {
     let (config, wrong) = file::load(path, overrides);
-    let guard = config.as_ref().map(Guard::new).transpose();
+    let guard = config.as_ref().map(Evaluator::new).transpose();
     match (config, wrong, guard) {
         (Some(config), None, Ok(Some(guard))) => Ok((config, guard)),
         (_, wrong, guard) => {
@@ -191,8 +191,8 @@ fn load(path: &Path, overrides: Overrides) -> Result<(Config, Guard), Failure> {
 }
 
 /// The guard of a config that names no files.
-fn guard(config: &Config) -> Result<Guard, Failure> {
-    Guard::new(config).map_err(|errors| Failure::Unusable(errors.to_string()))
+fn guard(config: &Config) -> Result<Evaluator, Failure> {
+    Evaluator::new(config).map_err(|errors| Failure::Unusable(errors.to_string()))
 }
 
 /// Takes one of a few words on the command line.

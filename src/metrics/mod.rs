@@ -18,7 +18,7 @@ use prometheus::{
 };
 
 use crate::agreement::Outcome;
-use crate::guard::Guard;
+use crate::evaluator::Evaluator;
 use crate::policy::Action;
 use crate::proxy::Connections;
 use crate::proxy::budget::Budget;
@@ -116,7 +116,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// All series at zero, with those of this guard's register and shield.
-    pub fn new(guard: &Guard) -> Result<Self, prometheus::Error> {
+    pub fn new(guard: &Evaluator) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let tokens = tokens::Tokens::new(guard.register().cloned(), Arc::clone(guard.shield()))?;
         registry.register(Box::new(tokens))?;
@@ -351,7 +351,7 @@ mod tests {
     use crate::config::Config;
 
     fn metrics() -> Metrics {
-        let guard = Guard::new(&Config::new(Vec::new(), Vec::new())).unwrap();
+        let guard = Evaluator::new(&Config::new(Vec::new(), Vec::new())).unwrap();
         Metrics::new(&guard).unwrap()
     }
 

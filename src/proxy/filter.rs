@@ -20,7 +20,7 @@ use pingora::{BError, Error, ErrorSource, ErrorType, Result};
 
 use crate::agreement::Outcome;
 use crate::config::{Config, Limits, ZHeaders};
-use crate::guard::{BodyKind, BodyTask, Guard, Head, HeadVerdict, Next};
+use crate::evaluator::{BodyKind, BodyTask, Evaluator, Head, HeadVerdict, Next};
 use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics};
 use crate::rule::Rule;
@@ -52,7 +52,7 @@ const LARGE_HEAD: usize = 4 * 1024;
 /// The guard for Pingora services.
 #[derive(Debug)]
 pub struct RequestFilter {
-    guard: Arc<Guard>,
+    guard: Arc<Evaluator>,
     limits: Limits,
     hosts: Vec<String>,
     trusted_proxies: Vec<IpNet>,
@@ -201,7 +201,7 @@ impl RequestFilter {
     /// A gate with this guard and what the configuration says of the proxy's own matters. The
     /// guard's register of tokens is kept up to date from now on.
     pub fn new(
-        guard: Arc<Guard>,
+        guard: Arc<Evaluator>,
         config: &Config,
         metrics: Arc<Metrics>,
         access: AccessLog,

@@ -12,7 +12,7 @@ use std::net::Ipv6Addr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::body;
-use crate::guard::no_tunnel;
+use crate::evaluator::no_tunnel;
 use crate::rule::Rule;
 use crate::target;
 use crate::verdict::Refusal;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use crate::guard::{BodyTask, Guard};
+use crate::evaluator::{BodyTask, Evaluator};
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
@@ -39,7 +39,7 @@ impl Judges {
     /// Judges a body that was read. `RequestRecord` gets the rules that were only reported, and the time.
     pub(super) async fn judge(
         &self,
-        guard: &Arc<Guard>,
+        guard: &Arc<Evaluator>,
         task: BodyTask,
         body: &Bytes,
         record: &mut RequestRecord,

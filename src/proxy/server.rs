@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::guard::Guard;
+use crate::evaluator::Evaluator;
 use crate::logging::{self, AccessLog};
 use crate::metrics::Metrics;
 
@@ -55,7 +55,7 @@ pub enum ServeError {
 
 /// Runs the guard until SIGTERM or SIGINT, and ends when the requests in flight are finished. A
 /// second signal ends it at once.
-pub fn serve(config: Config, guard: Guard) -> Result<(), ServeError> {
+pub fn serve(config: Config, guard: Evaluator) -> Result<(), ServeError> {
     logging::init(&config.log);
     let access = AccessLog::new(&config.log);
     let signals = Signals::listen()?;
@@ -123,7 +123,11 @@ impl Signals {
 
 /// Starts the guard on threads of its own and returns when it listens. Port 0 takes a free port.
 #[allow(clippy::needless_pass_by_value, reason = "what runs owns what it runs with")]
-pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Running, ServeError> {
+pub fn start(
+    config: Config,
+    guard: Arc<Evaluator>,
+    access: AccessLog,
+) -> Result<Running, ServeError> {
     let control = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")

@@ -33,7 +33,7 @@ use crate::{body, headers, query, token};
 
 /// What the operator chose, ready to judge with. Cheap to share behind an `Arc`.
 #[derive(Debug)]
-pub struct Guard {
+pub struct Evaluator {
     policy: Policy,
     schemas: Schemas,
     other_paths: PathPolicy,
@@ -44,12 +44,12 @@ pub struct Guard {
 
 /// Why a configuration gives no guard: all that is wrong with the files that it names.
 #[derive(Debug)]
-pub struct GuardErrors {
+pub struct LoadErrors {
     pub schemas: Option<SchemaErrors>,
     pub register: Option<LoadError>,
 }
 
-impl fmt::Display for GuardErrors {
+impl fmt::Display for LoadErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.schemas, &self.register) {
             (Some(schemas), Some(register)) => write!(f, "{schemas}\n{register}"),
@@ -60,7 +60,7 @@ impl fmt::Display for GuardErrors {
     }
 }
 
-impl std::error::Error for GuardErrors {}
+impl std::error::Error for LoadErrors {}
 
 /// The head of a request, and who sends it.
 #[derive(Clone, Copy)]
@@ -104,7 +104,7 @@ pub enum Next {
     Forward {
         target: Option<Vec<u8>>,
     },
-    /// Read the body, then call [`Guard::judge_body`].
+    /// Read the body, then call [`Evaluator::judge_body`].
     Body {
         target: Option<Vec<u8>>,
         task: BodyTask,
@@ -157,11 +157,11 @@ pub struct CheckReport {
     pub reading: Option<Reading>,
 }
 
-impl Guard {
+impl Evaluator {
     /// Builds a guard; fails if the operator's schemas or register of tokens cannot be used.
     ///
     /// The register is read once here; [`Source::watch`] keeps it up to date.
-    pub fn new(config: &Config) -> Result<Self, GuardErrors> {
+    pub fn new(config: &Config) -> Result<Self, LoadErrors> {
         let schemas = match &config.schemas {
             Some(folder) => Schemas::load(folder),
             None => Ok(Schemas::built_in()),
@@ -170,7 +170,7 @@ impl Guard {
         let (schemas, register) = match (schemas, register) {
             (Ok(schemas), Ok(register)) => (schemas, register),
             (schemas, register) => {
-                return Err(GuardErrors { schemas: schemas.err(), register: register.err() });
+                return Err(LoadErrors { schemas: schemas.err(), register: register.err() });
             }
         };
         let shield = Arc::new(RefusalCache::new(&config.shield, config.counts_by_address()));
@@ -322,7 +322,7 @@ impl Guard {
         verdict
     }
 
-    /// As [`Guard::judge_body`], but only if the body has at most so many bytes, before and after
+    /// As [`Evaluator::judge_body`], but only if the body has at most so many bytes, before and after
     /// decompression; `None` if it has more.
     pub fn judge_small_body(
         &self,
@@ -366,7 +366,7 @@ impl Guard {
         }
     }
 
-    /// Judges a whole request at once. As [`Guard::judge_head`] it counts the request for the token's rate and
+    /// Judges a whole request at once. As [`Evaluator::judge_head`] it counts the request for the token's rate and
     /// the client's failures, so that the same request may get another verdict later.
     pub fn evaluate(&self, head: Head<'_>, body: &[u8]) -> Verdict {
         let HeadVerdict { handler, mut remarks, next, .. } = self.judge_head(head);

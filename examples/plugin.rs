@@ -28,7 +28,7 @@ use wire_scim_guard::proxy::{Connections, Downstream, FilterCtx, RequestFilter};
 
 /// A service that marks every answer, and guards SCIM on the way.
 struct MyService {
-    gate: RequestFilter,
+    gate: Arc<RequestFilter>,
     backend: SocketAddr,
 }
 
@@ -52,7 +52,7 @@ impl ProxyHttp for MyService {
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut MyCtx) -> Result<Box<HttpPeer>> {
         ctx.gate.set_upstream(self.backend);
-        Ok(Box::new(self.gate.peer(self.backend)))
+        Ok(Box::new(ctx.gate.peer(self.backend)))
     }
 
     async fn upstream_request_filter(
@@ -149,14 +149,14 @@ pub fn run(listen: &str, backend: &str) -> Result<(), Box<dyn std::error::Error>
 
     let mut server = Server::new(None)?;
     server.bootstrap();
-    let gate =
-        RequestFilter::new(guard, &config, Arc::clone(&metrics), access.clone()).behind_edge();
-    let app = http_proxy(&server.configuration, MyService { gate, backend });
-    // The edge reads HTTP/1 heads strictly before Pingora parses them. A service that goes without
-    // it leaves out `behind_edge` above, and hosts `app` itself.
+    let gate = Arc::new(RequestFilter::new(guard, metrics, access).behind_downstream());
+    let service = MyService { gate: Arc::clone(&gate), backend };
+    let app = http_proxy(&server.configuration, service);
+    // `Downstream` reads HTTP/1 heads strictly before Pingora parses them. A service without it
+    // leaves out `behind_downstream` above, and hosts `app` itself.
     let connections = Arc::new(Connections::default());
-    let edge = Downstream::new(Arc::new(app), &config, connections, metrics, access);
-    let mut service = Service::new("guarded proxy".to_owned(), edge);
+    let downstream = Downstream::new(Arc::new(app), &gate, connections);
+    let mut service = Service::new("guarded proxy".to_owned(), downstream);
     service.add_tcp(listen);
     server.add_service(service);
     eprintln!("listening on {listen}, forwarding to {backend}");

@@ -90,10 +90,12 @@ fn judge_shape(shape: &shapes::Shape, size: usize) -> ExitCode {
         eprintln!("verdicts: no guard");
         return ExitCode::FAILURE;
     };
+    let snapshot = guard.snapshots().current();
     let body = (shape.make)(size);
     let task = BodyTask { kind: shape.kind, gzip: false, identity: None };
     for _ in 0..20 {
-        let verdict = guard.judge_body(
+        let verdict = Evaluator::judge_body(
+            &snapshot,
             task,
             black_box(&body),
             &mut wire_scim_guard::verdict::Remarks::default(),

@@ -33,6 +33,7 @@ pub mod rule;
 pub mod schema;
 pub mod scim;
 pub mod secret;
+pub mod snapshot;
 pub mod standin;
 pub mod target;
 mod token;

@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
         None => {
             let bar = progress(Some(arguments.files.len() as u64), "{wide_bar} {pos}/{len} {eta}");
             for path in &arguments.files {
-                let limit = check.guard.body_limit();
+                let limit = check.guard.snapshots().current().config.limits.body;
                 check.judge(documents::read(path, arguments.kind, limit), &bar)?;
                 bar.inc(1);
             }
@@ -106,8 +106,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 fn guard(arguments: &Arguments) -> Result<Evaluator, Failure> {
     let Arguments { profile, identity, release: releases, .. } = *arguments;
     if let Some(path) = &arguments.config {
-        return super::load(path, Overrides { profile, identity, releases })
-            .map(|(_, guard)| guard);
+        return super::load(path, Overrides { profile, identity, releases });
     }
     let mut config = Config::new(Vec::new(), Vec::new());
     let profile = profile.unwrap_or(Profile::Documented);

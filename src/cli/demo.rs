@@ -75,10 +75,10 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 
 /// Starts the guard; where a default port is taken, on a free one.
 fn start(arguments: &Arguments, mut config: Config) -> Result<Running, Failure> {
-    let guard = Arc::new(super::guard(&config)?);
     let access = AccessLog::new(&config.log);
     loop {
-        match proxy::start(config.clone(), Arc::clone(&guard), access.clone()) {
+        let evaluator = Arc::new(super::guard(&config)?);
+        match proxy::start(evaluator, access.clone()) {
             Err(ServeError::Listen { address, .. })
                 if address == LISTEN && arguments.listen.is_none() =>
             {

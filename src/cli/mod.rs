@@ -176,14 +176,14 @@ fn command_line() -> String {
     line
 }
 
-/// The config of a file, and the guard that it asks for. All that is wrong with the file, and with those
+/// What the config of a file asks for. All that is wrong with the file, and with those
 /// that it names, is told at once.
-fn load(path: &Path, overrides: Overrides) -> Result<(Config, Evaluator), Failure> {
+fn load(path: &Path, overrides: Overrides) -> Result<Evaluator, Failure> {
     let (config, wrong) = file::load(path, overrides);
     let guard = config.as_ref().map(Evaluator::new).transpose();
-    match (config, wrong, guard) {
-        (Some(config), None, Ok(Some(guard))) => Ok((config, guard)),
-        (_, wrong, guard) => {
+    match (wrong, guard) {
+        (None, Ok(Some(guard))) => Ok(guard),
+        (wrong, guard) => {
             let wrong = [wrong.map(|e| e.to_string()), guard.err().map(|e| e.to_string())];
             Err(Failure::Unusable(wrong.into_iter().flatten().collect::<Vec<_>>().join("\n")))
         }

@@ -132,7 +132,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 /// The guard of the config file, or of the defaults.
 fn guard(path: Option<&Path>) -> Result<Evaluator, Failure> {
     match path {
-        Some(path) => super::load(path, Overrides::default()).map(|(_, guard)| guard),
+        Some(path) => super::load(path, Overrides::default()),
         None => super::guard(&Config::new(Vec::new(), Vec::new())),
     }
 }

@@ -12,7 +12,7 @@ use pingora::protocols::http::v1::client::HttpSession as Backend;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::config::UpstreamCheck;
+use crate::snapshot::Snapshots;
 
 use super::backend_conn::BackendConn;
 use super::upstream::Upstreams;
@@ -21,9 +21,16 @@ use super::{exchange, lack};
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How soon checks begin when they are configured.
+const DISABLED_INTERVAL: Duration = Duration::from_secs(5);
+
 /// Checks every server, for as long as it is polled.
-pub(super) async fn keep_checking(upstreams: Arc<Upstreams>, check: UpstreamCheck) {
+pub(super) async fn keep_checking(upstreams: Arc<Upstreams>, snapshots: Arc<Snapshots>) {
     loop {
+        let Some(check) = snapshots.current().config.upstream_check.clone() else {
+            tokio::time::sleep(DISABLED_INTERVAL).await;
+            continue;
+        };
         let mut asked = JoinSet::new();
         for (server, _) in upstreams.states() {
             let path = check.path.clone();

@@ -26,10 +26,14 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::config::Limits;
+use crate::snapshot::{Snapshot, Snapshots};
+use crate::verdict::Refusal;
+
 use super::budget::{Connection, Place};
 use super::chunked::Misframed;
 use super::h2_heads::H2Heads;
-use super::head::Extent;
+use super::head::{Extent, Head, HeadRules};
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 4 * 1024;
@@ -53,8 +57,8 @@ pub(super) struct ClientConn {
     sent_target: Option<Box<[u8]>>,
     /// To be written to the socket.
     write_behind: BytesMut,
-    /// How long the client may take nothing of what is written.
-    patience: Duration,
+    /// Of the request at hand.
+    snapshot: Arc<Snapshot>,
     /// While it takes nothing.
     stalled: Option<Stall>,
     /// Whose memory is taken.
@@ -75,7 +79,7 @@ impl fmt::Debug for ClientConn {
 }
 
 impl ClientConn {
-    pub(super) fn new(io: Stream, patience: Duration) -> Self {
+    pub(super) fn new(io: Stream, snapshot: Arc<Snapshot>) -> Self {
         Self {
             io,
             read_ahead: BytesMut::new(),
@@ -84,13 +88,27 @@ impl ClientConn {
             write_through: AtomicBool::new(false),
             sent_target: None,
             write_behind: BytesMut::new(),
-            patience,
+            snapshot,
             stalled: None,
             account: None,
             h2_heads: None,
             head: 0,
             reads: None,
         }
+    }
+
+    /// The snapshot of the request at hand, or of the connection while there is none.
+    pub(super) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.snapshot.config.limits
+    }
+
+    /// Takes the current snapshot, for the next request.
+    pub(super) fn refresh(&mut self, snapshots: &Snapshots) {
+        snapshots.refresh(&mut self.snapshot);
     }
 
     /// Says whose memory is taken for the connection and the requests on it.
@@ -108,7 +126,8 @@ impl ClientConn {
     }
 
     /// Counts from now on what the codec of HTTP/2 holds of heads.
-    pub(super) fn count_heads(&mut self, header_timeout: Duration) {
+    pub(super) fn count_heads(&mut self) {
+        let header_timeout = self.limits().header_timeout;
         self.h2_heads = self.account.as_ref().map(|account| H2Heads::new(account, header_timeout));
     }
 
@@ -140,6 +159,11 @@ impl ClientConn {
             Poll::Ready(Ok(chunk.filled().len()))
         })
         .await
+    }
+
+    /// Checks the head that was read ahead, of this many bytes.
+    pub(super) fn check_head(&self, end: usize) -> Result<Head, Refusal> {
+        HeadRules::of(&self.snapshot.config).check(&self.read_ahead[..end])
     }
 
     /// Takes the head and what is there of its body, for Pingora to parse; the rest of the body is
@@ -223,9 +247,10 @@ impl ClientConn {
             self.stalled = None;
             return written;
         }
-        let (patience, heads, account) = (self.patience, &self.h2_heads, &self.account);
+        let write_timeout = self.snapshot.config.limits.write_timeout;
+        let (heads, account) = (&self.h2_heads, &self.account);
         let stalled = self.stalled.get_or_insert_with(|| Stall {
-            over: Box::pin(tokio::time::sleep(patience)),
+            over: Box::pin(tokio::time::sleep(write_timeout)),
             place: heads.as_ref().and(account.as_ref()).map(Connection::stall),
         });
         let has_to_end = stalled.over.as_mut().poll(cx).is_ready()

@@ -4,6 +4,8 @@
 //! head is flushed before it. A SCIM request has been read and judged before it leaves, so that it
 //! goes in one piece. Pingora's HTTP/1 client reads the answer.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -18,7 +20,7 @@ use crate::rule::Rule;
 use super::backend_conn::BackendConn;
 use super::budget::Kind;
 use super::upstream::Upstreams;
-use super::{GuardProxy, ProxyCtx, RequestFilter, failure, forward, head, lack, throttle};
+use super::{GuardProxy, ProxyCtx, RequestFilter, failure, forward, head, lack, pool, throttle};
 
 /// Interim answers (1xx) at most, before the final one.
 const MOST_INTERIM: usize = 16;
@@ -43,7 +45,8 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
-        let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + self.request_timeout;
+        let request_timeout = ctx.gate.limits().request_timeout;
+        let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + request_timeout;
         // What passes unjudged may take its time.
         let deadline = (!ctx.gate.is_unjudged()).then_some(deadline);
         let exchange = self.send_and_hand_back(session, ctx, body);
@@ -68,7 +71,8 @@ impl GuardProxy {
         if ctx.handing_out {
             return error.into_down();
         }
-        if ctx.gate.upstream_took() >= self.upstream_timeout.min(self.request_timeout / 2) {
+        let limits = ctx.gate.limits();
+        if ctx.gate.upstream_took() >= limits.upstream_timeout.min(limits.request_timeout / 2) {
             self.upstreams.failed(&ctx.attempts);
         }
         error.into_up()
@@ -101,7 +105,7 @@ impl GuardProxy {
         }
         backend.respect_keepalive();
         if let Some(stream) = backend.reuse().await {
-            self.pool.keep(stream);
+            self.pool.keep(stream, ctx.gate.limits());
         }
         handed
     }
@@ -117,34 +121,8 @@ impl GuardProxy {
         let mut conn = while_wanted(session, self.connect(ctx)).await?;
         RequestFilter::write_head(session, &mut ctx.gate, conn.held())?;
         let method = session.req_header().method.clone();
-        while_wanted(session, self.ask(conn, &method, body)).await
-    }
-
-    /// Sends the request, whose head is held already, and reads the head of its answer.
-    async fn ask(
-        &self,
-        mut conn: Box<BackendConn>,
-        method: &Method,
-        body: &[u8],
-    ) -> Result<Backend> {
-        let sent = tokio::time::timeout(self.upstream_timeout, conn.write_all(body));
-        // A server that does not take the whole request may have answered all the same.
-        let _ = sent.await.map_err(|_| too_slow("limits.upstream_timeout").into_up())?;
-        conn.set_whole();
-        let mut backend = Backend::new(conn);
-        backend.read_timeout = Some(self.upstream_timeout);
-        if method == Method::HEAD {
-            // Pingora's reader has to know that the answer has no body, and knows it of what it has written
-            // itself. This goes nowhere.
-            let head = RequestHeader::build(Method::HEAD, b"/", None)?;
-            backend.write_request_header(Box::new(head)).await.map_err(Error::into_up)?;
-        }
-        let read = read_head(&mut backend).await;
-        read.map_err(|mut error| {
-            error.set_retry(is_stale(&backend, &error) && is_idempotent(method));
-            error.into_up()
-        })?;
-        Ok(backend)
+        let timeout = ctx.gate.limits().upstream_timeout;
+        while_wanted(session, ask(conn, &method, body, timeout)).await
     }
 
     /// Connects to the first server in turn that accepts. Another one is tried only before a byte of
@@ -157,8 +135,12 @@ impl GuardProxy {
             let server = again.take().or_else(|| self.upstreams.next(&mut ctx.attempts));
             let server = server.ok_or_else(no_server)?;
             ctx.gate.set_upstream(server);
-            let conn =
-                if anew { self.pool.open(server).await } else { self.pool.get(server).await };
+            let limits = ctx.gate.limits();
+            let conn = if anew {
+                pool::open(server, limits).await
+            } else {
+                self.pool.get(server, limits).await
+            };
             let Err(error) = conn else { return conn };
             let others = if lack::caused(&error) {
                 Upstreams::pass_over(&mut ctx.attempts)
@@ -256,6 +238,33 @@ impl ProxyCtx {
         self.handing_out = false;
         written.map(drop).map_err(Error::into_down)
     }
+}
+
+/// Sends the request, whose head is held already, and reads the head of its answer.
+async fn ask(
+    mut conn: Box<BackendConn>,
+    method: &Method,
+    body: &[u8],
+    timeout: Duration,
+) -> Result<Backend> {
+    let sent = tokio::time::timeout(timeout, conn.write_all(body));
+    // A server that does not take the whole request may have answered all the same.
+    let _ = sent.await.map_err(|_| too_slow("limits.upstream_timeout").into_up())?;
+    conn.set_whole();
+    let mut backend = Backend::new(conn);
+    backend.read_timeout = Some(timeout);
+    if method == Method::HEAD {
+        // Pingora's reader has to know that the answer has no body, and knows it of what it has written
+        // itself. This goes nowhere.
+        let head = RequestHeader::build(Method::HEAD, b"/", None)?;
+        backend.write_request_header(Box::new(head)).await.map_err(Error::into_up)?;
+    }
+    let read = read_head(&mut backend).await;
+    read.map_err(|mut error| {
+        error.set_retry(is_stale(&backend, &error) && is_idempotent(method));
+        error.into_up()
+    })?;
+    Ok(backend)
 }
 
 /// How large an answer is said to be, in bytes.

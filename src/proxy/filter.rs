@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Version, header};
-use ipnet::IpNet;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, ErrorType, Result};
 
 use crate::agreement::Outcome;
-use crate::config::{Config, Limits, ZHeaders};
+use crate::config::Limits;
 use crate::evaluator::{BodyKind, BodyTask, Evaluator, Head, HeadVerdict, Next};
 use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics};
 use crate::rule::Rule;
+use crate::snapshot::{Snapshot, Snapshots};
 use crate::target::Handler;
 use crate::verdict::{Refusal, VerdictLabel};
 
@@ -34,7 +34,7 @@ use super::conn::ClientConn;
 use super::failure;
 use super::forward::{self, BodyFraming, OutboundHead};
 use super::framing;
-use super::head;
+use super::head::{self, HeadRules};
 use super::judges::Judges;
 use super::origin;
 use super::recorder::{InFlight, Recorder, RequestRecord};
@@ -52,22 +52,18 @@ const LARGE_HEAD: usize = 4 * 1024;
 /// The guard for Pingora services.
 #[derive(Debug)]
 pub struct RequestFilter {
-    guard: Arc<Evaluator>,
-    limits: Limits,
-    hosts: Vec<String>,
-    trusted_proxies: Vec<IpNet>,
-    z_headers: ZHeaders,
-    map_420: bool,
+    evaluator: Arc<Evaluator>,
     budget: Arc<Budget>,
     judges: Judges,
-    peer: HttpPeer,
-    books: Recorder,
-    /// Every HTTP/1 head has passed the edge.
-    behind_edge: bool,
+    recorder: Recorder,
+    /// Every HTTP/1 head was read and checked by [`Downstream`](super::Downstream).
+    behind_downstream: bool,
 }
 
-/// What the gate remembers of a request between the phases.
+/// What the filter remembers of a request between the phases.
 pub struct FilterCtx {
+    /// Kept to the end of the request.
+    snapshot: Arc<Snapshot>,
     record: RequestRecord,
     target: Option<Vec<u8>>,
     framing: BodyFraming,
@@ -90,7 +86,7 @@ pub struct FilterCtx {
 /// SECURITY: the target has a query, and the body is a person's data.
 impl fmt::Debug for FilterCtx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GateCtx")
+        f.debug_struct("FilterCtx")
             .field("request_id", &self.record.request_id)
             .field("handler", &self.record.handler)
             .field("framing", &self.framing)
@@ -106,6 +102,15 @@ struct BufferedBody {
 }
 
 impl FilterCtx {
+    pub(super) fn limits(&self) -> &Limits {
+        &self.snapshot.config.limits
+    }
+
+    /// A server as Pingora's own way to the backend takes it, with the configured limits.
+    pub fn peer(&self, server: SocketAddr) -> HttpPeer {
+        upstream::peer(server, self.limits())
+    }
+
     /// When the request began.
     pub(super) fn started(&self) -> Instant {
         self.record.started
@@ -198,39 +203,30 @@ enum Rest {
 }
 
 impl RequestFilter {
-    /// A gate with this guard and what the configuration says of the proxy's own matters. The
-    /// guard's register of tokens is kept up to date from now on.
-    pub fn new(
-        guard: Arc<Evaluator>,
-        config: &Config,
-        metrics: Arc<Metrics>,
-        access: AccessLog,
-    ) -> Self {
-        if let Some(register) = guard.register() {
-            register.watch();
-        }
-        Self {
-            guard,
-            limits: config.limits.clone(),
-            hosts: config.hosts.clone(),
-            trusted_proxies: config.trusted_proxies.clone(),
-            z_headers: config.z_headers.clone(),
-            map_420: config.map_420,
-            budget: Budget::new(&config.limits),
-            judges: Judges::new(config.limits.request_timeout),
-            peer: upstream::peer(&config.limits),
-            books: Recorder { metrics, access },
-            behind_edge: false,
-        }
+    /// The evaluator's token registry is kept up to date from now on.
+    pub fn new(evaluator: Arc<Evaluator>, metrics: Arc<Metrics>, access: AccessLog) -> Self {
+        evaluator.snapshots().watch();
+        let budget = Budget::new(&evaluator.snapshots().current().config.limits);
+        let recorder = Recorder { metrics, access };
+        Self { evaluator, budget, judges: Judges::new(), recorder, behind_downstream: false }
     }
 
-    /// The same for a service behind an [`Downstream`](super::Edge), which has checked the framing of
-    /// every HTTP/1 head from its bytes already.
-    pub fn behind_edge(self) -> Self {
-        Self { behind_edge: true, ..self }
+    /// The same for a service behind a [`Downstream`](super::Downstream), which has checked the
+    /// framing of every HTTP/1 head from its bytes already.
+    pub fn behind_downstream(self) -> Self {
+        Self { behind_downstream: true, ..self }
     }
 
-    /// The memory that this gate's requests share.
+    /// What it judges by.
+    pub fn snapshots(&self) -> &Arc<Snapshots> {
+        self.evaluator.snapshots()
+    }
+
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// The memory that the requests of this filter share.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
@@ -238,6 +234,7 @@ impl RequestFilter {
     /// The context of a new request.
     pub fn new_ctx(&self) -> FilterCtx {
         FilterCtx {
+            snapshot: self.snapshots().current(),
             record: RequestRecord::new(),
             target: None,
             framing: BodyFraming::Streamed,
@@ -249,7 +246,7 @@ impl RequestFilter {
             share: Share::of(&self.budget),
             weight: 0,
             unjudged: false,
-            in_flight: Some(InFlight::new(self.books.metrics.in_flight())),
+            in_flight: Some(InFlight::new(self.recorder.metrics.in_flight())),
         }
     }
 
@@ -269,14 +266,6 @@ impl RequestFilter {
         }
     }
 
-    /// A server as Pingora's own way to the backend wants it told, with the limits of the
-    /// configuration.
-    pub fn peer(&self, server: SocketAddr) -> HttpPeer {
-        let mut peer = self.peer.clone();
-        peer._address = pingora::protocols::l4::socket::SocketAddr::Inet(server);
-        peer
-    }
-
     /// As [`RequestFilter::request_filter`], for a proxy that sends the body that was read itself.
     pub(super) async fn admit(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<bool> {
         self.prepare(session, ctx);
@@ -286,11 +275,11 @@ impl RequestFilter {
                 let unjudged = matches!(ctx.record.handler, Handler::AuthTokens | Handler::Other);
                 ctx.record.forwarded = !unjudged;
                 let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
-                self.books.judged(&ctx.record, verdict);
+                self.recorder.judged(&ctx.record, verdict);
                 Ok(false)
             }
             Decision::Refuse(refusal, rest) => {
-                self.books.judged(&ctx.record, VerdictLabel::Refused);
+                self.recorder.judged(&ctx.record, VerdictLabel::Refused);
                 self.refuse(session, ctx, &refusal, rest).await.map_err(Error::into_down)?;
                 Ok(true)
             }
@@ -299,14 +288,20 @@ impl RequestFilter {
 
     /// Settings of the session, and what every record holds.
     fn prepare(&self, session: &mut Session, ctx: &mut FilterCtx) {
+        if let Some(conn) = client_conn(session)
+            && !Arc::ptr_eq(conn.snapshot(), &ctx.snapshot)
+        {
+            // The head was checked by this one.
+            ctx.snapshot = Arc::clone(conn.snapshot());
+        }
         session.set_total_drain_timeout(Some(DRAIN));
         session.set_close_on_response_before_downstream_finish(false);
         // A client that has sent its request and closed its half still gets its answer, and what
         // the backend has begun is not cut off (RFC 9112 §9.6).
         session.set_abort_on_close(false);
-        session.set_read_timeout(Some(self.limits.body_timeout));
-        if session.is_http2() || !self.behind_edge {
-            session.set_write_timeout(Some(self.limits.write_timeout));
+        session.set_read_timeout(Some(ctx.limits().body_timeout));
+        if session.is_http2() || !self.behind_downstream {
+            session.set_write_timeout(Some(ctx.limits().write_timeout));
         }
         let peer = peer_ip(session);
         let head = session.req_header();
@@ -318,7 +313,7 @@ impl RequestFilter {
         };
         ctx.record.method = MethodLabel::of(&head.method);
         ctx.record.request_id = forward::request_id(&head.headers);
-        let origin = origin::find(&head.headers, peer, &self.trusted_proxies);
+        let origin = origin::find(&head.headers, peer, &ctx.snapshot.config.trusted_proxies);
         ctx.record.client = origin.client;
         // A proxy that says nothing of its client has no address of its own here.
         let behind_proxy = origin.client.filter(|client| Some(*client) != peer);
@@ -337,9 +332,9 @@ impl RequestFilter {
             return Ok(Decision::Refuse(refusal, Rest::LeftUnread));
         }
         // The edge has looked at the bytes of HTTP/1 heads.
-        if (session.is_http2() || !self.behind_edge)
+        if (session.is_http2() || !self.behind_downstream)
             && let Err(refusal) =
-                framing::check(session.req_header(), self.limits.headers, &self.hosts)
+                framing::check(session.req_header(), HeadRules::of(&ctx.snapshot.config))
         {
             return Ok(Decision::Refuse(refusal, Rest::LeftUnread));
         }
@@ -347,12 +342,15 @@ impl RequestFilter {
         let head = session.req_header();
         let sent = client_conn(session).and_then(ClientConn::sent_target).map(<[u8]>::to_vec);
         let HeadVerdict { handler, token, digest, known, remarks, next } =
-            self.guard.judge_head(Head {
-                method: &head.method,
-                target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
-                headers: &head.headers,
-                client: ctx.record.client,
-            });
+            self.evaluator.judge_head(
+                &ctx.snapshot,
+                Head {
+                    method: &head.method,
+                    target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
+                    headers: &head.headers,
+                    client: ctx.record.client,
+                },
+            );
         ctx.record.validation += started.elapsed();
         ctx.record.handler = handler;
         ctx.record.token = token;
@@ -362,11 +360,17 @@ impl RequestFilter {
             ctx.share.is_a_strangers();
         }
         match next {
-            Next::Refuse(refusal) => Ok(Decision::Refuse(refusal, self.rest(session))),
+            Next::Refuse(refusal) => {
+                let rest = rest(session, ctx.limits().body);
+                Ok(Decision::Refuse(refusal, rest))
+            }
             Next::Forward { target } => {
                 ctx.target = target.or(sent);
-                ctx.keep_z_headers =
-                    forward::keeps_z_headers(&self.z_headers, handler, peer_ip(session));
+                ctx.keep_z_headers = forward::keeps_z_headers(
+                    &ctx.snapshot.config.z_headers,
+                    handler,
+                    peer_ip(session),
+                );
                 self.pass_unjudged(session, ctx).await
             }
             Next::Body { target, task } => {
@@ -425,8 +429,8 @@ impl RequestFilter {
             Ok(body) => body,
             Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
         };
-        self.books.metrics.body(body.len());
-        let judged = self.judges.judge(&self.guard, task, &body, &mut ctx.record).await;
+        self.recorder.metrics.body(body.len());
+        let judged = self.judges.judge(&ctx.snapshot, task, &body, &mut ctx.record).await;
         if let Err(refusal) = judged {
             return Ok(Decision::Refuse(refusal, Rest::Drained));
         }
@@ -445,12 +449,12 @@ impl RequestFilter {
         ctx: &mut FilterCtx,
         keep: bool,
     ) -> Result<Result<Bytes, Refusal>> {
-        let limit = self.limits.body;
+        let limit = ctx.limits().body;
         if declared(session).is_some_and(|length| length > limit as u64) {
             return Ok(Err(crate::body::too_large(limit)));
         }
         self.invite_body(session).await?;
-        let read = body::read(session, &self.limits, &mut ctx.share, keep).await;
+        let read = body::read(session, &ctx.snapshot.config.limits, &mut ctx.share, keep).await;
         match read {
             Ok(body) => Ok(Ok(body)),
             Err(Unread::Refused(refusal)) => Ok(Err(refusal)),
@@ -467,18 +471,6 @@ impl RequestFilter {
         Ok(())
     }
 
-    /// What becomes of the body of a request that is refused for its head.
-    fn rest(&self, session: &mut Session) -> Rest {
-        let too_long = declared(session).is_some_and(|length| length > self.limits.body as u64);
-        // A client that waits for the word to go on may send its body or not: which of the two
-        // the next bytes are cannot be known.
-        if !session.is_body_done() && (too_long || expects_continue(session)) {
-            Rest::LeftUnread
-        } else {
-            Rest::Drained
-        }
-    }
-
     async fn refuse(
         &self,
         session: &mut Session,
@@ -491,7 +483,7 @@ impl RequestFilter {
         ctx.share.give_back();
         let place = if session.is_http2() { self.budget.linger() } else { None };
         let patience = if place.is_some() { DRAIN } else { Duration::ZERO };
-        self.books.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
+        self.recorder.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
         ctx.record.at.clone_from(&refusal.at);
         let close = rest == Rest::LeftUnread;
         let waits = expects_continue(session);
@@ -560,13 +552,13 @@ impl RequestFilter {
         let status = upstream_response.status.as_u16();
         ctx.record.wire_status = Some(status);
         if let Some(digest) = ctx.record.digest {
-            self.guard.shield().answered(digest, ctx.record.client, status);
+            self.evaluator.answered(&ctx.snapshot, digest, ctx.record.client, status);
         }
         forward::response(upstream_response, &ctx.record.request_id)?;
-        if throttle::is_throttling(status) && self.map_420 {
+        if throttle::is_throttling(status) && ctx.snapshot.config.map_420 {
             // A backend that throttles is there, and the request reached it.
             let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
-            self.books.answered(&mut ctx.record, Rule::UpstreamThrottled, verdict);
+            self.recorder.answered(&mut ctx.record, Rule::UpstreamThrottled, verdict);
             throttle::translate(upstream_response)?;
         }
         Ok(())
@@ -619,7 +611,7 @@ impl RequestFilter {
                 }
                 _ => VerdictLabel::Failed,
             };
-            self.books.answered(&mut ctx.record, refusal.rule, verdict);
+            self.recorder.answered(&mut ctx.record, refusal.rule, verdict);
         }
         if answered {
             return gone;
@@ -646,13 +638,25 @@ impl RequestFilter {
         if gone && whole && record.bytes_out == 0 && !session.is_http2() {
             status = 0;
         }
-        self.books.close(record, status);
+        self.recorder.close(record, status);
         // The session that read the request ends it, so that its connection can go on.
         if let Some(restore) = ctx.restore.take() {
             restore.restore(session);
         }
         ctx.share.give_back();
         ctx.in_flight = None;
+    }
+}
+
+/// What becomes of the body of a request that is refused for its head.
+fn rest(session: &mut Session, limit: usize) -> Rest {
+    let too_long = declared(session).is_some_and(|length| length > limit as u64);
+    // A client that waits for the word to go on may send its body or not: which of the two
+    // the next bytes are cannot be known.
+    if !session.is_body_done() && (too_long || expects_continue(session)) {
+        Rest::LeftUnread
+    } else {
+        Rest::Drained
     }
 }
 

@@ -11,17 +11,17 @@ use pingora::http::RequestHeader;
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-use super::head;
+use super::head::{self, HeadRules};
 
-/// Checks a parsed head: at most so many headers, and one of these hosts where there are some.
-pub(super) fn check(head: &RequestHeader, most: usize, hosts: &[String]) -> Result<(), Refusal> {
-    if head.headers.len() > most {
+/// Checks a parsed head: the number of its headers, and its host.
+pub(super) fn check(head: &RequestHeader, rules: HeadRules<'_>) -> Result<(), Refusal> {
+    if head.headers.len() > rules.headers {
         return Err(Refusal::new(
             Rule::LimitsHeaders,
-            format!("The request has more than {most} header lines."),
+            format!("The request has more than {} header lines.", rules.headers),
         ));
     }
-    host(head, hosts)?;
+    host(head, rules.hosts)?;
     // As the edge does.
     let passed_over = |value: &HeaderValue| head::is_upgrade_passed_over(value.as_bytes());
     if !head.headers.get_all(header::UPGRADE).iter().all(passed_over) {
@@ -90,7 +90,8 @@ mod tests {
         for (name, value) in headers {
             head.append_header(*name, *value).unwrap();
         }
-        check(&head, 5, &[]).err().map(|refusal| refusal.rule)
+        let rules = HeadRules { headers: 5, hosts: &[], body: 512 };
+        check(&head, rules).err().map(|refusal| refusal.rule)
     }
 
     #[test]

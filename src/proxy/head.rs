@@ -12,6 +12,7 @@ use std::net::Ipv6Addr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::body;
+use crate::config::{Config, Limits};
 use crate::evaluator::no_tunnel;
 use crate::rule::Rule;
 use crate::target;
@@ -30,13 +31,13 @@ pub enum Extent {
     Endless,
 }
 
-/// What heads are held against.
-#[derive(Debug, Clone)]
-pub struct HeadRules {
+/// What heads are checked against.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadRules<'c> {
     /// Header lines at most.
     pub headers: usize,
     /// Host values that are served, in lower case and without port; empty: all.
-    pub hosts: Vec<String>,
+    pub hosts: &'c [String],
     /// Bytes of a body at most, for the answer to a length that no reader can count.
     pub body: usize,
 }
@@ -130,9 +131,14 @@ pub(super) fn headers(head: &[u8]) -> Option<HeaderMap> {
     None
 }
 
-impl HeadRules {
+impl<'c> HeadRules<'c> {
+    pub fn of(config: &'c Config) -> Self {
+        let Limits { headers, body, .. } = config.limits;
+        Self { headers, hosts: &config.hosts, body }
+    }
+
     /// Reads one head, which [`end`] has found.
-    pub fn check(&self, head: &[u8]) -> Result<Head, Refusal> {
+    pub fn check(self, head: &[u8]) -> Result<Head, Refusal> {
         let mut lines = Lines { rest: head };
         let line = lines.next().unwrap_or(Err(bare_lf()))?;
         let request = RequestLine::read(line)?;
@@ -156,7 +162,7 @@ impl HeadRules {
             return Err(body::too_large(self.body));
         }
         let extent = fields.extent()?;
-        host_is_served(fields.host, &self.hosts)?;
+        host_is_served(fields.host, self.hosts)?;
         let mut rewritten = request.rewritten(head);
         if fields.drops_upgrade {
             rewritten = Some(without_upgrade(rewritten.as_deref().unwrap_or(head)));
@@ -463,7 +469,8 @@ mod tests {
 
     fn check(head: &[u8]) -> Result<Head, Refusal> {
         assert_eq!(end(head, 0), Some(head.len()));
-        HeadRules { headers: 10, hosts: vec!["wire.example".into()], body: 512 }.check(head)
+        let hosts = ["wire.example".into()];
+        HeadRules { headers: 10, hosts: &hosts, body: 512 }.check(head)
     }
 
     #[test]

@@ -65,8 +65,6 @@ pub use downstream::Downstream;
 pub use filter::{FilterCtx, RequestFilter};
 pub use server::{Running, ServeError, Signals, serve, start};
 
-use crate::config::Limits;
-
 use budget::Kind;
 use pool::Pool;
 use upstream::{Attempts, Upstreams};
@@ -77,11 +75,8 @@ pub struct GuardProxy {
     gate: Arc<RequestFilter>,
     upstreams: Arc<Upstreams>,
     pool: Arc<Pool>,
-    upstream_timeout: Duration,
-    request_timeout: Duration,
     /// Requests that stream and wait for a connection.
     connecting: Arc<Semaphore>,
-    connect_timeout: Duration,
     stopping: ShutdownWatch,
 }
 
@@ -97,17 +92,13 @@ impl GuardProxy {
     pub fn new(
         gate: Arc<RequestFilter>,
         upstreams: Arc<Upstreams>,
-        limits: &Limits,
         stopping: ShutdownWatch,
     ) -> Self {
         Self {
             gate,
             upstreams,
-            pool: Pool::new(limits),
-            upstream_timeout: limits.upstream_timeout,
-            request_timeout: limits.request_timeout,
+            pool: Arc::default(),
             connecting: Arc::new(Semaphore::new(CONNECTING)),
-            connect_timeout: limits.upstream_connect_timeout,
             stopping,
         }
     }
@@ -122,7 +113,7 @@ impl GuardProxy {
             exchange::while_wanted(session, room).await?;
         }
         let turn = Arc::clone(&self.connecting).acquire_owned();
-        let turn = tokio::time::timeout(self.connect_timeout, turn);
+        let turn = tokio::time::timeout(ctx.gate.limits().upstream_connect_timeout, turn);
         let wait = async { turn.await.ok().and_then(Result::ok).ok_or_else(exchange::no_turn) };
         ctx.connecting = Some(exchange::while_wanted(session, wait).await?);
         Ok(())
@@ -231,7 +222,7 @@ impl ProxyHttp for GuardProxy {
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut ProxyCtx) -> Result<Box<HttpPeer>> {
         let server = self.upstreams.next(&mut ctx.attempts).ok_or_else(exchange::no_server)?;
         ctx.gate.set_upstream(server);
-        Ok(Box::new(self.gate.peer(server)))
+        Ok(Box::new(ctx.gate.peer(server)))
     }
 
     /// Another server is tried, as no byte of the request has left.

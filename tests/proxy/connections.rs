@@ -280,6 +280,6 @@ fn an_address_in_use_is_a_clear_error() {
     let guard =
         wire_scim_guard::evaluator::Evaluator::new(&config).unwrap_or_else(|e| panic!("{e}"));
     let access = wire_scim_guard::logging::AccessLog::default();
-    let error = wire_scim_guard::proxy::start(config, Arc::new(guard), access).err().unwrap();
+    let error = wire_scim_guard::proxy::start(Arc::new(guard), access).err().unwrap();
     assert!(error.to_string().starts_with(&format!("cannot listen on {addr}: ")), "{error}");
 }

@@ -284,7 +284,7 @@ impl Guarded {
         change(&mut config);
         let guard = Evaluator::new(&config).unwrap_or_else(|error| panic!("{error}"));
         let (log, access) = AccessLog::memory();
-        let running = proxy::start(config, Arc::new(guard), log).unwrap();
+        let running = proxy::start(Arc::new(guard), log).unwrap();
         let addr = running.addrs()[0];
         Self { running: Some(running), addr, access }
     }

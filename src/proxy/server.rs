@@ -26,11 +26,9 @@ use crate::evaluator::Evaluator;
 use crate::logging::{self, AccessLog};
 use crate::metrics::Metrics;
 
-use super::connections::Connections;
-use super::filter::RequestFilter;
-use super::upstream::Upstreams;
+use super::upstream::{Upstreams, check};
 use super::worker::Worker;
-use super::{Downstream, GuardProxy, check, trim};
+use super::{Connections, Downstream, GuardProxy, RequestFilter, trim};
 
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;

@@ -30,10 +30,10 @@ use crate::config::Limits;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::verdict::Refusal;
 
-use super::budget::{Connection, Place};
 use super::chunked::Misframed;
 use super::h2_heads::H2Heads;
 use super::head::{Extent, Head, HeadRules};
+use crate::proxy::budget::{Connection, Place};
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 4 * 1024;
@@ -45,7 +45,7 @@ const IDLE_CHUNK: usize = 512;
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// A client's connection.
-pub(super) struct ClientConn {
+pub(in crate::proxy) struct ClientConn {
     io: Stream,
     /// Read from the socket and not handed out yet.
     read_ahead: BytesMut,
@@ -79,7 +79,7 @@ impl fmt::Debug for ClientConn {
 }
 
 impl ClientConn {
-    pub(super) fn new(io: Stream, snapshot: Arc<Snapshot>) -> Self {
+    pub(in crate::proxy) fn new(io: Stream, snapshot: Arc<Snapshot>) -> Self {
         Self {
             io,
             read_ahead: BytesMut::new(),
@@ -98,51 +98,51 @@ impl ClientConn {
     }
 
     /// The snapshot of the request at hand, or of the connection while there is none.
-    pub(super) fn snapshot(&self) -> &Arc<Snapshot> {
+    pub(in crate::proxy) fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    pub(in crate::proxy) fn limits(&self) -> &Limits {
         &self.snapshot.config.limits
     }
 
     /// Takes the current snapshot, for the next request.
-    pub(super) fn refresh(&mut self, snapshots: &Snapshots) {
+    pub(in crate::proxy) fn refresh(&mut self, snapshots: &Snapshots) {
         snapshots.refresh(&mut self.snapshot);
     }
 
     /// Says whose memory is taken for the connection and the requests on it.
-    pub(super) fn set_account(&mut self, account: Arc<Connection>) {
+    pub(in crate::proxy) fn set_account(&mut self, account: Arc<Connection>) {
         self.account = Some(account);
     }
 
-    pub(super) fn account(&self) -> Option<&Arc<Connection>> {
+    pub(in crate::proxy) fn account(&self) -> Option<&Arc<Connection>> {
         self.account.as_ref()
     }
 
     /// How many bytes the head of the message at hand has.
-    pub(super) fn head(&self) -> usize {
+    pub(in crate::proxy) fn head(&self) -> usize {
         self.head
     }
 
     /// Counts from now on what the codec of HTTP/2 holds of heads.
-    pub(super) fn count_heads(&mut self) {
+    pub(in crate::proxy) fn count_heads(&mut self) {
         let header_timeout = self.limits().header_timeout;
         self.h2_heads = self.account.as_ref().map(|account| H2Heads::new(account, header_timeout));
     }
 
     /// Counts from now on how often something comes from the client.
-    pub(super) fn count_reads(&mut self) -> Arc<AtomicUsize> {
+    pub(in crate::proxy) fn count_reads(&mut self) -> Arc<AtomicUsize> {
         Arc::clone(self.reads.get_or_insert_default())
     }
 
     /// The connection behind a stream that Pingora gives back.
-    pub(super) fn recover(stream: Stream) -> Option<Box<Self>> {
+    pub(in crate::proxy) fn recover(stream: Stream) -> Option<Box<Self>> {
         stream.into_any().downcast().ok()
     }
 
     /// What was read ahead.
-    pub(super) fn buffered(&mut self) -> &mut BytesMut {
+    pub(in crate::proxy) fn buffered(&mut self) -> &mut BytesMut {
         &mut self.read_ahead
     }
 
@@ -150,7 +150,7 @@ impl ClientConn {
     ///
     /// Nothing is allocated before there is something to keep: most connections rest most of the
     /// time.
-    pub(super) async fn read_more(&mut self) -> io::Result<usize> {
+    pub(in crate::proxy) async fn read_more(&mut self) -> io::Result<usize> {
         poll_fn(|cx| {
             let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK];
             let mut chunk = ReadBuf::uninit(&mut chunk);
@@ -162,13 +162,13 @@ impl ClientConn {
     }
 
     /// Checks the head that was read ahead, of this many bytes.
-    pub(super) fn check_head(&self, end: usize) -> Result<Head, Refusal> {
+    pub(in crate::proxy) fn check_head(&self, end: usize) -> Result<Head, Refusal> {
         HeadRules::of(&self.snapshot.config).check(&self.read_ahead[..end])
     }
 
     /// Takes the head and what is there of its body, for Pingora to parse; the rest of the body is
     /// read through this connection, and what follows the message stays here.
-    pub(super) fn take_message(&mut self, head: usize, extent: Extent) -> BytesMut {
+    pub(in crate::proxy) fn take_message(&mut self, head: usize, extent: Extent) -> BytesMut {
         *self.misframed.get_mut() = false;
         *self.write_through.get_mut() = false;
         self.extent = extent;
@@ -189,27 +189,27 @@ impl ClientConn {
     }
 
     /// Whether the body of the message at hand is none that has one reading.
-    pub(super) fn is_misframed(&self) -> bool {
+    pub(in crate::proxy) fn is_misframed(&self) -> bool {
         self.misframed.load(Ordering::Relaxed)
     }
 
     /// Has every piece of the answer at hand written when it comes, as it may be long until the next.
-    pub(super) fn write_through(&self) {
+    pub(in crate::proxy) fn write_through(&self) {
         self.write_through.store(true, Ordering::Relaxed);
     }
 
     /// Notes the target as it was sent, for a message that Pingora gets with another spelling of it.
-    pub(super) fn set_sent_target(&mut self, target: Option<Box<[u8]>>) {
+    pub(in crate::proxy) fn set_sent_target(&mut self, target: Option<Box<[u8]>>) {
         self.sent_target = target;
     }
 
-    pub(super) fn sent_target(&self) -> Option<&[u8]> {
+    pub(in crate::proxy) fn sent_target(&self) -> Option<&[u8]> {
         self.sent_target.as_deref()
     }
 
     /// Says good-bye so that the client reads the answer before it sees the end: closing with
     /// unread bytes would reset the connection, and the reset overtakes the answer.
-    pub(super) async fn linger(mut self, at_most: Duration) {
+    pub(in crate::proxy) async fn linger(mut self, at_most: Duration) {
         let farewell = async {
             Shutdown::shutdown(&mut self).await;
             loop {

@@ -23,20 +23,20 @@ const ON_WORKER: usize = 32 * 1024;
 
 /// Who judges bodies.
 #[derive(Debug)]
-pub(super) struct Judges {
+pub(in crate::proxy) struct JudgePool {
     /// One for each large body that may be judged at the same time.
     turns: Arc<Semaphore>,
 }
 
-impl Judges {
+impl JudgePool {
     /// As many threads as half of the processor, so that the workers keep the other half.
-    pub(super) fn new() -> Self {
+    pub(in crate::proxy) fn new() -> Self {
         let parallel = thread::available_parallelism().map_or(1, usize::from);
         Self { turns: Arc::new(Semaphore::new((parallel / 2).max(1))) }
     }
 
-    /// Judges a body that was read. `RequestRecord` gets the rules that were only reported, and the time.
-    pub(super) async fn judge(
+    /// JudgePool a body that was read. `RequestRecord` gets the rules that were only reported, and the time.
+    pub(in crate::proxy) async fn judge(
         &self,
         snapshot: &Arc<Snapshot>,
         task: BodyTask,

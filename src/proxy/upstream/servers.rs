@@ -85,7 +85,7 @@ pub struct Attempts {
 
 impl Attempts {
     /// The server that is tried now.
-    pub(super) fn address(&self) -> Option<SocketAddr> {
+    pub(in crate::proxy) fn address(&self) -> Option<SocketAddr> {
         self.endpoint().map(|endpoint| endpoint.address)
     }
 
@@ -109,7 +109,7 @@ impl Upstreams {
 
     /// Takes the servers of the configuration. Those that were there before keep their addresses and
     /// their state.
-    pub(super) fn configure(&self, servers: &[Server]) {
+    pub(in crate::proxy) fn configure(&self, servers: &[Server]) {
         let mut answers = self.answers();
         if answers.iter().map(|(server, _)| server).eq(servers) {
             return;
@@ -130,7 +130,7 @@ impl Upstreams {
     ///
     /// Resting servers come last, so that a request is refused only when every server refuses it,
     /// and a single server that comes back is found at once.
-    pub(super) fn next(&self, attempts: &mut Attempts) -> Option<SocketAddr> {
+    pub(in crate::proxy) fn next(&self, attempts: &mut Attempts) -> Option<SocketAddr> {
         let Attempts { found, refused, at } = attempts;
         let found = found.get_or_insert_with(|| self.found.load_full());
         let count = found.endpoints.len();
@@ -152,7 +152,7 @@ impl Upstreams {
 
     /// Notes that the server that is tried now did not take the connection. Says whether another
     /// one is left to try.
-    pub(super) fn refused(&self, attempts: &mut Attempts) -> bool {
+    pub(in crate::proxy) fn refused(&self, attempts: &mut Attempts) -> bool {
         if let Some(endpoint) = attempts.endpoint() {
             self.skip(endpoint, "it takes no connection");
         }
@@ -162,13 +162,13 @@ impl Upstreams {
 
     /// Notes that no connection to the server that is tried now could be opened, for a reason that is not the
     /// server's. Says whether another one is left to try.
-    pub(super) fn pass_over(attempts: &mut Attempts) -> bool {
+    pub(in crate::proxy) fn pass_over(attempts: &mut Attempts) -> bool {
         attempts.refused.extend(attempts.at.take());
         attempts.found.as_ref().is_some_and(|found| attempts.refused.len() < found.endpoints.len())
     }
 
     /// Notes that the server that is tried now took the request and gave no proper answer.
-    pub(super) fn failed(&self, attempts: &Attempts) {
+    pub(in crate::proxy) fn failed(&self, attempts: &Attempts) {
         if let Some(endpoint) = attempts.endpoint()
             && endpoint.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES
         {
@@ -177,7 +177,7 @@ impl Upstreams {
     }
 
     /// Notes that the server that is tried now has answered, to the end of its answer.
-    pub(super) fn answered(&self, attempts: &Attempts) {
+    pub(in crate::proxy) fn answered(&self, attempts: &Attempts) {
         if let Some(endpoint) = attempts.endpoint() {
             self.works(endpoint);
         }
@@ -202,7 +202,12 @@ impl Upstreams {
     }
 
     /// Notes how a server's check ended: why it is not well, and how long that counts.
-    pub(super) fn checked(&self, server: SocketAddr, fault: Option<String>, counts: Duration) {
+    pub(in crate::proxy) fn checked(
+        &self,
+        server: SocketAddr,
+        fault: Option<String>,
+        counts: Duration,
+    ) {
         let found = self.found.load();
         let Some(endpoint) = found.endpoints.iter().find(|e| e.address == server) else { return };
         match fault {
@@ -255,7 +260,7 @@ impl Upstreams {
 
     /// Resolves every name once, all at the same time. A name that cannot be resolved keeps its last good
     /// answer, and the others do not wait for it.
-    pub(super) async fn resolve(&self, servers: &[Server]) {
+    pub(in crate::proxy) async fn resolve(&self, servers: &[Server]) {
         self.configure(servers);
         let mut asked = JoinSet::new();
         for (at, server) in servers.iter().enumerate() {
@@ -317,7 +322,7 @@ impl Upstreams {
 }
 
 /// A server as Pingora's own way to the backend takes it, with the configured limits.
-pub(super) fn peer(server: SocketAddr, limits: &Limits) -> HttpPeer {
+pub(in crate::proxy) fn peer(server: SocketAddr, limits: &Limits) -> HttpPeer {
     let mut peer = HttpPeer::new(server, false, String::new());
     let options = &mut peer.options;
     options.alpn = ALPN::H1;

@@ -32,15 +32,23 @@ use crate::snapshot::Snapshots;
 use crate::target;
 use crate::verdict::{Refusal, VerdictLabel};
 
-use super::answer;
-use super::budget::{Budget, GaveWay, Kind, Share};
-use super::conn::ClientConn;
-use super::connections::Connections;
-use super::filter::RequestFilter;
-use super::forward;
-use super::head;
-use super::origin;
-use super::recorder::{Recorder, RequestRecord};
+use crate::proxy::budget::{Budget, GaveWay, Kind, Share};
+use crate::proxy::pingora_internals;
+use crate::proxy::request::recorder::{Recorder, RequestRecord};
+use crate::proxy::request::{RequestFilter, answer};
+use crate::proxy::upstream::{forward, origin};
+
+pub mod chunked;
+pub(in crate::proxy) mod conn;
+mod connections;
+mod frames;
+pub(in crate::proxy) mod framing;
+mod h2_heads;
+pub mod head;
+pub(in crate::proxy) mod syntax;
+
+use conn::ClientConn;
+pub use connections::Connections;
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -194,14 +202,11 @@ where
                 }
                 Err(refusal) => return self.refuse(*conn, &refusal).await,
             };
-            let mut session = ServerSession::new_http1(conn);
-            // Pingora parses these bytes first, and reads on only for the body.
-            session.set_pipelined_prefix(message);
             let left = if *shutdown.borrow() { 0 } else { max_requests.saturating_sub(served) };
-            session.set_keepalive_reuses_remaining(Some(left));
+            let session = pingora_internals::http1_session(conn, message, left);
             let reusable = self.app.process_new_http(session, &shutdown).await;
-            let Some((stream, _)) = reusable.map(ReusedHttpStream::consume) else { return };
-            let Some(next) = ClientConn::recover(stream) else { return };
+            let next = reusable.map(pingora_internals::returned_stream);
+            let Some(next) = next.and_then(ClientConn::recover) else { return };
             conn = next;
             let timeout = conn.limits().keepalive_timeout;
             if !wait_for_bytes(&mut conn, timeout, &mut shutdown).await {

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::config::Limits;
 
-use super::backend_conn::{BackendConn, Came};
+use super::conn::{BackendConn, Came};
 use super::lack;
 
 /// Connections that rest, at most, for each server.
@@ -28,7 +28,7 @@ const DISTRUST: Duration = Duration::from_secs(30);
 
 /// Connections to the backend that rest until the next request.
 #[derive(Debug, Default)]
-pub(super) struct Pool {
+pub(in crate::proxy) struct Pool {
     resting: Mutex<Resting>,
 }
 
@@ -73,7 +73,7 @@ struct Rested {
 
 impl Pool {
     /// A connection to this server: one that rests and is still open, or a new one.
-    pub(super) async fn get(
+    pub(in crate::proxy) async fn get(
         &self,
         server: SocketAddr,
         limits: &Limits,
@@ -106,7 +106,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer has been read to its end.
-    pub(super) fn keep(self: &Arc<Self>, stream: Stream, limits: &Limits) {
+    pub(in crate::proxy) fn keep(self: &Arc<Self>, stream: Stream, limits: &Limits) {
         let Ok(mut conn) = stream.into_any().downcast::<BackendConn>() else { return };
         if !conn.rest() {
             return;
@@ -150,7 +150,10 @@ impl Pool {
 }
 
 /// A new connection to this server.
-pub(super) async fn open(server: SocketAddr, limits: &Limits) -> Result<Box<BackendConn>> {
+pub(in crate::proxy) async fn open(
+    server: SocketAddr,
+    limits: &Limits,
+) -> Result<Box<BackendConn>> {
     let connect = TcpStream::connect(server);
     let opened = tokio::time::timeout(limits.upstream_connect_timeout, connect).await;
     let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{BodyKind, BodyTask, Guard, Head};
+use wire_scim_guard::evaluator::{BodyKind, BodyTask, Evaluator, Head};
 use wire_scim_guard::json;
 use wire_scim_guard::schema::Schemas;
 
@@ -17,8 +17,8 @@ mod shapes;
 
 use shapes::{SHAPES, user};
 
-fn guard() -> Guard {
-    match Guard::new(&Config::new(Vec::new(), Vec::new())) {
+fn guard() -> Evaluator {
+    match Evaluator::new(&Config::new(Vec::new(), Vec::new())) {
         Ok(guard) => guard,
         Err(_) => unreachable!("the built-in schemas compile"),
     }
@@ -50,17 +50,12 @@ fn reading(c: &mut Criterion) {
     let document = json::parse(&body).expect("it is JSON");
     group
         .bench_function("schema", |b| b.iter(|| schemas.user.is_valid(black_box(document.root()))));
-    let guard = guard();
+    let snapshot = guard().snapshots().current();
     let task = BodyTask { kind: BodyKind::NewUser, gzip: false, identity: None };
     group.bench_function("whole verdict on the body", |b| {
         b.iter(|| {
-            guard
-                .judge_body(
-                    task,
-                    black_box(&body),
-                    &mut wire_scim_guard::verdict::Remarks::default(),
-                )
-                .is_ok()
+            let mut remarks = wire_scim_guard::verdict::Remarks::default();
+            Evaluator::judge_body(&snapshot, task, black_box(&body), &mut remarks).is_ok()
         });
     });
     group.finish();
@@ -68,6 +63,7 @@ fn reading(c: &mut Criterion) {
 
 fn head(c: &mut Criterion) {
     let guard = guard();
+    let snapshot = guard.snapshots().current();
     let mut headers = HeaderMap::new();
     let token = "Bearer AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     headers.insert("authorization", HeaderValue::from_static(token));
@@ -87,7 +83,8 @@ fn head(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 let target = black_box(target.as_bytes());
-                guard.judge_head(Head { method: &method, target, headers: &headers, client: None })
+                let head = Head { method: &method, target, headers: &headers, client: None };
+                guard.judge_head(&snapshot, head)
             });
         });
     }
@@ -99,24 +96,20 @@ const LARGE: usize = 440 * 1024;
 
 /// The cost for each byte must not grow with the size.
 fn linear(c: &mut Criterion) {
-    let guard = guard();
+    let snapshot = guard().snapshots().current();
+    let limit = snapshot.config.limits.body;
     let mut bench = c.benchmark_group("by size");
     for shape in SHAPES {
         let small = (shape.make)(shape.small);
         let large = (shape.make)(LARGE / small.len() * shape.small);
         for body in [small, large] {
-            assert!(body.len() <= guard.body_limit(), "{} bytes are not looked at", body.len());
+            assert!(body.len() <= limit, "{} bytes are not looked at", body.len());
             let task = BodyTask { kind: shape.kind, gzip: false, identity: None };
             bench.throughput(Throughput::Bytes(body.len() as u64));
             bench.bench_with_input(BenchmarkId::new(shape.name, body.len()), &body, |b, body| {
                 b.iter(|| {
-                    guard
-                        .judge_body(
-                            task,
-                            black_box(body),
-                            &mut wire_scim_guard::verdict::Remarks::default(),
-                        )
-                        .is_ok()
+                    let mut remarks = wire_scim_guard::verdict::Remarks::default();
+                    Evaluator::judge_body(&snapshot, task, black_box(body), &mut remarks).is_ok()
                 });
             });
         }

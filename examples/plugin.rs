@@ -21,14 +21,14 @@ use pingora::services::listening::Service;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, Result};
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::Guard;
+use wire_scim_guard::evaluator::Evaluator;
 use wire_scim_guard::logging::AccessLog;
 use wire_scim_guard::metrics::Metrics;
 use wire_scim_guard::proxy::{Connections, Downstream, FilterCtx, RequestFilter};
 
 /// A service that marks every answer, and guards SCIM on the way.
 struct MyService {
-    gate: RequestFilter,
+    gate: Arc<RequestFilter>,
     backend: SocketAddr,
 }
 
@@ -52,7 +52,7 @@ impl ProxyHttp for MyService {
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut MyCtx) -> Result<Box<HttpPeer>> {
         ctx.gate.set_upstream(self.backend);
-        Ok(Box::new(self.gate.peer(self.backend)))
+        Ok(Box::new(ctx.gate.peer(self.backend)))
     }
 
     async fn upstream_request_filter(
@@ -143,20 +143,20 @@ impl ProxyHttp for MyService {
 pub fn run(listen: &str, backend: &str) -> Result<(), Box<dyn std::error::Error>> {
     let backend: SocketAddr = backend.parse()?;
     let config = Config::new(vec![listen.parse()?], Vec::new());
-    let guard = Arc::new(Guard::new(&config)?);
+    let guard = Arc::new(Evaluator::new(&config)?);
     let metrics = Arc::new(Metrics::new(&guard)?);
     let access = AccessLog::new(&config.log);
 
     let mut server = Server::new(None)?;
     server.bootstrap();
-    let gate =
-        RequestFilter::new(guard, &config, Arc::clone(&metrics), access.clone()).behind_edge();
-    let app = http_proxy(&server.configuration, MyService { gate, backend });
-    // The edge reads HTTP/1 heads strictly before Pingora parses them. A service that goes without
-    // it leaves out `behind_edge` above, and hosts `app` itself.
+    let gate = Arc::new(RequestFilter::new(guard, metrics, access).behind_downstream());
+    let service = MyService { gate: Arc::clone(&gate), backend };
+    let app = http_proxy(&server.configuration, service);
+    // `Downstream` reads HTTP/1 heads strictly before Pingora parses them. A service without it
+    // leaves out `behind_downstream` above, and hosts `app` itself.
     let connections = Arc::new(Connections::default());
-    let edge = Downstream::new(Arc::new(app), &config, connections, metrics, access);
-    let mut service = Service::new("guarded proxy".to_owned(), edge);
+    let downstream = Downstream::new(Arc::new(app), &gate, connections);
+    let mut service = Service::new("guarded proxy".to_owned(), downstream);
     service.add_tcp(listen);
     server.add_service(service);
     eprintln!("listening on {listen}, forwarding to {backend}");

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use http::{HeaderMap, HeaderValue, Method};
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{BodyTask, Guard, Head};
+use wire_scim_guard::evaluator::{BodyTask, Evaluator, Head};
 use wire_scim_guard::verdict::Outcome;
 
 #[path = "../benches/shapes.rs"]
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let guard = match Guard::new(&Config::new(Vec::new(), Vec::new())) {
+    let guard = match Evaluator::new(&Config::new(Vec::new(), Vec::new())) {
         Ok(guard) => guard,
         Err(error) => {
             eprintln!("verdicts: {error}");
@@ -86,14 +86,16 @@ fn main() -> ExitCode {
 
 /// Judges one body, often enough to count for more than its making.
 fn judge_shape(shape: &shapes::Shape, size: usize) -> ExitCode {
-    let Ok(guard) = Guard::new(&Config::new(Vec::new(), Vec::new())) else {
+    let Ok(guard) = Evaluator::new(&Config::new(Vec::new(), Vec::new())) else {
         eprintln!("verdicts: no guard");
         return ExitCode::FAILURE;
     };
+    let snapshot = guard.snapshots().current();
     let body = (shape.make)(size);
     let task = BodyTask { kind: shape.kind, gzip: false, identity: None };
     for _ in 0..20 {
-        let verdict = guard.judge_body(
+        let verdict = Evaluator::judge_body(
+            &snapshot,
             task,
             black_box(&body),
             &mut wire_scim_guard::verdict::Remarks::default(),

@@ -1,7 +1,7 @@
 //! What holds for every input, each told by one function from bytes: for the fuzzer, and for the
 //! test that tries them on the corpus without one.
 
-use wire_scim_guard::guard::CheckKind;
+use wire_scim_guard::evaluator::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
 use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, Record};
 use wire_scim_guard::proxy::chunked::Chunked;
@@ -194,7 +194,7 @@ fn written(attribute: &Attribute<'_>) -> String {
 /// with the length that it says.
 pub fn read_head(bytes: &[u8]) {
     let Some(end) = head::end(bytes, 0) else { return };
-    let rules = HeadRules { headers: 100, hosts: Vec::new(), body: 512 };
+    let rules = HeadRules { headers: 100, hosts: &[], body: 512 };
     let Ok(read) = rules.check(&bytes[..end]) else { return };
     let bytes = read.rewritten.unwrap_or_else(|| bytes[..end].to_vec());
     let mut headers = [httparse::EMPTY_HEADER; 100];

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::proxy::upstream::Upstreams;
-use crate::registry::watch::Source;
+use crate::snapshot::{LoadedRegistry, Snapshots};
 
 /// Connections at one time; more wait in the listener's queue.
 const CONNECTIONS: usize = 512;
@@ -42,8 +42,8 @@ const MOST: usize = 8 * 1024;
 pub struct Admin {
     pub metrics: Arc<Metrics>,
     pub upstreams: Arc<Upstreams>,
-    /// The register of tokens, if there is one.
-    pub register: Option<Arc<Source>>,
+    /// Whose token registry is shown.
+    pub snapshots: Arc<Snapshots>,
     /// Whether the process is to stop.
     pub stopping: watch::Receiver<bool>,
 }
@@ -139,11 +139,11 @@ impl Admin {
         for server in self.upstreams.unresolved() {
             let _ = writeln!(text, "upstream {server}: not resolved so far");
         }
-        if let Some(register) = &self.register {
-            let entries = register.current().entries().len();
+        if let Some(LoadedRegistry { tokens, file }) = &self.snapshots.current().registry {
+            let entries = tokens.entries().len();
             let tokens = if entries == 1 { "token" } else { "tokens" };
             let _ = write!(text, "register: {entries} {tokens}");
-            text.push_str(&match register.state().failure {
+            text.push_str(&match file.state().failure {
                 None => "\n".into(),
                 Some(why) => {
                     format!(

@@ -1,10 +1,9 @@
-//! Whether a token of the right form is let through: the register where there is one, and the
-//! shield. What is known of a token goes with the request to its end.
+//! Decides whether a well-formed token is let through: by the registry, where there is one, and by
+//! the refusal cache. What is known of a token is kept with the request to its end.
 //!
 //! SECURITY: no sentence here repeats any part of a token.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::Method;
@@ -12,20 +11,21 @@ use http::Method;
 use crate::digest::TokenDigest;
 use crate::policy::Identity;
 use crate::rate;
-use crate::refusals::RefusalCache;
-use crate::registry::watch::Source;
-use crate::registry::{Entry, TokenLabel};
+use crate::refusals::{RefusalCache, RefusalLimits};
+use crate::registry::{Entry, TokenLabel, TokenRegistry};
 use crate::rule::Rule;
+use crate::snapshot::Snapshot;
 use crate::target::Handler;
 use crate::token::{Credentials, PLACE};
 use crate::verdict::{Findings, Refusal};
 
-/// What admits tokens.
+/// Authorizes tokens for one request.
 #[derive(Debug)]
-pub struct TokenAuthorizer {
+pub struct TokenAuthorizer<'a> {
     /// `None`: every well-formed token is Wire's to judge.
-    pub register: Option<Arc<Source>>,
-    pub shield: Arc<RefusalCache>,
+    registry: Option<&'a TokenRegistry>,
+    refusals: &'a RefusalCache,
+    limits: &'a RefusalLimits,
 }
 
 /// What a token is to be used for.
@@ -39,17 +39,22 @@ pub struct Use<'a> {
 /// What is known of a request's token.
 #[derive(Debug, Clone, Default)]
 pub struct Bearer {
-    /// Its name in the register.
+    /// Its label in the registry.
     pub label: Option<TokenLabel>,
-    /// For [`RefusalCache::answered`], when Wire has answered.
+    /// For the refusal cache, when Wire has answered.
     pub digest: Option<TokenDigest>,
-    /// The register, or Wire within the last hour, has shown it to be good.
+    /// It is valid by the registry, or Wire accepted it within the last hour.
     pub known: bool,
-    /// What the register says of the team behind it.
+    /// How its team identifies users, by the registry.
     pub identity: Option<Identity>,
 }
 
-impl TokenAuthorizer {
+impl<'a> TokenAuthorizer<'a> {
+    pub fn new(snapshot: &'a Snapshot, refusals: &'a RefusalCache) -> Self {
+        let registry = snapshot.registry.as_ref().map(|registry| &*registry.tokens);
+        Self { registry, refusals, limits: &snapshot.refusal_limits }
+    }
+
     /// Judges a token. `bearer` is filled as far as the judging went.
     pub fn judge(
         &self,
@@ -61,24 +66,22 @@ impl TokenAuthorizer {
         let token = match credentials {
             // Wire refuses it, and so does the guard where it may.
             Credentials::None => return Ok(()),
-            // SECURITY: whatever is made of the form of tokens, a register does not know this one.
+            // SECURITY: even where the form of tokens is not enforced, this one is in no registry.
             Credentials::Unreadable => None,
             Credentials::Token(token) => Some(token),
         };
         bearer.digest = token.map(TokenDigest::of);
-        let register = self.register.as_ref().map(|source| source.current());
-        let entry = register
-            .as_ref()
-            .map(|register| token.and_then(|token| register.find(token, bearer.digest)));
+        let find = |registry: &'a TokenRegistry| registry.find(token?, bearer.digest);
+        let entry = self.registry.map(find);
         let verdict = self.judge_all(entry, wanted, bearer, findings);
-        // What is answered here never comes back from Wire, where it would be noticed.
+        // What is refused here gets no answer from Wire that would be counted.
         if verdict.as_ref().is_err_and(|refusal| refusal.status() == 401) {
-            self.shield.failed(wanted.client);
+            self.refusals.failed(self.limits, wanted.client);
         }
         verdict
     }
 
-    /// Judges what is known of a token; the outer `None` says that there is no register.
+    /// Judges what is known of a token; the outer `None` says that there is no registry.
     fn judge_all(
         &self,
         entry: Option<Option<&Entry>>,
@@ -92,10 +95,10 @@ impl TokenAuthorizer {
             bearer.label = Some(entry.label.clone());
             bearer.identity = entry.identity;
         }
-        // SECURITY: an address is shared by many, so that failures from there never slow a token
-        // that is known to be good.
+        // SECURITY: an address may be shared by many clients, so failures from it never slow a
+        // token that is known to be valid.
         let good = known.is_some_and(|entry| !entry.has_expired(now))
-            || bearer.digest.is_some_and(|digest| self.shield.accepts(digest));
+            || bearer.digest.is_some_and(|digest| self.refusals.accepts(digest));
         bearer.known = good;
         if !good {
             self.judge_failures(wanted.client, findings)?;
@@ -105,7 +108,7 @@ impl TokenAuthorizer {
             Some(None) => findings.hit(Rule::TokenUnknown, PLACE, || UNKNOWN)?,
             Some(Some(entry)) => judge_entry(entry, wanted, now, findings)?,
         }
-        if bearer.digest.is_some_and(|digest| self.shield.refuses(digest)) {
+        if bearer.digest.is_some_and(|digest| self.refusals.refuses(self.limits, digest)) {
             findings.hit(Rule::TokenRefused, PLACE, || REFUSED)?;
         }
         known.map_or(Ok(()), |entry| judge_rate(entry, findings))
@@ -119,7 +122,7 @@ impl TokenAuthorizer {
         if !findings.wants(Rule::LimitsFailures) {
             return Ok(());
         }
-        let Some(wait) = self.shield.slows(client) else { return Ok(()) };
+        let Some(wait) = self.refusals.retry_after(self.limits, client) else { return Ok(()) };
         findings
             .hit(Rule::LimitsFailures, PLACE, || FAILURES)
             .map_err(|refusal| refusal.with_retry_after(wait))
@@ -168,4 +171,4 @@ const REFUSED: &str = "Wire refused this token a moment ago; it is not asked aga
 const RATE: &str = "The token is used more often than its entry in the register of this proxy allows. Wait \
      as long as Retry-After says.";
 const FAILURES: &str = "Too many requests with tokens that are not valid came from this network address. Wait as \
-     long as Retry-After says, and mend the token of the client.";
+     long as Retry-After says, and fix the token of the client.";

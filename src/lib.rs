@@ -1,6 +1,6 @@
 //! wire-scim-guard: a reverse proxy that guards Wire's SCIM API.
 //!
-//! The core judges a request without any network: [`guard::Guard::evaluate`]. A request
+//! The core judges a request without any network: [`evaluator::Evaluator::evaluate`]. A request
 //! goes through [`target`], the headers, its query and token, and then its body through [`json`],
 //! [`schema`] and [`scim`]; what is hit on the way is a [`rule`], and [`policy`] says what comes of
 //! it. [`proxy`] is the reverse proxy around the core, on Pingora; other Pingora services embed
@@ -14,7 +14,7 @@ mod body;
 pub mod cli;
 pub mod config;
 pub mod digest;
-pub mod guard;
+pub mod evaluator;
 mod headers;
 pub mod json;
 pub mod logging;
@@ -33,6 +33,7 @@ pub mod rule;
 pub mod schema;
 pub mod scim;
 pub mod secret;
+pub mod snapshot;
 pub mod standin;
 pub mod target;
 mod token;

@@ -5,25 +5,25 @@
 
 use serde_json::{Value, json};
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{CheckKind, Guard, Head};
+use wire_scim_guard::evaluator::{CheckKind, Evaluator, Head};
 use wire_scim_guard::policy::{Identity, Policy, Profile};
 use wire_scim_guard::target;
 use wire_scim_guard::verdict::Outcome;
 
 const WIRE_USER: &str = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
 
-fn detail(guard: &Guard, kind: CheckKind, body: &[u8]) -> String {
+fn detail(guard: &Evaluator, kind: CheckKind, body: &[u8]) -> String {
     let report = guard.check(kind, body);
     report.refusal.map(|refusal| refusal.detail).unwrap_or_default()
 }
 
-fn guard() -> Guard {
+fn guard() -> Evaluator {
     let mut config = Config::new(Vec::new(), Vec::new());
     config.policy = Policy::new(Profile::Documented, Identity::Any);
-    Guard::new(&config).ok().unwrap()
+    Evaluator::new(&config).ok().unwrap()
 }
 
-fn says(guard: &Guard, kind: CheckKind, body: &[u8], phrases: &[&str]) {
+fn says(guard: &Evaluator, kind: CheckKind, body: &[u8], phrases: &[&str]) {
     let detail = detail(guard, kind, body);
     let shown = String::from_utf8_lossy(body);
     for phrase in phrases {

@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
-use wire_scim_guard::guard::CheckKind;
+use wire_scim_guard::evaluator::CheckKind;
 use wire_scim_guard::rule::Rule;
 use wire_scim_guard::standin::reading::{self, Fault, User};
 

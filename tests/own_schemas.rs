@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{CheckKind, CheckReport, Guard};
+use wire_scim_guard::evaluator::{CheckKind, CheckReport, Evaluator};
 use wire_scim_guard::policy::{Action, Identity, Policy, Profile};
 
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
@@ -50,7 +50,7 @@ fn check(schemas: Option<&Folder>, policy: Policy, kind: CheckKind, body: &Value
     let mut config = Config::new(Vec::new(), Vec::new());
     config.policy = policy;
     config.schemas = schemas.map(|folder| folder.0.clone());
-    Guard::new(&config).ok().unwrap().check(kind, body.to_string().as_bytes())
+    Evaluator::new(&config).ok().unwrap().check(kind, body.to_string().as_bytes())
 }
 
 fn enforced() -> Policy {
@@ -312,7 +312,7 @@ fn a_large_document_is_judged_as_a_small_one() {
             let mut config = Config::new(Vec::new(), Vec::new());
             config.policy = policy.clone();
             config.schemas = schemas.map(|folder| folder.0.clone());
-            let guard = Guard::new(&config).ok().unwrap();
+            let guard = Evaluator::new(&config).ok().unwrap();
             for more in &bodies {
                 let verdict = |padding: usize| {
                     let mut body = user(&json!({"emails": good, "displayName": "A"}));
@@ -354,7 +354,7 @@ fn a_schema_that_costs_too_much_is_refused_at_its_place() {
     let folder = own("cost", "user.json", &more);
     let mut config = Config::new(Vec::new(), Vec::new());
     config.schemas = Some(folder.0.clone());
-    let error = Guard::new(&config).err().unwrap().to_string();
+    let error = Evaluator::new(&config).err().unwrap().to_string();
     assert!(error.contains("user.json:1:"), "{error}");
     assert!(error.contains("more than 1000 subschemas are applied to one value here"), "{error}");
 }

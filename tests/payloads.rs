@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{CheckKind, CheckReport, Guard};
+use wire_scim_guard::evaluator::{CheckKind, CheckReport, Evaluator};
 use wire_scim_guard::policy::{Action, Identity, Policy, Profile};
 use wire_scim_guard::release::{Release, Releases};
 use wire_scim_guard::rule::Rule;
@@ -93,11 +93,11 @@ fn kind(name: &str) -> CheckKind {
     }
 }
 
-fn guard(profile: Profile, identity: Identity, releases: Releases) -> Guard {
+fn guard(profile: Profile, identity: Identity, releases: Releases) -> Evaluator {
     let mut config = Config::new(Vec::new(), Vec::new());
     config.policy = Policy::new(profile, identity);
     config.policy.releases = releases;
-    Guard::new(&config).ok().unwrap()
+    Evaluator::new(&config).ok().unwrap()
 }
 
 /// Wire's verdicts for every release and identity mode that the backend may have: newest release
@@ -298,7 +298,7 @@ fn the_limit_of_rich_info_is_the_backends() {
     for limit in [5000, 10] {
         let mut config = Config::new(Vec::new(), Vec::new());
         config.policy.rich_info_limit = limit;
-        let guard = Guard::new(&config).ok().unwrap();
+        let guard = Evaluator::new(&config).ok().unwrap();
         let rule = |length| {
             let report = guard.check(CheckKind::User, user(length).as_bytes());
             report.refusal.map(|refusal| refusal.rule)
@@ -318,7 +318,7 @@ fn without_its_strictest_rules_the_guard_judges_repeated_keys_as_wire_does() {
         for rule in ["json.duplicate_key", "user.user_name.reserved"] {
             config.policy.set(rule, Action::Off).unwrap();
         }
-        let lenient = Guard::new(&config).ok().unwrap();
+        let lenient = Evaluator::new(&config).ok().unwrap();
         let strict = guard(Profile::AsServed, identity, Releases::Any);
         for row in rows() {
             let report = lenient.check(row.kind, &row.body);
@@ -339,7 +339,7 @@ fn without_its_strictest_rules_the_guard_judges_repeated_keys_as_wire_does() {
 fn of_keys_of_rich_info_that_are_spelled_alike_the_first_is_read() {
     let mut config = Config::new(Vec::new(), Vec::new());
     config.policy.set("json.duplicate_key", Action::Off).unwrap();
-    let guard = Guard::new(&config).ok().unwrap();
+    let guard = Evaluator::new(&config).ok().unwrap();
     let user = |map: &str| {
         let urn = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
         let user = format!(
@@ -360,7 +360,7 @@ fn of_keys_of_rich_info_that_are_spelled_alike_the_first_is_read() {
 fn all_faults_of_a_document_are_looked_at() {
     let mut config = Config::new(Vec::new(), Vec::new());
     config.policy.set("user.type", Action::Report).unwrap();
-    let guard = Guard::new(&config).ok().unwrap();
+    let guard = Evaluator::new(&config).ok().unwrap();
     let wrong = vec!["{\"type\":1}"; 1000].join(",");
     for (emails, refused) in [("x@y", None), ("x", Some(Rule::UserEmails))] {
         let user = format!(

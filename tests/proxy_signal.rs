@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use support::{Backend, Client, Reply, answer, control, wait_until};
 use wire_scim_guard::config::{Config, Server};
-use wire_scim_guard::guard::Guard;
+use wire_scim_guard::evaluator::Evaluator;
 
 fn free() -> std::net::SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -36,8 +36,8 @@ fn sigterm_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
         let mut config = Config::new(vec![addr], servers.clone());
         config.admin = free();
         config.log.access = false;
-        let guard = Guard::new(&config).unwrap();
-        let serving = std::thread::spawn(move || wire_scim_guard::proxy::serve(config, guard));
+        let guard = Evaluator::new(&config).unwrap();
+        let serving = std::thread::spawn(move || wire_scim_guard::proxy::serve(guard));
         wait_until("the guard", || std::net::TcpStream::connect(addr).is_ok());
         let mut client = Client::connect(addr);
         if busy {

@@ -13,7 +13,7 @@ use super::{Failure, Outcome, REFUSED, UNUSABLE, complain, one_of};
 use crate::config::Config;
 use crate::config::file::Overrides;
 use crate::config::words::{IDENTITIES, PROFILES};
-use crate::guard::{CheckKind, CheckReport, Guard};
+use crate::evaluator::{CheckKind, CheckReport, Evaluator};
 use crate::policy::{Identity, Policy, Profile};
 use crate::release::Releases;
 use crate::rule::ScimType;
@@ -88,7 +88,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
         None => {
             let bar = progress(Some(arguments.files.len() as u64), "{wide_bar} {pos}/{len} {eta}");
             for path in &arguments.files {
-                let limit = check.guard.body_limit();
+                let limit = check.guard.snapshots().current().config.limits.body;
                 check.judge(documents::read(path, arguments.kind, limit), &bar)?;
                 bar.inc(1);
             }
@@ -103,11 +103,10 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 }
 
 /// The guard of the config file with the command line's own choices, or of the defaults with these.
-fn guard(arguments: &Arguments) -> Result<Guard, Failure> {
+fn guard(arguments: &Arguments) -> Result<Evaluator, Failure> {
     let Arguments { profile, identity, release: releases, .. } = *arguments;
     if let Some(path) = &arguments.config {
-        return super::load(path, Overrides { profile, identity, releases })
-            .map(|(_, guard)| guard);
+        return super::load(path, Overrides { profile, identity, releases });
     }
     let mut config = Config::new(Vec::new(), Vec::new());
     let profile = profile.unwrap_or(Profile::Documented);
@@ -126,7 +125,7 @@ fn progress(length: Option<u64>, template: &str) -> ProgressBar {
 
 /// The judging of one document after the other.
 struct Check<'o, W> {
-    guard: Guard,
+    guard: Evaluator,
     json: bool,
     out: &'o mut W,
     refused: bool,

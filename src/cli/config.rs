@@ -37,7 +37,8 @@ struct CheckArguments {
 
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     let Command::Check(CheckArguments { config: path }) = &arguments.command;
-    let (config, _) = super::load(path, Overrides::default())?;
+    let evaluator = super::load(path, Overrides::default())?;
+    let config = &evaluator.snapshots().current().config;
     for warning in &config.warnings {
         super::complain(&format!("{}:{warning}", path.display()));
     }

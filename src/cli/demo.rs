@@ -75,10 +75,10 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 
 /// Starts the guard; where a default port is taken, on a free one.
 fn start(arguments: &Arguments, mut config: Config) -> Result<Running, Failure> {
-    let guard = Arc::new(super::guard(&config)?);
     let access = AccessLog::new(&config.log);
     loop {
-        match proxy::start(config.clone(), Arc::clone(&guard), access.clone()) {
+        let evaluator = Arc::new(super::guard(&config)?);
+        match proxy::start(evaluator, access.clone()) {
             Err(ServeError::Listen { address, .. })
                 if address == LISTEN && arguments.listen.is_none() =>
             {
@@ -239,12 +239,12 @@ mod tests {
     use http::{HeaderMap, HeaderValue, Method};
 
     use super::*;
-    use crate::guard::{Guard, Head};
+    use crate::evaluator::{Evaluator, Head};
     use crate::verdict::Outcome;
 
     #[test]
     fn the_guard_refuses_exactly_what_the_lines_expect() {
-        let guard = Guard::new(&Config::new(Vec::new(), Vec::new())).unwrap();
+        let guard = Evaluator::new(&Config::new(Vec::new(), Vec::new())).unwrap();
         let token = "Bearer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
         for Try { method, path, login, body, expect, .. } in TRIES {
             let mut headers = HeaderMap::new();

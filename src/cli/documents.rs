@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 use crate::config::words::Words;
-use crate::guard::CheckKind;
+use crate::evaluator::CheckKind;
 
 pub const KINDS: Words<CheckKind, 5> = [
     ("user", CheckKind::User),

@@ -11,7 +11,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::config::Config;
 use crate::config::file::{self, Overrides};
 use crate::config::words::Words;
-use crate::guard::Guard;
+use crate::evaluator::Evaluator;
 use crate::secret;
 
 mod backend;
@@ -176,14 +176,14 @@ fn command_line() -> String {
     line
 }
 
-/// The config of a file, and the guard that it asks for. All that is wrong with the file, and with those
+/// What the config of a file asks for. All that is wrong with the file, and with those
 /// that it names, is told at once.
-fn load(path: &Path, overrides: Overrides) -> Result<(Config, Guard), Failure> {
+fn load(path: &Path, overrides: Overrides) -> Result<Evaluator, Failure> {
     let (config, wrong) = file::load(path, overrides);
-    let guard = config.as_ref().map(Guard::new).transpose();
-    match (config, wrong, guard) {
-        (Some(config), None, Ok(Some(guard))) => Ok((config, guard)),
-        (_, wrong, guard) => {
+    let guard = config.as_ref().map(Evaluator::new).transpose();
+    match (wrong, guard) {
+        (None, Ok(Some(guard))) => Ok(guard),
+        (wrong, guard) => {
             let wrong = [wrong.map(|e| e.to_string()), guard.err().map(|e| e.to_string())];
             Err(Failure::Unusable(wrong.into_iter().flatten().collect::<Vec<_>>().join("\n")))
         }
@@ -191,8 +191,8 @@ fn load(path: &Path, overrides: Overrides) -> Result<(Config, Guard), Failure> {
 }
 
 /// The guard of a config that names no files.
-fn guard(config: &Config) -> Result<Guard, Failure> {
-    Guard::new(config).map_err(|errors| Failure::Unusable(errors.to_string()))
+fn guard(config: &Config) -> Result<Evaluator, Failure> {
+    Evaluator::new(config).map_err(|errors| Failure::Unusable(errors.to_string()))
 }
 
 /// Takes one of a few words on the command line.

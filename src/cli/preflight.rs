@@ -11,7 +11,7 @@ use super::{Failure, Outcome, REFUSED, UNUSABLE, complain, one_of};
 use crate::config::Config;
 use crate::config::file::Overrides;
 use crate::config::words::Words;
-use crate::guard::Guard;
+use crate::evaluator::Evaluator;
 use crate::preflight::Preflight;
 use crate::preflight::bridge::advice::advise;
 use crate::preflight::bridge::config::{self, BridgeConfig};
@@ -130,14 +130,14 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 }
 
 /// The guard of the config file, or of the defaults.
-fn guard(path: Option<&Path>) -> Result<Guard, Failure> {
+fn guard(path: Option<&Path>) -> Result<Evaluator, Failure> {
     match path {
-        Some(path) => super::load(path, Overrides::default()).map(|(_, guard)| guard),
+        Some(path) => super::load(path, Overrides::default()),
         None => super::guard(&Config::new(Vec::new(), Vec::new())),
     }
 }
 
-fn bridge(arguments: &Arguments, path: &Path, guard: &Guard, out: &mut impl Write) -> Outcome {
+fn bridge(arguments: &Arguments, path: &Path, guard: &Evaluator, out: &mut impl Write) -> Outcome {
     let (config, mut notes) = config::load(path).map_err(Failure::Unusable)?;
     let Some(config) = config else {
         return unreadable(arguments, path, notes, out);
@@ -174,7 +174,7 @@ fn unreadable(
 fn live(
     arguments: &Arguments,
     config: &BridgeConfig,
-    guard: &Guard,
+    guard: &Evaluator,
     mut notes: Vec<Note>,
     mapped: &str,
     out: &mut impl Write,
@@ -216,7 +216,7 @@ fn password(arguments: &Arguments) -> Result<Option<Secret>, Failure> {
 fn judge(
     arguments: &Arguments,
     source: &dyn Source,
-    guard: &Guard,
+    guard: &Evaluator,
     notes: Vec<Note>,
     mapped: &str,
     out: &mut impl Write,

@@ -20,8 +20,8 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let (config, guard) = super::load(&arguments.config, Overrides::default())?;
-    proxy::serve(config, guard)?;
+    let evaluator = super::load(&arguments.config, Overrides::default())?;
+    proxy::serve(evaluator)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -18,7 +18,7 @@ use prometheus::{
 };
 
 use crate::agreement::Outcome;
-use crate::guard::Guard;
+use crate::evaluator::Evaluator;
 use crate::policy::Action;
 use crate::proxy::Connections;
 use crate::proxy::budget::Budget;
@@ -115,10 +115,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All series at zero, with those of this guard's register and shield.
-    pub fn new(guard: &Guard) -> Result<Self, prometheus::Error> {
+    /// All series at zero, with those of the token registry and the refusal cache.
+    pub fn new(evaluator: &Evaluator) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let tokens = tokens::Tokens::new(guard.register().cloned(), Arc::clone(guard.shield()))?;
+        let snapshots = Arc::clone(evaluator.snapshots());
+        let tokens = tokens::Tokens::new(snapshots, Arc::clone(evaluator.refusals()))?;
         registry.register(Box::new(tokens))?;
         let requests = register(
             &registry,
@@ -351,8 +352,8 @@ mod tests {
     use crate::config::Config;
 
     fn metrics() -> Metrics {
-        let guard = Guard::new(&Config::new(Vec::new(), Vec::new())).unwrap();
-        Metrics::new(&guard).unwrap()
+        let evaluator = Evaluator::new(&Config::new(Vec::new(), Vec::new())).unwrap();
+        Metrics::new(&evaluator).unwrap()
     }
 
     #[test]

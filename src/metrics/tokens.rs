@@ -1,6 +1,6 @@
-//! The register and the shield in Prometheus. Their numbers stand where they are counted, and are
-//! put into metrics when somebody asks: so a token that is taken out of the register takes its
-//! series with it, and the labels are never more than the register holds.
+//! The token registry and the refusal cache in Prometheus. Their numbers are read where they are
+//! counted when metrics are collected: the series of a token disappear with its entry, and there are
+//! never more labels than entries.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,13 +10,13 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::refusals::RefusalCache;
-use crate::registry::watch::Source;
+use crate::snapshot::{LoadedRegistry, Snapshots};
 use crate::verdict::VerdictLabel;
 
-/// What there is to tell of the tokens of one guard.
+/// Collects the metrics of tokens.
 pub(super) struct Tokens {
-    register: Option<Arc<Source>>,
-    shield: Arc<RefusalCache>,
+    snapshots: Arc<Snapshots>,
+    refusals: Arc<RefusalCache>,
     families: Mutex<Families>,
     descs: Vec<Desc>,
 }
@@ -33,8 +33,8 @@ struct Families {
 
 impl Tokens {
     pub(super) fn new(
-        register: Option<Arc<Source>>,
-        shield: Arc<RefusalCache>,
+        snapshots: Arc<Snapshots>,
+        refusals: Arc<RefusalCache>,
     ) -> Result<Self, prometheus::Error> {
         let families = Families {
             requests: IntCounterVec::new(
@@ -69,24 +69,22 @@ impl Tokens {
             )?,
         };
         let mut descs = families.remembered.desc();
-        if register.is_some() {
-            descs.extend(families.of_register().iter().flat_map(|family| family.desc()));
-        }
+        descs.extend(families.of_registry().iter().flat_map(|family| family.desc()));
         let descs = descs.into_iter().cloned().collect();
-        Ok(Self { register, shield, families: Mutex::new(families), descs })
+        Ok(Self { snapshots, refusals, families: Mutex::new(families), descs })
     }
 }
 
 impl Families {
-    fn of_register(&self) -> [&dyn Collector; 5] {
+    fn of_registry(&self) -> [&dyn Collector; 5] {
         [&self.requests, &self.entries, &self.failed, &self.read, &self.next_expiry]
     }
 
-    fn fill(&self, source: &Source) {
-        let state = source.state();
-        let register = source.current();
+    fn fill(&self, registry: &LoadedRegistry) {
+        let LoadedRegistry { tokens, file } = registry;
+        let state = file.state();
         self.requests.reset();
-        for entry in register.entries() {
+        for entry in tokens.entries() {
             for verdict in VerdictLabel::ALL {
                 let counted = entry.label.counted(verdict);
                 // A series for each verdict that there was, and one that is always there.
@@ -96,11 +94,11 @@ impl Families {
                 }
             }
         }
-        self.entries.set(i64::try_from(register.entries().len()).unwrap_or(i64::MAX));
+        self.entries.set(i64::try_from(tokens.entries().len()).unwrap_or(i64::MAX));
         self.failed.set(i64::from(state.failure.is_some()));
         self.read.set(seconds(state.read));
         let now = SystemTime::now();
-        let expiries = register.entries().iter().filter_map(|entry| entry.expires);
+        let expiries = tokens.entries().iter().filter_map(|entry| entry.expires);
         let next = expiries.filter(|expiry| *expiry > now).min();
         self.next_expiry.set(next.map_or(f64::INFINITY, seconds));
     }
@@ -114,7 +112,7 @@ impl Collector for Tokens {
     fn collect(&self) -> Vec<MetricFamily> {
         // Filled and read by one at a time.
         let metrics = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-        let remembered = self.shield.remembered();
+        let remembered = self.refusals.remembered();
         for (what, count) in [
             ("refused_tokens", remembered.refused),
             ("accepted_tokens", remembered.accepted),
@@ -124,9 +122,9 @@ impl Collector for Tokens {
             metrics.remembered.with_label_values(&[what]).set(count);
         }
         let mut families = metrics.remembered.collect();
-        if let Some(source) = &self.register {
-            metrics.fill(source);
-            families.extend(metrics.of_register().iter().flat_map(|family| family.collect()));
+        if let Some(registry) = &self.snapshots.current().registry {
+            metrics.fill(registry);
+            families.extend(metrics.of_registry().iter().flat_map(|family| family.collect()));
         }
         families
     }

@@ -19,7 +19,7 @@ use self::proposal::Proposals;
 use self::report::{Judged, Sink, Summary};
 use self::source::{Item, Source};
 use self::verdict::Verdict;
-use crate::guard::Guard;
+use crate::evaluator::Evaluator;
 
 pub mod bridge;
 pub mod candidate;
@@ -36,7 +36,7 @@ pub mod verdict;
 #[allow(missing_debug_implementations, reason = "a source may hold a password")]
 pub struct Preflight<'a> {
     pub source: &'a dyn Source,
-    pub guard: &'a Guard,
+    pub guard: &'a Evaluator,
     /// What there is to say about the bridge's config so far.
     pub notes: Vec<Note>,
     pub propose: bool,

@@ -1,6 +1,6 @@
 //! The verdict on what would be sent: the one place where the guard is asked.
 
-use crate::guard::{CheckKind, CheckReport, Guard};
+use crate::evaluator::{CheckKind, CheckReport, Evaluator};
 use crate::rule::Rule;
 use crate::scim::user::Reading;
 
@@ -14,7 +14,7 @@ pub struct Verdict {
 }
 
 /// Judges the JSON of a user as if the user were new.
-pub fn judge(guard: &Guard, body: &[u8]) -> Verdict {
+pub fn judge(guard: &Evaluator, body: &[u8]) -> Verdict {
     let CheckReport { refusal, reading, .. } = guard.check(CheckKind::User, body);
     Verdict { refusal: refusal.map(|refusal| (refusal.rule, refusal.detail)), reading }
 }

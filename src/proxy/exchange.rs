@@ -4,6 +4,8 @@
 //! head is flushed before it. A SCIM request has been read and judged before it leaves, so that it
 //! goes in one piece. Pingora's HTTP/1 client reads the answer.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -15,13 +17,14 @@ use tokio::io::AsyncWriteExt;
 
 use crate::rule::Rule;
 
-use super::backend_conn::BackendConn;
 use super::budget::Kind;
-use super::upstream::Upstreams;
-use super::{GuardProxy, ProxyCtx, RequestFilter, failure, forward, head, lack, throttle};
-
-/// Interim answers (1xx) at most, before the final one.
-const MOST_INTERIM: usize = 16;
+use super::downstream::syntax;
+use super::pingora_internals;
+use super::request::{RequestFilter, failure};
+use super::upstream::conn::{self, BackendConn};
+use super::upstream::servers::Upstreams;
+use super::upstream::{forward, lack, pool, throttle};
+use super::{GuardProxy, ProxyCtx};
 
 /// How much of an answer is read before anything of it is handed back.
 const READ_FIRST: usize = 64 * 1024;
@@ -43,9 +46,10 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
-        let deadline = tokio::time::Instant::from_std(ctx.gate.started()) + self.request_timeout;
+        let request_timeout = ctx.filter.limits().request_timeout;
+        let deadline = tokio::time::Instant::from_std(ctx.filter.started()) + request_timeout;
         // What passes unjudged may take its time.
-        let deadline = (!ctx.gate.is_unjudged()).then_some(deadline);
+        let deadline = (!ctx.filter.is_unjudged()).then_some(deadline);
         let exchange = self.send_and_hand_back(session, ctx, body);
         let exchanged = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, exchange).await,
@@ -68,7 +72,8 @@ impl GuardProxy {
         if ctx.handing_out {
             return error.into_down();
         }
-        if ctx.gate.upstream_took() >= self.upstream_timeout.min(self.request_timeout / 2) {
+        let limits = ctx.filter.limits();
+        if ctx.filter.upstream_took() >= limits.upstream_timeout.min(limits.request_timeout / 2) {
             self.upstreams.failed(&ctx.attempts);
         }
         error.into_up()
@@ -101,7 +106,7 @@ impl GuardProxy {
         }
         backend.respect_keepalive();
         if let Some(stream) = backend.reuse().await {
-            self.pool.keep(stream);
+            self.pool.keep(stream, ctx.filter.limits());
         }
         handed
     }
@@ -115,36 +120,10 @@ impl GuardProxy {
         body: &[u8],
     ) -> Result<Backend> {
         let mut conn = while_wanted(session, self.connect(ctx)).await?;
-        RequestFilter::write_head(session, &mut ctx.gate, conn.held())?;
+        RequestFilter::write_head(session, &mut ctx.filter, conn.held())?;
         let method = session.req_header().method.clone();
-        while_wanted(session, self.ask(conn, &method, body)).await
-    }
-
-    /// Sends the request, whose head is held already, and reads the head of its answer.
-    async fn ask(
-        &self,
-        mut conn: Box<BackendConn>,
-        method: &Method,
-        body: &[u8],
-    ) -> Result<Backend> {
-        let sent = tokio::time::timeout(self.upstream_timeout, conn.write_all(body));
-        // A server that does not take the whole request may have answered all the same.
-        let _ = sent.await.map_err(|_| too_slow("limits.upstream_timeout").into_up())?;
-        conn.set_whole();
-        let mut backend = Backend::new(conn);
-        backend.read_timeout = Some(self.upstream_timeout);
-        if method == Method::HEAD {
-            // Pingora's reader has to know that the answer has no body, and knows it of what it has written
-            // itself. This goes nowhere.
-            let head = RequestHeader::build(Method::HEAD, b"/", None)?;
-            backend.write_request_header(Box::new(head)).await.map_err(Error::into_up)?;
-        }
-        let read = read_head(&mut backend).await;
-        read.map_err(|mut error| {
-            error.set_retry(is_stale(&backend, &error) && is_idempotent(method));
-            error.into_up()
-        })?;
-        Ok(backend)
+        let timeout = ctx.filter.limits().upstream_timeout;
+        while_wanted(session, ask(conn, &method, body, timeout)).await
     }
 
     /// Connects to the first server in turn that accepts. Another one is tried only before a byte of
@@ -156,9 +135,13 @@ impl GuardProxy {
         loop {
             let server = again.take().or_else(|| self.upstreams.next(&mut ctx.attempts));
             let server = server.ok_or_else(no_server)?;
-            ctx.gate.set_upstream(server);
-            let conn =
-                if anew { self.pool.open(server).await } else { self.pool.get(server).await };
+            ctx.filter.set_upstream(server);
+            let limits = ctx.filter.limits();
+            let conn = if anew {
+                pool::open(server, limits).await
+            } else {
+                self.pool.get(server, limits).await
+            };
             let Err(error) = conn else { return conn };
             let others = if lack::caused(&error) {
                 Upstreams::pass_over(&mut ctx.attempts)
@@ -187,14 +170,14 @@ impl GuardProxy {
         // An answer of common size is read to its end first: it goes out in one segment, and one that
         // breaks off or stalls is answered for, not cut.
         let mut body = BytesMut::new();
-        let read_first = if ctx.gate.is_unjudged() { 0 } else { READ_FIRST };
+        let read_first = if ctx.filter.is_unjudged() { 0 } else { READ_FIRST };
         // SECURITY: many streams of HTTP/2 whose clients take nothing would hold as many answers, so that
         // there has to be room before any of a larger one is read.
         let is_http2 = session.is_http2();
         let size = if has_body { answer_size(&answer).min(READER) } else { 0 };
         let reader = if is_http2 && size > SMALL { size } else { 0 };
         if reader > 0 {
-            let room = ctx.gate.reserve(Kind::Answer, 2 * reader);
+            let room = ctx.filter.reserve(Kind::Answer, 2 * reader);
             while_wanted(session, room).await?;
         }
         while !done && body.len() < read_first {
@@ -204,13 +187,13 @@ impl GuardProxy {
                 break;
             };
             body.extend_from_slice(piece);
-            let room = reader > 0 || ctx.gate.hold(piece.len());
+            let room = reader > 0 || ctx.filter.hold(piece.len());
             done = backend.is_body_done();
             if !room {
                 break;
             }
         }
-        if ctx.gate.is_throttled() && has_body && done && body.is_empty() {
+        if ctx.filter.is_throttled() && has_body && done && body.is_empty() {
             return Err(throttle::without_body(&answer));
         }
         if session.req_header().version == Version::HTTP_10 {
@@ -223,24 +206,24 @@ impl GuardProxy {
         }
         let body = body.freeze();
         if done {
-            ctx.gate.keep_disagreement(&answer, &body);
+            ctx.filter.keep_disagreement(&answer, &body);
         }
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {
-            let body = if is_http2 { ctx.gate.count(body) } else { body };
+            let body = if is_http2 { ctx.filter.count(body) } else { body };
             tasks.push(HttpTask::Body(Some(body), done));
         }
         ctx.hand_out(session, tasks).await?;
         while !done {
             if is_http2 {
-                ctx.gate.keep_for_answer(reader);
-                let room = ctx.gate.reserve(Kind::Answer, READER);
+                ctx.filter.keep_for_answer(reader);
+                let room = ctx.filter.reserve(Kind::Answer, READER);
                 while_wanted(session, room).await?;
             }
             let piece = async { backend.read_body_bytes().await.map_err(Error::into_up) };
             let piece = while_wanted(session, piece).await?;
             done = piece.is_none() || backend.is_body_done();
-            let piece = piece.map(|piece| if is_http2 { ctx.gate.count(piece) } else { piece });
+            let piece = piece.map(|piece| if is_http2 { ctx.filter.count(piece) } else { piece });
             ctx.hand_out(session, vec![HttpTask::Body(piece, done)]).await?;
         }
         Ok(())
@@ -251,17 +234,44 @@ impl ProxyCtx {
     /// Writes a part of the answer to the client.
     async fn hand_out(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
         self.handing_out = true;
-        let write = session.downstream_session.response_duplex_vec(tasks);
-        let written = self.gate.unless_short(write).await;
+        let write = pingora_internals::write_tasks(session, tasks);
+        let written = self.filter.unless_short(write).await;
         self.handing_out = false;
         written.map(drop).map_err(Error::into_down)
     }
 }
 
+/// Sends the request, whose head is held already, and reads the head of its answer.
+async fn ask(
+    mut conn: Box<BackendConn>,
+    method: &Method,
+    body: &[u8],
+    timeout: Duration,
+) -> Result<Backend> {
+    let sent = tokio::time::timeout(timeout, conn.write_all(body));
+    // A server that does not take the whole request may have answered all the same.
+    let _ = sent.await.map_err(|_| too_slow("limits.upstream_timeout").into_up())?;
+    conn.set_whole();
+    let mut backend = Backend::new(conn);
+    backend.read_timeout = Some(timeout);
+    if method == Method::HEAD {
+        // Pingora's reader has to know that the answer has no body, and knows it of what it has written
+        // itself. This goes nowhere.
+        let head = RequestHeader::build(Method::HEAD, b"/", None)?;
+        backend.write_request_header(Box::new(head)).await.map_err(Error::into_up)?;
+    }
+    let read = conn::read_head(&mut backend).await;
+    read.map_err(|mut error| {
+        error.set_retry(is_stale(&backend, &error) && is_idempotent(method));
+        error.into_up()
+    })?;
+    Ok(backend)
+}
+
 /// How large an answer is said to be, in bytes.
 fn answer_size(answer: &ResponseHeader) -> usize {
     let length = answer.headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| head::decimal(length.as_bytes()));
+    let length = length.and_then(|length| syntax::decimal(length.as_bytes()));
     length.map_or(usize::MAX, |length| usize::try_from(length).unwrap_or(usize::MAX))
 }
 
@@ -280,10 +290,7 @@ pub(super) async fn while_wanted<T>(
     tokio::select! {
         biased;
         done = work => done,
-        gone = session.downstream_session.read_body_or_idle(true) => {
-            let gone = gone.err().unwrap_or_else(|| Error::new(ErrorType::H2Error));
-            Err(gone.into_down())
-        }
+        gone = pingora_internals::reset(session) => Err(gone.into_down()),
     }
 }
 
@@ -307,19 +314,6 @@ fn is_of_connecting(error: &Error) -> bool {
         failure::answer(error).map(|refusal| refusal.rule),
         Some(Rule::UpstreamConnect | Rule::LimitsDescriptors)
     )
-}
-
-/// Reads the head of the final answer.
-pub(super) async fn read_head(backend: &mut Backend) -> Result<()> {
-    for _ in 0..MOST_INTERIM {
-        backend.read_response().await?;
-        match backend.get_status() {
-            Some(StatusCode::SWITCHING_PROTOCOLS) => return Ok(()),
-            Some(status) if status.is_informational() => {}
-            _ => return Ok(()),
-        }
-    }
-    Err(Error::explain(ErrorType::InvalidHTTPHeader, "no final answer"))
 }
 
 /// Frames an answer with a body in chunks if the backend did so or ends it with its connection, so that

@@ -1,19 +1,19 @@
-//! The reverse proxy on Pingora, in the order of a request's way:
+//! The reverse proxy on Pingora. A request passes, in this order:
 //!
 //! 1. [`server`] and `worker`: listeners, threads, start and stop.
-//! 2. `edge`, with `conn`, `connections`, [`head`] and [`chunked`]: a client's connection; reads the head of every HTTP/1 request
-//!    itself and refuses what two readers could take differently; `h2_heads`, with `frames`, bounds those of HTTP/2.
-//! 3. [`filter`]: judges the request in Pingora's phases, with `framing` for heads that no edge has
-//!    seen, `body` to read, `judges` for large ones, `budget` for what is held, and `replay` to hand out again what was read.
-//! 4. `answer`: the guard's own answers; `failure`: which one a failed backend gets, and `lack` this
-//!    machine; `throttle`: 420.
-//! 5. `forward`, with `origin` and `lookalike`: what leaves for the backend and what comes back.
-//! 6. [`upstream`] and `check`: which server gets it; `pool` and `backend_conn`: over which connection.
-//! 7. `exchange`: sends a request that was read whole. What streams goes Pingora's own way.
-//! 8. `record`: what is counted and logged of it.
+//! 2. [`downstream`]: the client's connection. It reads and checks the head of every HTTP/1 request
+//!    before Pingora parses it, and bounds what HTTP/2 holds of heads.
+//! 3. [`GuardProxy`], here: Pingora's phases in the order in which it calls them.
+//! 4. [`request`]: judges the request in the first phase, and answers what is refused.
+//! 5. `exchange`: sends a request whose body was read, and hands back the answer. What streams goes
+//!    Pingora's own way.
+//! 6. [`upstream`]: chooses the server and the connection, and which headers leave and come back.
+//! 7. `request::recorder`: counts and logs the request when it has ended.
 //!
-//! [`GuardProxy`] ties them together into a finished proxy; another Pingora service embeds the
-//! [`RequestFilter`] alone.
+//! [`budget`] bounds the memory that clients can make the process hold. `pingora_internals` is the one
+//! place that depends on what Pingora does not document; `trim` returns freed memory to the system.
+//!
+//! Another Pingora service embeds the [`RequestFilter`] alone, or behind a [`Downstream`].
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -30,58 +30,33 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-mod answer;
-mod backend_conn;
-mod body;
 pub mod budget;
-mod check;
-pub mod chunked;
-mod conn;
-mod connections;
 pub mod downstream;
 mod exchange;
-mod failure;
-pub mod filter;
-mod forward;
-mod frames;
-mod framing;
-mod h2_heads;
-pub mod head;
-mod judges;
-mod lack;
-mod lookalike;
-mod origin;
-mod pool;
-mod recorder;
-mod replay;
+mod pingora_internals;
+pub mod request;
 pub mod server;
-mod throttle;
 mod trim;
 pub mod upstream;
 mod worker;
 
-pub use connections::Connections;
-pub use downstream::Downstream;
-pub use filter::{FilterCtx, RequestFilter};
+pub use downstream::{Connections, Downstream, chunked, head};
+pub use request::{FilterCtx, RequestFilter};
 pub use server::{Running, ServeError, Signals, serve, start};
 
-use crate::config::Limits;
-
 use budget::Kind;
-use pool::Pool;
-use upstream::{Attempts, Upstreams};
+use upstream::lack;
+use upstream::pool::Pool;
+use upstream::servers::{Attempts, Upstreams};
 
-/// The finished proxy: the gate in front of the configured servers.
+/// The finished proxy: the request filter in front of the configured servers.
 #[derive(Debug)]
 pub struct GuardProxy {
-    gate: Arc<RequestFilter>,
+    filter: Arc<RequestFilter>,
     upstreams: Arc<Upstreams>,
     pool: Arc<Pool>,
-    upstream_timeout: Duration,
-    request_timeout: Duration,
     /// Requests that stream and wait for a connection.
     connecting: Arc<Semaphore>,
-    connect_timeout: Duration,
     stopping: ShutdownWatch,
 }
 
@@ -95,19 +70,15 @@ const STREAMED: usize = 512 * 1024;
 impl GuardProxy {
     /// `stopping` turns true when the process is to stop.
     pub fn new(
-        gate: Arc<RequestFilter>,
+        filter: Arc<RequestFilter>,
         upstreams: Arc<Upstreams>,
-        limits: &Limits,
         stopping: ShutdownWatch,
     ) -> Self {
         Self {
-            gate,
+            filter,
             upstreams,
-            pool: Pool::new(limits),
-            upstream_timeout: limits.upstream_timeout,
-            request_timeout: limits.request_timeout,
+            pool: Arc::default(),
             connecting: Arc::new(Semaphore::new(CONNECTING)),
-            connect_timeout: limits.upstream_connect_timeout,
             stopping,
         }
     }
@@ -118,11 +89,11 @@ impl GuardProxy {
     /// a single client could take all descriptors while the backend accepts nothing.
     async fn wait_to_connect(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<()> {
         if session.is_http2() {
-            let room = ctx.gate.reserve(Kind::Stream, STREAMED);
+            let room = ctx.filter.reserve(Kind::Stream, STREAMED);
             exchange::while_wanted(session, room).await?;
         }
         let turn = Arc::clone(&self.connecting).acquire_owned();
-        let turn = tokio::time::timeout(self.connect_timeout, turn);
+        let turn = tokio::time::timeout(ctx.filter.limits().upstream_connect_timeout, turn);
         let wait = async { turn.await.ok().and_then(Result::ok).ok_or_else(exchange::no_turn) };
         ctx.connecting = Some(exchange::while_wanted(session, wait).await?);
         Ok(())
@@ -139,14 +110,14 @@ impl GuardProxy {
             // The client is told that its connection ends, and sends its next request elsewhere.
             session.set_keepalive(None);
         }
-        self.gate.upstream_response_filter(answer, &mut ctx.gate).await
+        self.filter.upstream_response_filter(answer, &mut ctx.filter).await
     }
 }
 
 /// What the proxy remembers of a request.
 #[derive(Debug)]
 pub struct ProxyCtx {
-    gate: FilterCtx,
+    filter: FilterCtx,
     attempts: Attempts,
     /// A part of the answer is on its way to the client.
     handing_out: bool,
@@ -159,7 +130,7 @@ impl ProxyHttp for GuardProxy {
 
     fn new_ctx(&self) -> ProxyCtx {
         ProxyCtx {
-            gate: self.gate.new_ctx(),
+            filter: self.filter.new_ctx(),
             attempts: Attempts::default(),
             handing_out: false,
             connecting: None,
@@ -170,10 +141,10 @@ impl ProxyHttp for GuardProxy {
     fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<bool> {
-        if self.gate.admit(session, &mut ctx.gate).await? {
+        if self.filter.admit(session, &mut ctx.filter).await? {
             return Ok(true);
         }
-        if let Some(body) = ctx.gate.take_body() {
+        if let Some(body) = ctx.filter.begin_exchange() {
             self.exchange(session, ctx, body).await?;
             return Ok(true);
         }
@@ -201,7 +172,7 @@ impl ProxyHttp for GuardProxy {
         end_of_stream: bool,
         _: &mut ProxyCtx,
     ) -> Result<()> {
-        self.gate.request_body_filter(body, end_of_stream).await;
+        self.filter.request_body_filter(body, end_of_stream).await;
         Ok(())
     }
 
@@ -211,7 +182,7 @@ impl ProxyHttp for GuardProxy {
         response: &mut ResponseHeader,
         _: &mut ProxyCtx,
     ) -> Result<()> {
-        self.gate.response_filter(session, response).await;
+        self.filter.response_filter(session, response).await;
         Ok(())
     }
 
@@ -223,15 +194,15 @@ impl ProxyHttp for GuardProxy {
         ctx: &mut ProxyCtx,
     ) -> Result<Option<Duration>> {
         if session.is_http2() {
-            *body = body.take().map(|body| ctx.gate.count(body));
+            *body = body.take().map(|body| ctx.filter.count(body));
         }
         Ok(None)
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut ProxyCtx) -> Result<Box<HttpPeer>> {
         let server = self.upstreams.next(&mut ctx.attempts).ok_or_else(exchange::no_server)?;
-        ctx.gate.set_upstream(server);
-        Ok(Box::new(self.gate.peer(server)))
+        ctx.filter.set_upstream(server);
+        Ok(Box::new(ctx.filter.peer(server)))
     }
 
     /// Another server is tried, as no byte of the request has left.
@@ -258,7 +229,7 @@ impl ProxyHttp for GuardProxy {
         request: &mut RequestHeader,
         ctx: &mut ProxyCtx,
     ) -> Result<()> {
-        self.gate.upstream_request_filter(session, request, &mut ctx.gate).await
+        self.filter.upstream_request_filter(session, request, &mut ctx.filter).await
     }
 
     async fn upstream_response_filter(
@@ -282,7 +253,7 @@ impl ProxyHttp for GuardProxy {
         if error.esource() == &ErrorSource::Upstream && session.is_body_done() {
             self.upstreams.failed(&ctx.attempts);
         }
-        self.gate.error_while_proxy(error)
+        self.filter.error_while_proxy(error)
     }
 
     async fn fail_to_proxy(
@@ -291,14 +262,14 @@ impl ProxyHttp for GuardProxy {
         error: &Error,
         ctx: &mut ProxyCtx,
     ) -> FailToProxy {
-        self.gate.fail_to_proxy(session, error, &mut ctx.gate).await
+        self.filter.fail_to_proxy(session, error, &mut ctx.filter).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut ProxyCtx) {
         if error.is_none() {
             self.upstreams.answered(&ctx.attempts);
         }
-        self.gate.logging(session, error, &mut ctx.gate).await;
+        self.filter.logging(session, error, &mut ctx.filter).await;
     }
 
     // SECURITY: Pingora's own lines about a request hold its target with the query, and quote

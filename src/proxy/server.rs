@@ -22,22 +22,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
-use crate::config::Config;
-use crate::guard::Guard;
+use crate::evaluator::Evaluator;
 use crate::logging::{self, AccessLog};
 use crate::metrics::Metrics;
 
-use super::connections::Connections;
-use super::filter::RequestFilter;
-use super::upstream::Upstreams;
+use super::upstream::{Upstreams, check};
 use super::worker::Worker;
-use super::{Downstream, GuardProxy, check, trim};
+use super::{Connections, Downstream, GuardProxy, RequestFilter, trim};
 
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;
-
-/// Bytes of an answer that a stream of HTTP/2 may have gathered.
-const SEND_BUFFER: usize = 64 * 1024;
 
 /// How long the start waits for the names of the backend servers.
 const FIRST_ANSWER: Duration = Duration::from_secs(3);
@@ -55,7 +49,8 @@ pub enum ServeError {
 
 /// Runs the guard until SIGTERM or SIGINT, and ends when the requests in flight are finished. A
 /// second signal ends it at once.
-pub fn serve(config: Config, guard: Guard) -> Result<(), ServeError> {
+pub fn serve(evaluator: Evaluator) -> Result<(), ServeError> {
+    let config = Arc::clone(&evaluator.snapshots().current().config);
     logging::init(&config.log);
     let access = AccessLog::new(&config.log);
     let signals = Signals::listen()?;
@@ -63,7 +58,7 @@ pub fn serve(config: Config, guard: Guard) -> Result<(), ServeError> {
     for warning in &config.warnings {
         tracing::warn!("config: {warning}");
     }
-    let running = start(config, Arc::new(guard), access)?;
+    let running = start(Arc::new(evaluator), access)?;
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
     signals.then_stop(running);
     logging::flush();
@@ -122,8 +117,9 @@ impl Signals {
 }
 
 /// Starts the guard on threads of its own and returns when it listens. Port 0 takes a free port.
-#[allow(clippy::needless_pass_by_value, reason = "what runs owns what it runs with")]
-pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Running, ServeError> {
+pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, ServeError> {
+    let snapshots = Arc::clone(evaluator.snapshots());
+    let config = Arc::clone(&snapshots.current().config);
     let control = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
@@ -137,8 +133,8 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     };
     let addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
     let admin_addr = admin_listener.local_addr()?;
-    let metrics = Arc::new(Metrics::new(&guard)?);
-    let upstreams = Arc::new(Upstreams::new(config.upstream.clone()));
+    let metrics = Arc::new(Metrics::new(&evaluator)?);
+    let upstreams = Arc::new(Upstreams::new(&config.upstream));
     metrics.watch_upstreams(Arc::clone(&upstreams))?;
     let connections = Arc::new(Connections::default());
     let (stop, stopping) = watch::channel(false);
@@ -146,45 +142,37 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     let admin = Admin {
         metrics: Arc::clone(&metrics),
         upstreams: Arc::clone(&upstreams),
-        register: guard.register().cloned(),
+        snapshots: Arc::clone(&snapshots),
         stopping: stopping.clone(),
     };
     control.spawn(admin.serve(admin_listener));
     control.spawn(trim::keep_trimming());
-    let resolving = Arc::clone(&upstreams);
+    let resolving = (Arc::clone(&upstreams), Arc::clone(&snapshots));
     let (resolved, first_answer) = std::sync::mpsc::channel();
     control.spawn(async move {
-        resolving.resolve().await;
+        let (upstreams, snapshots) = resolving;
+        upstreams.resolve(&snapshots.current().config.upstream).await;
         let _ = resolved.send(());
-        resolving.keep_resolving().await;
+        upstreams.keep_resolving(&snapshots).await;
     });
-    if let Some(check) = config.upstream_check.clone() {
-        control.spawn(check::keep_checking(Arc::clone(&upstreams), check));
-    }
+    control.spawn(check::keep_checking(Arc::clone(&upstreams), Arc::clone(&snapshots)));
     // The first requests find addresses, if the names can be resolved at all.
     let _ = first_answer.recv_timeout(FIRST_ANSWER);
 
     let listeners: Vec<std::net::TcpListener> =
         listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;
-    // One gate for all: what is buffered is bounded for the process.
-    let gate = RequestFilter::new(guard, &config, Arc::clone(&metrics), access.clone());
-    let gate = Arc::new(gate.behind_edge());
-    metrics.watch_memory(gate.budget(), &connections)?;
+    // One filter for all workers: what is buffered is bounded for the process.
+    let filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access).behind_downstream();
+    let filter = Arc::new(filter);
+    metrics.watch_memory(filter.budget(), &connections)?;
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
         let upstreams = Arc::clone(&upstreams);
-        let proxy = GuardProxy::new(Arc::clone(&gate), upstreams, &config.limits, stopping.clone());
-        let proxy = Arc::new(http_app(&config, proxy));
-        let edge = Downstream::new(
-            proxy,
-            &config,
-            Arc::clone(&connections),
-            Arc::clone(&metrics),
-            access.clone(),
-        );
-        let edge = edge.in_front_of(&gate);
-        let drain = config.limits.shutdown_timeout;
-        let worker = Worker::new(&listeners, edge, stopping.clone(), drain)?;
+        let proxy = GuardProxy::new(Arc::clone(&filter), upstreams, stopping.clone());
+        let app = Arc::new(http_app(proxy));
+        let downstream = Downstream::new(app, &filter, Arc::clone(&connections));
+        let snapshots = Arc::clone(&snapshots);
+        let worker = Worker::new(&listeners, downstream, stopping.clone(), snapshots)?;
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
         workers.push(thread.spawn(move || worker.run())?);
     }
@@ -259,7 +247,7 @@ impl Drop for Running {
 }
 
 /// Pingora's HTTP proxy around ours, with HTTP/2 by prior knowledge.
-fn http_app(config: &Config, proxy: GuardProxy) -> HttpProxy<GuardProxy> {
+fn http_app(proxy: GuardProxy) -> HttpProxy<GuardProxy> {
     let conf = ServerConf {
         threads: 1,
         // Connection attempts within one request; the proxy stops earlier, when it has no server
@@ -270,14 +258,7 @@ fn http_app(config: &Config, proxy: GuardProxy) -> HttpProxy<GuardProxy> {
     let mut app = http_proxy(&Arc::new(conf), proxy);
     let mut options = HttpServerOptions::default();
     options.h2c = true;
-    options.h2_idle_timeout = Some(config.limits.keepalive_timeout);
     app.server_options = Some(options);
-    let mut h2 = pingora::protocols::http::v2::server::default_h2_options();
-    // What a stream gathers for a client that takes nothing.
-    h2.max_send_buffer_size(SEND_BUFFER);
-    h2.max_concurrent_streams(config.limits.streams);
-    h2.max_header_list_size(u32::try_from(config.limits.header_bytes).unwrap_or(u32::MAX));
-    app.h2_options = Some(h2);
     app
 }
 

@@ -15,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
+use crate::snapshot::Snapshots;
+
 use super::Downstream;
 
 /// A worker: a runtime of its own, and what it accepts and serves with.
@@ -23,7 +25,7 @@ pub(super) struct Worker<A> {
     listeners: Vec<TcpListener>,
     edge: Arc<Downstream<A>>,
     stopping: ShutdownWatch,
-    drain: Duration,
+    snapshots: Arc<Snapshots>,
 }
 
 impl<A> Worker<A>
@@ -36,7 +38,7 @@ where
         listeners: &[std::net::TcpListener],
         edge: Downstream<A>,
         stopping: ShutdownWatch,
-        drain: Duration,
+        snapshots: Arc<Snapshots>,
     ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let in_runtime = runtime.enter();
@@ -45,13 +47,14 @@ where
             .map(|listener| TcpListener::from_std(listener.try_clone()?))
             .collect::<io::Result<_>>()?;
         drop(in_runtime);
-        Ok(Self { runtime, listeners, edge: Arc::new(edge), stopping, drain })
+        Ok(Self { runtime, listeners, edge: Arc::new(edge), stopping, snapshots })
     }
 
-    /// Serves until the process is to stop and the last request is finished, or `drain` is over.
+    /// Serves until the process is to stop and the last request is finished, or
+    /// `limits.shutdown_timeout` is over.
     pub(super) fn run(self) {
-        let Self { runtime, listeners, edge, stopping, drain } = self;
-        runtime.block_on(serve(listeners, edge, stopping, drain));
+        let Self { runtime, listeners, edge, stopping, snapshots } = self;
+        runtime.block_on(serve(listeners, edge, stopping, &snapshots));
     }
 }
 
@@ -59,7 +62,7 @@ async fn serve<A>(
     listeners: Vec<TcpListener>,
     edge: Arc<Downstream<A>>,
     stopping: ShutdownWatch,
-    drain: Duration,
+    snapshots: &Snapshots,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -84,6 +87,7 @@ async fn serve<A>(
         }
     }
     let drained = async { while connections.join_next().await.is_some() {} };
+    let drain = snapshots.current().config.limits.shutdown_timeout;
     if tokio::time::timeout(drain, drained).await.is_err() {
         tracing::warn!("requests in flight were cut off at limits.shutdown_timeout");
     }

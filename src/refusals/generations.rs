@@ -1,31 +1,35 @@
-//! A memory that forgets: bounded in number and in time, at a constant cost for each use.
+//! A map that forgets: bounded in size and in time, at a constant cost for each use.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// Keeps what was put in for `life` at least, unless more than `most` different keys come in that
-/// time: then the oldest half is forgotten as a whole.
+use super::MAX_REMEMBERED;
+
+/// Keeps every key for its lifetime at least, unless more than `capacity` different keys are put in
+/// during that time: then the oldest half is dropped as a whole.
 ///
-/// There are two generations. What is put in goes into the young one; when that is full or as old
-/// as `life`, it becomes the old one, and the old one is dropped. So nothing is ever searched for
-/// something to drop, and at most twice `most` keys are held.
+/// There are two generations. A new key is put into the young one; when that is full, or as old as
+/// the lifetime, it becomes the old one, and the previous old one is dropped. So nothing is ever
+/// searched for keys to drop, and at most twice `capacity` keys are held.
 pub struct Generations<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     began: u64,
-    life: u64,
-    most: usize,
+    capacity: usize,
+}
+
+impl<K, V> Default for Generations<K, V> {
+    fn default() -> Self {
+        let (young, old) = (HashMap::new(), HashMap::new());
+        Self { young, old, began: 0, capacity: MAX_REMEMBERED }
+    }
 }
 
 impl<K: Hash + Eq, V: Copy> Generations<K, V> {
-    /// `life` is in nanoseconds.
-    pub fn new(most: usize, life: u64) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), began: 0, life, most: most.max(1) }
-    }
-
-    pub fn put(&mut self, key: K, value: V, now: u64) {
-        if now.saturating_sub(self.began) >= self.life
-            || (self.young.len() >= self.most && !self.young.contains_key(&key))
+    /// `now` and `lifetime` are in nanoseconds.
+    pub fn put(&mut self, key: K, value: V, now: u64, lifetime: u64) {
+        if now.saturating_sub(self.began) >= lifetime
+            || (self.young.len() >= self.capacity && !self.young.contains_key(&key))
         {
             self.old = std::mem::take(&mut self.young);
             self.began = now;
@@ -42,7 +46,7 @@ impl<K: Hash + Eq, V: Copy> Generations<K, V> {
         self.old.remove(key);
     }
 
-    /// How many keys are held; one that stands in both generations counts twice.
+    /// How many keys are held; one that is in both generations counts twice.
     pub fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }
@@ -53,32 +57,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_put_in_is_kept_for_its_life_and_then_forgotten() {
-        let mut memory = Generations::new(100, 10);
-        memory.put("a", 1, 1000);
-        memory.put("b", 2, 1009);
+    fn a_key_is_kept_for_its_lifetime_and_then_forgotten() {
+        let mut memory = Generations { capacity: 100, ..Generations::default() };
+        memory.put("a", 1, 1000, 10);
+        memory.put("b", 2, 1009, 10);
         assert_eq!((memory.find(&"a"), memory.find(&"b")), (Some(1), Some(2)));
-        memory.put("c", 3, 1010);
+        memory.put("c", 3, 1010, 10);
         assert_eq!((memory.find(&"a"), memory.find(&"c")), (Some(1), Some(3)));
-        memory.put("d", 4, 1020);
+        memory.put("d", 4, 1020, 10);
         assert_eq!((memory.find(&"a"), memory.find(&"c")), (None, Some(3)));
-        memory.put("c", 5, 1021);
+        memory.put("c", 5, 1021, 10);
         assert_eq!(memory.find(&"c"), Some(5));
         memory.remove(&"c");
         assert_eq!(memory.find(&"c"), None);
     }
 
     #[test]
-    fn it_never_holds_more_than_twice_its_bound() {
-        let mut memory = Generations::new(100, u64::MAX);
+    fn at_most_twice_the_capacity_is_held() {
+        let mut memory = Generations { capacity: 100, ..Generations::default() };
         for key in 0..100_000 {
-            memory.put(key, (), 5);
+            memory.put(key, (), 5, u64::MAX);
             assert!(memory.len() <= 200);
             assert!(memory.find(&key).is_some());
         }
-        // What comes again and again does not push others out.
+        // A repeated key does not evict others.
         for _ in 0..1000 {
-            memory.put(99_999, (), 5);
+            memory.put(99_999, (), 5, u64::MAX);
         }
         assert!(memory.find(&99_998).is_some());
     }

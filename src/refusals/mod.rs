@@ -1,8 +1,8 @@
-//! What keeps useless requests away from Wire: tokens that it has just refused are answered by the
-//! guard for a short time, and addresses from which such requests keep coming are slowed.
+//! Keeps useless requests away from Wire: tokens that it has just refused are answered here for a
+//! short time, and addresses that keep sending such requests are slowed.
 //!
-//! All state is bounded, belongs to this process alone, and is gone when it ends: several guards
-//! each learn for themselves.
+//! All state is bounded, belongs to this process alone and ends with it: several instances each learn
+//! for themselves. The limits come with every call, from the snapshot of the request at hand.
 
 mod generations;
 
@@ -13,32 +13,55 @@ use std::time::Duration;
 
 use generations::Generations;
 
-use crate::config::RefusalCacheSettings;
+use crate::config::Config;
 use crate::digest::TokenDigest;
 use crate::rate::{self, Rate};
 
 /// Refused tokens, accepted tokens and failing addresses that are remembered: in each of two
 /// generations. An entry takes some 85 bytes, so that all of them full take 4 MiB.
-const MOST: usize = 8192;
+const MAX_REMEMBERED: usize = 8192;
 
-/// How long a token that Wire accepted is beyond suspicion.
+/// How long a token that Wire accepted is trusted.
 const ACCEPTED_FOR: Duration = Duration::from_secs(3600);
 
-/// After how long the time of an acceptance is worth writing down again.
+/// After how long the time of an acceptance is updated.
 const ACCEPTED_AGAIN: Duration = Duration::from_secs(60);
 
-/// What was learnt from the answers of Wire.
+/// What was learned from the answers of Wire.
+#[derive(Default)]
 pub struct RefusalCache {
-    refused_for: u64,
-    /// Whether failures are counted by address at all.
-    by_address: bool,
-    failures: Rate,
     /// When Wire refused a token.
     refused: Mutex<Generations<TokenDigest, u64>>,
     /// When Wire accepted a token.
     accepted: Mutex<Generations<TokenDigest, u64>>,
     /// How much of the rate of failures an address has used.
     addresses: Mutex<Generations<IpAddr, u64>>,
+}
+
+/// For how long refusals count, and how many failures an address may cause.
+#[derive(Debug, Clone)]
+pub struct RefusalLimits {
+    /// Nanoseconds for which a token that Wire refused is refused here.
+    refused_for: u64,
+    /// Whether failures are counted by address.
+    by_address: bool,
+    failures: Rate,
+    /// Nanoseconds in which the failures of an address are counted.
+    window: u64,
+}
+
+impl RefusalLimits {
+    /// SECURITY: failures are counted by address only where a request's address is known to be its
+    /// client's, or one client could have all others refused that share its address.
+    pub fn of(config: &Config) -> Self {
+        let settings = &config.shield;
+        Self {
+            refused_for: nanoseconds(settings.refused_for),
+            by_address: config.counts_by_address(),
+            failures: Rate::new(settings.failures, settings.window),
+            window: nanoseconds(settings.window),
+        }
+    }
 }
 
 /// How much is remembered, for metrics.
@@ -50,36 +73,35 @@ pub struct Remembered {
 }
 
 impl RefusalCache {
-    /// SECURITY: `by_address` only where a request's address is known to be its client's, or one client could
-    /// have all others refused that share its address.
-    pub fn new(settings: &RefusalCacheSettings, by_address: bool) -> Self {
-        let window = nanoseconds(settings.window);
-        Self {
-            refused_for: nanoseconds(settings.refused_for),
-            by_address,
-            failures: Rate::new(settings.failures, settings.window),
-            refused: Mutex::new(Generations::new(MOST, nanoseconds(settings.refused_for))),
-            accepted: Mutex::new(Generations::new(MOST, nanoseconds(ACCEPTED_FOR))),
-            addresses: Mutex::new(Generations::new(MOST, window)),
-        }
-    }
-
     /// Learns from Wire's answer to a request with this token.
-    pub fn answered(&self, token: TokenDigest, client: Option<IpAddr>, status: u16) {
-        self.answered_at(token, client, status, rate::now());
+    pub fn answered(
+        &self,
+        limits: &RefusalLimits,
+        token: TokenDigest,
+        client: Option<IpAddr>,
+        status: u16,
+    ) {
+        self.answered_at(limits, token, client, status, rate::now());
     }
 
-    fn answered_at(&self, token: TokenDigest, client: Option<IpAddr>, status: u16, now: u64) {
+    fn answered_at(
+        &self,
+        limits: &RefusalLimits,
+        token: TokenDigest,
+        client: Option<IpAddr>,
+        status: u16,
+        now: u64,
+    ) {
         match status {
-            // Only an answer with what was asked for shows that the token was looked at and found
-            // good: other errors may come from before that.
+            // Only a successful answer shows that the token was checked and is valid: other errors
+            // may be answered before that.
             200..=299 => self.accept(token, now),
             401 => {
-                // SECURITY: a token that works is never shut out because of one odd answer.
-                if self.refused_for > 0 && !self.is_accepted(token, now) {
-                    lock(&self.refused).put(token, now, now);
+                // SECURITY: a token that works is never refused because of one odd answer.
+                if limits.refused_for > 0 && !self.is_accepted(token, now) {
+                    lock(&self.refused).put(token, now, now, limits.refused_for);
                 }
-                self.fail(client, now);
+                self.fail(limits, client, now);
             }
             _ => {}
         }
@@ -87,11 +109,9 @@ impl RefusalCache {
 
     fn accept(&self, token: TokenDigest, now: u64) {
         let mut accepted = lock(&self.accepted);
-        if accepted
-            .find(&token)
-            .is_none_or(|at| now.saturating_sub(at) >= nanoseconds(ACCEPTED_AGAIN))
-        {
-            accepted.put(token, now, now);
+        let is_recent = |at: u64| now.saturating_sub(at) < nanoseconds(ACCEPTED_AGAIN);
+        if !accepted.find(&token).is_some_and(is_recent) {
+            accepted.put(token, now, now, nanoseconds(ACCEPTED_FOR));
             drop(accepted);
             lock(&self.refused).remove(&token);
         }
@@ -108,38 +128,39 @@ impl RefusalCache {
     }
 
     /// Whether Wire refused the token a moment ago.
-    pub fn refuses(&self, token: TokenDigest) -> bool {
-        self.is_refused(token, rate::now())
+    pub fn refuses(&self, limits: &RefusalLimits, token: TokenDigest) -> bool {
+        self.is_refused(limits, token, rate::now())
     }
 
-    fn is_refused(&self, token: TokenDigest, now: u64) -> bool {
+    fn is_refused(&self, limits: &RefusalLimits, token: TokenDigest, now: u64) -> bool {
         let at = lock(&self.refused).find(&token);
-        at.is_some_and(|at| now.saturating_sub(at) < self.refused_for)
+        at.is_some_and(|at| now.saturating_sub(at) < limits.refused_for)
     }
 
-    /// Notes that a request from this address came with a token that is good for nothing.
-    pub fn failed(&self, client: Option<IpAddr>) {
-        self.fail(client, rate::now());
+    /// Counts a request with an invalid token from this address.
+    pub fn failed(&self, limits: &RefusalLimits, client: Option<IpAddr>) {
+        self.fail(limits, client, rate::now());
     }
 
-    fn fail(&self, client: Option<IpAddr>, now: u64) {
-        let Some(client) = client.filter(|_| self.by_address).map(network_of) else { return };
+    fn fail(&self, limits: &RefusalLimits, client: Option<IpAddr>, now: u64) {
+        let Some(client) = client.filter(|_| limits.by_address).map(network_of) else { return };
         let mut addresses = lock(&self.addresses);
         let used = addresses.find(&client).unwrap_or(0);
-        // More failures than the rate (of requests that were under way) do not make the wait longer.
-        if self.failures.wait(used, now).is_none() {
-            addresses.put(client, self.failures.after(used, now), now);
+        // More failures than the rate (of requests in flight) do not make the wait longer.
+        if limits.failures.wait(used, now).is_none() {
+            addresses.put(client, limits.failures.after(used, now), now, limits.window);
         }
     }
 
     /// How long an address that has failed too often has to wait.
-    pub fn slows(&self, client: Option<IpAddr>) -> Option<Duration> {
-        self.wait(client, rate::now())
+    pub fn retry_after(&self, limits: &RefusalLimits, client: Option<IpAddr>) -> Option<Duration> {
+        self.wait(limits, client, rate::now())
     }
 
-    fn wait(&self, client: Option<IpAddr>, now: u64) -> Option<Duration> {
-        let used = lock(&self.addresses).find(&network_of(client?))?;
-        self.failures.wait(used, now)
+    fn wait(&self, limits: &RefusalLimits, client: Option<IpAddr>, now: u64) -> Option<Duration> {
+        let client = client.filter(|_| limits.by_address)?;
+        let used = lock(&self.addresses).find(&network_of(client))?;
+        limits.failures.wait(used, now)
     }
 
     /// How much is remembered now.
@@ -154,7 +175,9 @@ impl RefusalCache {
 
 impl fmt::Debug for RefusalCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shield").field("remembered", &self.remembered()).finish_non_exhaustive()
+        f.debug_struct("RefusalCache")
+            .field("remembered", &self.remembered())
+            .finish_non_exhaustive()
     }
 }
 

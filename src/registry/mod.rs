@@ -32,7 +32,7 @@ pub struct TokenRegistry {
 }
 
 /// One token.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     pub label: TokenLabel,
     pub hash: StoredHash,
@@ -85,19 +85,22 @@ impl TokenRegistry {
         &self.entries
     }
 
-    /// Takes over what was counted under the same labels, and the rates used, so that a change of
-    /// the file is no fresh start for anyone.
-    fn inherit(&mut self, old: &Self) {
+    /// The same registry, with what was counted under the same labels before and with the rates
+    /// already used, so that a change of the file is no fresh start for anyone.
+    pub(crate) fn continuing(&self, old: &Self) -> Self {
         let before: HashMap<&str, &Entry> =
             old.entries.iter().map(|entry| (entry.label.as_str(), entry)).collect();
-        for entry in &mut self.entries {
+        let continued = |entry: &Entry| {
+            let mut entry = entry.clone();
             if let Some(before) = before.get(entry.label.as_str()) {
                 entry.label = before.label.clone();
                 if entry.rate == before.rate {
                     entry.meter = Arc::clone(&before.meter);
                 }
             }
-        }
+            entry
+        };
+        Self::new(self.entries.iter().map(continued).collect())
     }
 }
 
@@ -308,12 +311,10 @@ mod tests {
         };
         old.entries[0].label.count(VerdictLabel::Refused);
         assert!(take(&old));
-        let mut same = with_rate(1);
-        same.inherit(&old);
+        let same = with_rate(1).continuing(&old);
         assert_eq!(same.entries[0].label.counted(VerdictLabel::Refused), 1);
         assert!(!take(&same));
-        let mut faster = with_rate(2);
-        faster.inherit(&old);
+        let faster = with_rate(2).continuing(&old);
         assert!(take(&faster));
     }
 }

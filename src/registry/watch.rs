@@ -1,54 +1,46 @@
-//! The register of a running guard: read at start, and again whenever the file has changed.
+//! The registry's file: read at start, and again whenever it has changed.
 //!
-//! The file is looked at every second, and read when it has rested for one, or after three: a text
-//! editor or a script that writes it in pieces is not caught half-way. Looking is asking for its inode, size
-//! and times, through all symbolic links, so that the swap of a link by which Kubernetes changes a
-//! mounted secret is a change like any other; file system events would miss it, and network file
-//! systems send none.
+//! The file is checked every second. It is read when it has not changed between two checks, or after
+//! three checks at the latest, so that a file which an editor or a script writes in pieces is not read
+//! half-way. A check compares inode, size and times, through all symbolic links, so that the swap of
+//! a link by which Kubernetes changes a mounted secret is a change like any other; file system events
+//! would miss it, and network file systems send none.
 
 use std::fmt;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
-
-use arc_swap::ArcSwap;
+use std::time::SystemTime;
 
 use super::TokenRegistry;
 use super::file::{self, LoadError};
 
-/// How often the file is looked at.
-const EVERY: Duration = Duration::from_secs(1);
+/// How many checks in a row may find a file that goes on changing, before it is read as it is.
+const MAX_CHANGING_CHECKS: u32 = 3;
 
-/// How many looks in a row may find a file that goes on changing, before it is read as it is.
-const RESTLESS: u32 = 3;
-
-/// A register and the file that it comes from.
-pub struct Source {
+/// The file that a registry comes from.
+pub struct RegistryFile {
     path: PathBuf,
-    current: ArcSwap<TokenRegistry>,
     state: Mutex<State>,
-    watched: AtomicBool,
 }
 
-/// What became of the file.
+/// What is known of the file.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// When the register in use was read.
+    /// When the registry in use was read.
     pub read: SystemTime,
     /// Why the file as it is now is not in use.
     pub failure: Option<Arc<str>>,
     /// The file when it was last read, in use or not.
     tried: Option<Stamp>,
-    /// It could not be read then, for a reason that may pass without a change of the file, such as a want
-    /// of descriptors.
+    /// It could not be read then, for a reason that may pass without a change of the file, such as a
+    /// lack of descriptors.
     again: bool,
-    /// The file when it was last looked at.
+    /// The file when it was last checked.
     seen: Option<Stamp>,
-    /// How many looks in a row have found it changed.
-    restless: u32,
+    /// How many checks in a row have found it changed.
+    changing: u32,
 }
 
 /// What changes when a file is written or another is put in its place.
@@ -60,102 +52,77 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-impl Source {
-    /// Reads the register for the first time.
-    pub fn open(path: &Path) -> Result<Arc<Self>, LoadError> {
+impl RegistryFile {
+    /// Reads the file for the first time.
+    pub fn open(path: &Path) -> Result<(Self, TokenRegistry), LoadError> {
         let stamp = Stamp::of(path);
-        let register = file::load(path)?;
-        Ok(Arc::new(Self {
-            path: path.into(),
-            current: ArcSwap::from_pointee(register),
-            state: Mutex::new(State {
-                read: SystemTime::now(),
-                failure: None,
-                tried: stamp,
-                again: false,
-                seen: stamp,
-                restless: 0,
-            }),
-            watched: AtomicBool::new(false),
-        }))
-    }
-
-    /// The register in use.
-    pub fn current(&self) -> arc_swap::Guard<Arc<TokenRegistry>> {
-        self.current.load()
+        let registry = file::load(path)?;
+        let state = State {
+            read: SystemTime::now(),
+            failure: None,
+            tried: stamp,
+            again: false,
+            seen: stamp,
+            changing: 0,
+        };
+        Ok((Self { path: path.into(), state: Mutex::new(state) }, registry))
     }
 
     pub fn state(&self) -> State {
         self.lock().clone()
     }
 
-    /// Keeps the register up to date on a thread of its own, for as long as anybody uses it. Later
-    /// calls change nothing.
-    pub fn watch(self: &Arc<Self>) {
-        if self.watched.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let source = Arc::downgrade(self);
-        let thread = std::thread::Builder::new().name("register".into());
-        let started = thread.spawn(move || {
-            loop {
-                std::thread::sleep(EVERY);
-                let Some(source) = source.upgrade() else { return };
-                source.look();
-            }
-        });
-        if let Err(error) = started {
-            tracing::error!(%error, "the register of tokens is not watched: no thread to be had");
-            self.lock().failure = Some(format!("it is not watched: {error}").into());
-        }
+    /// Notes that what was read last is in use now.
+    pub fn set_in_use(&self) {
+        let mut state = self.lock();
+        state.read = SystemTime::now();
+        state.failure = None;
     }
 
-    /// Looks at the file once, and reads it when it has changed and come to rest.
-    fn look(&self) {
+    /// Notes why the file as it is now is not in use.
+    pub fn set_failure(&self, why: &str) {
+        self.lock().failure = Some(why.into());
+    }
+
+    /// Checks the file once, and reads it if it has changed and is no longer being written. An error
+    /// is logged and kept in the state: the last good registry stays in use.
+    pub fn check(&self) -> Option<TokenRegistry> {
         let stamp = Stamp::of(&self.path);
         let is_new = {
             let mut state = self.lock();
-            state.restless = if state.seen == stamp { 0 } else { state.restless + 1 };
+            state.changing = if state.seen == stamp { 0 } else { state.changing + 1 };
             state.seen = stamp;
-            if (state.tried == stamp && !state.again) || (1..RESTLESS).contains(&state.restless) {
-                return;
+            let is_changing = (1..MAX_CHANGING_CHECKS).contains(&state.changing);
+            if (state.tried == stamp && !state.again) || is_changing {
+                return None;
             }
             let is_new = state.tried != stamp;
             state.tried = stamp;
             state.again = false;
-            state.restless = 0;
+            state.changing = 0;
             is_new
         };
-        self.read(is_new);
+        match file::load(&self.path) {
+            Ok(registry) => Some(registry),
+            Err(error) => {
+                self.failed(&error, is_new);
+                None
+            }
+        }
     }
 
-    /// `is_new`: not the same file as the last time.
-    fn read(&self, is_new: bool) {
-        match file::load(&self.path) {
-            Ok(mut register) => {
-                register.inherit(&self.current.load());
-                let entries = register.entries().len();
-                self.current.store(Arc::new(register));
-                let mut state = self.lock();
-                state.read = SystemTime::now();
-                state.failure = None;
-                drop(state);
-                tracing::info!(entries, "the register of tokens was read again");
-            }
-            Err(error) => {
-                let failure: Arc<str> = error.to_string().into();
-                let mut state = self.lock();
-                state.again = matches!(error, LoadError::Unreadable { .. });
-                let is_known = !is_new && state.failure.as_ref() == Some(&failure);
-                state.failure = Some(Arc::clone(&failure));
-                drop(state);
-                if !is_known {
-                    tracing::error!(
-                        "the register of tokens was changed and cannot be used; the last good one stays \
-                         in use: {failure}"
-                    );
-                }
-            }
+    /// `is_new`: the file has changed since the last time.
+    fn failed(&self, error: &LoadError, is_new: bool) {
+        let failure: Arc<str> = error.to_string().into();
+        let mut state = self.lock();
+        state.again = matches!(error, LoadError::Unreadable { .. });
+        let is_known = !is_new && state.failure.as_ref() == Some(&failure);
+        state.failure = Some(Arc::clone(&failure));
+        drop(state);
+        if !is_known {
+            tracing::error!(
+                "the register of tokens was changed and cannot be used; the last good one stays in use: {failure}"
+            );
         }
     }
 
@@ -164,14 +131,14 @@ impl Source {
     }
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for RegistryFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("RegistryFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
 impl Stamp {
-    /// `None`: there is no such file, or it cannot be looked at.
+    /// `None`: there is no such file, or it cannot be examined.
     fn of(path: &Path) -> Option<Self> {
         let metadata: Metadata = std::fs::metadata(path).ok()?;
         Some(Self {
@@ -201,22 +168,46 @@ mod tests {
         folder
     }
 
-    fn label(source: &Source) -> String {
-        source.current().entries()[0].label.as_str().to_owned()
+    /// A file, and the registry that was last read from it.
+    struct Watched {
+        file: RegistryFile,
+        tokens: TokenRegistry,
+    }
+
+    impl Watched {
+        fn open(path: &Path) -> Self {
+            let (file, tokens) = RegistryFile::open(path).unwrap();
+            Self { file, tokens }
+        }
+
+        fn check(&mut self) {
+            if let Some(tokens) = self.file.check() {
+                self.tokens = tokens;
+                self.file.set_in_use();
+            }
+        }
+
+        fn label(&self) -> &str {
+            self.tokens.entries()[0].label.as_str()
+        }
+
+        fn failure(&self) -> Option<Arc<str>> {
+            self.file.state().failure
+        }
     }
 
     #[test]
-    fn a_change_is_taken_when_it_has_come_to_rest() {
+    fn a_change_is_read_when_the_file_is_no_longer_written() {
         let folder = folder("rest");
         let path = folder.join("tokens.yaml");
         write(&path, "a");
-        let source = Source::open(&path).unwrap();
-        source.look();
+        let mut watched = Watched::open(&path);
+        watched.check();
         write(&path, "bb");
-        source.look();
-        assert_eq!(label(&source), "a");
-        source.look();
-        assert_eq!(label(&source), "bb");
+        watched.check();
+        assert_eq!(watched.label(), "a");
+        watched.check();
+        assert_eq!(watched.label(), "bb");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -237,11 +228,11 @@ mod tests {
         };
         link("one");
         std::os::unix::fs::symlink("..data/tokens.yaml", folder.join("tokens.yaml")).unwrap();
-        let source = Source::open(&folder.join("tokens.yaml")).unwrap();
+        let mut watched = Watched::open(&folder.join("tokens.yaml"));
         link("two");
-        source.look();
-        source.look();
-        assert_eq!(label(&source), "b");
+        watched.check();
+        watched.check();
+        assert_eq!(watched.label(), "b");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -250,39 +241,38 @@ mod tests {
         let folder = folder("bad");
         let path = folder.join("tokens.yaml");
         write(&path, "a");
-        let source = Source::open(&path).unwrap();
+        let mut watched = Watched::open(&path);
         std::fs::write(&path, "tokens: [{label: a}]").unwrap();
-        source.look();
-        source.look();
-        assert_eq!(label(&source), "a");
-        assert!(source.state().failure.unwrap().contains("hash is missing"));
+        watched.check();
+        watched.check();
+        assert_eq!(watched.label(), "a");
+        assert!(watched.failure().unwrap().contains("hash is missing"));
         std::fs::remove_file(&path).unwrap();
-        source.look();
-        source.look();
-        assert_eq!(label(&source), "a");
-        assert!(source.state().failure.unwrap().contains("cannot be read"));
+        watched.check();
+        watched.check();
+        assert_eq!(watched.label(), "a");
+        assert!(watched.failure().unwrap().contains("cannot be read"));
         write(&path, "c");
-        source.look();
-        source.look();
-        assert_eq!((label(&source).as_str(), source.state().failure), ("c", None));
+        watched.check();
+        watched.check();
+        assert_eq!((watched.label(), watched.failure()), ("c", None));
         // Nobody writes into this pipe.
         std::fs::remove_file(&path).unwrap();
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        source.look();
-        source.look();
+        watched.check();
+        watched.check();
         assert!(
-            source
-                .state()
-                .failure
+            watched
+                .failure()
                 .unwrap()
                 .contains("this is a pipe (FIFO), and only regular files are read")
         );
         std::fs::remove_file(&path).unwrap();
         write(&path, "d");
-        source.look();
-        source.look();
-        assert_eq!((label(&source).as_str(), source.state().failure), ("d", None));
+        watched.check();
+        watched.check();
+        assert_eq!((watched.label(), watched.failure()), ("d", None));
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -291,18 +281,18 @@ mod tests {
         let folder = folder("again");
         let path = folder.join("tokens.yaml");
         write(&path, "a");
-        let source = Source::open(&path).unwrap();
+        let mut watched = Watched::open(&path);
         std::fs::remove_file(&path).unwrap();
-        source.look();
-        source.look();
-        assert!(source.state().again);
+        watched.check();
+        watched.check();
+        assert!(watched.file.state().again);
         // As if it had been there all the time.
         write(&path, "b");
-        source.lock().tried = Stamp::of(&path);
-        source.look();
-        source.look();
-        assert_eq!((label(&source).as_str(), source.state().failure), ("b", None));
-        assert!(!source.state().again);
+        watched.file.lock().tried = Stamp::of(&path);
+        watched.check();
+        watched.check();
+        assert_eq!((watched.label(), watched.failure()), ("b", None));
+        assert!(!watched.file.state().again);
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -277,8 +277,9 @@ fn an_address_in_use_is_a_clear_error() {
     let addr = taken.local_addr().unwrap();
     let mut config = wire_scim_guard::config::Config::new(vec![addr], Vec::new());
     config.admin = "127.0.0.1:0".parse().unwrap();
-    let guard = wire_scim_guard::guard::Guard::new(&config).unwrap_or_else(|e| panic!("{e}"));
+    let guard =
+        wire_scim_guard::evaluator::Evaluator::new(&config).unwrap_or_else(|e| panic!("{e}"));
     let access = wire_scim_guard::logging::AccessLog::default();
-    let error = wire_scim_guard::proxy::start(config, Arc::new(guard), access).err().unwrap();
+    let error = wire_scim_guard::proxy::start(Arc::new(guard), access).err().unwrap();
     assert!(error.to_string().starts_with(&format!("cannot listen on {addr}: ")), "{error}");
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use wire_scim_guard::config::{Config, Server};
 use wire_scim_guard::digest::StoredHash;
-use wire_scim_guard::guard::Guard;
+use wire_scim_guard::evaluator::Evaluator;
 use wire_scim_guard::logging::AccessLog;
 use wire_scim_guard::proxy::{self, Running};
 
@@ -282,9 +282,9 @@ impl Guarded {
         config.admin = local;
         config.threads = 2;
         change(&mut config);
-        let guard = Guard::new(&config).unwrap_or_else(|error| panic!("{error}"));
+        let guard = Evaluator::new(&config).unwrap_or_else(|error| panic!("{error}"));
         let (log, access) = AccessLog::memory();
-        let running = proxy::start(config, Arc::new(guard), log).unwrap();
+        let running = proxy::start(Arc::new(guard), log).unwrap();
         let addr = running.addrs()[0];
         Self { running: Some(running), addr, access }
     }

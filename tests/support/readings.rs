@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{CheckReport, Guard};
+use wire_scim_guard::evaluator::{CheckReport, Evaluator};
 use wire_scim_guard::policy::{Identity, Policy, Profile};
 use wire_scim_guard::release::{Release, Releases};
 use wire_scim_guard::rule::{Rule, ScimType};
@@ -12,7 +12,7 @@ use wire_scim_guard::standin::reading::{Email, Fault, Mode, User};
 
 /// A guard that judges for one release and one identity mode, and these as the stand-in names them.
 pub struct Judge {
-    pub guard: Guard,
+    pub guard: Evaluator,
     pub release: Release,
     pub mode: Mode,
 }
@@ -24,7 +24,7 @@ pub static JUDGES: LazyLock<Vec<Judge>> = LazyLock::new(|| {
         let mut config = Config::new(Vec::new(), Vec::new());
         config.policy = Policy::new(Profile::AsServed, identity);
         config.policy.releases = Releases::Only(release);
-        Judge { guard: Guard::new(&config).unwrap(), release, mode }
+        Judge { guard: Evaluator::new(&config).unwrap(), release, mode }
     };
     let of_release = |release| modes.map(|mode| judge(release, mode));
     Release::ALL.into_iter().flat_map(of_release).collect()

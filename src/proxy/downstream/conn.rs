@@ -26,10 +26,14 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
-use super::budget::{Connection, Place};
+use crate::config::Limits;
+use crate::snapshot::{Snapshot, Snapshots};
+use crate::verdict::Refusal;
+
 use super::chunked::Misframed;
 use super::h2_heads::H2Heads;
-use super::head::Extent;
+use super::head::{Extent, Head, HeadRules};
+use crate::proxy::budget::{Connection, Place};
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 4 * 1024;
@@ -41,7 +45,7 @@ const IDLE_CHUNK: usize = 512;
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// A client's connection.
-pub(super) struct ClientConn {
+pub(in crate::proxy) struct ClientConn {
     io: Stream,
     /// Read from the socket and not handed out yet.
     read_ahead: BytesMut,
@@ -53,8 +57,8 @@ pub(super) struct ClientConn {
     sent_target: Option<Box<[u8]>>,
     /// To be written to the socket.
     write_behind: BytesMut,
-    /// How long the client may take nothing of what is written.
-    patience: Duration,
+    /// Of the request at hand.
+    snapshot: Arc<Snapshot>,
     /// While it takes nothing.
     stalled: Option<Stall>,
     /// Whose memory is taken.
@@ -75,7 +79,7 @@ impl fmt::Debug for ClientConn {
 }
 
 impl ClientConn {
-    pub(super) fn new(io: Stream, patience: Duration) -> Self {
+    pub(in crate::proxy) fn new(io: Stream, snapshot: Arc<Snapshot>) -> Self {
         Self {
             io,
             read_ahead: BytesMut::new(),
@@ -84,7 +88,7 @@ impl ClientConn {
             write_through: AtomicBool::new(false),
             sent_target: None,
             write_behind: BytesMut::new(),
-            patience,
+            snapshot,
             stalled: None,
             account: None,
             h2_heads: None,
@@ -93,37 +97,52 @@ impl ClientConn {
         }
     }
 
+    /// The snapshot of the request at hand, or of the connection while there is none.
+    pub(in crate::proxy) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    pub(in crate::proxy) fn limits(&self) -> &Limits {
+        &self.snapshot.config.limits
+    }
+
+    /// Takes the current snapshot, for the next request.
+    pub(in crate::proxy) fn refresh(&mut self, snapshots: &Snapshots) {
+        snapshots.refresh(&mut self.snapshot);
+    }
+
     /// Says whose memory is taken for the connection and the requests on it.
-    pub(super) fn set_account(&mut self, account: Arc<Connection>) {
+    pub(in crate::proxy) fn set_account(&mut self, account: Arc<Connection>) {
         self.account = Some(account);
     }
 
-    pub(super) fn account(&self) -> Option<&Arc<Connection>> {
+    pub(in crate::proxy) fn account(&self) -> Option<&Arc<Connection>> {
         self.account.as_ref()
     }
 
     /// How many bytes the head of the message at hand has.
-    pub(super) fn head(&self) -> usize {
+    pub(in crate::proxy) fn head(&self) -> usize {
         self.head
     }
 
     /// Counts from now on what the codec of HTTP/2 holds of heads.
-    pub(super) fn count_heads(&mut self, header_timeout: Duration) {
+    pub(in crate::proxy) fn count_heads(&mut self) {
+        let header_timeout = self.limits().header_timeout;
         self.h2_heads = self.account.as_ref().map(|account| H2Heads::new(account, header_timeout));
     }
 
     /// Counts from now on how often something comes from the client.
-    pub(super) fn count_reads(&mut self) -> Arc<AtomicUsize> {
+    pub(in crate::proxy) fn count_reads(&mut self) -> Arc<AtomicUsize> {
         Arc::clone(self.reads.get_or_insert_default())
     }
 
     /// The connection behind a stream that Pingora gives back.
-    pub(super) fn recover(stream: Stream) -> Option<Box<Self>> {
+    pub(in crate::proxy) fn recover(stream: Stream) -> Option<Box<Self>> {
         stream.into_any().downcast().ok()
     }
 
     /// What was read ahead.
-    pub(super) fn buffered(&mut self) -> &mut BytesMut {
+    pub(in crate::proxy) fn buffered(&mut self) -> &mut BytesMut {
         &mut self.read_ahead
     }
 
@@ -131,7 +150,7 @@ impl ClientConn {
     ///
     /// Nothing is allocated before there is something to keep: most connections rest most of the
     /// time.
-    pub(super) async fn read_more(&mut self) -> io::Result<usize> {
+    pub(in crate::proxy) async fn read_more(&mut self) -> io::Result<usize> {
         poll_fn(|cx| {
             let mut chunk = [const { MaybeUninit::uninit() }; READ_CHUNK];
             let mut chunk = ReadBuf::uninit(&mut chunk);
@@ -142,9 +161,14 @@ impl ClientConn {
         .await
     }
 
+    /// Checks the head that was read ahead, of this many bytes.
+    pub(in crate::proxy) fn check_head(&self, end: usize) -> Result<Head, Refusal> {
+        HeadRules::of(&self.snapshot.config).check(&self.read_ahead[..end])
+    }
+
     /// Takes the head and what is there of its body, for Pingora to parse; the rest of the body is
     /// read through this connection, and what follows the message stays here.
-    pub(super) fn take_message(&mut self, head: usize, extent: Extent) -> BytesMut {
+    pub(in crate::proxy) fn take_message(&mut self, head: usize, extent: Extent) -> BytesMut {
         *self.misframed.get_mut() = false;
         *self.write_through.get_mut() = false;
         self.extent = extent;
@@ -165,27 +189,27 @@ impl ClientConn {
     }
 
     /// Whether the body of the message at hand is none that has one reading.
-    pub(super) fn is_misframed(&self) -> bool {
+    pub(in crate::proxy) fn is_misframed(&self) -> bool {
         self.misframed.load(Ordering::Relaxed)
     }
 
     /// Has every piece of the answer at hand written when it comes, as it may be long until the next.
-    pub(super) fn write_through(&self) {
+    pub(in crate::proxy) fn write_through(&self) {
         self.write_through.store(true, Ordering::Relaxed);
     }
 
     /// Notes the target as it was sent, for a message that Pingora gets with another spelling of it.
-    pub(super) fn set_sent_target(&mut self, target: Option<Box<[u8]>>) {
+    pub(in crate::proxy) fn set_sent_target(&mut self, target: Option<Box<[u8]>>) {
         self.sent_target = target;
     }
 
-    pub(super) fn sent_target(&self) -> Option<&[u8]> {
+    pub(in crate::proxy) fn sent_target(&self) -> Option<&[u8]> {
         self.sent_target.as_deref()
     }
 
     /// Says good-bye so that the client reads the answer before it sees the end: closing with
     /// unread bytes would reset the connection, and the reset overtakes the answer.
-    pub(super) async fn linger(mut self, at_most: Duration) {
+    pub(in crate::proxy) async fn linger(mut self, at_most: Duration) {
         let farewell = async {
             Shutdown::shutdown(&mut self).await;
             loop {
@@ -223,9 +247,10 @@ impl ClientConn {
             self.stalled = None;
             return written;
         }
-        let (patience, heads, account) = (self.patience, &self.h2_heads, &self.account);
+        let write_timeout = self.snapshot.config.limits.write_timeout;
+        let (heads, account) = (&self.h2_heads, &self.account);
         let stalled = self.stalled.get_or_insert_with(|| Stall {
-            over: Box::pin(tokio::time::sleep(patience)),
+            over: Box::pin(tokio::time::sleep(write_timeout)),
             place: heads.as_ref().and(account.as_ref()).map(Connection::stall),
         });
         let has_to_end = stalled.over.as_mut().poll(cx).is_ready()

@@ -24,10 +24,10 @@ use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::l4::socket::SocketAddr;
 
 /// The way back for the session that a [`Replay`] stands in for.
-pub(super) struct Restore(Arc<Mutex<Option<ServerSession>>>);
+pub(in crate::proxy) struct Restore(Arc<Mutex<Option<ServerSession>>>);
 
-/// Puts a session in place of `session` that yields `body`. An empty body is none.
-pub(super) fn replace(session: &mut ServerSession, body: Bytes) -> Restore {
+/// Puts a session in place of `session` that yields `body` once more. An empty body is none.
+pub(in crate::proxy) fn replay(session: &mut ServerSession, body: Bytes) -> Restore {
     let home = Arc::new(Mutex::new(None));
     let inner = std::mem::replace(session, placeholder());
     let empty = body.is_empty();
@@ -45,7 +45,7 @@ impl fmt::Debug for Restore {
 
 impl Restore {
     /// Puts the real session back.
-    pub(super) fn restore(self, session: &mut ServerSession) {
+    pub(in crate::proxy) fn restore(self, session: &mut ServerSession) {
         drop(std::mem::replace(session, placeholder()));
         if let Some(inner) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             *session = inner;

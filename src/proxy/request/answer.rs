@@ -15,13 +15,13 @@ use pingora::{Error, ErrorType, Result};
 use crate::rule::Rule;
 use crate::verdict::{Refusal, SCIM_JSON};
 
-use super::forward::{SCIM_GUARD_RULE, X_REQUEST_ID};
+use crate::proxy::upstream::forward::{SCIM_GUARD_RULE, X_REQUEST_ID};
 
 /// Writes a refusal as the answer to the session's request. Returns the bytes of its body.
 ///
 /// `close` ends the connection behind it, as the request was left unread. `patience`: how long a stream
 /// of HTTP/2 waits for its client to take the answer.
-pub(super) async fn send(
+pub(in crate::proxy) async fn send(
     session: &mut ServerSession,
     refusal: &Refusal,
     request_id: &HeaderValue,
@@ -86,7 +86,11 @@ async fn write(
 
 /// A refusal as bytes of HTTP/1.1, for requests that never became a session. The connection is
 /// closed behind it. Returns the length of the body as well.
-pub(super) fn raw(refusal: &Refusal, request_id: &str, method: &[u8]) -> (Vec<u8>, usize) {
+pub(in crate::proxy) fn raw(
+    refusal: &Refusal,
+    request_id: &str,
+    method: &[u8],
+) -> (Vec<u8>, usize) {
     use std::io::Write as _;
     let body = refusal.to_json();
     let status = http::StatusCode::from_u16(refusal.status()).unwrap_or_default();

@@ -12,12 +12,14 @@ use std::net::Ipv6Addr;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::body;
-use crate::guard::no_tunnel;
+use crate::config::{Config, Limits};
+use crate::evaluator::no_tunnel;
 use crate::rule::Rule;
 use crate::target;
 use crate::verdict::Refusal;
 
 use super::chunked::Chunked;
+use super::syntax::{decimal, is_tchar};
 
 /// How far a message goes behind its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +32,13 @@ pub enum Extent {
     Endless,
 }
 
-/// What heads are held against.
-#[derive(Debug, Clone)]
-pub struct HeadRules {
+/// What heads are checked against.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadRules<'c> {
     /// Header lines at most.
     pub headers: usize,
     /// Host values that are served, in lower case and without port; empty: all.
-    pub hosts: Vec<String>,
+    pub hosts: &'c [String],
     /// Bytes of a body at most, for the answer to a length that no reader can count.
     pub body: usize,
 }
@@ -75,7 +77,7 @@ pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
 ///
 /// `seen` bytes of them were looked at before. Answered at once, so that who speaks TLS or HTTP/0.9 to
 /// the guard need not wait for a deadline.
-pub(super) fn hopeless(bytes: &[u8], seen: usize) -> Option<Refusal> {
+pub(in crate::proxy) fn hopeless(bytes: &[u8], seen: usize) -> Option<Refusal> {
     let first = *bytes.first()?;
     if !is_tchar(first) && first != b'\r' {
         return Some(no_method(bytes));
@@ -98,13 +100,13 @@ fn no_method(bytes: &[u8]) -> Refusal {
 }
 
 /// The first word of a request line, if it can be one.
-pub(super) fn method(head: &[u8]) -> &[u8] {
+pub(in crate::proxy) fn method(head: &[u8]) -> &[u8] {
     let end = head.iter().take(32).position(|b| *b == b' ').unwrap_or(0);
     &head[..end]
 }
 
 /// The target of a head that was read.
-pub(super) fn target(head: &[u8]) -> &[u8] {
+pub(in crate::proxy) fn target(head: &[u8]) -> &[u8] {
     head.split(|b| *b == b' ').nth(1).unwrap_or_default()
 }
 
@@ -112,7 +114,7 @@ pub(super) fn target(head: &[u8]) -> &[u8] {
 /// their end.
 ///
 /// SECURITY: of X-Forwarded-For the last line counts, so that a part of a head would say what the client likes.
-pub(super) fn headers(head: &[u8]) -> Option<HeaderMap> {
+pub(in crate::proxy) fn headers(head: &[u8]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for line in (Lines { rest: head }).skip(1) {
         let line = line.ok()?;
@@ -130,9 +132,14 @@ pub(super) fn headers(head: &[u8]) -> Option<HeaderMap> {
     None
 }
 
-impl HeadRules {
+impl<'c> HeadRules<'c> {
+    pub fn of(config: &'c Config) -> Self {
+        let Limits { headers, body, .. } = config.limits;
+        Self { headers, hosts: &config.hosts, body }
+    }
+
     /// Reads one head, which [`end`] has found.
-    pub fn check(&self, head: &[u8]) -> Result<Head, Refusal> {
+    pub fn check(self, head: &[u8]) -> Result<Head, Refusal> {
         let mut lines = Lines { rest: head };
         let line = lines.next().unwrap_or(Err(bare_lf()))?;
         let request = RequestLine::read(line)?;
@@ -156,7 +163,7 @@ impl HeadRules {
             return Err(body::too_large(self.body));
         }
         let extent = fields.extent()?;
-        host_is_served(fields.host, &self.hosts)?;
+        host_is_served(fields.host, self.hosts)?;
         let mut rewritten = request.rewritten(head);
         if fields.drops_upgrade {
             rewritten = Some(without_upgrade(rewritten.as_deref().unwrap_or(head)));
@@ -342,32 +349,22 @@ impl<'a> Fields<'a> {
 
 /// Whether an Upgrade asks for nothing but HTTP/2, or for nothing at all: the client is served as well
 /// without. Java's clients and `curl --http2` offer HTTP/2 with every request.
-pub(super) fn is_upgrade_passed_over(value: &[u8]) -> bool {
+pub(in crate::proxy) fn is_upgrade_passed_over(value: &[u8]) -> bool {
     let mut protocols = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
     protocols.all(|protocol| protocol.is_empty() || protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
-pub(super) fn no_upgrade() -> Refusal {
+pub(in crate::proxy) fn no_upgrade() -> Refusal {
     let detail = "The request asks to switch to another protocol (Upgrade), which is not served here. \
                   Send it without Upgrade.";
     Refusal::new(Rule::FramingUpgrade, detail)
-}
-
-/// A Content-Length: digits only, without sign, list or white space (RFC 9110 §8.6). What is beyond all
-/// counting is as large as can be.
-pub(super) fn decimal(value: &[u8]) -> Option<u64> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
-    Some(value.iter().fold(0, add))
 }
 
 /// What Connection names is for the guard alone and is dropped (RFC 9110 §7.6.1).
 ///
 /// SECURITY: naming a header that was judged, or that frames the message, would take it away
 /// between the judgement and the backend.
-pub(super) fn check_connection(value: &[u8]) -> Result<(), Refusal> {
+pub(in crate::proxy) fn check_connection(value: &[u8]) -> Result<(), Refusal> {
     const END_TO_END: [&str; 13] = [
         "accept",
         "authorization",
@@ -412,7 +409,10 @@ pub(super) fn check_connection(value: &[u8]) -> Result<(), Refusal> {
 }
 
 /// Exactly one Host, well-formed and served here (RFC 9112 §3.2).
-pub(super) fn host_is_served(host: Option<&[u8]>, hosts: &[String]) -> Result<(), Refusal> {
+pub(in crate::proxy) fn host_is_served(
+    host: Option<&[u8]>,
+    hosts: &[String],
+) -> Result<(), Refusal> {
     let refuse = |what: &str| Err(Refusal::new(Rule::FramingHost, what));
     let Some(host) = host.filter(|host| !host.is_empty()) else {
         return refuse("The request has no Host header.");
@@ -450,11 +450,6 @@ fn without_port(host: &[u8]) -> Option<&[u8]> {
     (is_name && is_port).then_some(name)
 }
 
-/// A byte of a token: a method or a header name (RFC 9110 §5.6.2).
-pub(super) fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 #[cfg(test)]
 mod tests {
     use pingora::http::RequestHeader;
@@ -463,7 +458,8 @@ mod tests {
 
     fn check(head: &[u8]) -> Result<Head, Refusal> {
         assert_eq!(end(head, 0), Some(head.len()));
-        HeadRules { headers: 10, hosts: vec!["wire.example".into()], body: 512 }.check(head)
+        let hosts = ["wire.example".into()];
+        HeadRules { headers: 10, hosts: &hosts, body: 512 }.check(head)
     }
 
     #[test]

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use crate::guard::{BodyTask, Guard};
+use crate::evaluator::{BodyTask, Evaluator};
 use crate::rule::Rule;
+use crate::snapshot::Snapshot;
 use crate::verdict::Refusal;
 
 use super::recorder::RequestRecord;
@@ -22,49 +23,49 @@ const ON_WORKER: usize = 32 * 1024;
 
 /// Who judges bodies.
 #[derive(Debug)]
-pub(super) struct Judges {
+pub(in crate::proxy) struct JudgePool {
     /// One for each large body that may be judged at the same time.
     turns: Arc<Semaphore>,
-    /// How long a body waits for its turn.
-    patience: Duration,
 }
 
-impl Judges {
+impl JudgePool {
     /// As many threads as half of the processor, so that the workers keep the other half.
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(in crate::proxy) fn new() -> Self {
         let parallel = thread::available_parallelism().map_or(1, usize::from);
-        Self { turns: Arc::new(Semaphore::new((parallel / 2).max(1))), patience }
+        Self { turns: Arc::new(Semaphore::new((parallel / 2).max(1))) }
     }
 
-    /// Judges a body that was read. `RequestRecord` gets the rules that were only reported, and the time.
-    pub(super) async fn judge(
+    /// JudgePool a body that was read. `RequestRecord` gets the rules that were only reported, and the time.
+    pub(in crate::proxy) async fn judge(
         &self,
-        guard: &Arc<Guard>,
+        snapshot: &Arc<Snapshot>,
         task: BodyTask,
         body: &Bytes,
         record: &mut RequestRecord,
     ) -> Result<(), Refusal> {
         let started = Instant::now();
-        let judged = guard.judge_small_body(task, body, ON_WORKER, &mut record.remarks);
+        let judged =
+            Evaluator::judge_small_body(snapshot, task, body, ON_WORKER, &mut record.remarks);
         record.validation += started.elapsed();
         if let Some(verdict) = judged {
             return verdict;
         }
         let turn = Arc::clone(&self.turns).acquire_owned();
-        let Ok(Ok(turn)) = tokio::time::timeout(self.patience, turn).await else {
+        let Ok(Ok(turn)) = tokio::time::timeout(snapshot.config.limits.request_timeout, turn).await
+        else {
             return Err(Refusal::new(
                 Rule::LimitsBufferedBytes,
                 "The guard judges as many large bodies as it may, and others wait already. Try again later, or \
                  send smaller requests.",
             ));
         };
-        let (guard, body) = (Arc::clone(guard), body.clone());
+        let (snapshot, body) = (Arc::clone(snapshot), body.clone());
         let mut remarks = std::mem::take(&mut record.remarks);
         let judging = tokio::task::spawn_blocking(move || {
             // Given back when the verdict is there, also if its client has gone meanwhile.
             let _turn = turn;
             let started = Instant::now();
-            let verdict = guard.judge_body(task, &body, &mut remarks);
+            let verdict = Evaluator::judge_body(&snapshot, task, &body, &mut remarks);
             (verdict, remarks, started.elapsed())
         });
         match judging.await {

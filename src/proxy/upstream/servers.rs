@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::config::{Limits, Server};
+use crate::snapshot::Snapshots;
 
 /// How often names are resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -29,9 +30,8 @@ const FAILURES: u32 = 3;
 /// The backend servers.
 #[derive(Debug)]
 pub struct Upstreams {
-    servers: Vec<Server>,
-    /// The last good answer for each of `servers`.
-    answers: Mutex<Vec<Vec<SocketAddr>>>,
+    /// The configured servers, each with the last good answer for its name.
+    answers: Mutex<Vec<(Server, Vec<SocketAddr>)>>,
     /// All answers together.
     found: ArcSwap<Found>,
     turn: AtomicUsize,
@@ -85,7 +85,7 @@ pub struct Attempts {
 
 impl Attempts {
     /// The server that is tried now.
-    pub(super) fn address(&self) -> Option<SocketAddr> {
+    pub(in crate::proxy) fn address(&self) -> Option<SocketAddr> {
         self.endpoint().map(|endpoint| endpoint.address)
     }
 
@@ -95,26 +95,42 @@ impl Attempts {
 }
 
 impl Upstreams {
-    pub fn new(servers: Vec<Server>) -> Self {
-        // Addresses need no resolution and are there from the first request on.
-        let answers = servers.iter().map(|server| literal(server).into_iter().collect()).collect();
+    pub fn new(servers: &[Server]) -> Self {
         let upstreams = Self {
-            servers,
-            answers: Mutex::new(answers),
+            answers: Mutex::default(),
             found: ArcSwap::default(),
             turn: AtomicUsize::new(0),
             started: Instant::now(),
             wanted: Notify::new(),
         };
-        upstreams.use_answers();
+        upstreams.configure(servers);
         upstreams
+    }
+
+    /// Takes the servers of the configuration. Those that were there before keep their addresses and
+    /// their state.
+    pub(in crate::proxy) fn configure(&self, servers: &[Server]) {
+        let mut answers = self.answers();
+        if answers.iter().map(|(server, _)| server).eq(servers) {
+            return;
+        }
+        let answer_of = |server: &Server| {
+            let known = answers.iter().find(|(known, _)| known == server);
+            // Addresses need no resolution and are there from the first request on.
+            known
+                .map_or_else(|| literal(server).into_iter().collect(), |(_, answer)| answer.clone())
+        };
+        let configured = servers.iter().map(|server| (server.clone(), answer_of(server))).collect();
+        *answers = configured;
+        drop(answers);
+        self.use_answers();
     }
 
     /// The next server in turn that this request has not tried; `None` when all were tried.
     ///
     /// Resting servers come last, so that a request is refused only when every server refuses it,
     /// and a single server that comes back is found at once.
-    pub(super) fn next(&self, attempts: &mut Attempts) -> Option<SocketAddr> {
+    pub(in crate::proxy) fn next(&self, attempts: &mut Attempts) -> Option<SocketAddr> {
         let Attempts { found, refused, at } = attempts;
         let found = found.get_or_insert_with(|| self.found.load_full());
         let count = found.endpoints.len();
@@ -136,7 +152,7 @@ impl Upstreams {
 
     /// Notes that the server that is tried now did not take the connection. Says whether another
     /// one is left to try.
-    pub(super) fn refused(&self, attempts: &mut Attempts) -> bool {
+    pub(in crate::proxy) fn refused(&self, attempts: &mut Attempts) -> bool {
         if let Some(endpoint) = attempts.endpoint() {
             self.skip(endpoint, "it takes no connection");
         }
@@ -146,13 +162,13 @@ impl Upstreams {
 
     /// Notes that no connection to the server that is tried now could be opened, for a reason that is not the
     /// server's. Says whether another one is left to try.
-    pub(super) fn pass_over(attempts: &mut Attempts) -> bool {
+    pub(in crate::proxy) fn pass_over(attempts: &mut Attempts) -> bool {
         attempts.refused.extend(attempts.at.take());
         attempts.found.as_ref().is_some_and(|found| attempts.refused.len() < found.endpoints.len())
     }
 
     /// Notes that the server that is tried now took the request and gave no proper answer.
-    pub(super) fn failed(&self, attempts: &Attempts) {
+    pub(in crate::proxy) fn failed(&self, attempts: &Attempts) {
         if let Some(endpoint) = attempts.endpoint()
             && endpoint.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES
         {
@@ -161,7 +177,7 @@ impl Upstreams {
     }
 
     /// Notes that the server that is tried now has answered, to the end of its answer.
-    pub(super) fn answered(&self, attempts: &Attempts) {
+    pub(in crate::proxy) fn answered(&self, attempts: &Attempts) {
         if let Some(endpoint) = attempts.endpoint() {
             self.works(endpoint);
         }
@@ -186,7 +202,12 @@ impl Upstreams {
     }
 
     /// Notes how a server's check ended: why it is not well, and how long that counts.
-    pub(super) fn checked(&self, server: SocketAddr, fault: Option<String>, counts: Duration) {
+    pub(in crate::proxy) fn checked(
+        &self,
+        server: SocketAddr,
+        fault: Option<String>,
+        counts: Duration,
+    ) {
         let found = self.found.load();
         let Some(endpoint) = found.endpoints.iter().find(|e| e.address == server) else { return };
         match fault {
@@ -221,31 +242,28 @@ impl Upstreams {
     /// The servers whose names have not been resolved so far.
     pub fn unresolved(&self) -> Vec<Server> {
         let answers = self.answers();
-        let named = self.servers.iter().zip(answers.iter());
-        named.filter(|(_, answer)| answer.is_empty()).map(|(server, _)| server.clone()).collect()
+        let unresolved = answers.iter().filter(|(_, answer)| answer.is_empty());
+        unresolved.map(|(server, _)| server.clone()).collect()
     }
 
     /// Resolves the names again and again, for as long as it is polled.
-    pub async fn keep_resolving(&self) {
-        // Nothing can change about addresses.
-        if self.servers.iter().all(|server| literal(server).is_some()) {
-            return;
-        }
+    pub async fn keep_resolving(&self, snapshots: &Snapshots) {
         loop {
             let early = async {
                 tokio::time::sleep(RESOLVE_AT_MOST).await;
                 self.wanted.notified().await;
             };
             let _ = tokio::time::timeout(RESOLVE_EVERY, early).await;
-            self.resolve().await;
+            self.resolve(&snapshots.current().config.upstream).await;
         }
     }
 
     /// Resolves every name once, all at the same time. A name that cannot be resolved keeps its last good
     /// answer, and the others do not wait for it.
-    pub(super) async fn resolve(&self) {
+    pub(in crate::proxy) async fn resolve(&self, servers: &[Server]) {
+        self.configure(servers);
         let mut asked = JoinSet::new();
-        for (at, server) in self.servers.iter().enumerate() {
+        for (at, server) in servers.iter().enumerate() {
             if literal(server).is_none() {
                 let (host, port) = (server.host.clone(), server.port);
                 let ask =
@@ -254,14 +272,13 @@ impl Upstreams {
             }
         }
         while let Some(Ok((at, answer))) = asked.join_next().await {
-            let server = &self.servers[at];
+            let server = &servers[at];
             match answer {
                 Ok(answer) if answer.is_empty() => {
                     tracing::warn!(%server, "a server of upstream.servers has no address");
                 }
                 Ok(answer) => {
-                    self.answers()[at] = answer;
-                    self.use_answers();
+                    self.set_answer(server, answer);
                 }
                 Err(error) => {
                     tracing::warn!(%server, %error, "cannot resolve a server of upstream.servers");
@@ -270,7 +287,16 @@ impl Upstreams {
         }
     }
 
-    fn answers(&self) -> MutexGuard<'_, Vec<Vec<SocketAddr>>> {
+    fn set_answer(&self, server: &Server, answer: Vec<SocketAddr>) {
+        let mut answers = self.answers();
+        for (_, known) in answers.iter_mut().filter(|(known, _)| known == server) {
+            known.clone_from(&answer);
+        }
+        drop(answers);
+        self.use_answers();
+    }
+
+    fn answers(&self) -> MutexGuard<'_, Vec<(Server, Vec<SocketAddr>)>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -279,7 +305,7 @@ impl Upstreams {
         let answers = self.answers();
         let before = self.found.load();
         let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
-        for address in answers.iter().flatten().copied() {
+        for address in answers.iter().flat_map(|(_, answer)| answer).copied() {
             if endpoints.iter().any(|endpoint| endpoint.address == address) {
                 continue;
             }
@@ -295,10 +321,9 @@ impl Upstreams {
     }
 }
 
-/// A server without its address, with the limits of the configuration.
-pub(super) fn peer(limits: &Limits) -> HttpPeer {
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let mut peer = HttpPeer::new(nowhere, false, String::new());
+/// A server as Pingora's own way to the backend takes it, with the configured limits.
+pub(in crate::proxy) fn peer(server: SocketAddr, limits: &Limits) -> HttpPeer {
+    let mut peer = HttpPeer::new(server, false, String::new());
     let options = &mut peer.options;
     options.alpn = ALPN::H1;
     options.connection_timeout = Some(limits.upstream_connect_timeout);
@@ -306,7 +331,7 @@ pub(super) fn peer(limits: &Limits) -> HttpPeer {
     options.read_timeout = Some(limits.upstream_timeout);
     options.write_timeout = Some(limits.upstream_timeout);
     options.idle_timeout = Some(limits.upstream_idle_timeout);
-    // The gate drops what is hop-by-hop, by its own stricter rules.
+    // The request filter drops hop-by-hop headers, by its own stricter rules.
     options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     peer
 }
@@ -324,8 +349,8 @@ mod tests {
     }
 
     fn upstreams(ports: &[u16]) -> Upstreams {
-        let servers = ports.iter().map(|port| server("127.0.0.1", *port)).collect();
-        Upstreams::new(servers)
+        let servers: Vec<Server> = ports.iter().map(|port| server("127.0.0.1", *port)).collect();
+        Upstreams::new(&servers)
     }
 
     fn next(upstreams: &Upstreams, attempts: &mut Attempts) -> Option<u16> {
@@ -415,28 +440,41 @@ mod tests {
         assert_eq!(next(&upstreams, &mut Attempts::default()), Some(1));
     }
 
+    #[test]
+    fn servers_that_stay_configured_keep_their_state() {
+        let upstreams = upstreams(&[1, 2]);
+        upstreams.checked("127.0.0.1:1".parse().unwrap(), Some("status 503".into()), RESOLVE_EVERY);
+        upstreams.configure(&[server("127.0.0.1", 3), server("127.0.0.1", 1)]);
+        let states: Vec<_> =
+            upstreams.states().iter().map(|(server, awake)| (server.port(), *awake)).collect();
+        assert_eq!(states, [(3, true), (1, false)]);
+    }
+
     #[tokio::test]
     async fn names_are_resolved_and_the_last_good_answer_is_kept() {
-        let upstreams = Upstreams::new(vec![server("localhost", 7)]);
+        let servers = [server("localhost", 7)];
+        let upstreams = Upstreams::new(&servers);
         assert!(upstreams.next(&mut Attempts::default()).is_none());
-        assert_eq!(upstreams.unresolved(), [server("localhost", 7)]);
-        upstreams.resolve().await;
+        assert_eq!(upstreams.unresolved(), servers);
+        upstreams.resolve(&servers).await;
         assert!(next(&upstreams, &mut Attempts::default()).is_some());
         assert_eq!(upstreams.unresolved(), []);
-        let failing = Upstreams { servers: vec![server("does-not-exist.invalid", 7)], ..upstreams };
-        failing.resolve().await;
-        assert!(next(&failing, &mut Attempts::default()).is_some());
+        // As if the name of this server had been resolved before.
+        let gone = [server("does-not-exist.invalid", 7)];
+        upstreams.answers()[0].0 = gone[0].clone();
+        upstreams.resolve(&gone).await;
+        assert!(next(&upstreams, &mut Attempts::default()).is_some());
     }
 
     #[tokio::test]
     async fn a_name_that_cannot_be_resolved_keeps_no_address_of_others() {
-        let upstreams =
-            Upstreams::new(vec![server("does-not-exist.invalid", 7), server("localhost", 7)]);
+        let servers = [server("does-not-exist.invalid", 7), server("localhost", 7)];
+        let upstreams = Upstreams::new(&servers);
         // As if the other one had moved.
         let gone: SocketAddr = "192.0.2.1:7".parse().unwrap();
-        upstreams.answers()[1] = vec![gone];
+        upstreams.answers()[1].1 = vec![gone];
         upstreams.use_answers();
-        upstreams.resolve().await;
+        upstreams.resolve(&servers).await;
         let states = upstreams.states();
         assert!(!states.is_empty() && states.iter().all(|(address, _)| *address != gone));
     }

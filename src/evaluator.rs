@@ -1,12 +1,12 @@
-//! The guard itself, without any network: a request's method, target, headers and body in, a
-//! verdict out. The same code judges behind the proxy, in `check`, and in other people's services.
+//! Judges requests, without any network: a request's method, target, headers and body in, a verdict
+//! out. The same code judges in the proxy, in `check`, and in embedding services.
 //!
 //! The order is fixed: target, method, Accept, Content-Type, query, token, Content-Encoding; then,
 //! when the body was read, its size, JSON, schema and rules. The token comes before the body, so
-//! that no body of a stranger is buffered or parsed.
+//! that no body with an invalid token is buffered or parsed.
 //!
-//! A verdict depends on the request and the configuration alone, but for the rules about the use of
-//! tokens: these also look at the register, the shield and the clock.
+//! A verdict depends on the request and the snapshot alone, except for the rules about the use of
+//! tokens: these also depend on the refusal cache, the rates and the clock.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,49 +18,24 @@ use crate::authorizer::{Bearer, TokenAuthorizer, Use};
 use crate::config::{Config, PathPolicy};
 use crate::digest::TokenDigest;
 use crate::json::{self, Document, JsonError};
-use crate::policy::{Identity, Policy};
+use crate::policy::Identity;
 use crate::refusals::RefusalCache;
 use crate::registry::TokenLabel;
-use crate::registry::file::LoadError;
-use crate::registry::watch::Source;
 use crate::rule::Rule;
-use crate::schema::{SchemaErrors, Schemas};
+use crate::schema::Schemas;
 use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
+use crate::snapshot::{LoadErrors, Snapshot, Snapshots};
 use crate::target::{self, Handler, Target};
 use crate::verdict::{Findings, Outcome, Refusal, Remarks, Verdict};
 use crate::{body, headers, query, token};
 
-/// What the operator chose, ready to judge with. Cheap to share behind an `Arc`.
+/// Judges requests by the current snapshot. Cheap to share behind an `Arc`.
 #[derive(Debug)]
-pub struct Guard {
-    policy: Policy,
-    schemas: Schemas,
-    other_paths: PathPolicy,
-    auth_tokens: PathPolicy,
-    admission: TokenAuthorizer,
-    body_limit: usize,
+pub struct Evaluator {
+    snapshots: Arc<Snapshots>,
+    refusals: Arc<RefusalCache>,
 }
-
-/// Why a configuration gives no guard: all that is wrong with the files that it names.
-#[derive(Debug)]
-pub struct GuardErrors {
-    pub schemas: Option<SchemaErrors>,
-    pub register: Option<LoadError>,
-}
-
-impl fmt::Display for GuardErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.schemas, &self.register) {
-            (Some(schemas), Some(register)) => write!(f, "{schemas}\n{register}"),
-            (Some(schemas), None) => schemas.fmt(f),
-            (None, Some(register)) => register.fmt(f),
-            (None, None) => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for GuardErrors {}
 
 /// The head of a request, and who sends it.
 #[derive(Clone, Copy)]
@@ -69,7 +44,7 @@ pub struct Head<'a> {
     /// The request target as it came.
     pub target: &'a [u8],
     pub headers: &'a HeaderMap,
-    /// The client's address, behind proxies that are trusted.
+    /// The client's address, as trusted proxies report it.
     pub client: Option<IpAddr>,
 }
 
@@ -86,13 +61,13 @@ impl fmt::Debug for Head<'_> {
 /// What the head of a request says.
 pub struct HeadVerdict {
     pub handler: Handler,
-    /// The token's name in the register.
+    /// The token's label in the registry.
     pub token: Option<TokenLabel>,
-    /// The token's digest, with which the backend's answer is told to [`RefusalCache::answered`].
+    /// The token's digest, to report the backend's answer to [`Evaluator::answered`].
     pub digest: Option<TokenDigest>,
-    /// The register, or Wire within the last hour, has shown the token to be good.
+    /// The token is valid by the registry, or Wire accepted it within the last hour.
     pub known: bool,
-    /// What judging the head noted.
+    /// What was reported while the head was judged.
     pub remarks: Remarks,
     pub next: Next,
 }
@@ -100,11 +75,11 @@ pub struct HeadVerdict {
 /// What happens after the head was judged.
 pub enum Next {
     Refuse(Refusal),
-    /// Nothing in the body is judged: forward under this target (`None`: as it came).
+    /// Nothing in the body is judged: forward under this target (`None`: unchanged).
     Forward {
         target: Option<Vec<u8>>,
     },
-    /// Read the body, then call [`Guard::judge_body`].
+    /// Read the body, then call [`Evaluator::judge_body`].
     Body {
         target: Option<Vec<u8>>,
         task: BodyTask,
@@ -117,8 +92,8 @@ pub struct BodyTask {
     pub kind: BodyKind,
     /// The body is a gzip stream, which Wire inflates.
     pub gzip: bool,
-    /// What the team behind the token knows its users by, where the register says it; otherwise
-    /// the configured mode counts.
+    /// How the token's team identifies its users, where the registry says so; otherwise the
+    /// configured mode counts.
     pub identity: Option<Identity>,
 }
 
@@ -134,7 +109,7 @@ pub enum BodyKind {
     Group,
     /// PATCH of a group: read, and then always refused.
     GroupPatch,
-    /// The body of a method that Wire does not serve, where that is not enforced: passed on as it is.
+    /// The body of a method that Wire does not serve, where that is not enforced: passed on unchanged.
     Unserved,
 }
 
@@ -157,51 +132,39 @@ pub struct CheckReport {
     pub reading: Option<Reading>,
 }
 
-impl Guard {
-    /// Builds a guard; fails if the operator's schemas or register of tokens cannot be used.
+impl Evaluator {
+    /// Fails if the operator's schemas or the token registry cannot be used.
     ///
-    /// The register is read once here; [`Source::watch`] keeps it up to date.
-    pub fn new(config: &Config) -> Result<Self, GuardErrors> {
-        let schemas = match &config.schemas {
-            Some(folder) => Schemas::load(folder),
-            None => Ok(Schemas::built_in()),
-        };
-        let register = config.tokens.as_deref().map(Source::open).transpose();
-        let (schemas, register) = match (schemas, register) {
-            (Ok(schemas), Ok(register)) => (schemas, register),
-            (schemas, register) => {
-                return Err(GuardErrors { schemas: schemas.err(), register: register.err() });
-            }
-        };
-        let shield = Arc::new(RefusalCache::new(&config.shield, config.counts_by_address()));
-        Ok(Self {
-            policy: config.policy.clone(),
-            schemas,
-            other_paths: config.other_paths,
-            auth_tokens: config.auth_tokens,
-            admission: TokenAuthorizer { register, shield },
-            body_limit: config.limits.body,
-        })
+    /// The registry is read once here; [`Snapshots::watch`] keeps it up to date.
+    pub fn new(config: &Config) -> Result<Self, LoadErrors> {
+        let snapshots = Snapshots::new(Snapshot::load(config.clone())?);
+        Ok(Self { snapshots, refusals: Arc::default() })
     }
 
-    /// The register of tokens, if there is one.
-    pub fn register(&self) -> Option<&Arc<Source>> {
-        self.admission.register.as_ref()
+    /// What it judges by.
+    pub fn snapshots(&self) -> &Arc<Snapshots> {
+        &self.snapshots
     }
 
-    /// What remembers refused tokens; it wants to be told of the backend's answers.
-    pub fn shield(&self) -> &Arc<RefusalCache> {
-        &self.admission.shield
+    /// The memory of refused tokens, which learns from the backend's answers.
+    pub fn refusals(&self) -> &Arc<RefusalCache> {
+        &self.refusals
     }
 
-    /// The largest body that is read, in bytes.
-    pub fn body_limit(&self) -> usize {
-        self.body_limit
+    /// Reports the status of the backend's answer to a request with this token.
+    pub fn answered(
+        &self,
+        snapshot: &Snapshot,
+        token: TokenDigest,
+        client: Option<IpAddr>,
+        status: u16,
+    ) {
+        self.refusals.answered(&snapshot.refusal_limits, token, client, status);
     }
 
     /// Judges target, method, headers, query and token: all that is known before the body. The request
     /// counts for the rate of its token, and where that is not valid, as a failure of its client.
-    pub fn judge_head(&self, head: Head<'_>) -> HeadVerdict {
+    pub fn judge_head(&self, snapshot: &Snapshot, head: Head<'_>) -> HeadVerdict {
         let undecided = |handler, next| HeadVerdict {
             handler,
             token: None,
@@ -219,7 +182,8 @@ impl Guard {
             Ok(target) => target,
             Err(refusal) => return refuse(Handler::Invalid, refusal),
         };
-        match (target.handler, self.other_paths, self.auth_tokens) {
+        let config = &*snapshot.config;
+        match (target.handler, config.other_paths, config.auth_tokens) {
             (Handler::Other, PathPolicy::Refuse, _) => {
                 return refuse(Handler::Other, target::not_found("it is outside of /scim"));
             }
@@ -235,9 +199,9 @@ impl Guard {
             }
             _ => {}
         }
-        let mut findings = Findings::new(&self.policy);
+        let mut findings = Findings::new(&config.policy);
         let mut bearer = Bearer::default();
-        let task = self.judge_request(head, &target, &mut bearer, &mut findings);
+        let task = self.judge_request(snapshot, head, &target, &mut bearer, &mut findings);
         let next = match task {
             Err(refusal) => Next::Refuse(refusal),
             Ok(None) => Next::Forward { target: target.canonical },
@@ -251,6 +215,7 @@ impl Guard {
     /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.
     fn judge_request(
         &self,
+        snapshot: &Snapshot,
         head: Head<'_>,
         target: &Target<'_>,
         bearer: &mut Bearer,
@@ -280,7 +245,12 @@ impl Guard {
         if !target.handler.is_discovery() {
             let credentials = token::judge(headers, findings)?;
             let wanted = Use { method, handler: target.handler, client };
-            self.admission.judge(credentials, wanted, bearer, findings)?;
+            TokenAuthorizer::new(snapshot, &self.refusals).judge(
+                credentials,
+                wanted,
+                bearer,
+                findings,
+            )?;
         }
         let Some(kind) = kind else { return Ok(None) };
         if kind == BodyKind::Unserved {
@@ -290,19 +260,19 @@ impl Guard {
         Ok(Some(BodyTask { kind, gzip, identity: bearer.identity }))
     }
 
-    /// Judges a body that [`Next::Body`] asked for. What is noted on the way is added to
-    /// `remarks`.
+    /// Judges a body that [`Next::Body`] asked for. What is only reported is added to `remarks`.
     pub fn judge_body(
-        &self,
+        snapshot: &Snapshot,
         task: BodyTask,
         body: &[u8],
         remarks: &mut Remarks,
     ) -> Result<(), Refusal> {
-        self.judge_body_within(task, body, self.body_limit, remarks)
+        let limit = snapshot.config.limits.body;
+        Self::judge_body_within(snapshot, task, body, limit, remarks)
     }
 
     fn judge_body_within(
-        &self,
+        snapshot: &Snapshot,
         task: BodyTask,
         body: &[u8],
         limit: usize,
@@ -316,75 +286,54 @@ impl Guard {
         }
         let body = body::decoded(body, task.gzip, limit)?;
         let document = read_document(&body)?;
-        let mut findings = Findings::new(&self.policy).with_identity(task.identity);
-        let verdict = self.judge_document(task.kind, &document, &mut findings);
+        let mut findings = Findings::new(&snapshot.config.policy).with_identity(task.identity);
+        let verdict = judge_document(&snapshot.schemas, task.kind, &document, &mut findings);
         remarks.extend(findings.into_remarks());
         verdict
     }
 
-    /// As [`Guard::judge_body`], but only if the body has at most so many bytes, before and after
+    /// As [`Evaluator::judge_body`], but only if the body has at most so many bytes, before and after
     /// decompression; `None` if it has more.
     pub fn judge_small_body(
-        &self,
+        snapshot: &Snapshot,
         task: BodyTask,
         body: &[u8],
-        most: usize,
+        max_size: usize,
         remarks: &mut Remarks,
     ) -> Option<Result<(), Refusal>> {
-        if body.len() > most && body.len() <= self.body_limit {
+        let limit = snapshot.config.limits.body;
+        if body.len() > max_size && body.len() <= limit {
             return None;
         }
-        match self.judge_body_within(task, body, most.min(self.body_limit), remarks) {
-            Err(refusal) if refusal.rule == Rule::BodyTooLarge && most < self.body_limit => None,
+        match Self::judge_body_within(snapshot, task, body, max_size.min(limit), remarks) {
+            Err(refusal) if refusal.rule == Rule::BodyTooLarge && max_size < limit => None,
             verdict => Some(verdict),
         }
     }
 
-    fn judge_document(
-        &self,
-        kind: BodyKind,
-        document: &Document<'_>,
-        findings: &mut Findings<'_>,
-    ) -> Result<(), Refusal> {
-        let root = document.root();
-        if root.as_object().is_none() && kind != BodyKind::GroupPatch {
-            return findings.hit(Rule::JsonObject, "body", || NO_OBJECT);
-        }
-        let user = |lifecycle, findings: &mut Findings<'_>| {
-            user::judge(root, lifecycle, &self.schemas.user, findings).map(|_| ())
-        };
-        match kind {
-            BodyKind::NewUser => user(Lifecycle::New, findings),
-            BodyKind::User => user(Lifecycle::Existing, findings),
-            BodyKind::Patch => patch::judge(root, &self.schemas, findings),
-            BodyKind::Group => group::judge(root, &self.schemas.group, findings),
-            BodyKind::GroupPatch => findings.hit(Rule::GroupPatch, "method", || {
-                "Wire has no PATCH for groups. Send the whole group by PUT, or turn off the provisioning of \
-                 groups in the client."
-            }),
-            BodyKind::Unserved => Ok(()),
-        }
-    }
-
-    /// Judges a whole request at once. As [`Guard::judge_head`] it counts the request for the token's rate and
+    /// Judges a whole request at once. As [`Evaluator::judge_head`] it counts the request for the token's rate and
     /// the client's failures, so that the same request may get another verdict later.
     pub fn evaluate(&self, head: Head<'_>, body: &[u8]) -> Verdict {
-        let HeadVerdict { handler, mut remarks, next, .. } = self.judge_head(head);
+        let snapshot = self.snapshots.current();
+        let HeadVerdict { handler, mut remarks, next, .. } = self.judge_head(&snapshot, head);
         let outcome = match next {
             Next::Refuse(refusal) => Outcome::Refuse(refusal),
             Next::Forward { target } => Outcome::Forward { target },
-            Next::Body { target, task } => match self.judge_body(task, body, &mut remarks) {
-                Ok(()) => Outcome::Forward { target },
-                Err(refusal) => Outcome::Refuse(refusal),
-            },
+            Next::Body { target, task } => {
+                match Self::judge_body(&snapshot, task, body, &mut remarks) {
+                    Ok(()) => Outcome::Forward { target },
+                    Err(refusal) => Outcome::Refuse(refusal),
+                }
+            }
         };
         Verdict { handler, remarks, outcome }
     }
 
     /// Judges one document on its own; users as if they were new.
     pub fn check(&self, kind: CheckKind, bytes: &[u8]) -> CheckReport {
-        let mut findings = Findings::new(&self.policy);
-        let verdict = self.check_document(kind, bytes, &mut findings);
+        let snapshot = self.snapshots.current();
+        let mut findings = Findings::new(&snapshot.config.policy);
+        let verdict = Self::check_document(&snapshot, kind, bytes, &mut findings);
         let (refusal, reading) = match verdict {
             Ok(reading) => (None, reading),
             Err(refusal) => (Some(refusal), None),
@@ -393,7 +342,7 @@ impl Guard {
     }
 
     fn check_document(
-        &self,
+        snapshot: &Snapshot,
         kind: CheckKind,
         bytes: &[u8],
         findings: &mut Findings<'_>,
@@ -406,12 +355,14 @@ impl Guard {
             }
             .map(|()| None);
         }
-        if bytes.len() > self.body_limit {
-            return Err(body::too_large(self.body_limit));
+        let limit = snapshot.config.limits.body;
+        if bytes.len() > limit {
+            return Err(body::too_large(limit));
         }
         let document = read_document(bytes)?;
         if kind == CheckKind::User && document.root().as_object().is_some() {
-            let user = user::judge(document.root(), Lifecycle::New, &self.schemas.user, findings)?;
+            let user =
+                user::judge(document.root(), Lifecycle::New, &snapshot.schemas.user, findings)?;
             return Ok(user.map(|(user, mode)| user.reading(mode)));
         }
         let kind = match kind {
@@ -419,7 +370,33 @@ impl Guard {
             CheckKind::Patch => BodyKind::Patch,
             _ => BodyKind::Group,
         };
-        self.judge_document(kind, &document, findings).map(|()| None)
+        judge_document(&snapshot.schemas, kind, &document, findings).map(|()| None)
+    }
+}
+
+fn judge_document(
+    schemas: &Schemas,
+    kind: BodyKind,
+    document: &Document<'_>,
+    findings: &mut Findings<'_>,
+) -> Result<(), Refusal> {
+    let root = document.root();
+    if root.as_object().is_none() && kind != BodyKind::GroupPatch {
+        return findings.hit(Rule::JsonObject, "body", || NO_OBJECT);
+    }
+    let user = |lifecycle, findings: &mut Findings<'_>| {
+        user::judge(root, lifecycle, &schemas.user, findings).map(|_| ())
+    };
+    match kind {
+        BodyKind::NewUser => user(Lifecycle::New, findings),
+        BodyKind::User => user(Lifecycle::Existing, findings),
+        BodyKind::Patch => patch::judge(root, schemas, findings),
+        BodyKind::Group => group::judge(root, &schemas.group, findings),
+        BodyKind::GroupPatch => findings.hit(Rule::GroupPatch, "method", || {
+            "Wire has no PATCH for groups. Send the whole group by PUT, or turn off the provisioning of \
+             groups in the client."
+        }),
+        BodyKind::Unserved => Ok(()),
     }
 }
 
@@ -429,7 +406,7 @@ const NO_OBJECT: &str = "The body is JSON, but not an object. A user is {\"userN
 
 /// The answer to CONNECT, which has no path.
 ///
-/// SECURITY: whatever the rules are set to, as a tunnel would carry bytes that nobody judges.
+/// SECURITY: always enforced, as a tunnel would carry bytes that nobody judges.
 pub(crate) fn no_tunnel() -> Refusal {
     let detail = "CONNECT is not served: this is no tunnel. Wire serves GET and HEAD everywhere.";
     let refusal = Refusal::new(Rule::MethodNotAllowed, detail);
@@ -484,7 +461,7 @@ fn read_document(bytes: &[u8]) -> Result<Document<'_>, Refusal> {
     })
 }
 
-/// Where a byte stands, as people count.
+/// The position of a byte, as people count.
 fn position(bytes: &[u8], at: usize) -> String {
     let before = &bytes[..at.min(bytes.len())];
     let line = memchr::memchr_iter(b'\n', before).count() + 1;

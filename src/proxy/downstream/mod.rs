@@ -14,96 +14,94 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use ipnet::IpNet;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::H2Options;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::{GetSocketDigest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
+use crate::config::Limits;
 use crate::config::value::duration_text;
-use crate::config::{Config, Limits};
-use crate::logging::AccessLog;
-use crate::metrics::{MethodLabel, Metrics};
+use crate::metrics::MethodLabel;
 use crate::refusals;
 use crate::rule::Rule;
+use crate::snapshot::Snapshots;
 use crate::target;
 use crate::verdict::{Refusal, VerdictLabel};
 
-use super::answer;
-use super::budget::{Budget, GaveWay, Kind, Share};
-use super::conn::ClientConn;
-use super::connections::Connections;
-use super::filter::RequestFilter;
-use super::forward;
-use super::head::{self, HeadRules};
-use super::origin;
-use super::recorder::{Recorder, RequestRecord};
+use crate::proxy::budget::{Budget, GaveWay, Kind, Share};
+use crate::proxy::pingora_internals;
+use crate::proxy::request::recorder::{Recorder, RequestRecord};
+use crate::proxy::request::{RequestFilter, answer};
+use crate::proxy::upstream::{forward, origin};
+
+pub mod chunked;
+pub(in crate::proxy) mod conn;
+mod connections;
+mod frames;
+pub(in crate::proxy) mod framing;
+mod h2_heads;
+pub mod head;
+pub(in crate::proxy) mod syntax;
+
+use conn::ClientConn;
+pub use connections::Connections;
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes of an answer that an HTTP/2 stream may have buffered for a client that takes nothing.
+const SEND_BUFFER: usize = 64 * 1024;
 
 /// How long a connection is read on after a refusal, for the client to take the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How long an HTTP/2 client may show no sign of life when the process is to stop.
-const SILENCE: Duration = Duration::from_secs(1);
+const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 
 /// How long a connection that was just used is kept for one more request when the process stops.
-const FAREWELL: Duration = Duration::from_millis(500);
+const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
 /// The edge in front of an HTTP application of Pingora's, which serves HTTP/2 itself if its options
 /// say `h2c`.
 #[derive(Debug)]
 pub struct Downstream<A> {
     app: Arc<A>,
-    limits: Limits,
-    rules: HeadRules,
-    trusted_proxies: Vec<IpNet>,
+    snapshots: Arc<Snapshots>,
     connections: Arc<Connections>,
-    budget: Option<Arc<Budget>>,
-    books: Recorder,
+    budget: Arc<Budget>,
+    recorder: Recorder,
 }
 
 impl<A> Downstream<A> {
-    pub fn new(
-        app: Arc<A>,
-        config: &Config,
-        connections: Arc<Connections>,
-        metrics: Arc<Metrics>,
-        access: AccessLog,
-    ) -> Self {
-        let rules = HeadRules {
-            headers: config.limits.headers,
-            hosts: config.hosts.clone(),
-            body: config.limits.body,
-        };
-        let books = Recorder { metrics, access };
-        let (limits, trusted_proxies) = (config.limits.clone(), config.trusted_proxies.clone());
-        Self { app, limits, rules, trusted_proxies, connections, budget: None, books }
+    /// In front of an application that calls this filter for its requests. What connections and
+    /// heads hold counts together with what its requests hold.
+    pub fn new(app: Arc<A>, filter: &RequestFilter, connections: Arc<Connections>) -> Self {
+        Self {
+            app,
+            snapshots: Arc::clone(filter.snapshots()),
+            connections,
+            budget: Arc::clone(filter.budget()),
+            recorder: filter.recorder().clone(),
+        }
     }
+}
 
-    /// Counts what connections and heads hold together with what the requests of this gate hold.
-    pub fn in_front_of(self, gate: &RequestFilter) -> Self {
-        Self { budget: Some(Arc::clone(gate.budget())), ..self }
-    }
+/// The address whose connections are counted: none for a proxy that stands for many clients, and
+/// none where the limit is not below `limits.connections`.
+fn counted_address(conn: &ClientConn) -> Option<IpAddr> {
+    let needed = conn.limits().connections_per_address < conn.limits().connections;
+    client_network(conn).filter(|_| needed)
+}
 
-    /// The address whose connections are counted: none for a proxy that stands for many clients,
-    /// and none where the limit says nothing that `limits.connections` doesn't.
-    fn counted_address(&self, conn: &ClientConn) -> Option<IpAddr> {
-        let needed = self.limits.connections_per_address < self.limits.connections;
-        self.address(conn).filter(|_| needed)
-    }
-
-    /// The address of the client, or its network; none for a proxy.
-    fn address(&self, conn: &ClientConn) -> Option<IpAddr> {
-        let address = peer_address(conn)?;
-        let trusted = self.trusted_proxies.iter().any(|network| network.contains(&address));
-        (!trusted).then(|| refusals::network_of(address))
-    }
+/// The address of the client, or its network; none for a proxy.
+fn client_network(conn: &ClientConn) -> Option<IpAddr> {
+    let address = peer_address(conn)?;
+    let mut trusted = conn.snapshot().config.trusted_proxies.iter();
+    (!trusted.any(|network| network.contains(&address))).then(|| refusals::network_of(address))
 }
 
 #[async_trait]
@@ -116,48 +114,46 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let mut conn = Box::new(ClientConn::new(stream, self.limits.write_timeout));
-        let address = self.counted_address(&conn);
+        let mut conn = Box::new(ClientConn::new(stream, self.snapshots.current()));
+        let address = counted_address(&conn);
         let entered = self.connections.enter(address);
-        let too_many = if entered.of_address > self.limits.connections_per_address {
+        let too_many = if entered.of_address > conn.limits().connections_per_address {
             Some(too_many_of_one_address())
-        } else if entered.of_all > self.limits.connections {
+        } else if entered.of_all > conn.limits().connections {
             Some(too_many_connections())
         } else {
             None
         };
         if let Some(refusal) = too_many {
-            // SECURITY: whoever is turned away takes no place from others, not even for the moment of its
-            // answer, and only some get one.
+            // SECURITY: rejected connections don't count, not even while they are answered, and only
+            // some are answered.
             drop(entered);
             match self.connections.linger() {
                 Some(_place) => self.refuse(*conn, &refusal).await,
-                None => self.books.metrics.enforced(refusal.rule),
+                None => self.recorder.metrics.enforced(refusal.rule),
             }
             return None;
         }
-        if let Some(budget) = &self.budget {
-            let address = self.address(&conn);
-            conn.set_account(budget.connection(address));
-        }
+        let address = client_network(&conn);
+        conn.set_account(self.budget.connection(address));
         // Waiting marks the stop as seen, and Pingora wants to see it for itself.
         let mut own_shutdown = shutdown.clone();
-        // Whoever has just connected is about to send.
-        let at_most = self.limits.header_timeout;
-        if !wait_for_bytes(&mut conn, at_most, FAREWELL, &mut own_shutdown).await {
+        // A client that has just connected is about to send.
+        let timeout = conn.limits().header_timeout;
+        if !wait_for_bytes(&mut conn, timeout, &mut own_shutdown).await {
             return None;
         }
-        let deadline = Instant::now() + self.limits.header_timeout;
+        let deadline = Instant::now() + conn.limits().header_timeout;
         if !speaks_h2(&mut conn, deadline).await {
             self.serve_http1(conn, deadline, own_shutdown).await;
             return None;
         }
-        conn.count_heads(self.limits.header_timeout);
-        let heard = conn.count_reads();
-        let app = Arc::new(Counted { app: Arc::clone(&self.app), open: AtomicUsize::new(0) });
+        conn.count_heads();
+        let reads = conn.count_reads();
+        let app = Arc::new(Http2App::new(Arc::clone(&self.app), conn.limits()));
         tokio::select! {
             _ = ServerApp::process_new(&app, conn, shutdown) => {}
-            () = falls_silent(own_shutdown, &heard, &app.open) => {}
+            () = falls_silent(own_shutdown, &reads, &app.open) => {}
         }
         None
     }
@@ -189,7 +185,9 @@ where
                 Read::Refused(refusal) => return self.refuse(*conn, &refusal).await,
                 Read::Closed => return,
             };
-            let message = match self.rules.check(&conn.buffered()[..head]) {
+            conn.refresh(&self.snapshots);
+            let max_requests = conn.limits().requests_per_connection;
+            let message = match conn.check_head(head) {
                 Ok(read) => {
                     let message = conn.take_message(head, read.extent);
                     let rewritten = read.rewritten;
@@ -204,24 +202,17 @@ where
                 }
                 Err(refusal) => return self.refuse(*conn, &refusal).await,
             };
-            let mut session = ServerSession::new_http1(conn);
-            // Pingora parses these bytes first, and reads on only for the body.
-            session.set_pipelined_prefix(message);
-            let left = if *shutdown.borrow() {
-                0
-            } else {
-                self.limits.requests_per_connection.saturating_sub(served)
-            };
-            session.set_keepalive_reuses_remaining(Some(left));
+            let left = if *shutdown.borrow() { 0 } else { max_requests.saturating_sub(served) };
+            let session = pingora_internals::http1_session(conn, message, left);
             let reusable = self.app.process_new_http(session, &shutdown).await;
-            let Some((stream, _)) = reusable.map(ReusedHttpStream::consume) else { return };
-            let Some(next) = ClientConn::recover(stream) else { return };
+            let next = reusable.map(pingora_internals::returned_stream);
+            let Some(next) = next.and_then(ClientConn::recover) else { return };
             conn = next;
-            let at_most = self.limits.keepalive_timeout;
-            if !wait_for_bytes(&mut conn, at_most, FAREWELL, &mut shutdown).await {
+            let timeout = conn.limits().keepalive_timeout;
+            if !wait_for_bytes(&mut conn, timeout, &mut shutdown).await {
                 return;
             }
-            deadline = Instant::now() + self.limits.header_timeout;
+            deadline = Instant::now() + conn.limits().header_timeout;
         }
     }
 
@@ -230,6 +221,7 @@ where
     /// SECURITY: one deadline for the whole head, so that a byte a second does not hold a
     /// connection for ever.
     async fn read_head(&self, conn: &mut ClientConn, deadline: Instant) -> Read {
+        let Limits { header_bytes, header_timeout, .. } = *conn.limits();
         let mut searched = 0;
         let mut share = conn.account().map(Share::of_connection);
         // Nobody knows yet whose it is.
@@ -243,7 +235,7 @@ where
                 bytes.advance(2);
             }
             if let Some(end) = head::end(bytes, searched)
-                && end <= self.limits.header_bytes
+                && end <= header_bytes
             {
                 return Read::Head(end);
             }
@@ -251,15 +243,14 @@ where
             if let Some(refusal) = head::hopeless(bytes, searched).filter(|_| !half_a_line) {
                 return Read::Refused(refusal);
             }
-            if bytes.len() > self.limits.header_bytes {
+            if bytes.len() > header_bytes {
                 if head::target(bytes).len() > target::MAX_TARGET {
                     return Read::Refused(target::too_long());
                 }
                 return Read::Refused(Refusal::new(
                     Rule::LimitsHeaders,
                     format!(
-                        "The request line and the headers are larger than {} bytes.",
-                        self.limits.header_bytes
+                        "The request line and the headers are larger than {header_bytes} bytes."
                     ),
                 ));
             }
@@ -279,7 +270,7 @@ where
                         Rule::LimitsHeaderTimeout,
                         format!(
                             "The request head did not arrive within {} (limits.header_timeout).",
-                            duration_text(self.limits.header_timeout)
+                            duration_text(header_timeout)
                         ),
                     ));
                 }
@@ -294,11 +285,12 @@ where
         let head = conn.buffered();
         let method = head::method(head).to_vec();
         let headers = head::headers(head).unwrap_or_default();
+        let trusted = &conn.snapshot().config.trusted_proxies;
         record.method = MethodLabel::of_bytes(&method);
         record.request_id = forward::request_id(&headers);
-        record.client = origin::find(&headers, peer, &self.trusted_proxies).client;
-        self.books.judged(&record, VerdictLabel::Refused);
-        self.books.answered(&mut record, refusal.rule, VerdictLabel::Refused);
+        record.client = origin::find(&headers, peer, trusted).client;
+        self.recorder.judged(&record, VerdictLabel::Refused);
+        self.recorder.answered(&mut record, refusal.rule, VerdictLabel::Refused);
         let id = record.request_id.to_str().unwrap_or("-");
         let (bytes, length) = answer::raw(refusal, id, &method);
         record.bytes_out = length;
@@ -307,7 +299,8 @@ where
             conn.flush().await
         };
         let written = tokio::time::timeout(LINGER, write).await;
-        self.books.close(&record, if matches!(written, Ok(Ok(()))) { refusal.status() } else { 0 });
+        self.recorder
+            .close(&record, if matches!(written, Ok(Ok(()))) { refusal.status() } else { 0 });
         conn.linger(LINGER).await;
     }
 }
@@ -345,10 +338,33 @@ async fn speaks_h2(conn: &mut ClientConn, deadline: Instant) -> bool {
     }
 }
 
-/// The application of one HTTP/2 connection, whose open requests are counted.
-struct Counted<A> {
+/// The application of one HTTP/2 connection, with the limits of its snapshot. Its open requests are
+/// counted.
+struct Http2App<A> {
     app: Arc<A>,
     open: AtomicUsize,
+    limits: Http2Limits,
+    options: Option<HttpServerOptions>,
+}
+
+/// What Pingora's HTTP/2 is told when a connection begins.
+struct Http2Limits {
+    streams: u32,
+    header_bytes: u32,
+}
+
+impl<A: HttpServerApp> Http2App<A> {
+    fn new(app: Arc<A>, limits: &Limits) -> Self {
+        let mut options = app.server_options().cloned();
+        if let Some(options) = &mut options {
+            options.h2_idle_timeout = Some(limits.keepalive_timeout);
+        }
+        let limits = Http2Limits {
+            streams: limits.streams,
+            header_bytes: u32::try_from(limits.header_bytes).unwrap_or(u32::MAX),
+        };
+        Self { app, open: AtomicUsize::new(0), limits, options }
+    }
 }
 
 /// One more for as long as it lives.
@@ -361,7 +377,7 @@ impl Drop for OpenRequest<'_> {
 }
 
 #[async_trait]
-impl<A> HttpServerApp for Counted<A>
+impl<A> HttpServerApp for Http2App<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -376,11 +392,15 @@ where
     }
 
     fn h2_options(&self) -> Option<H2Options> {
-        self.app.h2_options()
+        let mut h2 = self.app.h2_options().unwrap_or_else(default_h2_options);
+        h2.max_send_buffer_size(SEND_BUFFER);
+        h2.max_concurrent_streams(self.limits.streams);
+        h2.max_header_list_size(self.limits.header_bytes);
+        Some(h2)
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.app.server_options()
+        self.options.as_ref()
     }
 }
 
@@ -392,7 +412,7 @@ async fn falls_silent(mut shutdown: ShutdownWatch, heard: &AtomicUsize, open: &A
     let _ = shutdown.wait_for(|stop| *stop).await;
     loop {
         let before = heard.load(Ordering::Relaxed);
-        tokio::time::sleep(SILENCE).await;
+        tokio::time::sleep(DRAIN_SILENCE).await;
         if heard.load(Ordering::Relaxed) == before && open.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -404,15 +424,14 @@ fn peer_address(conn: &ClientConn) -> Option<IpAddr> {
     digest.peer_addr()?.as_inet().map(|address| address.ip().to_canonical())
 }
 
-/// Waits for the first bytes of a request. `false`: the connection has ended, rested too long, or
+/// Waits for the first bytes of a request. `false`: the connection has ended, was idle too long, or
 /// the process is to stop.
 ///
-/// HTTP/1 has no way to say that a resting connection ends, and a request that is on its way when
-/// it does is lost; so one that was used within the time of `farewell` is kept for as long again.
+/// HTTP/1 has no way to announce that an idle connection is closed, and a request that is in flight
+/// then is lost; so one that was used within [`DRAIN_GRACE`] is kept for as long again.
 async fn wait_for_bytes(
     conn: &mut ClientConn,
-    at_most: Duration,
-    farewell: Duration,
+    timeout: Duration,
     shutdown: &mut ShutdownWatch,
 ) -> bool {
     if !conn.buffered().is_empty() {
@@ -422,12 +441,12 @@ async fn wait_for_bytes(
     let stopping = tokio::select! {
         biased;
         // Bytes that are there are served even when the process is to stop.
-        read = pingora::time::timeout(at_most, conn.read_more()) => {
+        read = pingora::time::timeout(timeout, conn.read_more()) => {
             return matches!(read, Ok(Ok(1..)));
         }
-        _ = shutdown.wait_for(|stop| *stop) => began.elapsed() < farewell,
+        _ = shutdown.wait_for(|stop| *stop) => began.elapsed() < DRAIN_GRACE,
     };
-    stopping && matches!(tokio::time::timeout(farewell, conn.read_more()).await, Ok(Ok(1..)))
+    stopping && matches!(tokio::time::timeout(DRAIN_GRACE, conn.read_more()).await, Ok(Ok(1..)))
 }
 
 fn too_many_of_one_address() -> Refusal {

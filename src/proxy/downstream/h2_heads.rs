@@ -14,14 +14,14 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::raw_connect::ProxyDigest;
 use tokio::time::Sleep;
 
-use super::budget::{Connection, Kind, Place, Share};
 use super::frames::Frames;
+use crate::proxy::budget::{Connection, Kind, Place, Share};
 
 /// How often it is looked whether there is room for more.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// The heads of one connection.
-pub(super) struct H2Heads {
+pub(in crate::proxy) struct H2Heads {
     frames: Frames,
     share: Share,
     header_timeout: Duration,
@@ -37,7 +37,7 @@ struct UnderWay {
 }
 
 impl H2Heads {
-    pub(super) fn new(connection: &Arc<Connection>, header_timeout: Duration) -> Self {
+    pub(in crate::proxy) fn new(connection: &Arc<Connection>, header_timeout: Duration) -> Self {
         Self {
             frames: Frames::behind_preface(),
             share: Share::of_connection(connection),
@@ -49,12 +49,12 @@ impl H2Heads {
 
     /// The connection's account, in the form in which Pingora hands something on from a connection
     /// to the requests on it.
-    pub(super) fn digest(&self) -> Option<Arc<ProxyDigest>> {
+    pub(in crate::proxy) fn digest(&self) -> Option<Arc<ProxyDigest>> {
         self.digest.clone()
     }
 
     /// Whether more may be read; an error ends the connection.
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::proxy) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(head) = &mut self.under_way else { return Poll::Ready(Ok(())) };
         if head.deadline.as_mut().poll(cx).is_ready() || head.place.poll_gave_way(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -70,7 +70,7 @@ impl H2Heads {
     }
 
     /// Takes note of bytes that came.
-    pub(super) fn pass(&mut self, bytes: &[u8]) {
+    pub(in crate::proxy) fn pass(&mut self, bytes: &[u8]) {
         self.frames.pass(bytes);
         let held = self.frames.held();
         self.share.set(Kind::Head, held);

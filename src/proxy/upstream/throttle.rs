@@ -9,7 +9,7 @@ use crate::rule::Rule;
 use crate::verdict::Refusal;
 
 /// Whether the backend throttles with this status.
-pub(super) fn is_throttling(status: u16) -> bool {
+pub(in crate::proxy) fn is_throttling(status: u16) -> bool {
     matches!(status, 420 | 429)
 }
 
@@ -21,7 +21,7 @@ const THROTTLED: ErrorType = ErrorType::Custom("throttled by the backend");
 
 /// Turns the head of a throttling answer into that of a 429. What nginx sends has no body, and none
 /// can follow a head that said so: it is given up with an error, for which [`refusal`] has an answer.
-pub(super) fn translate(head: &mut ResponseHeader) -> Result<()> {
+pub(in crate::proxy) fn translate(head: &mut ResponseHeader) -> Result<()> {
     if head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0") {
         return Err(without_body(head));
     }
@@ -34,18 +34,18 @@ pub(super) fn translate(head: &mut ResponseHeader) -> Result<()> {
 }
 
 /// Gives up an answer that turned out to have no body.
-pub(super) fn without_body(head: &ResponseHeader) -> BError {
+pub(in crate::proxy) fn without_body(head: &ResponseHeader) -> BError {
     let wait = head.headers.get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok());
     Error::explain(THROTTLED, wait.unwrap_or_default().to_owned())
 }
 
 /// Whether an answer was given up for want of a body.
-pub(super) fn is_throttled(error: &Error) -> bool {
+pub(in crate::proxy) fn is_throttled(error: &Error) -> bool {
     error.etype() == &THROTTLED
 }
 
 /// The answer in place of one without a body.
-pub(super) fn refusal(error: &Error) -> Option<Refusal> {
+pub(in crate::proxy) fn refusal(error: &Error) -> Option<Refusal> {
     let wait = error.context.as_ref().and_then(|wait| wait.as_str().parse().ok());
     is_throttled(error).then(|| Refusal {
         retry_after: Some(wait.unwrap_or(WAIT)),

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::config::Limits;
 
-use super::backend_conn::{BackendConn, Came};
+use super::conn::{BackendConn, Came};
 use super::lack;
 
 /// Connections that rest, at most, for each server.
@@ -27,10 +27,8 @@ const SOON: Duration = Duration::from_secs(1);
 const DISTRUST: Duration = Duration::from_secs(30);
 
 /// Connections to the backend that rest until the next request.
-#[derive(Debug)]
-pub(super) struct Pool {
-    connect_timeout: Duration,
-    rest_at_most: Duration,
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Pool {
     resting: Mutex<Resting>,
 }
 
@@ -70,32 +68,29 @@ impl Resting {
 struct Rested {
     conn: Box<BackendConn>,
     since: Instant,
+    until: Instant,
 }
 
 impl Pool {
-    pub(super) fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self {
-            connect_timeout: limits.upstream_connect_timeout,
-            rest_at_most: limits.upstream_idle_timeout,
-            resting: Mutex::default(),
-        })
-    }
-
     /// A connection to this server: one that rests and is still open, or a new one.
-    pub(super) async fn get(&self, server: SocketAddr) -> Result<Box<BackendConn>> {
-        match self.take(server) {
+    pub(in crate::proxy) async fn get(
+        &self,
+        server: SocketAddr,
+        limits: &Limits,
+    ) -> Result<Box<BackendConn>> {
+        match self.take(server, limits) {
             Some(conn) => Ok(conn),
-            None => self.open(server).await,
+            None => open(server, limits).await,
         }
     }
 
-    fn take(&self, server: SocketAddr) -> Option<Box<BackendConn>> {
+    fn take(&self, server: SocketAddr, limits: &Limits) -> Option<Box<BackendConn>> {
         let mut resting = self.resting();
         let conns = resting.conns.get_mut(&server)?;
-        while let Some(Rested { mut conn, since }) = conns.pop() {
+        while let Some(Rested { mut conn, since, .. }) = conns.pop() {
             let rested = since.elapsed();
             match conn.came() {
-                Came::Nothing if rested < self.rest_at_most => return Some(conn),
+                Came::Nothing if rested < limits.upstream_idle_timeout => return Some(conn),
                 Came::Bytes => {
                     resting.distrust(server, "it sends what nobody asked for");
                     return None;
@@ -110,16 +105,8 @@ impl Pool {
         None
     }
 
-    /// A new connection to this server.
-    pub(super) async fn open(&self, server: SocketAddr) -> Result<Box<BackendConn>> {
-        let opened = tokio::time::timeout(self.connect_timeout, TcpStream::connect(server)).await;
-        let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let opened = opened.and_then(|stream| BackendConn::new(stream, server));
-        opened.map(Box::new).map_err(cannot_connect)
-    }
-
     /// Keeps a connection whose answer has been read to its end.
-    pub(super) fn keep(self: &Arc<Self>, stream: Stream) {
+    pub(in crate::proxy) fn keep(self: &Arc<Self>, stream: Stream, limits: &Limits) {
         let Ok(mut conn) = stream.into_any().downcast::<BackendConn>() else { return };
         if !conn.rest() {
             return;
@@ -130,23 +117,23 @@ impl Pool {
         }
         let conns = resting.conns.entry(conn.server()).or_default();
         if conns.len() < MOST_RESTING {
-            conns.push(Rested { conn, since: Instant::now() });
+            let since = Instant::now();
+            conns.push(Rested { conn, since, until: since + limits.upstream_idle_timeout });
         }
         if !resting.swept {
             resting.swept = true;
-            tokio::spawn(Self::sweep(Arc::clone(self)));
+            tokio::spawn(Self::sweep(Arc::clone(self), limits.upstream_idle_timeout));
         }
     }
 
     /// Closes what rests too long, until nothing rests.
-    async fn sweep(self: Arc<Self>) {
+    async fn sweep(self: Arc<Self>, every: Duration) {
         loop {
-            tokio::time::sleep(self.rest_at_most).await;
+            tokio::time::sleep(every).await;
             let mut resting = self.resting();
             resting.conns.retain(|_, conns| {
                 conns.retain_mut(|rested| {
-                    rested.since.elapsed() < self.rest_at_most
-                        && rested.conn.came() == Came::Nothing
+                    Instant::now() < rested.until && rested.conn.came() == Came::Nothing
                 });
                 !conns.is_empty()
             });
@@ -160,6 +147,18 @@ impl Pool {
     fn resting(&self) -> MutexGuard<'_, Resting> {
         self.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A new connection to this server.
+pub(in crate::proxy) async fn open(
+    server: SocketAddr,
+    limits: &Limits,
+) -> Result<Box<BackendConn>> {
+    let connect = TcpStream::connect(server);
+    let opened = tokio::time::timeout(limits.upstream_connect_timeout, connect).await;
+    let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let opened = opened.and_then(|stream| BackendConn::new(stream, server));
+    opened.map(Box::new).map_err(cannot_connect)
 }
 
 fn cannot_connect(error: io::Error) -> BError {

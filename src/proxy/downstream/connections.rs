@@ -24,7 +24,7 @@ impl Connections {
     }
 
     /// Counts a connection, by its address where that is given.
-    pub(super) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Open {
+    pub(in crate::proxy) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Open {
         let of_all = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         let mut of_address = 0;
         if let Some(address) = address {
@@ -37,7 +37,7 @@ impl Connections {
     }
 
     /// A place for a connection that is turned away with an answer, if there is one.
-    pub(super) fn linger(&self) -> Option<Lingering<'_>> {
+    pub(in crate::proxy) fn linger(&self) -> Option<Lingering<'_>> {
         let lingering = Lingering(&self.lingering);
         (self.lingering.fetch_add(1, Ordering::Relaxed) < LINGERING).then_some(lingering)
     }
@@ -48,7 +48,7 @@ impl Connections {
 }
 
 /// One open connection.
-pub(super) struct Open {
+pub(in crate::proxy) struct Open {
     connections: Arc<Connections>,
     address: Option<IpAddr>,
     /// How many there were, with this one.
@@ -72,7 +72,7 @@ impl Drop for Open {
 }
 
 /// One connection that reads its answer.
-pub(super) struct Lingering<'c>(&'c AtomicUsize);
+pub(in crate::proxy) struct Lingering<'c>(&'c AtomicUsize);
 
 impl Drop for Lingering<'_> {
     fn drop(&mut self) {

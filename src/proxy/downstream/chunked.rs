@@ -104,7 +104,7 @@ impl Chunked {
                 S::Size
             }
             (S::Line, b'\r') => S::LastLf,
-            (S::Line | S::Name, _) if super::head::is_tchar(byte) => self.extra(S::Name),
+            (S::Line | S::Name, _) if super::syntax::is_tchar(byte) => self.extra(S::Name),
             (S::Name, b':') => S::Value,
             (S::Value, b'\r') => S::ValueLf,
             (S::Value, _) if text => self.extra(S::Value),

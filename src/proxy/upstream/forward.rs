@@ -10,18 +10,19 @@ use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorType, Result};
 
 use crate::config::ZHeaders;
+use crate::proxy::downstream::syntax;
 use crate::target::{self, Handler};
 
 use super::lookalike;
 
 // Names as HTTP/1 readers are used to see them; Pingora writes them so.
-pub(super) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
-pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
-pub(super) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+pub(in crate::proxy) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
+pub(in crate::proxy) const X_REQUEST_ID: &str = "X-Request-Id";
+pub(in crate::proxy) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 
 /// How the body of a forwarded request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BodyFraming {
+pub(in crate::proxy) enum BodyFraming {
     /// The body was read: it goes with its length.
     Length(usize),
     /// No body goes.
@@ -31,7 +32,7 @@ pub(super) enum BodyFraming {
 }
 
 /// What the gate knows of a request that is forwarded.
-pub(super) struct OutboundHead<'a> {
+pub(in crate::proxy) struct OutboundHead<'a> {
     /// `None`: under the target it came with.
     pub target: Option<&'a [u8]>,
     pub framing: BodyFraming,
@@ -47,7 +48,7 @@ pub(super) struct OutboundHead<'a> {
 }
 
 /// The cookies of an HTTP/2 request, where they have to be joined.
-pub(super) fn cookies(head: &RequestHeader) -> Option<Vec<u8>> {
+pub(in crate::proxy) fn cookies(head: &RequestHeader) -> Option<Vec<u8>> {
     let lines = || head.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     let several = head.version == Version::HTTP_2 && lines().nth(1).is_some();
     several.then(|| lines().collect::<Vec<_>>().join(&b"; "[..]))
@@ -94,7 +95,10 @@ impl OutboundHead<'_> {
 }
 
 /// Turns the client's head into the one that the backend gets.
-pub(super) fn request(head: &mut RequestHeader, leaving: &OutboundHead<'_>) -> Result<()> {
+pub(in crate::proxy) fn request(
+    head: &mut RequestHeader,
+    leaving: &OutboundHead<'_>,
+) -> Result<()> {
     // HTTP/2 names the host outside of the headers, in what becomes the target.
     let authority = head.uri.authority().cloned();
     // SECURITY: the very bytes that were judged, or their canonical form.
@@ -117,7 +121,7 @@ pub(super) fn request(head: &mut RequestHeader, leaving: &OutboundHead<'_>) -> R
 }
 
 /// Writes the head that the backend gets, as HTTP/1 has it (RFC 9112 §3).
-pub(super) fn write(
+pub(in crate::proxy) fn write(
     head: &RequestHeader,
     leaving: &OutboundHead<'_>,
     out: &mut impl BufMut,
@@ -160,7 +164,10 @@ fn line(out: &mut impl BufMut, name: &[u8], value: &[u8]) {
 
 /// Turns the backend's head into the one that the client gets. An error: it is none that can be
 /// handed on.
-pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> Result<()> {
+pub(in crate::proxy) fn response(
+    head: &mut ResponseHeader,
+    request_id: &HeaderValue,
+) -> Result<()> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(improper("a switch of protocols that nobody asked for"));
     }
@@ -192,7 +199,7 @@ pub(super) fn response(head: &mut ResponseHeader, request_id: &HeaderValue) -> R
 
 /// Frames an answer for a client of HTTP/1.0, which knows no chunks: where no length is told, its end is
 /// that of the connection (RFC 9112 §6.3).
-pub(super) fn unchunk(session: &mut Session, head: &mut ResponseHeader) {
+pub(in crate::proxy) fn unchunk(session: &mut Session, head: &mut ResponseHeader) {
     head.remove_header(&header::TRANSFER_ENCODING);
     let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         || session.req_header().method == Method::HEAD;
@@ -212,7 +219,7 @@ fn one_framing(head: &mut ResponseHeader) -> Result<()> {
     let mut lengths =
         lines.flat_map(|line| line.as_bytes().split(|b| *b == b',')).map(<[u8]>::trim_ascii);
     let (Some(first), Some(second)) = (lengths.next(), lengths.next()) else { return Ok(()) };
-    let length = super::head::decimal(first);
+    let length = syntax::decimal(first);
     if second != first || lengths.any(|other| other != first) {
         return Err(improper("two lengths"));
     }
@@ -263,7 +270,11 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 ///
 /// SECURITY: kept only where the operator says that nginx stands in front, and only on the API
 /// whose login nginx has checked.
-pub(super) fn keeps_z_headers(rule: &ZHeaders, handler: Handler, peer: Option<IpAddr>) -> bool {
+pub(in crate::proxy) fn keeps_z_headers(
+    rule: &ZHeaders,
+    handler: Handler,
+    peer: Option<IpAddr>,
+) -> bool {
     match (rule, peer) {
         (ZHeaders::KeepFrom(networks), Some(peer)) if handler == Handler::AuthTokens => {
             networks.iter().any(|network| network.contains(&peer))
@@ -273,7 +284,7 @@ pub(super) fn keeps_z_headers(rule: &ZHeaders, handler: Handler, peer: Option<Ip
 }
 
 /// The client's request id if it is well-formed and the only one, else a new one.
-pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub(in crate::proxy) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let mut given = headers.get_all(X_REQUEST_ID).iter();
     match (given.next(), given.next()) {
         (Some(id), None) if is_request_id(id.as_bytes()) => id.clone(),

@@ -17,7 +17,7 @@ const LACKING: ErrorType = ErrorType::Custom("out of descriptors, ports or memor
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// Whether an error of the system says so.
-pub(super) fn is_lack(error: &io::Error) -> bool {
+pub(in crate::proxy) fn is_lack(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw);
     matches!(
         code,
@@ -26,7 +26,7 @@ pub(super) fn is_lack(error: &io::Error) -> bool {
 }
 
 /// The same of an error of connecting, which wraps that of the system.
-pub(super) fn caused(error: &Error) -> bool {
+pub(in crate::proxy) fn caused(error: &Error) -> bool {
     error.etype() == &LACKING || system_error(error).is_some_and(is_lack)
 }
 
@@ -44,7 +44,7 @@ fn system_error(error: &Error) -> Option<&io::Error> {
 }
 
 /// The error that a request ends with for it. It is logged, but not for each request.
-pub(super) fn error() -> BError {
+pub(in crate::proxy) fn error() -> BError {
     static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
     // Whoever finds it locked leaves the line to the other one.
     if let Ok(mut logged) = LOGGED.try_lock()
@@ -60,7 +60,7 @@ pub(super) fn error() -> BError {
 }
 
 /// The answer for such an error.
-pub(super) fn refusal(error: &Error) -> Option<Refusal> {
+pub(in crate::proxy) fn refusal(error: &Error) -> Option<Refusal> {
     (error.etype() == &LACKING).then(|| {
         Refusal::new(
             Rule::LimitsDescriptors,

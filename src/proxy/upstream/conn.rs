@@ -14,11 +14,14 @@ use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use http::StatusCode;
+use pingora::protocols::http::v1::client::HttpSession as Backend;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora::{Error, ErrorType, Result};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -32,7 +35,11 @@ const EARLY_CHUNK: usize = 4 * 1024;
 /// How many bytes of interim answers are kept before the request has been taken.
 const INTERIM_BYTES: usize = 16 * 1024;
 
-pub(super) struct BackendConn {
+/// Interim answers (1xx) at most, before the final one.
+const MAX_INTERIM: usize = 16;
+
+/// A connection to a backend server.
+pub(in crate::proxy) struct BackendConn {
     io: TcpStream,
     server: SocketAddr,
     /// To be written to the socket.
@@ -53,7 +60,7 @@ pub(super) struct BackendConn {
 
 /// What a server has sent without being asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Came {
+pub(in crate::proxy) enum Came {
     Nothing,
     Bytes,
     End,
@@ -93,7 +100,7 @@ fn is_interim(mut answers: &[u8]) -> bool {
 }
 
 impl BackendConn {
-    pub(super) fn new(io: TcpStream, server: SocketAddr) -> io::Result<Self> {
+    pub(in crate::proxy) fn new(io: TcpStream, server: SocketAddr) -> io::Result<Self> {
         // What is held back is held back here; the kernel is not to wait for more.
         io.set_nodelay(true)?;
         Ok(Self {
@@ -109,23 +116,23 @@ impl BackendConn {
         })
     }
 
-    pub(super) fn server(&self) -> SocketAddr {
+    pub(in crate::proxy) fn server(&self) -> SocketAddr {
         self.server
     }
 
     /// Where the head of a request is put.
-    pub(super) fn held(&mut self) -> &mut BytesMut {
+    pub(in crate::proxy) fn held(&mut self) -> &mut BytesMut {
         &mut self.held
     }
 
     /// It has carried a request before, and no byte of an answer has come to this one.
-    pub(super) fn is_stale(&self) -> bool {
+    pub(in crate::proxy) fn is_stale(&self) -> bool {
         self.reused && !self.answered
     }
 
     /// Nothing more of the request comes. Pingora's client, which has to see that a request is a HEAD to read
     /// the answer, may write a head of its own.
-    pub(super) fn set_whole(&mut self) {
+    pub(in crate::proxy) fn set_whole(&mut self) {
         self.whole = true;
     }
 
@@ -134,7 +141,7 @@ impl BackendConn {
     ///
     /// SECURITY: a server that answers early may take the rest of a request for another one, and the answer to
     /// that would go to whoever comes next.
-    pub(super) fn rest(&mut self) -> bool {
+    pub(in crate::proxy) fn rest(&mut self) -> bool {
         self.reused = true;
         self.quiet = false;
         self.answered = false;
@@ -144,7 +151,7 @@ impl BackendConn {
 
     /// What has come since the last answer. The socket itself is asked: what has come while this thread was
     /// busy, tokio does not know yet.
-    pub(super) fn came(&mut self) -> Came {
+    pub(in crate::proxy) fn came(&mut self) -> Came {
         let peeked = SockRef::from(&self.io).peek(&mut [MaybeUninit::uninit()]);
         let came = match peeked {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Came::Nothing,
@@ -204,6 +211,19 @@ impl BackendConn {
         self.held.clear();
         Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
     }
+}
+
+/// Reads the head of the final answer.
+pub(in crate::proxy) async fn read_head(backend: &mut Backend) -> Result<()> {
+    for _ in 0..MAX_INTERIM {
+        backend.read_response().await?;
+        match backend.get_status() {
+            Some(StatusCode::SWITCHING_PROTOCOLS) => return Ok(()),
+            Some(status) if status.is_informational() => {}
+            _ => return Ok(()),
+        }
+    }
+    Err(Error::explain(ErrorType::InvalidHTTPHeader, "no final answer"))
 }
 
 impl AsyncRead for BackendConn {

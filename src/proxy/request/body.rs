@@ -11,11 +11,11 @@ use crate::config::Limits;
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-use super::budget::{GaveWay, Kind, Share};
+use crate::proxy::budget::{GaveWay, Kind, Share};
 
 /// Why a body was not read.
 #[derive(Debug)]
-pub(super) enum Unread {
+pub(in crate::proxy) enum Unread {
     /// The client gets an answer; the connection ends behind it.
     Refused(Refusal),
     /// The client has gone.
@@ -29,7 +29,7 @@ impl From<Refusal> for Unread {
 }
 
 /// Reads the whole body. With `keep` off the bytes are read and forgotten.
-pub(super) async fn read(
+pub(in crate::proxy) async fn read(
     session: &mut ServerSession,
     limits: &Limits,
     share: &mut Share,
@@ -94,7 +94,7 @@ async fn next_chunk(session: &mut ServerSession) -> Result<Option<Bytes>, Unread
 }
 
 /// The body of a request did not come, or not to its end.
-pub(super) fn too_slow() -> Refusal {
+pub(in crate::proxy) fn too_slow() -> Refusal {
     Refusal::new(
         Rule::BodyTimeout,
         "The request body did not arrive to its end in time (limits.body_timeout, \
@@ -102,7 +102,7 @@ pub(super) fn too_slow() -> Refusal {
     )
 }
 
-pub(super) fn misframed() -> Refusal {
+pub(in crate::proxy) fn misframed() -> Refusal {
     Refusal::new(
         Rule::FramingMessage,
         "The request body is not framed as its head says (chunked coding, RFC 9112 §7.1).",

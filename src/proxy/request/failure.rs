@@ -2,15 +2,17 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
+use crate::proxy::budget;
+use crate::proxy::upstream::{lack, throttle};
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-use super::{body, budget, lack, throttle};
+use super::body;
 
 /// The answer for an error of Pingora's; `None` when the client has gone and gets none.
 ///
 /// SECURITY: nothing of the error's own text is sent: it names addresses, and quotes bytes.
-pub(super) fn answer(error: &Error) -> Option<Refusal> {
+pub(in crate::proxy) fn answer(error: &Error) -> Option<Refusal> {
     use ErrorType as T;
     if let Some(refusal) = throttle::refusal(error) {
         return Some(refusal);

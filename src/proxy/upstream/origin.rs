@@ -9,7 +9,7 @@ use super::forward::X_FORWARDED_FOR;
 
 /// The client's address, and the X-Forwarded-For that says so.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(in crate::proxy) struct Origin {
     pub client: Option<IpAddr>,
     pub forwarded_for: Option<HeaderValue>,
 }
@@ -22,7 +22,11 @@ pub(super) struct Origin {
 ///
 /// SECURITY: an untrusted peer's X-Forwarded-For is never believed; the walk ends at the first
 /// element that is no address.
-pub(super) fn find(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[IpNet]) -> Origin {
+pub(in crate::proxy) fn find(
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+    trusted: &[IpNet],
+) -> Origin {
     let Some(peer) = peer else { return Origin { client: None, forwarded_for: None } };
     let peer = peer.to_canonical();
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));

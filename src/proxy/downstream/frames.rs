@@ -17,7 +17,7 @@ const COST: usize = 3;
 
 /// Follows what a client sends behind the preface.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(in crate::proxy) struct Frames {
     /// The part of a frame's header that has come.
     header: [u8; HEADER],
     have: usize,
@@ -31,12 +31,12 @@ pub(super) struct Frames {
 
 impl Frames {
     /// Begins with the preface of the connection, before its first frame.
-    pub(super) fn behind_preface() -> Self {
+    pub(in crate::proxy) fn behind_preface() -> Self {
         Self { left: PREFACE, ..Self::default() }
     }
 
     /// Takes note of bytes that came.
-    pub(super) fn pass(&mut self, mut bytes: &[u8]) {
+    pub(in crate::proxy) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.left > 0 {
                 let taken = self.left.min(bytes.len());
@@ -77,7 +77,7 @@ impl Frames {
     }
 
     /// What the codec holds of a head that is under way, in bytes.
-    pub(super) fn held(&self) -> usize {
+    pub(in crate::proxy) fn held(&self) -> usize {
         COST * self.head
     }
 }

@@ -20,14 +20,14 @@ use crate::verdict::{Remarks, VerdictLabel};
 
 /// Where records go when the request has ended.
 #[derive(Debug, Clone)]
-pub(super) struct Recorder {
+pub(in crate::proxy) struct Recorder {
     pub metrics: Arc<Metrics>,
     pub access: AccessLog,
 }
 
 /// One request.
 #[derive(Debug)]
-pub(super) struct RequestRecord {
+pub(in crate::proxy) struct RequestRecord {
     pub started: Instant,
     /// When the answer was out, if that was before the request ended.
     pub ended: Option<Instant>,
@@ -57,7 +57,7 @@ pub(super) struct RequestRecord {
 }
 
 impl RequestRecord {
-    pub(super) fn new() -> Self {
+    pub(in crate::proxy) fn new() -> Self {
         Self {
             started: Instant::now(),
             ended: None,
@@ -84,14 +84,14 @@ impl RequestRecord {
 
 impl RequestRecord {
     /// Whether Wire agreed with the verdict, as far as its answer is known.
-    pub(super) fn agreement(&self) -> Outcome {
+    pub(in crate::proxy) fn agreement(&self) -> Outcome {
         Outcome::of(&self.remarks, self.wire_status)
     }
 }
 
 impl Recorder {
     /// Counts the verdict on a request and the rules that it hit: before anything of it leaves.
-    pub(super) fn judged(&self, record: &RequestRecord, verdict: VerdictLabel) {
+    pub(in crate::proxy) fn judged(&self, record: &RequestRecord, verdict: VerdictLabel) {
         self.metrics.judged(record.handler, verdict);
         if record.validation > Duration::ZERO {
             self.metrics.validated(record.validation);
@@ -102,14 +102,19 @@ impl Recorder {
     }
 
     /// Notes the rule that answers, and counts it.
-    pub(super) fn answered(&self, record: &mut RequestRecord, rule: Rule, verdict: VerdictLabel) {
+    pub(in crate::proxy) fn answered(
+        &self,
+        record: &mut RequestRecord,
+        rule: Rule,
+        verdict: VerdictLabel,
+    ) {
         self.metrics.enforced(rule);
         record.answered = Some((rule, verdict));
     }
 
     /// Closes a record. A `status` of 0 says that the client had gone before its answer: it is
     /// counted as 499, as nginx does.
-    pub(super) fn close(&self, record: &RequestRecord, status: u16) {
+    pub(in crate::proxy) fn close(&self, record: &RequestRecord, status: u16) {
         let status = if status == 0 { 499 } else { status };
         let took = record.ended.unwrap_or_else(Instant::now) - record.started;
         let upstream_took = record.upstream_started.map(|at| at.elapsed());
@@ -186,10 +191,10 @@ impl Recorder {
 
 /// One more in a gauge for as long as it lives.
 #[derive(Debug)]
-pub(super) struct InFlight(IntGauge);
+pub(in crate::proxy) struct InFlight(IntGauge);
 
 impl InFlight {
-    pub(super) fn new(gauge: &IntGauge) -> Self {
+    pub(in crate::proxy) fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }

@@ -12,30 +12,37 @@ use pingora::protocols::http::v1::client::HttpSession as Backend;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::config::UpstreamCheck;
+use crate::snapshot::Snapshots;
 
-use super::backend_conn::BackendConn;
-use super::upstream::Upstreams;
-use super::{exchange, lack};
+use super::conn::{self, BackendConn};
+use super::lack;
+use super::servers::Upstreams;
 
 /// How long a server may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How soon checks begin when they are configured.
+const DISABLED_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Checks every server, for as long as it is polled.
-pub(super) async fn keep_checking(upstreams: Arc<Upstreams>, check: UpstreamCheck) {
+pub(in crate::proxy) async fn keep_checking(upstreams: Arc<Upstreams>, snapshots: Arc<Snapshots>) {
     loop {
+        let Some(check) = snapshots.current().config.upstream_check.clone() else {
+            tokio::time::sleep(DISABLED_INTERVAL).await;
+            continue;
+        };
         let mut asked = JoinSet::new();
         for (server, _) in upstreams.states() {
             let path = check.path.clone();
             asked.spawn(async move {
-                let answer = tokio::time::timeout(PATIENCE, ask(server, &path)).await;
+                let answer = tokio::time::timeout(ANSWER_TIMEOUT, ask(server, &path)).await;
                 (server, answer.unwrap_or_else(|_| Some(Err("no answer in time".into()))))
             });
         }
         while let Some(answer) = asked.join_next().await {
             if let Ok((server, Some(answer))) = answer {
                 // Until the check after the next one, which may say otherwise before.
-                upstreams.checked(server, answer.err(), 2 * check.every + PATIENCE);
+                upstreams.checked(server, answer.err(), 2 * check.every + ANSWER_TIMEOUT);
             }
         }
         tokio::time::sleep(check.every).await;
@@ -58,7 +65,7 @@ async fn ask_over(stream: TcpStream, server: SocketAddr, path: &str) -> Result<(
     );
     conn.held().put_slice(head.as_bytes());
     let mut backend = Backend::new(Box::new(conn));
-    exchange::read_head(&mut backend).await.map_err(|error| error.etype().as_str().to_owned())?;
+    conn::read_head(&mut backend).await.map_err(|error| error.etype().as_str().to_owned())?;
     match backend.get_status() {
         Some(status) if status.as_u16() < 400 => Ok(()),
         Some(status) => Err(format!("status {}", status.as_u16())),

@@ -24,7 +24,7 @@ const GUARDED: [&str; 9] = [
 const FAMILIES: [&str; 3] = ["scim-guard-", "x-forwarded-", "z-"];
 
 /// Whether a name is none of those that the guard looks at, but is read as one by some servers.
-pub(super) fn is_one(name: &[u8]) -> bool {
+pub(in crate::proxy) fn is_one(name: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
     if name.iter().all(plain) {
         return false;
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn whatever_is_folded_into_a_guarded_name_is_one() {
-        for byte in (0x21..0x7f).filter(|byte| super::super::head::is_tchar(*byte)) {
+        for byte in (0x21..0x7f).filter(|byte| crate::proxy::downstream::syntax::is_tchar(*byte)) {
             let name = [b"z", &[byte][..], b"User"].concat();
             let separates = !byte.is_ascii_alphanumeric() && byte != b'-';
             assert_eq!(is_one(&name), separates, "{}", name.escape_ascii());

@@ -1,6 +1,6 @@
 //! What can be said of a request's framing once its head has been parsed: all there is for HTTP/2,
-//! and for services without an [`Downstream`](super::Downstream). Behind an edge, HTTP/1 heads have been looked
-//! at byte by byte before.
+//! and for services without [`Downstream`](crate::proxy::Downstream), which checks HTTP/1 heads byte by byte
+//! before.
 //!
 //! SECURITY: HTTP/2 has its own framing, but what is forwarded becomes HTTP/1, and headers that
 //! mean nothing in the one frame messages in the other (RFC 9113 §8.2.2, §10.3).
@@ -11,18 +11,19 @@ use pingora::http::RequestHeader;
 use crate::rule::Rule;
 use crate::verdict::Refusal;
 
-use super::head;
+use super::head::{self, HeadRules};
+use super::syntax::decimal;
 
-/// Checks a parsed head: at most so many headers, and one of these hosts where there are some.
-pub(super) fn check(head: &RequestHeader, most: usize, hosts: &[String]) -> Result<(), Refusal> {
-    if head.headers.len() > most {
+/// Checks a parsed head: the number of its headers, and its host.
+pub(in crate::proxy) fn check(head: &RequestHeader, rules: HeadRules<'_>) -> Result<(), Refusal> {
+    if head.headers.len() > rules.headers {
         return Err(Refusal::new(
             Rule::LimitsHeaders,
-            format!("The request has more than {most} header lines."),
+            format!("The request has more than {} header lines.", rules.headers),
         ));
     }
-    host(head, hosts)?;
-    // As the edge does.
+    host(head, rules.hosts)?;
+    // As for HTTP/1.
     let passed_over = |value: &HeaderValue| head::is_upgrade_passed_over(value.as_bytes());
     if !head.headers.get_all(header::UPGRADE).iter().all(passed_over) {
         return Err(head::no_upgrade());
@@ -72,7 +73,7 @@ fn length(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
         (None, _) => Ok(()),
-        (Some(length), None) if head::decimal(length.as_bytes()).is_some() => Ok(()),
+        (Some(length), None) if decimal(length.as_bytes()).is_some() => Ok(()),
         _ => Err(Refusal::new(
             Rule::FramingLength,
             "Content-Length does not stand once, as a plain decimal number.",
@@ -90,7 +91,8 @@ mod tests {
         for (name, value) in headers {
             head.append_header(*name, *value).unwrap();
         }
-        check(&head, 5, &[]).err().map(|refusal| refusal.rule)
+        let rules = HeadRules { headers: 5, hosts: &[], body: 512 };
+        check(&head, rules).err().map(|refusal| refusal.rule)
     }
 
     #[test]

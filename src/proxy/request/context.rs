@@ -1,0 +1,181 @@
+//! What is kept of a request between Pingora's phases.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use pingora::http::ResponseHeader;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+
+use crate::agreement::Outcome;
+use crate::config::Limits;
+use crate::proxy::budget::{self, GaveWay, Kind, Share};
+use crate::proxy::pingora_internals::Restore;
+use crate::proxy::upstream::forward::BodyFraming;
+use crate::proxy::upstream::servers;
+use crate::rule::Rule;
+use crate::snapshot::Snapshot;
+use crate::target::Handler;
+
+use super::recorder::{InFlight, RequestRecord};
+
+/// What the filter keeps of a request between the phases.
+pub struct FilterCtx {
+    /// Kept to the end of the request.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) record: RequestRecord,
+    pub(super) state: State,
+    /// The target for the backend; `None`: as Pingora has it.
+    pub(super) target: Option<Vec<u8>>,
+    pub(super) forwarded_for: Option<HeaderValue>,
+    pub(super) keep_z_headers: bool,
+    /// The memory that the request holds, to its end.
+    pub(super) share: Share,
+    /// How much memory its head takes.
+    pub(super) weight: usize,
+    pub(super) in_flight: Option<InFlight>,
+}
+
+/// How far a request has come, and how it goes to the backend.
+pub(super) enum State {
+    /// It is being read and judged, or was refused.
+    Judging,
+    /// It passed, and its whole body is here, empty for none.
+    Buffered {
+        body: Bytes,
+        framing: BodyFraming,
+        /// Pingora's session has nothing left to read of it.
+        consumed: bool,
+    },
+    /// The proxy sends it with its body at once.
+    Exchanging { framing: BodyFraming },
+    /// Pingora sends it, and reads the buffered body from a session that stands in for the real one.
+    Replaying { framing: BodyFraming, restore: Restore },
+    /// Pingora sends it, with the body as it arrives.
+    Streaming { framing: BodyFraming },
+}
+
+impl State {
+    pub(super) fn framing(&self) -> BodyFraming {
+        match self {
+            Self::Judging => BodyFraming::Streamed,
+            Self::Buffered { framing, .. }
+            | Self::Exchanging { framing }
+            | Self::Replaying { framing, .. }
+            | Self::Streaming { framing } => *framing,
+        }
+    }
+
+    /// Takes the state, for a transition to another one.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Judging)
+    }
+}
+
+/// SECURITY: the target has a query, and the body is a person's data.
+impl fmt::Debug for FilterCtx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FilterCtx")
+            .field("request_id", &self.record.request_id)
+            .field("handler", &self.record.handler)
+            .field("framing", &self.state.framing())
+            .finish_non_exhaustive()
+    }
+}
+
+impl FilterCtx {
+    pub(in crate::proxy) fn limits(&self) -> &Limits {
+        &self.snapshot.config.limits
+    }
+
+    /// A server in the form that Pingora connects to, with the configured limits.
+    pub fn peer(&self, server: SocketAddr) -> HttpPeer {
+        servers::peer(server, self.limits())
+    }
+
+    /// Notes the server that the request goes to: for the access log, and as the moment from which
+    /// the backend's time counts.
+    pub fn set_upstream(&mut self, address: SocketAddr) {
+        self.record.upstream = Some(address);
+        self.record.upstream_started.get_or_insert_with(Instant::now);
+    }
+
+    /// When the request began.
+    pub(in crate::proxy) fn started(&self) -> Instant {
+        self.record.started
+    }
+
+    /// How long the backend has had so far.
+    pub(in crate::proxy) fn upstream_took(&self) -> Duration {
+        self.record.upstream_started.map_or(Duration::ZERO, |started| started.elapsed())
+    }
+
+    /// Whether the request is outside of SCIM: its body and its answer stream, however long they take.
+    pub(in crate::proxy) fn is_unjudged(&self) -> bool {
+        matches!(self.record.handler, Handler::AuthTokens | Handler::Other)
+    }
+
+    /// Whether the backend's answer says that requests come too fast.
+    pub(in crate::proxy) fn is_throttled(&self) -> bool {
+        matches!(self.record.answered, Some((Rule::UpstreamThrottled, _)))
+    }
+
+    /// The whole body, empty for none, for the proxy to send at once; `None` if the body streams.
+    pub(in crate::proxy) fn begin_exchange(&mut self) -> Option<Bytes> {
+        match self.state.take() {
+            State::Buffered { body, framing, .. } => {
+                self.state = State::Exchanging { framing };
+                Some(body)
+            }
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Keeps the whole body of an answer if Wire refused what the guard let pass, for its scimType.
+    pub(in crate::proxy) fn keep_disagreement(&mut self, answer: &ResponseHeader, body: &Bytes) {
+        let encoded = answer.headers.contains_key(header::CONTENT_ENCODING);
+        if !encoded && self.record.forwarded && self.record.agreement() == Outcome::Missed {
+            self.record.wire_error = Some(body.clone());
+        }
+    }
+
+    /// Takes memory for a part of the answer, until the request ends. Says whether there is room for
+    /// more.
+    pub(in crate::proxy) fn hold(&mut self, bytes: usize) -> bool {
+        self.share.hold(Kind::Answer, bytes)
+    }
+
+    /// Waits for memory, and takes it until the request ends.
+    pub(in crate::proxy) async fn reserve(&mut self, kind: Kind, bytes: usize) -> Result<()> {
+        self.share.grow(kind, bytes).await.map_err(|_| budget::short())
+    }
+
+    /// Gives back what is reserved for the answer beyond `bytes`.
+    pub(in crate::proxy) fn keep_for_answer(&mut self, bytes: usize) {
+        self.share.shrink_to(Kind::Answer, bytes);
+    }
+
+    /// A part of the answer, whose memory is given back when the last copy of it has been written.
+    pub(in crate::proxy) fn count(&mut self, bytes: Bytes) -> Bytes {
+        self.share.count(bytes)
+    }
+
+    /// Does work that waits for the client, unless others need the memory that the request holds.
+    pub(in crate::proxy) async fn unless_short<T>(
+        &mut self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let done = self.share.unless_short(Instant::now(), work).await;
+        done.unwrap_or_else(|GaveWay| {
+            self.share.refuse(Kind::Answer);
+            Err(Error::new(ErrorType::WriteTimedout))
+        })
+    }
+}

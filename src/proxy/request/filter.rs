@@ -1,0 +1,304 @@
+//! The guard as a part of any Pingora service: one handle with a call for each phase that needs one.
+//!
+//! A service keeps a [`RequestFilter`], puts a [`FilterCtx`] into its own context, and calls from its
+//! `ProxyHttp` the method of the same name as the phase. The order matters: Pingora connects to the
+//! backend and writes the head before it asks for the body, so everything is judged in
+//! `request_filter`, the only phase before that.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::Version;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::{FailToProxy, Session};
+use pingora::{BError, Error, ErrorSource, Result};
+
+use crate::evaluator::Evaluator;
+use crate::logging::AccessLog;
+use crate::metrics::Metrics;
+use crate::proxy::budget::{Budget, Share};
+use crate::proxy::pingora_internals;
+use crate::proxy::upstream::forward::{self, OutboundHead};
+use crate::proxy::upstream::throttle;
+use crate::rule::Rule;
+use crate::snapshot::Snapshots;
+use crate::verdict::{Refusal, VerdictLabel};
+
+use super::context::{FilterCtx, State};
+use super::judge_pool::JudgePool;
+use super::judging::{Decision, Rest};
+use super::recorder::{InFlight, Recorder, RequestRecord};
+use super::session::{expects_continue, is_misframed};
+use super::{answer, body, failure};
+
+/// How long the rest of a refused request's body is read, so that the connection can go on.
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The guard for Pingora services.
+#[derive(Debug)]
+pub struct RequestFilter {
+    pub(super) evaluator: Arc<Evaluator>,
+    budget: Arc<Budget>,
+    pub(super) judges: JudgePool,
+    pub(super) recorder: Recorder,
+    /// Every HTTP/1 head was read and checked by [`Downstream`](crate::proxy::Downstream).
+    pub(super) behind_downstream: bool,
+}
+
+impl RequestFilter {
+    /// The evaluator's token registry is kept up to date from now on.
+    pub fn new(evaluator: Arc<Evaluator>, metrics: Arc<Metrics>, access: AccessLog) -> Self {
+        evaluator.snapshots().watch();
+        let budget = Budget::new(&evaluator.snapshots().current().config.limits);
+        let recorder = Recorder { metrics, access };
+        Self { evaluator, budget, judges: JudgePool::new(), recorder, behind_downstream: false }
+    }
+
+    /// The same for a service behind a [`Downstream`](crate::proxy::Downstream), which has checked the
+    /// framing of every HTTP/1 head from its bytes already.
+    pub fn behind_downstream(self) -> Self {
+        Self { behind_downstream: true, ..self }
+    }
+
+    /// What it judges by.
+    pub fn snapshots(&self) -> &Arc<Snapshots> {
+        self.evaluator.snapshots()
+    }
+
+    pub(in crate::proxy) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// The memory that the requests of this filter share.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// The context of a new request.
+    pub fn new_ctx(&self) -> FilterCtx {
+        FilterCtx {
+            snapshot: self.snapshots().current(),
+            record: RequestRecord::new(),
+            state: State::Judging,
+            target: None,
+            forwarded_for: None,
+            keep_z_headers: false,
+            share: Share::of(&self.budget),
+            weight: 0,
+            in_flight: Some(InFlight::new(self.recorder.metrics.in_flight())),
+        }
+    }
+
+    /// Judges the request. `true`: it was answered, and nothing of it may leave.
+    pub async fn request_filter(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<bool> {
+        let answered = self.admit(session, ctx).await?;
+        ctx.state = match ctx.state.take() {
+            // Pingora sends it, and has to read the body once more.
+            State::Buffered { body, framing, consumed: true } => {
+                State::Replaying { framing, restore: pingora_internals::replay(session, body) }
+            }
+            State::Buffered { framing, .. } => State::Streaming { framing },
+            other => other,
+        };
+        Ok(answered)
+    }
+
+    /// As [`RequestFilter::request_filter`], for a proxy that sends the body that was read itself.
+    pub(in crate::proxy) async fn admit(
+        &self,
+        session: &mut Session,
+        ctx: &mut FilterCtx,
+    ) -> Result<bool> {
+        self.prepare(session, ctx);
+        match self.judge(session, ctx).await? {
+            Decision::Forward => {
+                ctx.record.forwarded = !ctx.is_unjudged();
+                let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
+                self.recorder.judged(&ctx.record, verdict);
+                Ok(false)
+            }
+            Decision::Refuse(refusal, rest) => {
+                self.recorder.judged(&ctx.record, VerdictLabel::Refused);
+                self.refuse(session, ctx, &refusal, rest).await.map_err(Error::into_down)?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut FilterCtx,
+        refusal: &Refusal,
+        rest: Rest,
+    ) -> Result<()> {
+        // SECURITY: what is refused takes nothing from others. Of the streams whose clients do not take their
+        // answer only so many are waited for.
+        ctx.share.give_back();
+        let place = if session.is_http2() { self.budget.linger() } else { None };
+        let patience = if place.is_some() { DRAIN_TIMEOUT } else { Duration::ZERO };
+        self.recorder.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
+        ctx.record.at.clone_from(&refusal.at);
+        let close = rest == Rest::LeftUnread;
+        let waits = expects_continue(session);
+        let id = ctx.record.request_id.clone();
+        ctx.record.bytes_out = answer::send(session, refusal, &id, close, patience).await?;
+        ctx.record.ended = Some(Instant::now());
+        // Closing a connection with unread bytes, or a stream whose body is on its way, resets it, and the
+        // reset overtakes the answer, or is taken for one; so some of them are read. Over HTTP/1 Pingora
+        // does that where the connection lives on.
+        let left_unread = if session.is_http2() { place.is_some() } else { close };
+        if left_unread && !waits {
+            let _ = tokio::time::timeout(DRAIN_TIMEOUT, session.drain_request_body()).await;
+        }
+        Ok(())
+    }
+
+    /// Turns the client's head into the one that the backend gets.
+    pub async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut FilterCtx,
+    ) -> Result<()> {
+        forward::request(upstream_request, &Self::leaving(session, ctx))
+    }
+
+    /// Writes the head that the backend gets.
+    pub(in crate::proxy) fn write_head(
+        session: &Session,
+        ctx: &mut FilterCtx,
+        out: &mut BytesMut,
+    ) -> Result<()> {
+        forward::write(session.req_header(), &Self::leaving(session, ctx), out)
+    }
+
+    fn leaving<'a>(session: &Session, ctx: &'a mut FilterCtx) -> OutboundHead<'a> {
+        ctx.record.upstream_started.get_or_insert_with(Instant::now);
+        OutboundHead {
+            target: ctx.target.as_deref(),
+            framing: ctx.state.framing(),
+            version: session.req_header().version,
+            request_id: &ctx.record.request_id,
+            forwarded_for: ctx.forwarded_for.clone(),
+            keep_z_headers: ctx.keep_z_headers,
+            cookies: forward::cookies(session.req_header()),
+        }
+    }
+
+    /// Looks at a part of a body that streams to the backend.
+    ///
+    /// SECURITY: Pingora writes an empty last part, with which HTTP/2 ends many bodies, as a last chunk
+    /// and another one behind it. The backend would answer to that as to a request of its own, and a
+    /// stranger who comes over the same connection would get that answer.
+    pub async fn request_body_filter(&self, body: &mut Option<Bytes>, end_of_stream: bool) {
+        if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+    }
+
+    /// Turns the backend's head into the one that the client gets.
+    pub async fn upstream_response_filter(
+        &self,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut FilterCtx,
+    ) -> Result<()> {
+        let status = upstream_response.status.as_u16();
+        ctx.record.wire_status = Some(status);
+        if let Some(digest) = ctx.record.digest {
+            self.evaluator.answered(&ctx.snapshot, digest, ctx.record.client, status);
+        }
+        forward::response(upstream_response, &ctx.record.request_id)?;
+        if throttle::is_throttling(status) && ctx.snapshot.config.map_420 {
+            // A backend that throttles is there, and the request reached it.
+            let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
+            self.recorder.answered(&mut ctx.record, Rule::UpstreamThrottled, verdict);
+            throttle::translate(upstream_response)?;
+        }
+        Ok(())
+    }
+
+    /// Frames an answer that streams for a client that knows no chunks.
+    pub async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader) {
+        if session.req_header().version == Version::HTTP_10 {
+            forward::unchunk(session, response);
+        }
+    }
+
+    /// Takes care that a request is not sent again once bytes of it have left: whether the backend has
+    /// acted on them is not known.
+    pub fn error_while_proxy(&self, mut error: BError) -> BError {
+        error.set_retry(false);
+        error
+    }
+
+    /// Answers for a backend that failed, as a SCIM error.
+    pub async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut FilterCtx,
+    ) -> FailToProxy {
+        let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        let refusal = match failure::answer(error) {
+            _ if is_misframed(session) => body::misframed(),
+            // A backend that waits for a body is not late.
+            Some(Refusal { rule: Rule::UpstreamTimeout, .. })
+                if matches!(ctx.state, State::Streaming { .. }) && !session.is_body_done() =>
+            {
+                body::too_slow()
+            }
+            Some(refusal) => refusal,
+            // The client has gone.
+            None => return gone,
+        };
+        let answered =
+            session.response_written().is_some_and(|head| !head.status.is_informational());
+        // It has a part of an answer, and sees it break off.
+        if answered && error.esource() != &ErrorSource::Upstream {
+            return gone;
+        }
+        if refusal.rule != Rule::UpstreamThrottled {
+            let verdict = match refusal.rule {
+                Rule::BodyTimeout | Rule::FramingMessage | Rule::LimitsBufferedBytes => {
+                    VerdictLabel::Refused
+                }
+                _ => VerdictLabel::Failed,
+            };
+            self.recorder.answered(&mut ctx.record, refusal.rule, verdict);
+        }
+        if answered {
+            return gone;
+        }
+        // Pingora closes the connection behind a request that it sent itself: it may be left unread.
+        let close = !matches!(ctx.state, State::Exchanging { .. });
+        let id = ctx.record.request_id.clone();
+        let sent = answer::send(session, &refusal, &id, close, DRAIN_TIMEOUT).await;
+        let Ok(bytes) = sent else { return gone };
+        ctx.record.bytes_out = bytes;
+        FailToProxy { error_code: refusal.status(), can_reuse_downstream: !close }
+    }
+
+    /// Counts the request and writes its access line.
+    pub async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut FilterCtx) {
+        let answer = session.response_written().filter(|head| !head.status.is_informational());
+        let mut status = answer.map_or(0, |head| head.status.as_u16());
+        let record = &mut ctx.record;
+        record.bytes_in = session.body_bytes_read();
+        record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
+        // An answer of HTTP/1 that was made as a whole could not be written, and nothing of it has left.
+        let whole = matches!(ctx.state, State::Exchanging { .. }) || record.answered.is_some();
+        let gone = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
+        if gone && whole && record.bytes_out == 0 && !session.is_http2() {
+            status = 0;
+        }
+        self.recorder.close(record, status);
+        // The session that read the request ends it, so that its connection can go on.
+        if let State::Replaying { restore, .. } = ctx.state.take() {
+            restore.restore(session);
+        }
+        ctx.share.give_back();
+        ctx.in_flight = None;
+    }
+}

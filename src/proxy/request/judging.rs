@@ -1,0 +1,246 @@
+//! Judging a request, before Pingora connects to the backend: its head, then its body, which is read
+//! only when the head has passed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::Method;
+use pingora::proxy::Session;
+use pingora::{Error, Result};
+
+use crate::evaluator::{BodyKind, BodyTask, Head, HeadVerdict, Next};
+use crate::metrics::MethodLabel;
+use crate::proxy::budget::{self, Kind};
+use crate::proxy::downstream::conn::ClientConn;
+use crate::proxy::downstream::framing;
+use crate::proxy::downstream::head::HeadRules;
+use crate::proxy::upstream::forward::{self, BodyFraming};
+use crate::proxy::upstream::origin;
+use crate::verdict::Refusal;
+
+use super::body::{self, Unread};
+use super::context::{FilterCtx, State};
+use super::filter::{DRAIN_TIMEOUT, RequestFilter};
+use super::session::{account, client_conn, declared, expects_continue, is_misframed, peer_ip};
+
+/// The size of a head that counts, in bytes. Most are smaller, so that a request without a body is not
+/// refused for what others hold.
+const LARGE_HEAD: usize = 4 * 1024;
+
+/// The outcome of judging.
+pub(super) enum Decision {
+    Forward,
+    /// Answered by this refusal.
+    Refuse(Refusal, Rest),
+}
+
+/// What is done with the unread rest of a refused request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing is left, or it is read after the answer.
+    Drained,
+    /// The connection is closed after the answer.
+    LeftUnread,
+}
+
+impl RequestFilter {
+    /// Sets up the session, and notes what every record holds.
+    pub(super) fn prepare(&self, session: &mut Session, ctx: &mut FilterCtx) {
+        if let Some(conn) = client_conn(session)
+            && !Arc::ptr_eq(conn.snapshot(), &ctx.snapshot)
+        {
+            // The head was checked by this one.
+            ctx.snapshot = Arc::clone(conn.snapshot());
+        }
+        session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+        session.set_close_on_response_before_downstream_finish(false);
+        // A client that has sent its request and closed its half still gets its answer, and what
+        // the backend has begun is not cut off (RFC 9112 §9.6).
+        session.set_abort_on_close(false);
+        session.set_read_timeout(Some(ctx.limits().body_timeout));
+        if session.is_http2() || !self.behind_downstream {
+            session.set_write_timeout(Some(ctx.limits().write_timeout));
+        }
+        let peer = peer_ip(session);
+        let head = session.req_header();
+        ctx.weight = match client_conn(session) {
+            _ if session.is_http2() => budget::of_stream(head),
+            // A large head is held twice, as bytes and as fields.
+            Some(conn) if conn.head() > LARGE_HEAD => 2 * conn.head(),
+            _ => 0,
+        };
+        ctx.record.method = MethodLabel::of(&head.method);
+        ctx.record.request_id = forward::request_id(&head.headers);
+        let origin = origin::find(&head.headers, peer, &ctx.snapshot.config.trusted_proxies);
+        ctx.record.client = origin.client;
+        // A proxy that does not report its client has no address of its own here.
+        let behind_proxy = origin.client.filter(|client| Some(*client) != peer);
+        match account(session) {
+            Some(account) => ctx.share.belong_to(account, behind_proxy),
+            None => ctx.share.belong_to_client(origin.client),
+        }
+        ctx.forwarded_for = origin.forwarded_for;
+    }
+
+    pub(super) async fn judge(
+        &self,
+        session: &mut Session,
+        ctx: &mut FilterCtx,
+    ) -> Result<Decision> {
+        // SECURITY: one connection of HTTP/2 holds many requests, and each takes memory before any body.
+        if ctx.weight > 0
+            && let Err(refusal) = ctx.share.grow(Kind::Head, ctx.weight).await
+        {
+            return Ok(Decision::Refuse(refusal, Rest::LeftUnread));
+        }
+        // `Downstream` has checked the bytes of HTTP/1 heads.
+        if (session.is_http2() || !self.behind_downstream)
+            && let Err(refusal) =
+                framing::check(session.req_header(), HeadRules::of(&ctx.snapshot.config))
+        {
+            return Ok(Decision::Refuse(refusal, Rest::LeftUnread));
+        }
+        let started = Instant::now();
+        let head = session.req_header();
+        let sent = client_conn(session).and_then(ClientConn::sent_target).map(<[u8]>::to_vec);
+        let HeadVerdict { handler, token, digest, known, remarks, next } =
+            self.evaluator.judge_head(
+                &ctx.snapshot,
+                Head {
+                    method: &head.method,
+                    target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
+                    headers: &head.headers,
+                    client: ctx.record.client,
+                },
+            );
+        ctx.record.validation += started.elapsed();
+        ctx.record.handler = handler;
+        ctx.record.token = token;
+        ctx.record.digest = digest;
+        ctx.record.remarks = remarks;
+        if !known {
+            ctx.share.is_a_strangers();
+        }
+        match next {
+            Next::Refuse(refusal) => {
+                let rest = rest(session, ctx.limits().body);
+                Ok(Decision::Refuse(refusal, rest))
+            }
+            Next::Forward { target } => {
+                ctx.target = target.or(sent);
+                ctx.keep_z_headers = forward::keeps_z_headers(
+                    &ctx.snapshot.config.z_headers,
+                    handler,
+                    peer_ip(session),
+                );
+                self.pass_unjudged(session, ctx).await
+            }
+            Next::Body { target, task } => {
+                ctx.target = target.or(sent);
+                self.judge_body(session, ctx, task).await
+            }
+        }
+    }
+
+    /// A request whose body nobody judges.
+    async fn pass_unjudged(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<Decision> {
+        let unjudged = ctx.is_unjudged();
+        if unjudged && let Some(conn) = client_conn(session) {
+            // The answer may be large and take its time, and is written as it arrives.
+            conn.write_through();
+        }
+        if session.is_body_done() {
+            // `Content-Length: 0` is forwarded, as some backends require it with a POST.
+            let has_length =
+                session.req_header().method == Method::POST || declared(session).is_some();
+            let framing = if has_length { BodyFraming::Length(0) } else { BodyFraming::Nothing };
+            // Pingora's own way buffers for a client that takes nothing, which over HTTP/2 may be many.
+            ctx.state = if !unjudged || session.is_http2() {
+                State::Buffered { body: Bytes::new(), framing, consumed: false }
+            } else {
+                State::Streaming { framing }
+            };
+            return Ok(Decision::Forward);
+        }
+        if unjudged {
+            self.invite_body(session).await?;
+            ctx.state = State::Streaming { framing: BodyFraming::Streamed };
+            return Ok(Decision::Forward);
+        }
+        // SECURITY: no byte of a body that Wire serves goes there unjudged. Wire reads none with GET and
+        // DELETE, so it is dropped, and the request is forwarded without it.
+        match self.read_body(session, ctx, false).await? {
+            Ok(_) => {
+                let framing = BodyFraming::Nothing;
+                ctx.state = State::Buffered { body: Bytes::new(), framing, consumed: true };
+                Ok(Decision::Forward)
+            }
+            Err(refusal) => Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
+        }
+    }
+
+    /// Reads the whole body and judges it.
+    async fn judge_body(
+        &self,
+        session: &mut Session,
+        ctx: &mut FilterCtx,
+        task: BodyTask,
+    ) -> Result<Decision> {
+        let body = match self.read_body(session, ctx, true).await? {
+            Ok(body) => body,
+            Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
+        };
+        self.recorder.metrics.body(body.len());
+        let judged = self.judges.judge(&ctx.snapshot, task, &body, &mut ctx.record).await;
+        if let Err(refusal) = judged {
+            return Ok(Decision::Refuse(refusal, Rest::Drained));
+        }
+        let has_none =
+            task.kind == BodyKind::Unserved && body.is_empty() && declared(session).is_none();
+        let framing = if has_none { BodyFraming::Nothing } else { BodyFraming::Length(body.len()) };
+        ctx.state = State::Buffered { body, framing, consumed: true };
+        Ok(Decision::Forward)
+    }
+
+    /// Reads a body within the limits. The inner error is for the client.
+    async fn read_body(
+        &self,
+        session: &mut Session,
+        ctx: &mut FilterCtx,
+        keep: bool,
+    ) -> Result<Result<Bytes, Refusal>> {
+        let limit = ctx.limits().body;
+        if declared(session).is_some_and(|length| length > limit as u64) {
+            return Ok(Err(crate::body::too_large(limit)));
+        }
+        self.invite_body(session).await?;
+        let read = body::read(session, &ctx.snapshot.config.limits, &mut ctx.share, keep).await;
+        match read {
+            Ok(body) => Ok(Ok(body)),
+            Err(Unread::Refused(refusal)) => Ok(Err(refusal)),
+            Err(Unread::Gone(_)) if is_misframed(session) => Ok(Err(body::misframed())),
+            Err(Unread::Gone(error)) => Err(error.into_down()),
+        }
+    }
+
+    /// Answers `Expect: 100-continue` now that the body is wanted (RFC 9110 §10.1.1).
+    async fn invite_body(&self, session: &mut Session) -> Result<()> {
+        if expects_continue(session) {
+            session.write_continue_response().await.map_err(Error::into_down)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is done with the body of a request that is refused for its head.
+fn rest(session: &mut Session, limit: usize) -> Rest {
+    let too_long = declared(session).is_some_and(|length| length > limit as u64);
+    // A client that waits for 100 Continue may send its body or not: whether the next bytes are
+    // the body or the next request cannot be known.
+    if !session.is_body_done() && (too_long || expects_continue(session)) {
+        Rest::LeftUnread
+    } else {
+        Rest::Drained
+    }
+}

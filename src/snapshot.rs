@@ -1,0 +1,215 @@
+//! What was read and compiled, as one immutable value: the configuration, the compiled schemas and
+//! the token registry.
+//!
+//! A request takes the current [`Snapshot`] once and keeps it to its end, so that a change never
+//! applies to half of a request. Nothing else keeps a copy of a setting that may change while the
+//! process runs: a reload is one call of [`Snapshots::publish`]. What outlives a snapshot (refusal
+//! cache, rates, memory budget, connections, pools, health of servers, metrics) is kept beside it;
+//! listening addresses, threads, the log and the size of the memory budget are read at start only.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::config::Config;
+use crate::refusals::RefusalLimits;
+use crate::registry::TokenRegistry;
+use crate::registry::file::LoadError;
+use crate::registry::watch::RegistryFile;
+use crate::schema::{SchemaErrors, Schemas};
+
+/// How often the registry file is checked for changes.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Everything that the operator chose, read and compiled.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    pub config: Arc<Config>,
+    pub schemas: Arc<Schemas>,
+    /// `None`: every well-formed token is Wire's to judge.
+    pub registry: Option<LoadedRegistry>,
+    pub(crate) refusal_limits: RefusalLimits,
+}
+
+/// The registry and the file that it was read from.
+#[derive(Debug, Clone)]
+pub struct LoadedRegistry {
+    pub tokens: Arc<TokenRegistry>,
+    pub file: Arc<RegistryFile>,
+}
+
+/// Why a configuration cannot be used: all errors in the files that it names.
+#[derive(Debug)]
+pub struct LoadErrors {
+    pub schemas: Option<SchemaErrors>,
+    pub registry: Option<LoadError>,
+}
+
+impl fmt::Display for LoadErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.schemas, &self.registry) {
+            (Some(schemas), Some(registry)) => write!(f, "{schemas}\n{registry}"),
+            (Some(schemas), None) => schemas.fmt(f),
+            (None, Some(registry)) => registry.fmt(f),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for LoadErrors {}
+
+impl Snapshot {
+    /// Reads and compiles the files that the configuration names.
+    pub fn load(config: Config) -> Result<Self, LoadErrors> {
+        let schemas = match &config.schemas {
+            Some(folder) => Schemas::load(folder),
+            None => Ok(Schemas::built_in()),
+        };
+        let registry = config.tokens.as_deref().map(RegistryFile::open).transpose();
+        let (schemas, registry) = match (schemas, registry) {
+            (Ok(schemas), Ok(registry)) => (schemas, registry),
+            (schemas, registry) => {
+                return Err(LoadErrors { schemas: schemas.err(), registry: registry.err() });
+            }
+        };
+        let registry = registry
+            .map(|(file, tokens)| LoadedRegistry { file: Arc::new(file), tokens: tokens.into() });
+        let refusal_limits = RefusalLimits::of(&config);
+        Ok(Self { config: Arc::new(config), schemas: Arc::new(schemas), registry, refusal_limits })
+    }
+}
+
+/// The current snapshot.
+#[derive(Debug)]
+pub struct Snapshots {
+    current: ArcSwap<Snapshot>,
+    /// Held while a new snapshot is made from the current one.
+    publishing: Mutex<()>,
+    watched: AtomicBool,
+}
+
+impl Snapshots {
+    pub fn new(first: Snapshot) -> Arc<Self> {
+        Arc::new(Self {
+            current: ArcSwap::from_pointee(first),
+            publishing: Mutex::new(()),
+            watched: AtomicBool::new(false),
+        })
+    }
+
+    /// The current snapshot, to be kept as long as one request or one decision takes.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Replaces `kept` if another snapshot has become the current one. Costs no reference count
+    /// as long as nothing changes.
+    pub(crate) fn refresh(&self, kept: &mut Arc<Snapshot>) {
+        let current = self.current.load();
+        if !Arc::ptr_eq(&current, kept) {
+            *kept = Arc::clone(&current);
+        }
+    }
+
+    /// Makes the next snapshot from the current one. Requests that have begun keep theirs. Tokens
+    /// keep their counters and their used rates where their labels stay the same. `None` from `next`
+    /// changes nothing.
+    pub fn publish(&self, next: impl FnOnce(&Snapshot) -> Option<Snapshot>) {
+        let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
+        let Some(mut next) = next(&current) else { return };
+        if let (Some(new), Some(old)) = (&mut next.registry, &current.registry)
+            && !Arc::ptr_eq(&new.tokens, &old.tokens)
+        {
+            new.tokens = Arc::new(new.tokens.continuing(&old.tokens));
+        }
+        self.current.store(Arc::new(next));
+    }
+
+    /// Publishes a new snapshot whenever the registry file has changed, on a thread that runs as
+    /// long as anybody uses this. Later calls change nothing.
+    pub fn watch(self: &Arc<Self>) {
+        let Some(registry) = self.current().registry.clone() else { return };
+        if self.watched.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let snapshots = Arc::downgrade(self);
+        let thread = std::thread::Builder::new().name("registry".into());
+        let started = thread.spawn(move || {
+            loop {
+                std::thread::sleep(CHECK_INTERVAL);
+                let Some(snapshots) = snapshots.upgrade() else { return };
+                snapshots.check_registry();
+            }
+        });
+        if let Err(error) = started {
+            tracing::error!(%error, "the register of tokens is not watched: no thread to be had");
+            registry.file.set_failure(&format!("it is not watched: {error}"));
+        }
+    }
+
+    /// Checks the registry file once, and publishes what it holds if it has changed.
+    fn check_registry(&self) {
+        let Some(LoadedRegistry { file, .. }) = self.current().registry.clone() else { return };
+        let Some(tokens) = file.check() else { return };
+        let entries = tokens.entries().len();
+        self.publish(|current| {
+            let loaded = current.registry.as_ref()?;
+            // Another file may have been configured meanwhile.
+            Arc::ptr_eq(&loaded.file, &file).then(|| Snapshot {
+                registry: Some(LoadedRegistry {
+                    tokens: Arc::new(tokens),
+                    file: Arc::clone(&file),
+                }),
+                ..current.clone()
+            })
+        });
+        file.set_in_use();
+        tracing::info!(entries, "the register of tokens was read again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::VerdictLabel;
+
+    const HASH: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+    #[test]
+    fn a_changed_registry_file_is_a_new_snapshot_with_the_same_config_and_schemas() {
+        let folder = std::env::temp_dir().join(format!("snapshot-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("tokens.yaml");
+        let write = |more: &str| {
+            let text = format!("tokens:\n- {{label: a, hash: \"{HASH}\"{more}}}\n");
+            std::fs::write(&path, text).unwrap();
+        };
+        write("");
+        let mut config = Config::new(Vec::new(), Vec::new());
+        config.tokens = Some(path.clone());
+        let snapshots = Snapshots::new(Snapshot::load(config).unwrap());
+        let label = |snapshot: &Snapshot| {
+            snapshot.registry.as_ref().unwrap().tokens.entries()[0].label.clone()
+        };
+        let before = snapshots.current();
+        label(&before).count(VerdictLabel::Refused);
+        let mut kept = Arc::clone(&before);
+        snapshots.refresh(&mut kept);
+        assert!(Arc::ptr_eq(&before, &kept));
+        write(", methods: [GET]");
+        snapshots.check_registry();
+        snapshots.check_registry();
+        let after = snapshots.current();
+        assert!(!Arc::ptr_eq(&before, &after));
+        assert!(Arc::ptr_eq(&before.config, &after.config));
+        assert!(Arc::ptr_eq(&before.schemas, &after.schemas));
+        assert_eq!(label(&after).counted(VerdictLabel::Refused), 1);
+        snapshots.refresh(&mut kept);
+        assert!(Arc::ptr_eq(&after, &kept));
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

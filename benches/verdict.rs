@@ -58,7 +58,7 @@ fn reading(c: &mut Criterion) {
                 .judge_body(
                     task,
                     black_box(&body),
-                    &mut wire_scim_guard::verdict::Remarks::default(),
+                    &mut wire_scim_guard::findings::Remarks::default(),
                 )
                 .is_ok()
         });
@@ -114,7 +114,7 @@ fn linear(c: &mut Criterion) {
                         .judge_body(
                             task,
                             black_box(body),
-                            &mut wire_scim_guard::verdict::Remarks::default(),
+                            &mut wire_scim_guard::findings::Remarks::default(),
                         )
                         .is_ok()
                 });

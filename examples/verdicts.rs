@@ -96,7 +96,7 @@ fn judge_shape(shape: &shapes::Shape, size: usize) -> ExitCode {
         let verdict = guard.judge_body(
             task,
             black_box(&body),
-            &mut wire_scim_guard::verdict::Remarks::default(),
+            &mut wire_scim_guard::findings::Remarks::default(),
         );
         let _ = black_box(verdict.is_ok());
     }

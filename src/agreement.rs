@@ -4,8 +4,8 @@
 //! that would have been right. A request without a reported rule should be served, or refused for
 //! what only Wire knows.
 
+use crate::findings::Remarks;
 use crate::rule::Rule;
-use crate::verdict::Remarks;
 
 /// The value of the label `outcome` of `scim_guard_agreement_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub fn scim_type(body: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Hit;
+    use crate::findings::Hit;
 
     fn reported(rule: Rule) -> Remarks {
         Remarks { reported: vec![Hit { rule, at: None }], left_to_wire: false }

@@ -10,15 +10,16 @@ use std::time::SystemTime;
 use http::Method;
 
 use crate::digest::TokenDigest;
+use crate::findings::Findings;
 use crate::policy::Identity;
 use crate::rate;
+use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
 use crate::registry::watch::Source;
 use crate::registry::{Entry, TokenLabel};
 use crate::rule::Rule;
 use crate::target::Handler;
 use crate::token::{Credentials, PLACE};
-use crate::verdict::{Findings, Refusal};
 
 /// What admits tokens.
 #[derive(Debug)]

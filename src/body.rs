@@ -5,8 +5,8 @@ use std::io::Read;
 
 use flate2::bufread::GzDecoder;
 
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 /// The refusal of a body that is too large; `limit` in bytes.
 pub fn too_large(limit: usize) -> Refusal {

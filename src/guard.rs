@@ -17,8 +17,10 @@ use http::{HeaderMap, Method};
 use crate::authorizer::{Bearer, TokenAuthorizer, Use};
 use crate::config::{Config, PathPolicy};
 use crate::digest::TokenDigest;
+use crate::findings::{Findings, Remarks};
 use crate::json::{self, Document, JsonError};
 use crate::policy::{Identity, Policy};
+use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
 use crate::registry::TokenLabel;
 use crate::registry::file::LoadError;
@@ -28,7 +30,7 @@ use crate::schema::{SchemaErrors, Schemas};
 use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
 use crate::target::{self, Handler, Target};
-use crate::verdict::{Findings, Outcome, Refusal, Remarks, Verdict};
+use crate::verdict::{Outcome, Verdict};
 use crate::{body, headers, query, token};
 
 /// What the operator chose, ready to judge with. Cheap to share behind an `Arc`.

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use crate::findings::Findings;
 use crate::json::Name;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::scim::filter::{self, Comparison, Literal, Operator};
-use crate::verdict::{Findings, Refusal};
 
 /// Judges a search for users: exactly what Wire can look up.
 pub fn judge_users(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result<(), Refusal> {

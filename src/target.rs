@@ -6,8 +6,8 @@
 //! but passes the raw one on. Whatever these two could read differently is refused here. What
 //! SCIM clients make of a base URL (no `/v2`, two of them, doubled slashes) is mended.
 
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 /// The longest target that is read, in bytes: nginx's own limit for a request line.
 pub const MAX_TARGET: usize = 8192;

@@ -5,9 +5,10 @@
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use crate::findings::Findings;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::target;
-use crate::verdict::{Findings, Refusal};
 
 /// Where every rule about a token is hit.
 pub const PLACE: &str = "Authorization";

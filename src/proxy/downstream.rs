@@ -28,10 +28,11 @@ use crate::config::value::duration_text;
 use crate::config::{Config, Limits};
 use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics};
+use crate::refusal::Refusal;
 use crate::refusals;
 use crate::rule::Rule;
 use crate::target;
-use crate::verdict::{Refusal, VerdictLabel};
+use crate::verdict::VerdictLabel;
 
 use super::answer;
 use super::budget::{Budget, GaveWay, Kind, Share};

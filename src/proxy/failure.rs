@@ -2,8 +2,8 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 use super::{body, budget, lack, throttle};
 

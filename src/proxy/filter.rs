@@ -23,9 +23,10 @@ use crate::config::{Config, Limits, ZHeaders};
 use crate::guard::{BodyKind, BodyTask, Guard, Head, HeadVerdict, Next};
 use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics};
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::target::Handler;
-use crate::verdict::{Refusal, VerdictLabel};
+use crate::verdict::VerdictLabel;
 
 use super::answer;
 use super::body::{self, Unread};

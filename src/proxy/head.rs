@@ -13,9 +13,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::body;
 use crate::guard::no_tunnel;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::target;
-use crate::verdict::Refusal;
 
 use super::chunked::Chunked;
 

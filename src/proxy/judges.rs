@@ -11,8 +11,8 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::guard::{BodyTask, Guard};
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 use super::recorder::RequestRecord;
 

@@ -15,7 +15,7 @@ use serde_json::{Map, Value as Schema, json};
 use super::graph::{Graph, Node};
 use super::{Fault, FaultKind, Step, build, fault};
 use crate::json::{Array, Folded, Value};
-use crate::verdict::Refusal;
+use crate::refusal::Refusal;
 
 /// The most places of a schema; a schema of the largest size has fewer unless it means harm.
 const PLACES: usize = 20_000;

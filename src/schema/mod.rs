@@ -18,11 +18,12 @@ use jsonschema::{Draft, JsonType, PatternOptions, Registry, ValidationError, Val
 
 use crate::config::file::LoadError;
 use crate::config::near;
+use crate::findings::Findings;
 use crate::json::{Folded, Name, Value, folds_alike};
 use crate::place::{IntoPlace, Place};
+use crate::refusal::{Refusal, shortened};
 use crate::rule::Rule;
 use crate::scim::{email, filter, patch, uri};
-use crate::verdict::{Findings, Refusal, shortened};
 
 use finder::Finder;
 

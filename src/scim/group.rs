@@ -1,12 +1,13 @@
 //! A group of POST and PUT.
 
 use super::repeated::{self, Repetition};
+use crate::findings::Findings;
 use crate::json::{Array, Name, NameSet, Value};
 use crate::place::{IntoPlace, Place};
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema};
 use crate::target::is_uuid;
-use crate::verdict::{Findings, Refusal};
 
 const ATTRIBUTES: NameSet = NameSet::new(&[Name::Schemas, Name::DisplayName, Name::Members]);
 const MEMBER: NameSet = NameSet::new(&[Name::Value, Name::Type, Name::Ref]);

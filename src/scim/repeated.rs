@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::json::{Array, Member, Name, NameSet, Object, Type, Value};
 use crate::place::{IntoPlace, Place};
-use crate::verdict::shortened;
+use crate::refusal::shortened;
 
 /// What stands more than once.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::json::{Array, Member, Name, Object, Type, Value, fold};
-use crate::verdict::shortened;
+use crate::refusal::shortened;
 
 /// The fields of both URNs, as they were sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -2,9 +2,10 @@
 //! a person is fooled by.
 
 use super::rich_info::Fields;
+use crate::findings::Findings;
 use crate::place::{IntoPlace, Place};
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::{Findings, Refusal};
 
 /// Judges displayName, which comes with its place, and the keys and values of rich info.
 pub fn judge<'d>(

@@ -4,10 +4,10 @@ use super::emails;
 use super::{is_operators, operations, rule_of};
 use crate::json::{Name, Type, Value};
 use crate::place::Place;
+use crate::refusal::shortened;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Step};
 use crate::scim::filter::{Attribute, CORE_USER, ValuePath, WIRE_PROFILE, WIRE_USER, read_path};
-use crate::verdict::shortened;
 
 /// The sentence for a fault against the schema of a PATCH.
 pub fn detail_of(fault: &Fault, value: Value<'_>) -> String {

@@ -7,13 +7,14 @@ use super::email;
 use super::filter::{Attribute, CORE_USER, Path, ValuePath, read_path};
 use super::repeated::{self, Repetition};
 use super::user;
+use crate::findings::Findings;
 use crate::json::{Array, Name, NameSet, Object, Type, Value, fold};
 use crate::place::{IntoPlace, Place};
 use crate::policy::Identity;
+use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema, Schemas, Step};
-use crate::verdict::{Findings, Refusal};
 
 mod advice;
 mod emails;

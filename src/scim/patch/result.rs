@@ -2,12 +2,13 @@
 
 use super::emails::Entry;
 use super::{Change, Changes, place, stored};
+use crate::findings::Findings;
 use crate::json::{Array, Name, Value};
 use crate::place::Place;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::scim::user::{self, Mode};
 use crate::scim::{email, rich_info, text};
-use crate::verdict::{Findings, Refusal};
 
 /// The operation that sets an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

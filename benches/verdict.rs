@@ -7,8 +7,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use http::{HeaderMap, HeaderValue, Method};
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use wire_scim_guard::api::BodyKind;
 use wire_scim_guard::config::Config;
-use wire_scim_guard::guard::{BodyKind, BodyTask, Guard, Head};
+use wire_scim_guard::guard::{BodyTask, Guard, Head};
 use wire_scim_guard::json;
 use wire_scim_guard::schema::Schemas;
 
@@ -30,8 +31,8 @@ fn reading(c: &mut Criterion) {
     let plain_schema: Value =
         serde_json::from_str(include_str!("../schemas/user.json")).expect("it is JSON");
     let plain = jsonschema::options()
-        .with_format("wire-email", wire_scim_guard::scim::email::is_address)
-        .with_format("wire-uri", wire_scim_guard::scim::uri::is_absolute)
+        .with_format("wire-email", wire_scim_guard::wire::email::is_address)
+        .with_format("wire-uri", wire_scim_guard::wire::uri::is_absolute)
         .with_format("wire-boolean", |_: &str| true)
         .build(&plain_schema)
         .expect("it is a schema");

@@ -1,14 +1,15 @@
 //! What holds for every input, each told by one function from bytes: for the fuzzer, and for the
 //! test that tries them on the corpus without one.
 
+use wire_scim_guard::api::Handler;
 use wire_scim_guard::guard::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
 use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, Record};
 use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
-use wire_scim_guard::scim::filter::{self, Attribute, Literal, Operator, Path};
 use wire_scim_guard::standin::reading::{self, Fault};
-use wire_scim_guard::target::{self, Handler};
+use wire_scim_guard::target;
+use wire_scim_guard::wire::filter::{self, Attribute, Literal, Operator, Path};
 
 #[path = "../tests/support/readings.rs"]
 mod readings;

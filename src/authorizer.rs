@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use http::Method;
 
+use crate::api::Handler;
 use crate::digest::TokenDigest;
 use crate::findings::Findings;
 use crate::policy::Identity;
@@ -18,7 +19,6 @@ use crate::refusals::RefusalCache;
 use crate::registry::watch::Source;
 use crate::registry::{Entry, TokenLabel};
 use crate::rule::Rule;
-use crate::target::Handler;
 use crate::token::{Credentials, PLACE};
 
 /// What admits tokens.

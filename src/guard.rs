@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
+use crate::api::{BodyKind, Handler};
 use crate::authorizer::{Bearer, TokenAuthorizer, Use};
 use crate::config::{Config, PathPolicy};
 use crate::digest::TokenDigest;
@@ -29,7 +30,7 @@ use crate::rule::Rule;
 use crate::schema::{SchemaErrors, Schemas};
 use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
-use crate::target::{self, Handler, Target};
+use crate::target::{self, Target};
 use crate::verdict::{Outcome, Verdict};
 use crate::{body, headers, query, token};
 
@@ -122,22 +123,6 @@ pub struct BodyTask {
     /// What the team behind the token knows its users by, where the register says it; otherwise
     /// the configured mode counts.
     pub identity: Option<Identity>,
-}
-
-/// What a body is judged as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyKind {
-    /// POST of a user.
-    NewUser,
-    /// PUT of a user.
-    User,
-    /// PATCH of a user.
-    Patch,
-    Group,
-    /// PATCH of a group: read, and then always refused.
-    GroupPatch,
-    /// The body of a method that Wire does not serve, where that is not enforced: passed on as it is.
-    Unserved,
 }
 
 /// What one document on its own is judged as.
@@ -259,7 +244,7 @@ impl Guard {
         findings: &mut Findings<'_>,
     ) -> Result<Option<BodyTask>, Refusal> {
         let Head { method, headers, client, .. } = head;
-        let kind = match route(target.handler, method) {
+        let kind = match target.handler.route().body_of(method) {
             Ok(kind) => kind,
             Err(allow) => {
                 findings.hit_method(method, allow)?;
@@ -279,7 +264,7 @@ impl Guard {
             Handler::Groups if reads => query::judge_groups(target.query, findings)?,
             _ => {}
         }
-        if !target.handler.is_discovery() {
+        if target.handler.route().token {
             let credentials = token::judge(headers, findings)?;
             let wanted = Use { method, handler: target.handler, client };
             self.admission.judge(credentials, wanted, bearer, findings)?;
@@ -436,24 +421,6 @@ pub(crate) fn no_tunnel() -> Refusal {
     let detail = "CONNECT is not served: this is no tunnel. Wire serves GET and HEAD everywhere.";
     let refusal = Refusal::new(Rule::MethodNotAllowed, detail);
     Refusal { allow: Some("GET, HEAD"), ..refusal }
-}
-
-/// What Wire does with a method on a route: the kind of body it parses, if any, or, as an error,
-/// the methods that it serves there.
-fn route(handler: Handler, method: &Method) -> Result<Option<BodyKind>, &'static str> {
-    use BodyKind as Kind;
-    match (handler, method.as_str()) {
-        (Handler::Users, "POST") => Ok(Some(Kind::NewUser)),
-        (Handler::User, "PUT") => Ok(Some(Kind::User)),
-        (Handler::User, "PATCH") => Ok(Some(Kind::Patch)),
-        (Handler::Groups, "POST") | (Handler::Group, "PUT") => Ok(Some(Kind::Group)),
-        (Handler::Group, "PATCH") => Ok(Some(Kind::GroupPatch)),
-        (Handler::User | Handler::Group, "DELETE") | (_, "GET" | "HEAD") => Ok(None),
-        (Handler::Users | Handler::Groups, _) => Err("GET, HEAD, POST"),
-        (Handler::User, _) => Err("GET, HEAD, PUT, PATCH, DELETE"),
-        (Handler::Group, _) => Err("GET, HEAD, PUT, DELETE"),
-        _ => Err("GET, HEAD"),
-    }
 }
 
 fn read_document(bytes: &[u8]) -> Result<Document<'_>, Refusal> {

@@ -9,6 +9,7 @@
 
 pub mod admin;
 pub mod agreement;
+pub mod api;
 mod authorizer;
 mod body;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod digest;
 pub mod findings;
 pub mod guard;
 mod headers;
+pub mod input;
 pub mod json;
 pub mod logging;
 pub mod metrics;
@@ -39,3 +41,4 @@ pub mod standin;
 pub mod target;
 mod token;
 pub mod verdict;
+pub mod wire;

@@ -6,7 +6,7 @@ use crate::findings::Findings;
 use crate::json::Name;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::scim::filter::{self, Comparison, Literal, Operator};
+use crate::wire::filter::{self, Comparison, Literal, Operator};
 
 /// Judges a search for users: exactly what Wire can look up.
 pub fn judge_users(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result<(), Refusal> {

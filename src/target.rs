@@ -6,71 +6,12 @@
 //! but passes the raw one on. Whatever these two could read differently is refused here. What
 //! SCIM clients make of a base URL (no `/v2`, two of them, doubled slashes) is mended.
 
+use crate::api::{self, Handler, Id, Route};
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 
 /// The longest target that is read, in bytes: nginx's own limit for a request line.
 pub const MAX_TARGET: usize = 8192;
-
-/// The routes of Wire's SCIM API, and what else a target can be. The names are metric labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Handler {
-    Users,
-    User,
-    Groups,
-    Group,
-    ServiceProviderConfig,
-    Schemas,
-    Schema,
-    ResourceTypes,
-    /// Wire's own token API behind its login: forwarded as it is, or refused, never judged.
-    AuthTokens,
-    /// Some other path of the backend.
-    Other,
-    /// A target or a request that could not be read.
-    Invalid,
-}
-
-impl Handler {
-    pub const ALL: [Self; 11] = [
-        Self::Users,
-        Self::User,
-        Self::Groups,
-        Self::Group,
-        Self::ServiceProviderConfig,
-        Self::Schemas,
-        Self::Schema,
-        Self::ResourceTypes,
-        Self::AuthTokens,
-        Self::Other,
-        Self::Invalid,
-    ];
-
-    /// Whether the route tells what the service can do; Wire asks for no token there.
-    pub fn is_discovery(self) -> bool {
-        matches!(
-            self,
-            Self::ServiceProviderConfig | Self::Schemas | Self::Schema | Self::ResourceTypes
-        )
-    }
-
-    /// The label in metrics and logs: a route template, never what a client sent.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Users => "/scim/v2/Users",
-            Self::User => "/scim/v2/Users/:uid",
-            Self::Groups => "/scim/v2/Groups",
-            Self::Group => "/scim/v2/Groups/:gid",
-            Self::ServiceProviderConfig => "/scim/v2/ServiceProviderConfig",
-            Self::Schemas => "/scim/v2/Schemas",
-            Self::Schema => "/scim/v2/Schemas/:uri",
-            Self::ResourceTypes => "/scim/v2/ResourceTypes",
-            Self::AuthTokens => "/scim/auth-tokens",
-            Self::Other => "other",
-            Self::Invalid => "invalid",
-        }
-    }
-}
 
 /// A target that was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -135,14 +76,16 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
 
 /// The hot path: targets that are canonical as they came, recognised without decoding them.
 fn canonical_already(path: &[u8]) -> Option<Handler> {
-    match path.strip_prefix(b"/scim/v2/")? {
-        b"Users" => Some(Handler::Users),
-        b"Groups" => Some(Handler::Groups),
-        rest => match (rest.strip_prefix(b"Users/"), rest.strip_prefix(b"Groups/")) {
-            (Some(id), _) if is_uuid(id) => Some(Handler::User),
-            (_, Some(id)) if is_uuid(id) => Some(Handler::Group),
-            _ => None,
-        },
+    let resource = path.strip_prefix(b"/scim/v2/")?;
+    let (name, id) = match memchr::memchr(b'/', resource) {
+        Some(at) => (&resource[..at], Some(&resource[at + 1..])),
+        None => (resource, None),
+    };
+    let Route { handler, id: form, .. } = api::find(name, id.is_some())?;
+    match (form, id) {
+        (Id::Absent, None) => Some(*handler),
+        (Id::Uuid, Some(id)) if is_uuid(id) => Some(*handler),
+        _ => None,
     }
 }
 
@@ -167,26 +110,22 @@ fn read_scim<'a>(
         [] => return Err(not_found("the base URL alone is no resource")),
         [b"v1", ..] => return Err(not_found("Wire speaks SCIM 2.0 only")),
         [b"scim", ..] => return Err(not_found("the base URL stands in it twice")),
-        [b"Users"] => Handler::Users,
-        [b"Groups"] => Handler::Groups,
-        [b"Users", id] => uuid_route(id, Handler::User)?,
-        [b"Groups", id] => uuid_route(id, Handler::Group)?,
-        [b"ServiceProviderConfig"] => Handler::ServiceProviderConfig,
-        [b"Schemas"] => Handler::Schemas,
-        [b"Schemas", _] => Handler::Schema,
-        [b"ResourceTypes"] => Handler::ResourceTypes,
-        [b"Users" | b"Groups" | b"Schemas", _, ..] => {
-            return Err(not_found("at most one id stands behind Users, Groups or Schemas"));
-        }
-        [b"ServiceProviderConfig" | b"ResourceTypes", ..] => {
-            return Err(not_found("nothing stands behind ServiceProviderConfig and ResourceTypes"));
-        }
-        _ => {
-            return Err(not_found(
-                "Wire serves Users, Groups, ServiceProviderConfig, Schemas and ResourceTypes, in exactly this \
-                 spelling",
-            ));
-        }
+        [name, ids @ ..] => match (api::find(name, !ids.is_empty()), ids) {
+            (Some(route), [id]) if route.id == Id::Uuid => uuid_route(id, route.handler)?,
+            (Some(route), [] | [_]) => route.handler,
+            (Some(_), _) => {
+                return Err(not_found("at most one id follows Users, Groups or Schemas"));
+            }
+            (None, _) if api::is_collection(name) => {
+                return Err(not_found("nothing follows ServiceProviderConfig and ResourceTypes"));
+            }
+            (None, _) => {
+                return Err(not_found(
+                    "Wire serves Users, Groups, ServiceProviderConfig, Schemas and ResourceTypes, in exactly this \
+                     spelling",
+                ));
+            }
+        },
     };
     let canonical = write_canonical(version, resource, query);
     let unchanged = path.len() + query.map_or(0, |q| q.len() + 1) == canonical.len()

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use crate::api::Handler;
 use crate::findings::Remarks;
 use crate::refusal::Refusal;
-use crate::target::Handler;
 
 /// What becomes of a request that was judged whole.
 #[derive(Clone, PartialEq, Eq)]

@@ -4,10 +4,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Limits;
-use super::diagnostic::{At, Diagnostics};
-use super::file::set;
-use super::reader::Section;
-use super::value::size_text;
+use crate::input::diagnostic::{At, Diagnostics};
+use crate::input::section::{Section, set};
+use crate::input::value::size_text;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

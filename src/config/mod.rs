@@ -7,20 +7,16 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::input::Warning;
 use crate::policy::{Identity, Policy, Profile};
 
-pub use diagnostic::Warning;
-
-pub(crate) mod diagnostic;
+mod addresses;
 pub mod file;
 mod limits;
-pub(crate) mod near;
-pub(crate) mod reader;
 mod rules;
 pub(crate) mod value;
 mod warnings;
 pub mod words;
-pub(crate) mod yaml;
 
 /// Everything an operator can choose.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! The section `rules`: profile, single actions and the global switch, folded into a policy.
 
-use super::near;
-use super::reader::Section;
 use super::words::{ACTIONS, PROFILES};
+use crate::input::near;
+use crate::input::section::Section;
 use crate::policy::{Action, Identity, Policy, PolicyError, Profile};
 use crate::rule::Rule;
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Config;
-use super::diagnostic::{At, Diagnostics};
+use crate::input::diagnostic::{At, Diagnostics};
 
 /// Looks at a config as a whole. `tuned`: where the shield's count of failures was set.
 pub(super) fn find(

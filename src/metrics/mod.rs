@@ -18,13 +18,13 @@ use prometheus::{
 };
 
 use crate::agreement::Outcome;
+use crate::api::Handler;
 use crate::guard::Guard;
 use crate::policy::Action;
 use crate::proxy::Connections;
 use crate::proxy::budget::Budget;
 use crate::proxy::upstream::Upstreams;
 use crate::rule::Rule;
-use crate::target::Handler;
 use crate::verdict::VerdictLabel;
 
 mod log_lines;

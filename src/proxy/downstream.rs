@@ -24,8 +24,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
-use crate::config::value::duration_text;
 use crate::config::{Config, Limits};
+use crate::input::value::duration_text;
 use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics};
 use crate::refusal::Refusal;

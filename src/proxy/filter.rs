@@ -19,13 +19,13 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, ErrorType, Result};
 
 use crate::agreement::Outcome;
+use crate::api::{BodyKind, Handler};
 use crate::config::{Config, Limits, ZHeaders};
-use crate::guard::{BodyKind, BodyTask, Guard, Head, HeadVerdict, Next};
+use crate::guard::{BodyTask, Guard, Head, HeadVerdict, Next};
 use crate::logging::AccessLog;
 use crate::metrics::{MethodLabel, Metrics};
 use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::target::Handler;
 use crate::verdict::VerdictLabel;
 
 use super::answer;

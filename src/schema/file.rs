@@ -15,9 +15,9 @@ use serde_json::{Map, Value, json};
 use super::finder::Finder;
 use super::graph::Graph;
 use super::{PATTERN_SIZE, Schema, build, cost};
-use crate::config::diagnostic::{At, Diagnostic};
-use crate::config::file::{LoadError, read_file};
-use crate::config::value::size_text;
+use crate::input::diagnostic::{At, Diagnostic};
+use crate::input::load::{LoadError, read_file};
+use crate::input::value::size_text;
 use crate::json::Folded;
 
 /// The largest file that is read, in bytes.

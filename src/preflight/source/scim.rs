@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use super::{Input, Item, Source, Visit};
 use crate::json::{self, Name as Attribute, Type, Value};
 use crate::preflight::candidate::{Candidate, Class, Identifiers, Name};
-use crate::scim::email;
+use crate::wire::email;
 
 /// The most bytes of a line: more than a body may have by default.
 const MAX_LINE: u64 = 16 << 20;

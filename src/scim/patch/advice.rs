@@ -7,7 +7,7 @@ use crate::place::Place;
 use crate::refusal::shortened;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Step};
-use crate::scim::filter::{Attribute, CORE_USER, ValuePath, WIRE_PROFILE, WIRE_USER, read_path};
+use crate::wire::filter::{Attribute, CORE_USER, ValuePath, WIRE_PROFILE, WIRE_USER, read_path};
 
 /// The sentence for a fault against the schema of a PATCH.
 pub fn detail_of(fault: &Fault, value: Value<'_>) -> String {

@@ -3,8 +3,8 @@
 
 use crate::json::{Array, Name, Object, Type, Value, folds_alike};
 use crate::place::Place;
-use crate::scim::email;
-use crate::scim::filter::{Comparison, Literal, Operator};
+use crate::wire::email;
+use crate::wire::filter::{Comparison, Literal, Operator};
 
 /// An entry of `emails`, as far as filters and rules look at it.
 #[derive(Debug, Clone, PartialEq, Eq)]

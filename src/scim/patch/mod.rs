@@ -3,8 +3,6 @@
 
 use std::collections::HashMap;
 
-use super::email;
-use super::filter::{Attribute, CORE_USER, Path, ValuePath, read_path};
 use super::repeated::{self, Repetition};
 use super::user;
 use crate::findings::Findings;
@@ -15,6 +13,9 @@ use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema, Schemas, Step};
+use crate::wire::email;
+use crate::wire::filter::{Attribute, CORE_USER, Path, ValuePath, read_path};
+use crate::wire::op::Op;
 
 mod advice;
 mod emails;
@@ -28,26 +29,6 @@ const OPERATION: NameSet = NameSet::new(&[Name::Op, Name::Path, Name::Value]);
 /// What Wire can change, and all that a path-less value may hold.
 const CHANGEABLE: [Name; 5] =
     [Name::UserName, Name::DisplayName, Name::ExternalId, Name::Active, Name::Roles];
-
-/// What an operation does. Wire treats add and replace alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Op {
-    Set,
-    Remove,
-}
-
-impl Op {
-    /// Reads `op`, in any case.
-    pub fn read(text: &str) -> Option<Self> {
-        if text.eq_ignore_ascii_case("add") || text.eq_ignore_ascii_case("replace") {
-            Some(Self::Set)
-        } else if text.eq_ignore_ascii_case("remove") {
-            Some(Self::Remove)
-        } else {
-            None
-        }
-    }
-}
 
 /// What becomes of an attribute of the stored user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,7 +8,8 @@ use crate::place::Place;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::scim::user::{self, Mode};
-use crate::scim::{email, rich_info, text};
+use crate::scim::{rich_info, text};
+use crate::wire::email;
 
 /// The operation that sets an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::emails::{Action, Change, Entry, Filter};
-use crate::scim::email;
+use crate::wire::email;
 
 /// Operations on addresses up to which anything is certain: more are left to Wire.
 const MAX_CHANGES: usize = 24;

@@ -15,7 +15,6 @@ pub(super) use self::rules::{
 };
 use super::rich_info::RichInfo;
 use super::text;
-use super::{email, language};
 use crate::findings::Findings;
 use crate::json::{Name, Object, Value};
 use crate::policy::Identity;
@@ -23,6 +22,7 @@ use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema};
+use crate::wire::{email, language};
 
 /// Whether the user is being created. A handle that Wire reserves may be an old one of an
 /// existing user, who keeps it.

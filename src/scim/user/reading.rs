@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Mode, User};
 use crate::json::{Array, Name, Object, Type, Value, folds_alike};
-use crate::scim::{email, language};
+use crate::wire::{email, language};
 
 /// What Wire stores of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

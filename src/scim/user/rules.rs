@@ -10,7 +10,7 @@ use crate::json::{Name, Object};
 use crate::place::{IntoPlace, Place};
 use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::scim::email;
+use crate::wire::email;
 
 /// The shortest and the longest handle, in characters.
 const HANDLE: RangeInclusive<usize> = 2..=256;

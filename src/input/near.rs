@@ -9,7 +9,7 @@ pub fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<
     let plain = simplify(word);
     known
         .into_iter()
-        .map(|candidate| (distance(&plain, &simplify(candidate)), candidate))
+        .map(|candidate| (strsim::osa_distance(&plain, &simplify(candidate)), candidate))
         .filter(|(distance, candidate)| *distance <= tolerance(candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -21,7 +21,7 @@ pub fn hint<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String 
 }
 
 /// Capitals and the kind of separator are what people mix up first.
-fn simplify(word: &str) -> Vec<char> {
+fn simplify(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
@@ -32,26 +32,6 @@ fn tolerance(word: &str) -> usize {
         4..=7 => 2,
         _ => 3,
     }
-}
-
-/// The least number of insertions, deletions, replacements and swaps of neighbours.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = Vec::with_capacity(b.len() + 1);
-        row.push(i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = last[j] + usize::from(x != y);
-            let mut least = replaced.min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                least = least.min(before_last[j - 1] + 1);
-            }
-            row.push(least);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

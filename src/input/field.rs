@@ -1,8 +1,5 @@
-//! Reads mappings key by key: every key that is asked for is consumed, what is left over at the
-//! end is unknown, and whatever is wrong is noted while the reading goes on.
+//! One value of a file, read as what it has to be; what is wrong with it is noted.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -16,119 +13,13 @@ use super::yaml::{Node, Value};
 /// every request.
 const LONGEST_LIST: usize = 1000;
 
-/// One mapping of the file. `close` it when all keys were asked for.
-pub struct Section<'n, 't> {
-    /// The full name, such as `limits`; empty at the top.
-    path: String,
-    pub at: At,
-    entries: Vec<Entry<'n, 't>>,
-    /// What stands there is no mapping; nothing more is said of what it lacks.
-    misshapen: bool,
-    asked: Vec<&'static str>,
-    notes: &'n Diagnostics,
-}
-
-struct Entry<'n, 't> {
-    name: &'n str,
-    at: At,
-    value: &'n Node<'t>,
-}
-
 /// One value of the file, under its full name.
 #[derive(Clone)]
 pub struct Field<'n, 't> {
-    path: String,
+    pub(super) path: String,
     pub at: At,
-    node: &'n Node<'t>,
-    notes: &'n Diagnostics,
-}
-
-impl<'n, 't> Section<'n, 't> {
-    /// A section that is not in the file: all its keys are absent.
-    fn absent(path: String, at: At, notes: &'n Diagnostics) -> Self {
-        Self { path, at, entries: Vec::new(), misshapen: false, asked: Vec::new(), notes }
-    }
-
-    /// The whole document; `None` if it is empty.
-    pub fn top(node: Option<&'n Node<'t>>, notes: &'n Diagnostics) -> Self {
-        match node {
-            Some(Node { value: Value::Null, .. }) | None => {
-                Self::absent(String::new(), At::START, notes)
-            }
-            Some(node) => Field { path: String::new(), at: node.at, node, notes }.section(),
-        }
-    }
-
-    /// The value of a key, if the key is there and has one.
-    pub fn field(&mut self, key: &'static str) -> Option<Field<'n, 't>> {
-        let path = join(&self.path, key);
-        #[cfg(test)]
-        self.notes.asked.borrow_mut().push(path.clone());
-        self.asked.push(key);
-        let at = self.entries.iter().position(|entry| entry.name == key)?;
-        let Entry { at, value, .. } = self.entries.remove(at);
-        match value.value {
-            Value::Null => {
-                let message =
-                    format!("{path} has no value; give it one, or leave out the whole line");
-                self.notes.mistake(at, message);
-                None
-            }
-            Value::Unread => None,
-            _ => Some(Field { path, at: value.at, node: value, notes: self.notes }),
-        }
-    }
-
-    /// As `field`, but a key that is missing, or has no value, is a mistake with `what` to do.
-    pub fn required(&mut self, key: &'static str, what: &str) -> Option<Field<'n, 't>> {
-        let path = join(&self.path, key);
-        let entry = self.entries.iter().find(|entry| entry.name == key);
-        match entry.map(|Entry { at, value, .. }| (at, &value.value)) {
-            None if !self.misshapen => {
-                self.notes.mistake(self.at, format!("{path} is missing: {what}"));
-            }
-            Some((at, Value::Null)) => {
-                self.notes.mistake(*at, format!("{path} has no value: {what}"));
-                self.entries.retain(|entry| entry.name != key);
-            }
-            _ => {}
-        }
-        self.field(key)
-    }
-
-    /// A section within this one; all its keys are absent if it is.
-    pub fn section(&mut self, key: &'static str) -> Section<'n, 't> {
-        let (path, at, notes) = (join(&self.path, key), self.at, self.notes);
-        match self.field(key) {
-            Some(field) => field.section(),
-            None => Self::absent(path, at, notes),
-        }
-    }
-
-    /// Hands out the keys and values that are left: for mappings whose keys are data.
-    pub fn rest(&mut self) -> Vec<(&'n str, At, Field<'n, 't>)> {
-        let (path, notes) = (&self.path, self.notes);
-        let field = |entry: Entry<'n, 't>| {
-            let path = join(path, entry.name);
-            let at = entry.value.at;
-            (entry.name, entry.at, Field { path, at, node: entry.value, notes })
-        };
-        self.entries.drain(..).map(field).collect()
-    }
-
-    /// Notes what nobody asked for.
-    pub fn close(self) {
-        for entry in &self.entries {
-            let hint = near::hint(entry.name, self.asked.iter().copied());
-            let known = if hint.is_empty() {
-                format!("; the keys here are {}", self.asked.join(", "))
-            } else {
-                hint
-            };
-            let path = join(&self.path, entry.name);
-            self.notes.mistake(entry.at, format!("{path} is an unknown key{known}"));
-        }
-    }
+    pub(super) node: &'n Node<'t>,
+    pub(super) notes: &'n Diagnostics,
 }
 
 impl<'n, 't> Field<'n, 't> {
@@ -147,7 +38,7 @@ impl<'n, 't> Field<'n, 't> {
         self.notes.mistake(at, message);
     }
 
-    fn wants<T>(&self, wanted: &str) -> Option<T> {
+    pub(super) fn wants<T>(&self, wanted: &str) -> Option<T> {
         let found = match &self.node.value {
             Value::Null => "nothing".into(),
             Value::Scalar { text, .. } => quoted(text),
@@ -161,39 +52,6 @@ impl<'n, 't> Field<'n, 't> {
 
     pub fn is_mapping(&self) -> bool {
         matches!(self.node.value, Value::Map(_))
-    }
-
-    /// The mapping in this place. Keys that stand twice are noted, and the first one counts.
-    pub fn section(self) -> Section<'n, 't> {
-        let mut section = Section::absent(self.path.clone(), self.at, self.notes);
-        let Value::Map(entries) = &self.node.value else {
-            self.wants::<()>("a mapping (key: value)");
-            section.misshapen = true;
-            return section;
-        };
-        let mut first: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
-        for (key, value) in entries {
-            let name: &str = match &key.value {
-                Value::Scalar { text, .. } => text,
-                Value::Unread => continue,
-                _ => {
-                    self.notes.mistake(key.at, "a key is a single word; quote it if need be");
-                    continue;
-                }
-            };
-            match first.entry(name) {
-                Slot::Occupied(first) => {
-                    let path = join(&self.path, name);
-                    let message = format!("{path} is given twice; first on line {}", first.get());
-                    self.notes.mistake(key.at, message);
-                }
-                Slot::Vacant(slot) => {
-                    slot.insert(key.at.line);
-                    section.entries.push(Entry { name, at: key.at, value });
-                }
-            }
-        }
-        section
     }
 
     /// The items of a list, each read by `read`, without those that it could not read.
@@ -344,9 +202,4 @@ impl<'n, 't> Field<'n, 't> {
 
 fn out_of_range(text: &str, least: impl Display, most: impl Display) -> String {
     format!("{} is out of range; it must be {least} to {most}", quoted(text))
-}
-
-fn join(path: &str, key: &str) -> String {
-    let key = if key.len() > 60 { quoted(key) } else { key.to_string() };
-    if path.is_empty() { key } else { format!("{path}.{key}") }
 }

@@ -93,7 +93,7 @@ fn alike(value: Value<'_>, reference: &serde_json::Value) {
             let number: serde_json::Number = serde_json::from_str(text).expect("a number");
             assert_eq!(number, *reference);
         }
-        (Type::Text(text), Reference::String(reference)) => assert_eq!(text, reference),
+        (Type::String(text), Reference::String(reference)) => assert_eq!(text, reference),
         (Type::Array(array), Reference::Array(reference)) => {
             assert_eq!(array.len(), reference.len());
             for (value, reference) in array.elements().zip(reference) {
@@ -163,7 +163,7 @@ pub fn read_path(bytes: &[u8]) {
         let keyword = |(_, operator): &&(&str, Operator)| *operator == read.operator;
         let (operator, _) = Operator::ALL.iter().find(keyword).expect("an operator has a keyword");
         let literal = match read.literal {
-            Literal::Text(written) => written,
+            Literal::String(written) => written,
             Literal::Boolean(true) => "true",
             Literal::Boolean(false) => "false",
             Literal::Other => "1",

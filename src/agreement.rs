@@ -1,7 +1,7 @@
 //! Whether Wire agreed: what its answer to a forwarded request says of the guard's verdict.
 //!
-//! A rule that is only reported says what the guard would have refused; the answer tells whether
-//! that would have been right. A request without a reported rule should be served, or refused for
+//! A rule that is only reported says what the guard would have refused; the answer shows whether
+//! that would have been correct. A request without a reported rule should be served, or refused for
 //! what only Wire knows.
 
 use crate::findings::Remarks;

@@ -17,12 +17,12 @@ pub struct Hit {
     pub at: Option<Place>,
 }
 
-/// What judging notes of a request that it does not refuse.
+/// What judging notes about a request that it does not refuse.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remarks {
     /// Each rule once, in the order in which they were hit.
     pub reported: Vec<Hit>,
-    /// Wire may refuse the request all the same, by a rule that the guard judges: its release, the
+    /// Wire may still refuse the request, by a rule that the guard judges: its release, the
     /// team's identity mode or the stored user decides.
     pub left_to_wire: bool,
 }
@@ -44,7 +44,7 @@ impl Remarks {
     }
 }
 
-/// The rules that a request hits, as they are seen: the first enforced one ends the judging.
+/// The rules that a request hits, in the order of judging: the first enforced one ends it.
 #[derive(Debug, Clone)]
 pub struct Findings<'p> {
     policy: &'p Policy,
@@ -67,8 +67,8 @@ impl<'p> Findings<'p> {
         self.identity
     }
 
-    /// Notes a fault. `Err` ends the judging; `Ok` says to go on, as the rule is off or only
-    /// reported. `detail` is asked for only when it is sent.
+    /// Notes that a rule was hit. `Err` ends the judging; `Ok` means to go on, as the rule is off or only
+    /// reported. `detail` is called only when it is sent.
     pub fn hit<D: Into<String>>(
         &mut self,
         rule: Rule,
@@ -132,12 +132,12 @@ impl<'p> Findings<'p> {
         .map_err(|refusal| Refusal { allow: Some(allow), ..refusal })
     }
 
-    /// Whether anything would come of hitting `rule`; saves the work of looking.
+    /// Whether hitting `rule` would have an effect; if not, the check can be skipped.
     pub fn wants(&self, rule: Rule) -> bool {
         self.policy.action(rule) != Action::Off
     }
 
-    /// What comes of hitting a rule.
+    /// The action for each rule.
     pub fn policy(&self) -> &'p Policy {
         self.policy
     }

@@ -2,8 +2,8 @@
 //!
 //! The core judges a request without any network: [`guard::Guard::evaluate`]. A request
 //! goes through [`target`], the headers, its query and token, and then its body through [`json`],
-//! [`schema`] and [`scim`]; what is hit on the way is a [`rule`], and [`policy`] says what comes of
-//! it. [`proxy`] is the reverse proxy around the core, on Pingora; other Pingora services embed
+//! [`schema`] and [`scim`]; each check that fails is a [`rule`], and [`policy`] decides the
+//! outcome. [`proxy`] is the reverse proxy around the core, on Pingora; other Pingora services embed
 //! [`proxy::RequestFilter`].
 #![forbid(unsafe_code)]
 

@@ -14,10 +14,10 @@ pub const SCIM_JSON: &str = "application/scim+json;charset=utf-8";
 /// The schema of a SCIM error (RFC 7644 §3.12).
 const ERROR_SCHEMA: [&str; 1] = ["urn:ietf:params:scim:api:messages:2.0:Error"];
 
-/// A refusal: the one rule that answered, and the sentences for the admin who reads them.
+/// A refusal: the rule that was hit, and the sentences for the admin of the client.
 ///
 /// SECURITY: `detail` never repeats a value that the client sent; attribute names, positions,
-/// lengths and single characters are all it may show.
+/// lengths and single characters are all it may contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub rule: Rule,
@@ -26,7 +26,7 @@ pub struct Refusal {
     pub at: Option<Place>,
     /// The value of the Allow header, with a 405 (RFC 9110 §15.5.6).
     pub allow: Option<&'static str>,
-    /// Seconds after which another try is worth it, with a 429.
+    /// The value of the Retry-After header in seconds, with a 429.
     pub retry_after: Option<u32>,
 }
 
@@ -35,7 +35,7 @@ impl Refusal {
         Self { rule, detail: detail.into(), at: None, allow: None, retry_after: None }
     }
 
-    /// The same, to be tried again after this time.
+    /// The same refusal with a Retry-After of this time.
     pub fn with_retry_after(self, wait: Duration) -> Self {
         Self { retry_after: Some(rate::retry_after(wait)), ..self }
     }

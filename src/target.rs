@@ -4,7 +4,7 @@
 //! Wire's router is case-sensitive, decodes percent-encoded letters, accepts one trailing slash
 //! and resolves neither dot segments nor `%2F`; the nginx in front of it matches the decoded path
 //! but passes the raw one on. Whatever these two could read differently is refused here. What
-//! SCIM clients make of a base URL (no `/v2`, two of them, doubled slashes) is mended.
+//! SCIM clients make of a base URL (no `/v2`, two of them, doubled slashes) is corrected.
 
 use crate::api::{self, Handler, Id, Route};
 use crate::refusal::Refusal;
@@ -19,7 +19,7 @@ pub struct Target<'a> {
     pub handler: Handler,
     /// What the backend gets; `None` if the target came in canonical form.
     pub canonical: Option<Vec<u8>>,
-    /// The query behind the first `?`, undecoded, without the `?`; `None` without one.
+    /// The query after the first `?`, undecoded, without the `?`; `None` without one.
     pub query: Option<&'a [u8]>,
 }
 
@@ -61,13 +61,11 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
         // SECURITY: `/v07/scim`, `/x/scim` and `/scim:` are no SCIM paths of Wire's, but a reader
         // that matches prefixes or strips them another way would take them for some: never forwarded.
         _ if segments.iter().any(|s| s.len() >= 4 && s[..4].eq_ignore_ascii_case(b"scim")) => {
-            return Err(not_found(
-                "/scim stands alone, with nothing before it but an API version such as /v8",
-            ));
+            return Err(not_found("nothing may come before /scim but an API version such as /v8"));
         }
         _ => Target { handler: Handler::Other, canonical: None, query },
     };
-    // SECURITY: `/i` holds the backend's internal API, which trusts whoever reaches it.
+    // SECURITY: `/i` holds the backend's internal API, which trusts every caller.
     if segments.iter().any(|s| s.eq_ignore_ascii_case(b"i")) {
         return Err(not_found("internal paths (/i) are not served here"));
     }
@@ -109,7 +107,7 @@ fn read_scim<'a>(
     let handler = match resource {
         [] => return Err(not_found("the base URL alone is no resource")),
         [b"v1", ..] => return Err(not_found("Wire speaks SCIM 2.0 only")),
-        [b"scim", ..] => return Err(not_found("the base URL stands in it twice")),
+        [b"scim", ..] => return Err(not_found("it contains the base URL twice")),
         [name, ids @ ..] => match (api::find(name, !ids.is_empty()), ids) {
             (Some(route), [id]) if route.id == Id::Uuid => uuid_route(id, route.handler)?,
             (Some(route), [] | [_]) => route.handler,
@@ -133,8 +131,8 @@ fn read_scim<'a>(
     Ok(Target { handler, canonical: (!unchanged).then_some(canonical), query })
 }
 
-/// SECURITY: the token API is told apart by exact bytes only, because its login is checked by
-/// the nginx behind, which reads a path its own way.
+/// SECURITY: the token API is recognised by exact bytes only, because its login is checked by
+/// the nginx of the backend, which reads a path its own way.
 fn read_auth_tokens<'a>(
     path: &[u8],
     version: Option<&[u8]>,
@@ -153,7 +151,7 @@ fn read_auth_tokens<'a>(
             exact.push(b'/');
             exact.extend_from_slice(id);
         }
-        _ => return Err(not_found("behind /scim/auth-tokens stands at most the UUID of a token")),
+        _ => return Err(not_found("at most the UUID of a token follows /scim/auth-tokens")),
     }
     if path == exact || (path.strip_suffix(b"/") == Some(exact.as_slice()) && rest.is_empty()) {
         Ok(Target { handler: Handler::AuthTokens, canonical: None, query })
@@ -171,7 +169,7 @@ fn uuid_route(id: &[u8], handler: Handler) -> Result<Handler, Refusal> {
     }
     Err(Refusal::new(
         Rule::TargetId,
-        "The id behind Users/ or Groups/ is not a UUID (8-4-4-4-12 hexadecimal digits). Use the \
+        "The id after Users/ or Groups/ is not a UUID (8-4-4-4-12 hexadecimal digits). Use the \
          `id` that Wire returned when the resource was created or looked up, not userName or \
          externalId.",
     ))
@@ -206,7 +204,7 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
             }
             0..=b' ' | 0x7f.. => {
                 let what = match byte {
-                    b' ' => "a blank".to_owned(),
+                    b' ' => "a space".to_owned(),
                     b'\t' => "a tab".to_owned(),
                     b'\r' | b'\n' => "a line break".to_owned(),
                     0x80.. => format!("a character that is not ASCII (byte 0x{byte:02X})"),
@@ -272,8 +270,8 @@ fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The bytes that stand for themselves everywhere in a path and a query (RFC 3986 §3.3, §3.4), and some
-/// that all readers take so.
+/// The bytes that need no encoding anywhere in a path and a query (RFC 3986 §3.3, §3.4), and some
+/// that all readers accept unencoded.
 fn is_uri_byte(byte: u8) -> bool {
     matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'z' | b'|' | b'~')
 }

@@ -6,7 +6,7 @@ use crate::api::Handler;
 use crate::findings::Remarks;
 use crate::refusal::Refusal;
 
-/// What becomes of a request that was judged whole.
+/// What happens to a request after it was judged.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It may go to the backend, under this target; `None`: under the target it came with.
@@ -26,12 +26,12 @@ impl fmt::Debug for Outcome {
     }
 }
 
-/// What became of a request, as metrics and logs name it.
+/// The outcome of a request, as metrics and logs name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VerdictLabel {
     /// Forwarded, and the backend answered.
     Forwarded,
-    /// Answered by the guard: a rule was hit.
+    /// Answered by the guard, as a rule was hit.
     Refused,
     /// Forwarded although rules were hit, as these are only reported.
     Reported,

@@ -74,7 +74,8 @@ fn every_module_that_the_architecture_names_is_there() {
     let mut modules = 0;
     for name in quoted(&text).filter(|name| name.ends_with(".rs") || name.ends_with('/')) {
         let place = |folder: &str| Path::new(folder).join(name).exists();
-        let within = ["", "src", "src/register", "src/scim", "src/proxy"].into_iter().any(place);
+        let within =
+            ["", "src", "src/registry", "src/wire", "src/scim", "src/proxy"].into_iter().any(place);
         assert!(within, "{name}");
         modules += 1;
     }

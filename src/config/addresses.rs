@@ -10,21 +10,21 @@ pub(super) fn check_addresses(
     listen: Option<&[(At, SocketAddr)]>,
     upstream: Option<&[(At, Server)]>,
     (admin, admin_at): (SocketAddr, Option<At>),
-    notes: &Diagnostics,
+    diagnostics: &Diagnostics,
 ) {
     let listen = listen.unwrap_or_default();
     for (index, (at, address)) in listen.iter().enumerate() {
         if let Some((_, other)) = listen[..index].iter().find(|(_, o)| overlap(*o, *address)) {
             let message =
                 format!("listen: {address} and {other} take the same port; keep one of them");
-            notes.mistake(*at, message);
+            diagnostics.error(*at, message);
         }
         if overlap(*address, admin) {
             let message = format!(
                 "listen ({address}) and admin.listen ({admin}) take the same port; metrics and \
                  probes need a port of their own"
             );
-            notes.mistake(admin_at.unwrap_or(*at), message);
+            diagnostics.error(admin_at.unwrap_or(*at), message);
         }
     }
     for (at, server) in upstream.unwrap_or_default() {
@@ -36,12 +36,12 @@ pub(super) fn check_addresses(
         if listen.iter().any(|(_, own)| is_own(*own)) || is_own(admin) {
             let message =
                 format!("upstream.servers: {server} is this guard itself; name the backend");
-            notes.mistake(*at, message);
+            diagnostics.error(*at, message);
         }
     }
 }
 
-/// Whether two listeners cannot be open at one time. `[::]` stands for all IPv4 addresses as well.
+/// Whether two listeners cannot be open at the same time. `[::]` includes all IPv4 addresses.
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let covers =
         |a: SocketAddr, b: SocketAddr| a.ip().is_unspecified() && (a.is_ipv6() || b.is_ipv4());

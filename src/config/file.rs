@@ -1,4 +1,4 @@
-//! The config file: YAML text to a [`Config`], or every mistake in it at once.
+//! The config file: YAML text to a [`Config`], or every error in it at once.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +23,7 @@ const RICH_INFO_LIMIT: std::ops::RangeInclusive<u64> = 0..=1_000_000;
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// What the command line says in place of the file.
+/// What the command line overrides.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Overrides {
     pub profile: Option<Profile>,
@@ -35,51 +35,51 @@ pub struct Overrides {
 /// an error is good only for being looked at further. Relative paths in it begin at the file's own folder.
 pub fn load(path: &Path, overrides: Overrides) -> (Option<Config>, Option<LoadError>) {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let notes = Diagnostics::default();
-    let read = read_file(path, MAX_FILE, |text| Ok(read(text, Some(folder), overrides, &notes)));
+    let diagnostics = Diagnostics::default();
+    let read =
+        read_file(path, MAX_FILE, |text| Ok(read(text, Some(folder), overrides, &diagnostics)));
     match read {
         Err(error) => (None, Some(error)),
         Ok(config) => {
-            let mistakes = notes.into_mistakes();
-            let error = LoadError::Mistakes { path: path.into(), mistakes };
-            let wrong =
-                matches!(&error, LoadError::Mistakes { mistakes, .. } if !mistakes.is_empty());
+            let errors = diagnostics.into_errors();
+            let error = LoadError::Invalid { path: path.into(), errors };
+            let wrong = matches!(&error, LoadError::Invalid { errors, .. } if !errors.is_empty());
             (config, wrong.then_some(error))
         }
     }
 }
 
-/// Reads a config. On failure the mistakes are in the order of the text.
+/// Reads a config. On failure the errors are in the order of the text.
 pub fn parse(text: &str) -> Result<Config, Vec<Diagnostic>> {
     parse_with(text, Overrides::default())
 }
 
-/// As [`parse`], with what the command line says in place of the text.
+/// As [`parse`], with what the command line overrides.
 pub fn parse_with(text: &str, overrides: Overrides) -> Result<Config, Vec<Diagnostic>> {
-    let notes = Diagnostics::default();
-    let config = read(text, None, overrides, &notes);
-    let mistakes = notes.into_mistakes();
+    let diagnostics = Diagnostics::default();
+    let config = read(text, None, overrides, &diagnostics);
+    let errors = diagnostics.into_errors();
     match config {
-        Some(config) if mistakes.is_empty() => Ok(config),
-        _ => Err(mistakes),
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(errors),
     }
 }
 
-/// Reads what can be read. A config that comes with mistakes in `notes` is not to be used. The files that
-/// it names are looked for if it is known in which folder.
+/// Reads what can be read. A config that comes with errors in `diagnostics` is not to be used. The files that
+/// it names are looked for if the folder is known.
 fn read(
     text: &str,
     folder: Option<&Path>,
     overrides: Overrides,
-    notes: &Diagnostics,
+    diagnostics: &Diagnostics,
 ) -> Option<Config> {
-    let (node, mistakes) = yaml::read(text);
-    let unreadable = node.is_none() && !mistakes.is_empty();
-    notes.add(mistakes);
+    let (node, errors) = yaml::read(text);
+    let unreadable = node.is_none() && !errors.is_empty();
+    diagnostics.add(errors);
     if unreadable {
         return None;
     }
-    let mut top = Section::top(node.as_ref(), notes);
+    let mut top = Section::top(node.as_ref(), diagnostics);
     let listen =
         top.required("listen", "write where clients connect: listen: [\"127.0.0.1:8080\"]");
     let listen = listen.and_then(|field| {
@@ -95,7 +95,7 @@ fn read(
     set(&mut config.admin, own);
     if own.is_some() == written.is_some() {
         let at = written.map(|field| field.at);
-        check_addresses(listen.as_deref(), upstream.as_deref(), (config.admin, at), notes);
+        check_addresses(listen.as_deref(), upstream.as_deref(), (config.admin, at), diagnostics);
     }
     admin.close();
 
@@ -129,10 +129,10 @@ fn read(
     set(&mut config.log.access, log.field("access").and_then(|field| field.flag()));
     log.close();
 
-    config.limits = limits::read(top.section("limits"), notes);
+    config.limits = limits::read(top.section("limits"), diagnostics);
     top.close();
-    warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, notes);
-    config.warnings = notes.warnings();
+    warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, diagnostics);
+    config.warnings = diagnostics.warnings();
     Some(config)
 }
 
@@ -144,7 +144,7 @@ fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
     match std::fs::metadata(&path) {
         Ok(_) => Some(path),
         Err(error) => {
-            field.mistake(format_args!("{} cannot be read: {error}", path.display()));
+            field.error(format_args!("{} cannot be read: {error}", path.display()));
             None
         }
     }
@@ -173,7 +173,7 @@ fn read_upstream(mut upstream: Section<'_, '_>) -> Upstream {
 }
 
 fn read_check(mut section: Section<'_, '_>) -> Option<UpstreamCheck> {
-    let path = section.required("path", "write what a well server answers: path: /status");
+    let path = section.required("path", "write what a healthy server answers: path: /status");
     let path = path.and_then(|field| field.parsed(value::path));
     let mut every = Duration::from_secs(5);
     let second = Duration::from_secs(1);

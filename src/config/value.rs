@@ -19,7 +19,7 @@ pub fn listener(text: &str) -> Result<SocketAddr, String> {
         }
         let port = text.rsplit_once(':').map(|(_, port)| port);
         if port.is_some_and(|port| port.parse::<u32>().is_ok_and(|port| port > 65535)) {
-            return format!("{found} has no valid port behind the colon (1 to 65535)");
+            return format!("{found} has no valid port after the colon (1 to 65535)");
         }
         let port = port.filter(|port| port.parse::<u16>().is_ok()).unwrap_or("8080");
         format!(
@@ -34,7 +34,7 @@ pub fn listener(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// What is wrong with an IPv6 address and its port, or without one, where the address is not in
-/// brackets. `::1:8080` is an address as it stands, but hardly ever meant as one.
+/// brackets. `::1:8080` is an address as it is, but hardly ever meant as one.
 fn unbracketed(text: &str) -> Option<String> {
     let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
     let split = text.rsplit_once(':').filter(|(host, port)| {
@@ -77,7 +77,7 @@ pub fn server(text: &str) -> Result<Server, String> {
     };
     let port = match port.parse::<u16>() {
         Ok(port) if port != 0 && !text.contains(":+") => port,
-        _ => return Err(format!("{found} has no valid port behind the colon (1 to 65535)")),
+        _ => return Err(format!("{found} has no valid port after the colon (1 to 65535)")),
     };
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner,

@@ -9,9 +9,9 @@ use super::near;
 use super::value::{self, quoted};
 use super::yaml::{Node, Value};
 
-/// The most items of a list. Those of some lists are compared with each other, those of others with
+/// The most items of a list: those of some lists are compared with each other, those of others with
 /// every request.
-const LONGEST_LIST: usize = 1000;
+const MAX_ITEMS: usize = 1000;
 
 /// One value of the file, under its full name.
 #[derive(Clone)]
@@ -19,23 +19,23 @@ pub struct Field<'n, 't> {
     pub(super) path: String,
     pub at: At,
     pub(super) node: &'n Node<'t>,
-    pub(super) notes: &'n Diagnostics,
+    pub(super) diagnostics: &'n Diagnostics,
 }
 
 impl<'n, 't> Field<'n, 't> {
     /// Notes what is wrong with this value.
-    pub fn mistake(&self, message: impl Display) {
-        self.mistake_at(self.at, message);
+    pub fn error(&self, message: impl Display) {
+        self.error_at(self.at, message);
     }
 
     /// Notes what is wrong with this value, or its key, at some other place.
-    pub fn mistake_at(&self, at: At, message: impl Display) {
+    pub fn error_at(&self, at: At, message: impl Display) {
         let message = if self.path.is_empty() {
             message.to_string()
         } else {
             format!("{}: {message}", self.path)
         };
-        self.notes.mistake(at, message);
+        self.diagnostics.error(at, message);
     }
 
     pub(super) fn wants<T>(&self, wanted: &str) -> Option<T> {
@@ -46,7 +46,7 @@ impl<'n, 't> Field<'n, 't> {
             Value::Map(_) => "a mapping (key: value)".into(),
             Value::Unread => return None,
         };
-        self.mistake(format_args!("expected {wanted}, found {found}"));
+        self.error(format_args!("expected {wanted}, found {found}"));
         None
     }
 
@@ -56,7 +56,7 @@ impl<'n, 't> Field<'n, 't> {
 
     /// The items of a list, each read by `read`, without those that it could not read.
     pub fn list<T>(&self, read: impl Fn(&Field<'n, 't>) -> Option<T>) -> Option<Vec<T>> {
-        self.list_of(LONGEST_LIST, read)
+        self.list_of(MAX_ITEMS, read)
     }
 
     /// As `list`, of at most so many items.
@@ -69,7 +69,7 @@ impl<'n, 't> Field<'n, 't> {
             return self.wants("a list, such as [a, b]");
         };
         if items.len() > most {
-            self.mistake(format_args!(
+            self.error(format_args!(
                 "the list has {} items; {most} are the most that is read here",
                 items.len()
             ));
@@ -79,13 +79,13 @@ impl<'n, 't> Field<'n, 't> {
             path: format!("{}[{index}]", self.path),
             at: node.at,
             node,
-            notes: self.notes,
+            diagnostics: self.diagnostics,
         };
         Some(items.iter().enumerate().map(field).filter_map(|item| read(&item)).collect())
     }
 
-    /// As `list`, with the places of the items. Here an empty list is a mistake, and so is an item
-    /// that stands twice.
+    /// As `list`, with the places of the items. Here an empty list is an error, and so is a repeated
+    /// item.
     pub fn filled_list<T: PartialEq>(
         &self,
         why: &str,
@@ -93,13 +93,13 @@ impl<'n, 't> Field<'n, 't> {
     ) -> Option<Vec<(At, T)>> {
         let items = self.list(|item| Some((item.clone(), read(item))))?;
         if items.is_empty() {
-            self.mistake(format_args!("the list is empty; {why}"));
+            self.error(format_args!("the list is empty; {why}"));
         }
         let mut good: Vec<(At, T)> = Vec::new();
         for (item, value) in items {
             let Some(value) = value else { continue };
             match good.iter().find(|(_, other)| *other == value) {
-                Some((first, _)) => item.mistake(format_args!(
+                Some((first, _)) => item.error(format_args!(
                     "this is given twice; first on line {}, column {}",
                     first.line, first.column
                 )),
@@ -113,7 +113,7 @@ impl<'n, 't> Field<'n, 't> {
     pub fn text(&self) -> Option<&'n str> {
         match &self.node.value {
             Value::Scalar { text, .. } => Some(text),
-            _ => self.wants("a text"),
+            _ => self.wants("a single value"),
         }
     }
 
@@ -122,7 +122,7 @@ impl<'n, 't> Field<'n, 't> {
         match read(self.text()?) {
             Ok(value) => Some(value),
             Err(why) => {
-                self.mistake(why);
+                self.error(why);
                 None
             }
         }
@@ -133,7 +133,7 @@ impl<'n, 't> Field<'n, 't> {
     pub fn string<T>(&self, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         match &self.node.value {
             Value::Scalar { text, plain: true } if text.parse::<f64>().is_ok() => {
-                self.mistake(format_args!("{text} is a number; write it in quotes: \"{text}\""));
+                self.error(format_args!("{text} is a number; write it in quotes: \"{text}\""));
                 None
             }
             _ => self.parsed(read),

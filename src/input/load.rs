@@ -26,21 +26,21 @@ pub enum LoadError {
         path: PathBuf,
         why: String,
     },
-    Mistakes {
+    Invalid {
         path: PathBuf,
-        mistakes: Vec<Diagnostic>,
+        errors: Vec<Diagnostic>,
     },
 }
 
 impl fmt::Display for LoadError {
-    /// One line for each mistake, in the form that editors jump to.
+    /// One line for each error, in the form that editors jump to.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Unreadable { path, .. }
         | Self::TooLarge { path, .. }
         | Self::Unread { path, .. }
-        | Self::Mistakes { path, .. }) = self;
+        | Self::Invalid { path, .. }) = self;
         // SECURITY: a token may have been written where a path belongs.
-        let path = secret::blotted(&path.display().to_string());
+        let path = secret::redacted(&path.display().to_string());
         match self {
             Self::Unreadable { source, .. } => write!(f, "{path}: cannot be read: {source}"),
             Self::TooLarge { most, .. } => {
@@ -48,10 +48,10 @@ impl fmt::Display for LoadError {
                 write!(f, "{path}: is larger than {most}, the most that is read here")
             }
             Self::Unread { why, .. } => write!(f, "{path}: {why}"),
-            Self::Mistakes { mistakes, .. } => {
-                for (index, mistake) in mistakes.iter().enumerate() {
+            Self::Invalid { errors, .. } => {
+                for (index, error) in errors.iter().enumerate() {
                     let end = if index == 0 { "" } else { "\n" };
-                    write!(f, "{end}{path}:{mistake}")?;
+                    write!(f, "{end}{path}:{error}")?;
                 }
                 Ok(())
             }
@@ -61,7 +61,7 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Reads a whole text file of at most so many bytes, and what it says. It has to be a regular one, or a
+/// Reads a whole text file of at most so many bytes, and parses it. It has to be a regular one, or a
 /// link to one.
 pub(crate) fn read_file<T>(
     path: &Path,
@@ -69,7 +69,7 @@ pub(crate) fn read_file<T>(
     parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
 ) -> Result<T, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
-    // SECURITY: reading a pipe or a terminal waits for whoever writes to it, and a device may have no end.
+    // SECURITY: reading a pipe or a terminal blocks until somebody writes to it, and a device may have no end.
     let kind = std::fs::metadata(path).map_err(unreadable)?.file_type();
     if let Some(what) = irregular(kind) {
         let why = format!("this is {what}, and only regular files are read");
@@ -78,7 +78,7 @@ pub(crate) fn read_file<T>(
     read_any(path, most, parse)
 }
 
-/// As [`read_file`], from whatever can be read, such as a pipe from another program.
+/// As [`read_file`], but pipes and other special files are read too.
 pub(crate) fn read_any<T>(
     path: &Path,
     most: u64,
@@ -91,9 +91,9 @@ pub(crate) fn read_any<T>(
     if bytes.len() as u64 > most {
         return Err(LoadError::TooLarge { path: path.into(), most });
     }
-    let mistakes = |mistakes| LoadError::Mistakes { path: path.into(), mistakes };
-    let text = String::from_utf8(bytes).map_err(|error| mistakes(vec![not_text(&error)]))?;
-    parse(&text).map_err(mistakes)
+    let errors = |errors| LoadError::Invalid { path: path.into(), errors };
+    let text = String::from_utf8(bytes).map_err(|error| errors(vec![not_text(&error)]))?;
+    parse(&text).map_err(errors)
 }
 
 /// What a file is called that is no regular one.

@@ -1,4 +1,4 @@
-//! "Did you mean": the known word that is spelled most like an unknown one.
+//! "Did you mean": the known word whose spelling is nearest to an unknown one.
 
 /// The nearest of `known` that is near enough to be what was meant.
 pub fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
@@ -20,12 +20,12 @@ pub fn hint<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String 
     near(word, known).map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
 }
 
-/// Capitals and the kind of separator are what people mix up first.
+/// Capitals and the kind of separator are the most common differences.
 fn simplify(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// How many slips of the pen are still the same word.
+/// How many typing errors are still taken for the same word.
 fn tolerance(word: &str) -> usize {
     match word.len() {
         0..=3 => 1,
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_mended_and_strangers_are_not() {
+    fn typing_errors_are_recognised_and_other_words_are_not() {
         let known = ["listen", "admin", "other_paths", "trusted_proxies"];
         assert_eq!(near("lisen", known), Some("listen"));
         assert_eq!(near("amdin", known), Some("admin"));

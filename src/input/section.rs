@@ -16,10 +16,10 @@ pub struct Section<'n, 't> {
     path: String,
     pub at: At,
     entries: Vec<Entry<'n, 't>>,
-    /// What stands there is no mapping; nothing more is said of what it lacks.
+    /// The value is no mapping; keys that it lacks are not reported.
     misshapen: bool,
     asked: Vec<&'static str>,
-    notes: &'n Diagnostics,
+    diagnostics: &'n Diagnostics,
 }
 
 struct Entry<'n, 't> {
@@ -30,17 +30,17 @@ struct Entry<'n, 't> {
 
 impl<'n, 't> Section<'n, 't> {
     /// A section that is not in the file: all its keys are absent.
-    fn absent(path: String, at: At, notes: &'n Diagnostics) -> Self {
-        Self { path, at, entries: Vec::new(), misshapen: false, asked: Vec::new(), notes }
+    fn absent(path: String, at: At, diagnostics: &'n Diagnostics) -> Self {
+        Self { path, at, entries: Vec::new(), misshapen: false, asked: Vec::new(), diagnostics }
     }
 
     /// The whole document; `None` if it is empty.
-    pub fn top(node: Option<&'n Node<'t>>, notes: &'n Diagnostics) -> Self {
+    pub fn top(node: Option<&'n Node<'t>>, diagnostics: &'n Diagnostics) -> Self {
         match node {
             Some(Node { value: Value::Null, .. }) | None => {
-                Self::absent(String::new(), At::START, notes)
+                Self::absent(String::new(), At::START, diagnostics)
             }
-            Some(node) => Field { path: String::new(), at: node.at, node, notes }.section(),
+            Some(node) => Field { path: String::new(), at: node.at, node, diagnostics }.section(),
         }
     }
 
@@ -48,7 +48,7 @@ impl<'n, 't> Section<'n, 't> {
     pub fn field(&mut self, key: &'static str) -> Option<Field<'n, 't>> {
         let path = join(&self.path, key);
         #[cfg(test)]
-        self.notes.asked.borrow_mut().push(path.clone());
+        self.diagnostics.asked.borrow_mut().push(path.clone());
         self.asked.push(key);
         let at = self.entries.iter().position(|entry| entry.name == key)?;
         let Entry { at, value, .. } = self.entries.remove(at);
@@ -56,24 +56,24 @@ impl<'n, 't> Section<'n, 't> {
             Value::Null => {
                 let message =
                     format!("{path} has no value; give it one, or leave out the whole line");
-                self.notes.mistake(at, message);
+                self.diagnostics.error(at, message);
                 None
             }
             Value::Unread => None,
-            _ => Some(Field { path, at: value.at, node: value, notes: self.notes }),
+            _ => Some(Field { path, at: value.at, node: value, diagnostics: self.diagnostics }),
         }
     }
 
-    /// As `field`, but a key that is missing, or has no value, is a mistake with `what` to do.
+    /// As `field`, but a key that is missing, or has no value, is an error with `what` to do.
     pub fn required(&mut self, key: &'static str, what: &str) -> Option<Field<'n, 't>> {
         let path = join(&self.path, key);
         let entry = self.entries.iter().find(|entry| entry.name == key);
         match entry.map(|Entry { at, value, .. }| (at, &value.value)) {
             None if !self.misshapen => {
-                self.notes.mistake(self.at, format!("{path} is missing: {what}"));
+                self.diagnostics.error(self.at, format!("{path} is missing: {what}"));
             }
             Some((at, Value::Null)) => {
-                self.notes.mistake(*at, format!("{path} has no value: {what}"));
+                self.diagnostics.error(*at, format!("{path} has no value: {what}"));
                 self.entries.retain(|entry| entry.name != key);
             }
             _ => {}
@@ -83,20 +83,20 @@ impl<'n, 't> Section<'n, 't> {
 
     /// A section within this one; all its keys are absent if it is.
     pub fn section(&mut self, key: &'static str) -> Section<'n, 't> {
-        let (path, at, notes) = (join(&self.path, key), self.at, self.notes);
+        let (path, at, diagnostics) = (join(&self.path, key), self.at, self.diagnostics);
         match self.field(key) {
             Some(field) => field.section(),
-            None => Self::absent(path, at, notes),
+            None => Self::absent(path, at, diagnostics),
         }
     }
 
     /// Hands out the keys and values that are left: for mappings whose keys are data.
     pub fn rest(&mut self) -> Vec<(&'n str, At, Field<'n, 't>)> {
-        let (path, notes) = (&self.path, self.notes);
+        let (path, diagnostics) = (&self.path, self.diagnostics);
         let field = |entry: Entry<'n, 't>| {
             let path = join(path, entry.name);
             let at = entry.value.at;
-            (entry.name, entry.at, Field { path, at, node: entry.value, notes })
+            (entry.name, entry.at, Field { path, at, node: entry.value, diagnostics })
         };
         self.entries.drain(..).map(field).collect()
     }
@@ -111,15 +111,15 @@ impl<'n, 't> Section<'n, 't> {
                 hint
             };
             let path = join(&self.path, entry.name);
-            self.notes.mistake(entry.at, format!("{path} is an unknown key{known}"));
+            self.diagnostics.error(entry.at, format!("{path} is an unknown key{known}"));
         }
     }
 }
 
 impl<'n, 't> Field<'n, 't> {
-    /// The mapping in this place. Keys that stand twice are noted, and the first one counts.
+    /// The mapping in this place. Repeated keys are reported, and the first one counts.
     pub fn section(self) -> Section<'n, 't> {
-        let mut section = Section::absent(self.path.clone(), self.at, self.notes);
+        let mut section = Section::absent(self.path.clone(), self.at, self.diagnostics);
         let Value::Map(entries) = &self.node.value else {
             self.wants::<()>("a mapping (key: value)");
             section.misshapen = true;
@@ -131,7 +131,7 @@ impl<'n, 't> Field<'n, 't> {
                 Value::Scalar { text, .. } => text,
                 Value::Unread => continue,
                 _ => {
-                    self.notes.mistake(key.at, "a key is a single word; quote it if need be");
+                    self.diagnostics.error(key.at, "a key is a single word; quote it if need be");
                     continue;
                 }
             };
@@ -139,7 +139,7 @@ impl<'n, 't> Field<'n, 't> {
                 Slot::Occupied(first) => {
                     let path = join(&self.path, name);
                     let message = format!("{path} is given twice; first on line {}", first.get());
-                    self.notes.mistake(key.at, message);
+                    self.diagnostics.error(key.at, message);
                 }
                 Slot::Vacant(slot) => {
                     slot.insert(key.at.line);

@@ -12,11 +12,11 @@ use crate::secret;
 
 const KIB: u64 = 1024;
 
-/// What was written, fit to stand in a message.
+/// What was written, fit to be quoted in a message.
 pub fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
     // SECURITY: before it is cut, as a part of a token does not look like one.
-    let text = secret::blotted(text);
+    let text = secret::redacted(text);
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{:?}...", &text[..end]),
         None => format!("{text:?}"),
@@ -110,7 +110,7 @@ pub fn network(text: &str) -> Result<IpNet, String> {
     }
     if network.trunc() != network {
         return Err(format!(
-            "{found} has bits behind its prefix; write {} or the single address {}",
+            "{found} has bits after its prefix; write {} or the single address {}",
             network.trunc(),
             network.addr()
         ));

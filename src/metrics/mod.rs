@@ -176,7 +176,7 @@ impl Metrics {
         let by_outcome = |rule: &str| {
             Outcome::ALL.map(|outcome| agreement.with_label_values(&[rule, outcome.as_str()]))
         };
-        let reportable = |rule: Rule| rule.entry().standing.fixed().is_none();
+        let reportable = |rule: Rule| rule.entry().enforcement.fixed().is_none();
         let agreement = Rule::all()
             .map(|rule| reportable(rule).then(|| by_outcome(rule.id())))
             .chain([Some(by_outcome("none"))])

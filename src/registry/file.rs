@@ -67,7 +67,7 @@ pub fn parse(text: &str) -> Result<TokenRegistry, Vec<Diagnostic>> {
         note_repetitions(&read, &notes);
         entries = read.into_iter().filter_map(|(_, entry)| entry).collect();
     }
-    let mistakes = notes.into_mistakes();
+    let mistakes = notes.into_errors();
     if mistakes.is_empty() { Ok(TokenRegistry::new(entries)) } else { Err(mistakes) }
 }
 
@@ -123,11 +123,10 @@ fn note_repetitions(read: &[Read], notes: &Diagnostics) {
         let Some(entry) = entry else { continue };
         let label = entry.label.as_str();
         if let Some(first) = labels.insert(label, at.line) {
-            notes.mistake(*at, format!("the label {label} is given twice; first on line {first}"));
+            notes.error(*at, format!("the label {label} is given twice; first on line {first}"));
         }
         if let Some(first) = hashes.insert(entry.hash.to_string(), at.line) {
-            notes
-                .mistake(*at, format!("the hash of {label} is given twice; first on line {first}"));
+            notes.error(*at, format!("the hash of {label} is given twice; first on line {first}"));
         }
     }
 }

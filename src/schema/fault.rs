@@ -1,4 +1,4 @@
-//! What is wrong with a document by its schema: where, and in words.
+//! A place where a document does not satisfy its schema, and the sentence about it.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::LocationSegment;
@@ -14,7 +14,7 @@ pub struct Fault {
     /// Where, from the top of the document.
     pub path: Vec<Step>,
     pub kind: FaultKind,
-    /// It is an operator's schema that asks for it, and not Wire.
+    /// An operator's schema requires it, and Wire does not.
     pub beyond_wire: bool,
 }
 
@@ -31,7 +31,7 @@ pub enum FaultKind {
     Type { expected: String },
     /// An attribute is missing.
     Missing { attribute: String },
-    /// A text is not of a format.
+    /// A string is not of a format.
     Format { format: String },
     /// An object has an attribute that it must not have.
     Unexpected { attribute: String },
@@ -39,7 +39,7 @@ pub enum FaultKind {
     Keyword { keyword: String },
 }
 
-/// The fault that an error of the validator stands for.
+/// Converts an error of the validator.
 pub(super) fn fault(error: &ValidationError<'_>) -> Fault {
     let path = error
         .instance_path()
@@ -55,9 +55,9 @@ pub(super) fn fault(error: &ValidationError<'_>) -> Fault {
         }
         ValidationErrorKind::Type { kind: TypeKind::Multiple(kinds) } => {
             let mut words: Vec<&str> = kinds.iter().map(in_words).collect();
-            // "a list or null" reads better than the other way round.
+            // "an array or null" reads better than the other way round.
             words.reverse();
-            // Texts that Wire reads as booleans are no advice for anybody.
+            // That Wire also reads some strings as booleans would not help anybody.
             if kinds.contains(JsonType::Boolean) && kinds.contains(JsonType::String) {
                 words = vec!["true or false"];
             }
@@ -82,14 +82,14 @@ fn in_words(kind: JsonType) -> &'static str {
         JsonType::Boolean => "a boolean",
         JsonType::Integer => "an integer",
         JsonType::Number => "a number",
-        JsonType::String => "a text",
-        JsonType::Array => "a list",
+        JsonType::String => "a string",
+        JsonType::Array => "an array",
         JsonType::Object => "an object",
     }
 }
 
 impl Fault {
-    /// The fault without what two schemas may say differently of the same value.
+    /// The fault without the details in which two schemas may differ for the same value.
     pub(super) fn sort(&self) -> Self {
         let kind = match &self.kind {
             FaultKind::Type { .. } => FaultKind::Type { expected: String::new() },
@@ -151,7 +151,7 @@ impl Fault {
         match &self.kind {
             FaultKind::Type { expected } => format!("{place} must be {expected}"),
             FaultKind::Unexpected { attribute } => {
-                format!("{} must not stand in {place}", shortened(attribute))
+                format!("{} must not appear in {place}", shortened(attribute))
             }
             FaultKind::Missing { attribute } if self.path.is_empty() => {
                 format!("{attribute} is missing")

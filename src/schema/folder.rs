@@ -1,4 +1,4 @@
-//! A folder with an operator's schemas.
+//! Loads the schemas of an operator's folder.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::{FILES, Schema, Schemas, file};
 use crate::input::load::LoadError;
 use crate::input::near;
 
-/// All that is wrong with the schemas of a folder, a line each.
+/// All errors of the schemas of a folder, one per line.
 #[derive(Debug)]
 pub struct SchemaErrors(Vec<LoadError>);
 
@@ -46,7 +46,7 @@ impl Schemas {
     }
 }
 
-/// What is wrong with a folder of schemas before any is read: it has none, or files that look like one
+/// What is wrong with a folder before any schema is read: it has none, or files that look like one
 /// and would not be read.
 fn misplaced(folder: &Path) -> Vec<LoadError> {
     let entries = match std::fs::read_dir(folder) {

@@ -41,10 +41,10 @@ pub struct Schemas {
 pub struct Schema {
     source: serde_json::Value,
     validator: Validator<Folded>,
-    /// Looks through large documents.
+    /// Finds the faults of large documents.
     finder: Finder,
-    /// What Wire itself asks for, where this is an operator's.
-    wires: Option<Box<Self>>,
+    /// The built-in schema, where this is an operator's.
+    built_in: Option<Box<Self>>,
 }
 
 const FILES: [(&str, &str); 3] = [
@@ -53,14 +53,14 @@ const FILES: [(&str, &str); 3] = [
     ("group.json", include_str!("../../schemas/group.json")),
 ];
 
-/// The size of a value whose faults are all looked for, even if nothing can come of it but a report.
+/// The size up to which all faults of a value are looked for, even if they can only be reported.
 const LOOKED_THROUGH: usize = 4096;
 
 /// The largest compiled form of one regular expression in an operator's schema, in bytes.
 const PATTERN_SIZE: usize = 1024 * 1024;
 
 impl Schemas {
-    /// The schemas that come with the guard.
+    /// The built-in schemas.
     pub fn built_in() -> Self {
         let [user, patch, group] = FILES.map(|(name, text)| {
             let source = serde_json::from_str(text);
@@ -70,7 +70,7 @@ impl Schemas {
                     finder: Finder::new(&source, None)?,
                     validator,
                     source,
-                    wires: None,
+                    built_in: None,
                 })
             });
             match schema {
@@ -106,25 +106,25 @@ fn build(
     }
 }
 
-/// The texts that Wire reads as booleans.
+/// The strings that Wire reads as booleans.
 fn is_boolean(text: &str) -> bool {
     folds_alike(text, "true") || folds_alike(text, "false")
 }
 
 impl Schema {
-    /// Whether a value satisfies the schema: all that is asked of most documents.
+    /// Whether a value satisfies the schema; most documents do.
     pub fn is_valid(&self, value: Value<'_>) -> bool {
         self.validator.is_valid(value)
     }
 
-    /// What Wire itself asks for.
-    pub fn wires(&self) -> &Self {
-        self.wires.as_deref().unwrap_or(self)
+    /// The built-in schema, which says what Wire itself requires.
+    pub fn built_in(&self) -> &Self {
+        self.built_in.as_deref().unwrap_or(self)
     }
 
     /// Notes every place where a value does not satisfy the schema, in the order of the schema, until
-    /// that ends the judging: each as one of `rules`, namely `rule_of` it. Places may come twice. Of a
-    /// large value, equal faults are noted once; and where no other rule can come of it, the first fault
+    /// that ends the judging: each as the one of `rules` that `rule_of` returns. Places may be repeated. Of a
+    /// large value, equal faults are noted once; and where all rules have the same outcome, the first fault
     /// alone.
     pub fn judge(
         &self,
@@ -143,20 +143,21 @@ impl Schema {
             debug_assert!(rules.contains(&rule), "{rule} is none of those of this schema");
             findings.hit(rule, || fault.at(), || detail_of(fault))
         };
-        // SECURITY: the validator gathers what it finds, and a client can make it find much.
+        // SECURITY: the validator collects all errors, and a client can cause many.
         if value.size() > LOOKED_THROUGH {
-            if self.wires.is_some() || policy.is_mixed(rules) {
+            if self.built_in.is_some() || policy.is_mixed(rules) {
                 return self.finder.find(value, &mut |fault| hit(&fault));
             }
-            // The first one stands for all, and is found without the others.
+            // The first one decides for all, and is found without the others.
             let first = self.validator.validate(value).map_err(|error| fault(&error));
             return first.or_else(|fault| hit(&fault));
         }
-        let wires: Option<HashSet<Fault>> = self.wires.as_ref().map(|wires| {
-            wires.validator.iter_errors(value).map(|error| fault(&error).sort()).collect()
+        let built_in: Option<HashSet<Fault>> = self.built_in.as_ref().map(|built_in| {
+            built_in.validator.iter_errors(value).map(|error| fault(&error).sort()).collect()
         });
         let mut hit = |fault: Fault| {
-            let beyond_wire = wires.as_ref().is_some_and(|wires| !wires.contains(&fault.sort()));
+            let beyond_wire =
+                built_in.as_ref().is_some_and(|built_in| !built_in.contains(&fault.sort()));
             hit(&Fault { beyond_wire, ..fault })
         };
         if let Err(error) = self.validator.validate(value) {

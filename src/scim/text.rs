@@ -1,5 +1,5 @@
-//! Rules that are off until a security team wants them: text that Wire stores as it is, and that
-//! a person is fooled by.
+//! Rules that are off by default: text that Wire stores unchanged, and that
+//! can deceive the people who read it.
 
 use super::rich_info::Fields;
 use crate::findings::Findings;

@@ -25,7 +25,7 @@ const ADDRESS: NameSet = NameSet::new(&[
     Name::Type, Name::Primary,
 ]);
 
-/// The attribute that stands more than once where Wire reads it, if any does.
+/// The attribute that appears more than once where Wire reads it, if any does.
 pub(super) fn repetition(user: Object<'_>) -> Option<Repetition> {
     if !user.document_may_repeat() {
         // Only keys that are free to choose may still repeat.

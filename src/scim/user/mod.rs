@@ -2,13 +2,14 @@
 
 mod advice;
 mod attributes;
+mod handle;
 mod reading;
 mod rules;
 
 use self::advice::{DISPLAY_NAME_MISSING, EXTERNAL_ID_MISSING};
 pub(super) use self::attributes::{ATTRIBUTES, EMAIL};
+pub use self::handle::is_reserved;
 pub use self::reading::Reading;
-pub use self::rules::is_reserved;
 pub(super) use self::rules::{
     is_name, judge_default_name, judge_display_name, judge_rich_info_size, judge_roles,
     judge_user_name, judge_user_name_case,
@@ -32,7 +33,7 @@ pub enum Lifecycle {
     Existing,
 }
 
-/// What the token's team knows its users by.
+/// How the token's team identifies its users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Email,
@@ -123,7 +124,7 @@ impl<'d> User<'d> {
         if release >= Release::R5_35 {
             rules::judge_primary(self.emails(), findings)?;
         }
-        let external_id = self.object.text(Name::ExternalId);
+        let external_id = self.object.string(Name::ExternalId);
         if external_id.is_none() {
             let at = Name::ExternalId;
             findings.hit(Rule::UserExternalIdRequired, at, || EXTERNAL_ID_MISSING)?;
@@ -131,7 +132,7 @@ impl<'d> User<'d> {
         if mode == Mode::Email && self.address_entry().is_none() {
             rules::judge_external_id_email(external_id, findings)?;
         }
-        if let Some(user_name) = self.object.text(Name::UserName) {
+        if let Some(user_name) = self.object.string(Name::UserName) {
             judge_user_name(user_name, Name::UserName, findings)?;
         }
         self.judge_display_name(mode, external_id, findings)?;
@@ -142,7 +143,7 @@ impl<'d> User<'d> {
             None => Name::WireProfile,
         };
         judge_rich_info_size(size, urn, findings)?;
-        if let Some(language) = self.object.text(Name::PreferredLanguage)
+        if let Some(language) = self.object.string(Name::PreferredLanguage)
             && language::read(language).is_none()
         {
             findings.hit(Rule::UserLanguage, Name::PreferredLanguage, || {
@@ -151,7 +152,7 @@ impl<'d> User<'d> {
             })?;
         }
         if let Some(roles) = self.object.value(Name::Roles).and_then(Value::as_array) {
-            judge_roles(roles.elements().filter_map(Value::as_text), Name::Roles, findings)?;
+            judge_roles(roles.elements().filter_map(Value::as_str), Name::Roles, findings)?;
         }
         Ok(())
     }
@@ -159,13 +160,13 @@ impl<'d> User<'d> {
     /// The guard's own rules, on what Wire itself would serve; after Wire's, so that what Wire
     /// refuses is answered as Wire would.
     fn own_rules(&self, lifecycle: Lifecycle, findings: &mut Findings<'_>) -> Result<(), Refusal> {
-        if let Some(user_name) = self.object.text(Name::UserName) {
+        if let Some(user_name) = self.object.string(Name::UserName) {
             judge_user_name_case(user_name, Name::UserName, findings)?;
             if lifecycle == Lifecycle::New {
                 rules::judge_user_name_reserved(user_name, findings)?;
             }
         }
-        let display_name = self.object.text(Name::DisplayName);
+        let display_name = self.object.string(Name::DisplayName);
         if display_name.is_none() {
             let at = Name::DisplayName;
             findings.hit(Rule::UserDisplayNameRequired, at, || DISPLAY_NAME_MISSING)?;
@@ -180,7 +181,7 @@ impl<'d> User<'d> {
         external_id: Option<&str>,
         findings: &mut Findings<'_>,
     ) -> Result<(), Refusal> {
-        if let Some(display_name) = self.object.text(Name::DisplayName) {
+        if let Some(display_name) = self.object.string(Name::DisplayName) {
             return judge_display_name(display_name, Name::DisplayName, findings);
         }
         match self.default_name(mode, external_id) {
@@ -190,15 +191,15 @@ impl<'d> User<'d> {
     }
 
     /// Whether the other kind of team would refuse the user that one kind accepts: by the name that
-    /// Wire takes where displayName is absent, or for want of an email address.
+    /// Wire uses where displayName is absent, or because there is no email address.
     fn depends_on_identity(&self) -> bool {
-        let external_id = self.object.text(Name::ExternalId);
+        let external_id = self.object.string(Name::ExternalId);
         let no_address =
             self.address_entry().is_none() && external_id.is_some_and(|id| !email::is_address(id));
         let no_name =
             |mode| self.default_name(mode, external_id).is_some_and(|name| !is_name(&name));
         no_address
-            || (self.object.text(Name::DisplayName).is_none()
+            || (self.object.string(Name::DisplayName).is_none()
                 && (no_name(Mode::Email) || no_name(Mode::Saml)))
     }
 }
@@ -219,7 +220,7 @@ fn rule_of(fault: &Fault) -> Rule {
         _ if fault.beyond_wire => Rule::UserSchema,
         (FaultKind::Keyword { .. } | FaultKind::Unexpected { .. }, _) => Rule::UserSchema,
         (FaultKind::Missing { .. }, Some(Name::UserName)) => Rule::UserUserName,
-        // Wire asks for no other attribute.
+        // Wire requires no other attribute.
         (FaultKind::Missing { .. }, _) if fault.path.is_empty() => Rule::UserSchema,
         (_, Some(Name::WireUser | Name::WireProfile)) => Rule::UserRichInfo,
         (FaultKind::Format { format }, attribute) => match (format.as_str(), attribute) {

@@ -30,11 +30,11 @@ impl<'d> User<'d> {
         entries.filter_map(|(at, entry)| Some((at, entry.as_object()?)))
     }
 
-    /// The entry of emails that Wire takes: the first primary one, else the first.
+    /// The entry of emails that Wire uses: the first primary one, else the first.
     pub(super) fn address_entry(&self) -> Option<&'d str> {
         let primary = self.emails().find(|(_, entry)| is_primary(*entry));
         let (_, entry) = primary.or_else(|| self.emails().next())?;
-        entry.text(Name::Value)
+        entry.string(Name::Value)
     }
 
     /// The name that Wire gives to a user without displayName.
@@ -54,25 +54,25 @@ impl<'d> User<'d> {
 
     /// What Wire stores of an accepted user.
     pub fn reading(&self, mode: Mode) -> Reading {
-        let external_id = self.object.text(Name::ExternalId);
+        let external_id = self.object.string(Name::ExternalId);
         let address = self.address_entry().or(external_id).and_then(email::canonical);
-        let name = match self.object.text(Name::DisplayName) {
+        let name = match self.object.string(Name::DisplayName) {
             Some(display_name) => display_name.to_owned(),
             None => self.default_name(mode, external_id).unwrap_or_default().into_owned(),
         };
         let roles = self.object.value(Name::Roles).and_then(Value::as_array);
         Reading {
-            handle: self.object.text(Name::UserName).unwrap_or_default().to_lowercase(),
+            handle: self.object.string(Name::UserName).unwrap_or_default().to_lowercase(),
             name,
             external_id: external_id.unwrap_or_default().to_owned(),
             emails: address.into_iter().collect(),
-            role: roles.and_then(|roles| roles.elements().next()?.as_text()).map(str::to_owned),
+            role: roles.and_then(|roles| roles.elements().next()?.as_str()).map(str::to_owned),
             active: match self.object.value(Name::Active).map(Value::get) {
                 Some(Type::Bool(active)) => active,
-                Some(Type::Text(active)) => folds_alike(active, "true"),
+                Some(Type::String(active)) => folds_alike(active, "true"),
                 _ => true,
             },
-            locale: self.object.text(Name::PreferredLanguage).and_then(language::read),
+            locale: self.object.string(Name::PreferredLanguage).and_then(language::read),
             rich_info: self
                 .rich_info
                 .merged()
@@ -83,11 +83,11 @@ impl<'d> User<'d> {
     }
 }
 
-/// Whether Wire takes an entry of emails as primary.
+/// Whether Wire reads an entry of emails as primary.
 pub(super) fn is_primary(entry: Object<'_>) -> bool {
     match entry.value(Name::Primary).map(Value::get) {
         Some(Type::Bool(primary)) => primary,
-        Some(Type::Text(text)) => folds_alike(text, "true"),
+        Some(Type::String(text)) => folds_alike(text, "true"),
         _ => false,
     }
 }

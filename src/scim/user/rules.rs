@@ -1,9 +1,8 @@
 //! Wire's rules on single attributes of a user, for whole users and for what a PATCH sets.
 
-use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::advice;
+use super::handle::{self, HANDLE, handle, is_handle_byte, is_reserved};
 use super::reading::is_primary;
 use crate::findings::Findings;
 use crate::json::{Name, Object};
@@ -12,26 +11,10 @@ use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::wire::email;
 
-/// The shortest and the longest handle, in characters.
-const HANDLE: RangeInclusive<usize> = 2..=256;
 /// The shortest and the longest name, in characters.
 const NAME: RangeInclusive<usize> = 1..=128;
 /// The role names that Wire knows.
 const ROLES: [&str; 4] = ["owner", "admin", "member", "partner"];
-
-/// Handles that Wire's user service keeps for itself.
-#[rustfmt::skip]
-const RESERVED: [&str; 35] = [
-    "account", "admin", "administrator", "all", "android", "anna", "avs", "backend", "bot", "cs",
-    "design", "dev", "developer", "development", "everyone", "help", "helpdesk", "hr", "info", "ios",
-    "legal", "management", "news", "otto", "payment", "product", "purchase", "qa", "support", "team",
-    "user", "web", "wire", "wirebot", "wireteam",
-];
-
-/// Whether Wire's user service keeps this handle for itself.
-pub fn is_reserved(handle: &str) -> bool {
-    RESERVED.contains(&handle)
-}
 
 /// Judges that one entry of emails at most is primary.
 pub(super) fn judge_primary<'d>(
@@ -62,7 +45,7 @@ pub(in crate::scim) fn judge_user_name(
     if HANDLE.contains(&length) && handle.bytes().all(is_handle_byte) {
         return Ok(());
     }
-    findings.hit(Rule::UserUserName, at, || advice::user_name_detail(user_name, length))
+    findings.hit(Rule::UserUserName, at, || handle::detail(user_name, length))
 }
 
 /// Judges whether userName is its own handle.
@@ -94,20 +77,6 @@ pub(super) fn judge_user_name_reserved(
     })
 }
 
-/// The handle that Wire makes of a userName. Nearly every one is ASCII; of other letters U+212A
-/// alone becomes ASCII in lower case.
-fn handle(user_name: &str) -> Cow<'_, str> {
-    if user_name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
-        Cow::Owned(user_name.to_lowercase())
-    } else {
-        Cow::Borrowed(user_name)
-    }
-}
-
-pub(super) fn is_handle_byte(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-')
-}
-
 /// Judges a displayName that was sent.
 pub(in crate::scim) fn judge_display_name(
     display_name: &str,
@@ -130,12 +99,12 @@ pub(in crate::scim) fn judge_display_name(
     })
 }
 
-/// Whether Wire takes a string as the name of a user.
+/// Whether Wire accepts a string as the name of a user.
 pub(in crate::scim) fn is_name(name: &str) -> bool {
     NAME.contains(&name.chars().count())
 }
 
-/// Judges the name that Wire takes where displayName is absent.
+/// Judges the name that Wire uses where displayName is absent.
 pub(in crate::scim) fn judge_default_name(
     name: &str,
     at: impl IntoPlace,
@@ -185,7 +154,7 @@ pub(in crate::scim) fn judge_rich_info_size(
     })
 }
 
-/// Judges roles, which Wire reads as texts.
+/// Judges roles, which Wire reads as strings.
 pub(in crate::scim) fn judge_roles<'a>(
     mut roles: impl Iterator<Item = &'a str>,
     at: impl IntoPlace,

@@ -69,8 +69,10 @@ impl StoredHash {
                         Wire and write the hash of a new one (`wire-scim-guard token hash`)",
             );
         }
-        Err("this is no hash; write sha512:BASE64 or sha256:HEX, as `wire-scim-guard token hash` \
-             prints them")
+        Err(
+            "this is not a hash; write sha512:BASE64 or sha256:HEX, as `wire-scim-guard token hash` \
+             prints them",
+        )
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

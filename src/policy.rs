@@ -1,6 +1,8 @@
 //! Which rules are enforced, reported or off: the profile, the operator's actions and the global
 //! switch, folded into one action per rule at load time.
 
+use strum::IntoStaticStr;
+
 use crate::release::Releases;
 use crate::rule::{Enforcement, Rule};
 
@@ -9,7 +11,8 @@ use crate::rule::{Enforcement, Rule};
 pub const RICH_INFO_LIMIT: usize = 5000;
 
 /// What happens when a rule is hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Action {
     /// Not judged.
     Off,
@@ -21,11 +24,7 @@ pub enum Action {
 
 impl Action {
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Report => "report",
-            Self::Enforce => "enforce",
-        }
+        self.into_str()
     }
 }
 

@@ -7,8 +7,11 @@
 
 use std::fmt;
 
+use strum::IntoStaticStr;
+
 /// The `scimType` values of RFC 7644 §3.12 that the guard answers with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "camelCase", const_into_str)]
 pub enum ScimType {
     InvalidFilter,
     InvalidPath,
@@ -22,15 +25,7 @@ pub enum ScimType {
 impl ScimType {
     /// The keyword as an error body has it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidFilter => "invalidFilter",
-            Self::InvalidPath => "invalidPath",
-            Self::InvalidSyntax => "invalidSyntax",
-            Self::InvalidValue => "invalidValue",
-            Self::Mutability => "mutability",
-            Self::NoTarget => "noTarget",
-            Self::TooMany => "tooMany",
-        }
+        self.into_str()
     }
 }
 

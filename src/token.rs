@@ -130,7 +130,7 @@ fn malformed(line: &[u8]) -> String {
             "the token is too short; part of it is missing. Copy it again."
         }
         Some(token) if token.len() > LENGTH => "the token is too long. Copy it again.",
-        Some(_) => "the token is no base64 as Wire writes it. Copy it again.",
+        Some(_) => "the token is not base64 as Wire writes it. Copy it again.",
     };
     format!("The Authorization header is not usable: {what} {FORM}.")
 }

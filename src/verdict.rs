@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use strum::IntoStaticStr;
+
 use crate::api::Handler;
 use crate::findings::Remarks;
 use crate::refusal::Refusal;
@@ -27,7 +29,8 @@ impl fmt::Debug for Outcome {
 }
 
 /// The outcome of a request, as metrics and logs name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum VerdictLabel {
     /// Forwarded, and the backend answered.
     Forwarded,
@@ -48,12 +51,7 @@ impl VerdictLabel {
     }
 
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Forwarded => "forwarded",
-            Self::Refused => "refused",
-            Self::Reported => "reported",
-            Self::Failed => "failed",
-        }
+        self.into_str()
     }
 }
 

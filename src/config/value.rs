@@ -23,7 +23,7 @@ pub fn listener(text: &str) -> Result<SocketAddr, String> {
         }
         let port = port.filter(|port| port.parse::<u16>().is_ok()).unwrap_or("8080");
         format!(
-            "{found} is no IP address with a port (names are not resolved here); write 127.0.0.1:{port} for \
+            "{found} is not an IP address with a port (names are not resolved here); write 127.0.0.1:{port} for \
              this machine only, 0.0.0.0:{port} or [::]:{port} for all interfaces"
         )
     })?;
@@ -57,7 +57,7 @@ fn unbracketed(text: &str) -> Option<String> {
 pub fn path(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     if !text.starts_with('/') || !plain {
-        return Err(format!("{} is no path; write one such as /status", quoted(text)));
+        return Err(format!("{} is not a path; write one such as /status", quoted(text)));
     }
     Ok(text.into())
 }
@@ -119,18 +119,20 @@ pub fn host(text: &str) -> Result<String, String> {
 
 /// Checks a DNS name or an IPv4 address. Errors are the end of a sentence.
 fn host_name(host: &str) -> Result<&str, &'static str> {
-    const CHARACTERS: &str = "is no host name; it may have letters, digits, `.`, `-` and `_`";
+    const CHARACTERS: &str = "is not a host name; it may have letters, digits, `.`, `-` and `_`";
     let name = host.strip_suffix('.').unwrap_or(host);
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || !name.bytes().all(allowed) {
         return Err(CHARACTERS);
     }
     if name.len() > 253 || name.split('.').any(|label| label.is_empty() || label.len() > 63) {
-        return Err("is no host name: a part between dots is empty or longer than 63 characters");
+        return Err(
+            "is not a host name: a part between dots is empty or longer than 63 characters",
+        );
     }
     let numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
     if name.rsplit('.').next().is_some_and(numeric) && name.parse::<IpAddr>().is_err() {
-        return Err("is no IPv4 address, and no host name ends in a number");
+        return Err("is not an IPv4 address, and no host name ends in a number");
     }
     Ok(host)
 }
@@ -142,7 +144,7 @@ pub fn releases(text: &str) -> Result<Releases, String> {
     }
     Release::parse(text).map(Releases::Only).ok_or_else(|| {
         format!(
-            "{} is no release of Wire: write \"any\", or two numbers as in \"{}\"",
+            "{} is not a release of Wire: write \"any\", or two numbers as in \"{}\"",
             quoted(text),
             Release::NEWEST.as_str()
         )
@@ -152,7 +154,7 @@ pub fn releases(text: &str) -> Result<Releases, String> {
 /// The path of a file or folder.
 pub fn file(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
-        return Err("\"\" is no path; leave out the whole line to go without".into());
+        return Err("\"\" is not a path; leave out the whole line to go without".into());
     }
     Ok(text.into())
 }

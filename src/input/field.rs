@@ -167,7 +167,7 @@ impl<'n, 't> Field<'n, 't> {
                 Ok(number) if digits && range.contains(&number) => Ok(number),
                 _ if digits => Err(out_of_range(text, range.start(), range.end())),
                 _ => Err(format!(
-                    "{} is no whole number; write one from {} to {}",
+                    "{} is not a whole number; write one from {} to {}",
                     quoted(text),
                     range.start(),
                     range.end()

@@ -36,7 +36,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     let number = number.parse::<u64>().ok();
     number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor)).ok_or_else(|| {
         format!(
-            "{} is no size; write bytes, or a whole number with KiB, MiB or GiB, such as 512KiB",
+            "{} is not a size; write bytes, or a whole number with KiB, MiB or GiB, such as 512KiB",
             quoted(text)
         )
     })
@@ -70,7 +70,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         .map(Duration::from_millis)
         .ok_or_else(|| {
             format!(
-                "{} is no time; write a whole number with ms, s, m or h, such as 10s",
+                "{} is not a duration; write a whole number with ms, s, m or h, such as 10s",
                 quoted(text)
             )
         })
@@ -100,10 +100,10 @@ fn number_and_unit(text: &str) -> (&str, &str) {
 /// A network, or a single address.
 pub fn network(text: &str) -> Result<IpNet, String> {
     let found = quoted(text);
-    let network = text
-        .parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| format!("{found} is no network; write 10.0.0.0/8, fd00::/8 or one address"))?;
+    let network =
+        text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(
+            |_| format!("{found} is not a network; write 10.0.0.0/8, fd00::/8 or one address"),
+        )?;
     let network = unmapped(network);
     if network.prefix_len() == 0 {
         return Err(format!("{found} matches every address; name the networks that are yours"));

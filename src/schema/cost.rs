@@ -154,8 +154,8 @@ fn growth(graph: &Graph<'_>) -> Option<(String, String)> {
             deeper.iter().filter(|(_, total)| **total > MAX_APPLIED).map(|(at, _)| *at).max();
         if let Some(at) = beyond {
             let why = format!(
-                "in a document that nests as this schema does, more than {MAX_APPLIED} subschemas look at one value; \
-                 let each member and element lead to the same subschema once at most"
+                "in a document that nests as this schema does, more than {MAX_APPLIED} subschemas are applied to one value; \
+                 apply the same subschema to each member or element at most once"
             );
             return Some((graph.nodes[at].pointer.clone(), why));
         }
@@ -268,7 +268,7 @@ mod tests {
         ] {
             let (place, why) = first(&chain(40, step));
             assert!(place.starts_with("/$defs/d"), "{place}: {why}");
-            assert!(why.contains("look at one value"), "{why}");
+            assert!(why.contains("nests as this schema does"), "{why}");
             assert_eq!(found(&chain(5, step)), []);
         }
     }

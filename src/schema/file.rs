@@ -98,7 +98,7 @@ impl Errors<'_> {
                 let keyword = error.instance_path().as_str().rsplit('/').next().unwrap_or_default();
                 let why = match error.kind() {
                     ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::Enum { .. } => {
-                        format!("this is no value for `{keyword}` (draft 2020-12)")
+                        format!("this is not a valid value for `{keyword}` (draft 2020-12)")
                     }
                     _ => error.to_string(),
                 };

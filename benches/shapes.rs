@@ -2,7 +2,7 @@
 //! send to make a verdict take more than its size is worth.
 
 use serde_json::{Value, json};
-use wire_scim_guard::evaluator::BodyKind;
+use wire_scim_guard::api::BodyKind;
 
 const WIRE_USER: &str = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
 

@@ -7,8 +7,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use http::{HeaderMap, HeaderValue, Method};
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use wire_scim_guard::api::BodyKind;
 use wire_scim_guard::config::Config;
-use wire_scim_guard::evaluator::{BodyKind, BodyTask, Evaluator, Head};
+use wire_scim_guard::evaluator::{BodyTask, Evaluator, Head};
 use wire_scim_guard::json;
 use wire_scim_guard::schema::Schemas;
 
@@ -30,8 +31,8 @@ fn reading(c: &mut Criterion) {
     let plain_schema: Value =
         serde_json::from_str(include_str!("../schemas/user.json")).expect("it is JSON");
     let plain = jsonschema::options()
-        .with_format("wire-email", wire_scim_guard::scim::email::is_address)
-        .with_format("wire-uri", wire_scim_guard::scim::uri::is_absolute)
+        .with_format("wire-email", wire_scim_guard::wire::email::is_address)
+        .with_format("wire-uri", wire_scim_guard::wire::uri::is_absolute)
         .with_format("wire-boolean", |_: &str| true)
         .build(&plain_schema)
         .expect("it is a schema");
@@ -54,7 +55,7 @@ fn reading(c: &mut Criterion) {
     let task = BodyTask { kind: BodyKind::NewUser, gzip: false, identity: None };
     group.bench_function("whole verdict on the body", |b| {
         b.iter(|| {
-            let mut remarks = wire_scim_guard::verdict::Remarks::default();
+            let mut remarks = wire_scim_guard::findings::Remarks::default();
             Evaluator::judge_body(&snapshot, task, black_box(&body), &mut remarks).is_ok()
         });
     });
@@ -108,7 +109,7 @@ fn linear(c: &mut Criterion) {
             bench.throughput(Throughput::Bytes(body.len() as u64));
             bench.bench_with_input(BenchmarkId::new(shape.name, body.len()), &body, |b, body| {
                 b.iter(|| {
-                    let mut remarks = wire_scim_guard::verdict::Remarks::default();
+                    let mut remarks = wire_scim_guard::findings::Remarks::default();
                     Evaluator::judge_body(&snapshot, task, black_box(body), &mut remarks).is_ok()
                 });
             });

@@ -98,7 +98,7 @@ fn judge_shape(shape: &shapes::Shape, size: usize) -> ExitCode {
             &snapshot,
             task,
             black_box(&body),
-            &mut wire_scim_guard::verdict::Remarks::default(),
+            &mut wire_scim_guard::findings::Remarks::default(),
         );
         let _ = black_box(verdict.is_ok());
     }

@@ -1,14 +1,15 @@
 //! What holds for every input, each told by one function from bytes: for the fuzzer, and for the
 //! test that tries them on the corpus without one.
 
+use wire_scim_guard::api::Handler;
 use wire_scim_guard::evaluator::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
 use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, Record};
 use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
-use wire_scim_guard::scim::filter::{self, Attribute, Literal, Operator, Path};
 use wire_scim_guard::standin::reading::{self, Fault};
-use wire_scim_guard::target::{self, Handler};
+use wire_scim_guard::target;
+use wire_scim_guard::wire::filter::{self, Attribute, Literal, Operator, Path};
 
 #[path = "../tests/support/readings.rs"]
 mod readings;
@@ -92,7 +93,7 @@ fn alike(value: Value<'_>, reference: &serde_json::Value) {
             let number: serde_json::Number = serde_json::from_str(text).expect("a number");
             assert_eq!(number, *reference);
         }
-        (Type::Text(text), Reference::String(reference)) => assert_eq!(text, reference),
+        (Type::String(text), Reference::String(reference)) => assert_eq!(text, reference),
         (Type::Array(array), Reference::Array(reference)) => {
             assert_eq!(array.len(), reference.len());
             for (value, reference) in array.elements().zip(reference) {
@@ -162,7 +163,7 @@ pub fn read_path(bytes: &[u8]) {
         let keyword = |(_, operator): &&(&str, Operator)| *operator == read.operator;
         let (operator, _) = Operator::ALL.iter().find(keyword).expect("an operator has a keyword");
         let literal = match read.literal {
-            Literal::Text(written) => written,
+            Literal::String(written) => written,
             Literal::Boolean(true) => "true",
             Literal::Boolean(false) => "false",
             Literal::Other => "1",

@@ -1,14 +1,17 @@
 //! Whether Wire agreed: what its answer to a forwarded request says of the guard's verdict.
 //!
-//! A rule that is only reported says what the guard would have refused; the answer tells whether
-//! that would have been right. A request without a reported rule should be served, or refused for
+//! A rule that is only reported says what the guard would have refused; the answer shows whether
+//! that would have been correct. A request without a reported rule should be served, or refused for
 //! what only Wire knows.
 
+use strum::IntoStaticStr;
+
+use crate::findings::Remarks;
 use crate::rule::Rule;
-use crate::verdict::Remarks;
 
 /// The value of the label `outcome` of `scim_guard_agreement_total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Outcome {
     /// A rule was reported, and Wire refused the request.
     Confirmed,
@@ -27,13 +30,7 @@ impl Outcome {
         [Self::Confirmed, Self::Overruled, Self::Missed, Self::Agreed, Self::Undecided];
 
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirmed => "confirmed",
-            Self::Overruled => "overruled",
-            Self::Missed => "missed",
-            Self::Agreed => "agreed",
-            Self::Undecided => "undecided",
-        }
+        self.into_str()
     }
 
     /// The outcome for a request that was judged and forwarded; `status` is that of Wire's answer.
@@ -91,7 +88,7 @@ pub fn scim_type(body: &[u8]) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::Hit;
+    use crate::findings::Hit;
 
     fn reported(rule: Rule) -> Remarks {
         Remarks { reported: vec![Hit { rule, at: None }], left_to_wire: false }

@@ -8,16 +8,17 @@ use std::time::SystemTime;
 
 use http::Method;
 
+use crate::api::Handler;
 use crate::digest::TokenDigest;
+use crate::findings::Findings;
 use crate::policy::Identity;
 use crate::rate;
+use crate::refusal::Refusal;
 use crate::refusals::{RefusalCache, RefusalLimits};
 use crate::registry::{Entry, TokenLabel, TokenRegistry};
 use crate::rule::Rule;
 use crate::snapshot::Snapshot;
-use crate::target::Handler;
 use crate::token::{Credentials, PLACE};
-use crate::verdict::{Findings, Refusal};
 
 /// Authorizes tokens for one request.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::io::Read;
 
 use flate2::bufread::GzDecoder;
 
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 /// The refusal of a body that is too large; `limit` in bytes.
 pub fn too_large(limit: usize) -> Refusal {
@@ -22,7 +22,7 @@ pub fn too_large(limit: usize) -> Refusal {
 /// The body that Wire parses: as it came, or inflated if it came as gzip.
 ///
 /// SECURITY: Wire inflates without a limit; here at most `limit` bytes come out. Only one gzip
-/// member with nothing behind it is read, as readers differ in what they make of more.
+/// member with nothing after it is read, as readers treat more than one differently.
 pub fn decoded(body: &[u8], gzip: bool, limit: usize) -> Result<Cow<'_, [u8]>, Refusal> {
     if !gzip {
         return Ok(Cow::Borrowed(body));
@@ -32,7 +32,7 @@ pub fn decoded(body: &[u8], gzip: bool, limit: usize) -> Result<Cow<'_, [u8]>, R
     let broken = || {
         Refusal::new(
             Rule::BodyEncoding,
-            "The body is announced as gzip, but is not one whole gzip stream with nothing behind it. Send the \
+            "The body is announced as gzip, but is not one whole gzip stream with nothing after it. Send the \
              body without compression.",
         )
     };

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::secret;
 
-/// By which a token is known to everything that remembers tokens: SHA-256, which processors
+/// The key under which tokens are remembered: SHA-256, which processors
 /// compute in some fifty nanoseconds.
 ///
 /// A token is 32 random bytes, so that a plain hash cannot be turned back, with or without salt.
@@ -28,7 +28,7 @@ impl fmt::Debug for TokenDigest {
     }
 }
 
-/// A token's hash as it stands in the register.
+/// A token's hash as the registry has it.
 #[derive(Clone, Copy)]
 pub enum StoredHash {
     /// `sha512:` and base64: what Wire keeps in its database.
@@ -50,27 +50,29 @@ impl StoredHash {
 
     /// Reads either form. The error is the end of a sentence that begins with the key's name.
     ///
-    /// SECURITY: it does not repeat the text, which may be a token that was pasted here.
+    /// SECURITY: it does not repeat the value, which may be a token that was pasted here.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if let Some(encoded) = text.strip_prefix("sha512:") {
             let bytes = STANDARD.decode(encoded).ok().and_then(|bytes| bytes.try_into().ok());
             return bytes
                 .map(Self::Sha512)
-                .ok_or("behind `sha512:` stand 88 characters of base64, as in Wire's database");
+                .ok_or("88 characters of base64 must follow `sha512:`, as in Wire's database");
         }
         if let Some(digits) = text.strip_prefix("sha256:") {
             return hexadecimal(digits)
                 .map(Self::Sha256)
-                .ok_or("behind `sha256:` stand 64 hexadecimal digits");
+                .ok_or("64 hexadecimal digits must follow `sha256:`");
         }
-        if secret::blotted(text) != text {
+        if secret::redacted(text) != text {
             return Err(
-                "this looks like a token itself, which does not belong into a file; delete it in \
+                "this looks like a token itself, which does not belong in a file; delete it in \
                         Wire and write the hash of a new one (`wire-scim-guard token hash`)",
             );
         }
-        Err("this is no hash; write sha512:BASE64 or sha256:HEX, as `wire-scim-guard token hash` \
-             prints them")
+        Err(
+            "this is not a hash; write sha512:BASE64 or sha256:HEX, as `wire-scim-guard token hash` \
+             prints them",
+        )
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -80,7 +82,7 @@ impl StoredHash {
         }
     }
 
-    /// Whether both are the same hash, in a time that does not tell where they differ.
+    /// Whether both are the same hash, in a time that does not depend on where they differ.
     pub fn is(&self, other: &Self) -> bool {
         self.bytes().ct_eq(other.bytes()).into()
     }

@@ -14,11 +14,14 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
+use crate::api::{BodyKind, Handler};
 use crate::authorizer::{Bearer, TokenAuthorizer, Use};
 use crate::config::{Config, PathPolicy};
 use crate::digest::TokenDigest;
+use crate::findings::{Findings, Remarks};
 use crate::json::{self, Document, JsonError};
 use crate::policy::Identity;
+use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
 use crate::registry::TokenLabel;
 use crate::rule::Rule;
@@ -26,8 +29,8 @@ use crate::schema::Schemas;
 use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
 use crate::snapshot::{LoadErrors, Snapshot, Snapshots};
-use crate::target::{self, Handler, Target};
-use crate::verdict::{Findings, Outcome, Refusal, Remarks, Verdict};
+use crate::target::{self, Target};
+use crate::verdict::{Outcome, Verdict};
 use crate::{body, headers, query, token};
 
 /// Judges requests by the current snapshot. Cheap to share behind an `Arc`.
@@ -95,22 +98,6 @@ pub struct BodyTask {
     /// How the token's team identifies its users, where the registry says so; otherwise the
     /// configured mode counts.
     pub identity: Option<Identity>,
-}
-
-/// What a body is judged as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyKind {
-    /// POST of a user.
-    NewUser,
-    /// PUT of a user.
-    User,
-    /// PATCH of a user.
-    Patch,
-    Group,
-    /// PATCH of a group: read, and then always refused.
-    GroupPatch,
-    /// The body of a method that Wire does not serve, where that is not enforced: passed on unchanged.
-    Unserved,
 }
 
 /// What one document on its own is judged as.
@@ -222,7 +209,7 @@ impl Evaluator {
         findings: &mut Findings<'_>,
     ) -> Result<Option<BodyTask>, Refusal> {
         let Head { method, headers, client, .. } = head;
-        let kind = match route(target.handler, method) {
+        let kind = match target.handler.route().body_of(method) {
             Ok(kind) => kind,
             Err(allow) => {
                 findings.hit_method(method, allow)?;
@@ -242,7 +229,7 @@ impl Evaluator {
             Handler::Groups if reads => query::judge_groups(target.query, findings)?,
             _ => {}
         }
-        if !target.handler.is_discovery() {
+        if target.handler.route().token {
             let credentials = token::judge(headers, findings)?;
             let wanted = Use { method, handler: target.handler, client };
             TokenAuthorizer::new(snapshot, &self.refusals).judge(
@@ -411,24 +398,6 @@ pub(crate) fn no_tunnel() -> Refusal {
     let detail = "CONNECT is not served: this is no tunnel. Wire serves GET and HEAD everywhere.";
     let refusal = Refusal::new(Rule::MethodNotAllowed, detail);
     Refusal { allow: Some("GET, HEAD"), ..refusal }
-}
-
-/// What Wire does with a method on a route: the kind of body it parses, if any, or, as an error,
-/// the methods that it serves there.
-fn route(handler: Handler, method: &Method) -> Result<Option<BodyKind>, &'static str> {
-    use BodyKind as Kind;
-    match (handler, method.as_str()) {
-        (Handler::Users, "POST") => Ok(Some(Kind::NewUser)),
-        (Handler::User, "PUT") => Ok(Some(Kind::User)),
-        (Handler::User, "PATCH") => Ok(Some(Kind::Patch)),
-        (Handler::Groups, "POST") | (Handler::Group, "PUT") => Ok(Some(Kind::Group)),
-        (Handler::Group, "PATCH") => Ok(Some(Kind::GroupPatch)),
-        (Handler::User | Handler::Group, "DELETE") | (_, "GET" | "HEAD") => Ok(None),
-        (Handler::Users | Handler::Groups, _) => Err("GET, HEAD, POST"),
-        (Handler::User, _) => Err("GET, HEAD, PUT, PATCH, DELETE"),
-        (Handler::Group, _) => Err("GET, HEAD, PUT, DELETE"),
-        _ => Err("GET, HEAD"),
-    }
 }
 
 fn read_document(bytes: &[u8]) -> Result<Document<'_>, Refusal> {

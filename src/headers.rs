@@ -4,8 +4,9 @@
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 
+use crate::findings::Findings;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::{Findings, Refusal};
 
 /// Judges Accept: one of its ranges must admit what Wire answers with.
 pub fn judge_accept(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<(), Refusal> {

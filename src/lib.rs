@@ -2,20 +2,23 @@
 //!
 //! The core judges a request without any network: [`evaluator::Evaluator::evaluate`]. A request
 //! goes through [`target`], the headers, its query and token, and then its body through [`json`],
-//! [`schema`] and [`scim`]; what is hit on the way is a [`rule`], and [`policy`] says what comes of
-//! it. [`proxy`] is the reverse proxy around the core, on Pingora; other Pingora services embed
+//! [`schema`] and [`scim`]; each check that fails is a [`rule`], and [`policy`] decides the
+//! outcome. [`proxy`] is the reverse proxy around the core, on Pingora; other Pingora services embed
 //! [`proxy::RequestFilter`].
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod agreement;
+pub mod api;
 mod authorizer;
 mod body;
 pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod evaluator;
+pub mod findings;
 mod headers;
+pub mod input;
 pub mod json;
 pub mod logging;
 pub mod metrics;
@@ -26,6 +29,7 @@ pub mod preflight;
 pub mod proxy;
 mod query;
 pub mod rate;
+pub mod refusal;
 pub mod refusals;
 pub mod registry;
 pub mod release;
@@ -38,3 +42,4 @@ pub mod standin;
 pub mod target;
 mod token;
 pub mod verdict;
+pub mod wire;

@@ -22,7 +22,7 @@ impl Place {
         &self.0
     }
 
-    /// An element of this list.
+    /// An element of this array.
     pub fn index(self, index: usize) -> Self {
         Self(format!("{self}[{index}]").into())
     }
@@ -34,7 +34,7 @@ impl Place {
     }
 }
 
-/// What gives a place when it is asked for: only hits need one.
+/// What can be converted to a place when one is needed: only hits need one.
 pub trait IntoPlace {
     fn into_place(self) -> Place;
 }

@@ -1,6 +1,8 @@
 //! Which rules are enforced, reported or off: the profile, the operator's actions and the global
 //! switch, folded into one action per rule at load time.
 
+use strum::IntoStaticStr;
+
 use crate::release::Releases;
 use crate::rule::{Enforcement, Rule};
 
@@ -9,7 +11,8 @@ use crate::rule::{Enforcement, Rule};
 pub const RICH_INFO_LIMIT: usize = 5000;
 
 /// What happens when a rule is hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Action {
     /// Not judged.
     Off,
@@ -21,11 +24,7 @@ pub enum Action {
 
 impl Action {
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Report => "report",
-            Self::Enforce => "enforce",
-        }
+        self.into_str()
     }
 }
 
@@ -38,7 +37,7 @@ pub enum Profile {
     AsServed,
 }
 
-/// What is known of the identity provider behind the tokens: it decides what Wire reads from
+/// What is known of the identity provider of the tokens' teams: it decides what Wire reads from
 /// `externalId`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
@@ -55,13 +54,13 @@ pub enum Identity {
 pub struct Policy {
     actions: [Action; Rule::COUNT],
     pub identity: Identity,
-    /// The readings that the backend may have.
+    /// The releases that the backend may have.
     pub releases: Releases,
     /// The characters that rich info may have in the backend.
     pub rich_info_limit: usize,
 }
 
-/// Why an operator's action cannot be taken.
+/// Why an operator's action is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     #[error("no rule is called {0:?}; `wire-scim-guard rules` lists them")]
@@ -88,7 +87,7 @@ impl Policy {
         let Some(prefix) = pattern.strip_suffix('*') else {
             let rule =
                 Rule::from_id(pattern).ok_or_else(|| PolicyError::Unknown(pattern.into()))?;
-            if let Some(why) = rule.entry().standing.fixed()
+            if let Some(why) = rule.entry().enforcement.fixed()
                 && action != Action::Enforce
             {
                 return Err(PolicyError::Fixed(rule.id(), why));
@@ -102,11 +101,12 @@ impl Policy {
             })
             .collect();
         let first = matching.first().ok_or_else(|| PolicyError::Unknown(pattern.into()))?;
-        let switchable = || matching.iter().filter(|rule| rule.entry().standing.fixed().is_none());
+        let switchable =
+            || matching.iter().filter(|rule| rule.entry().enforcement.fixed().is_none());
         for rule in switchable() {
             self.actions[*rule as usize] = action;
         }
-        match first.entry().standing.fixed() {
+        match first.entry().enforcement.fixed() {
             Some(why) if switchable().next().is_none() && action != Action::Enforce => {
                 Err(PolicyError::Fixed(first.id(), why))
             }
@@ -117,7 +117,7 @@ impl Policy {
     /// Lowers every rule that can be switched to `mode` at most: the one global switch.
     pub fn cap(&mut self, mode: Action) {
         for rule in Rule::all() {
-            if rule.entry().standing.fixed().is_none() {
+            if rule.entry().enforcement.fixed().is_none() {
                 let action = &mut self.actions[rule as usize];
                 *action = (*action).min(mode);
             }
@@ -136,9 +136,9 @@ impl Policy {
     }
 }
 
-/// The action of a rule in a profile when the operator says nothing.
+/// The action of a rule in a profile unless the operator sets another.
 pub fn default_action(rule: Rule, profile: Profile) -> Action {
-    match rule.entry().standing {
+    match rule.entry().enforcement {
         Enforcement::Fixed(_) | Enforcement::EveryProfile => Action::Enforce,
         Enforcement::Documented if profile == Profile::Documented => Action::Enforce,
         Enforcement::Documented | Enforcement::OptIn => Action::Off,
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_rules_and_unknown_names_are_mistakes() {
+    fn fixed_rules_and_unknown_names_are_errors() {
         let mut policy = Policy::new(Profile::Documented, Identity::Any);
         let mut fixed = |pattern| match policy.set(pattern, Action::Off) {
             Err(PolicyError::Fixed(id, _)) => id,

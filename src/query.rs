@@ -1,13 +1,14 @@
-//! The query of a search, as Wire's server takes it apart.
+//! The query of a search, as Wire's server parses it.
 
 use std::borrow::Cow;
 
+use crate::findings::Findings;
 use crate::json::Name;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::scim::filter::{self, Comparison, Literal, Operator};
-use crate::verdict::{Findings, Refusal};
+use crate::wire::filter::{self, Comparison, Literal, Operator};
 
-/// Judges a search for users: exactly what Wire can look up.
+/// Judges a search for users, of which Wire can look up only two forms.
 pub fn judge_users(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     match parameter(query, b"filter") {
         Some(Some(filter)) => judge_user_filter(&filter, findings),
@@ -26,7 +27,7 @@ pub fn judge_groups(query: Option<&[u8]>, findings: &mut Findings<'_>) -> Result
             && !is_integer(&value)
         {
             findings.hit(Rule::QueryPagination, name, || {
-                format!("{name} must be a whole number of 64 bits, as in {name}=100.")
+                format!("{name} must be an integer of 64 bits, as in {name}=100.")
             })?;
         }
     }
@@ -49,14 +50,14 @@ pub fn judge_user_filter(filter: &str, findings: &mut Findings<'_>) -> Result<()
         matches!(Name::of(comparison.attribute.name), Some(Name::UserName | Name::ExternalId));
     if known
         && comparison.operator == Operator::Equal
-        && matches!(comparison.literal, Literal::Text(_))
+        && matches!(comparison.literal, Literal::String(_))
     {
         return Ok(());
     }
     findings.hit(Rule::FilterUnsupported, "filter", || {
         let what = match (known, comparison.operator) {
             (false, _) => "names another attribute",
-            (true, Operator::Equal) => "compares with something else than a text in double quotes",
+            (true, Operator::Equal) => "compares with something other than a string in double quotes",
             (true, _) => "has another operator",
         };
         format!(
@@ -76,7 +77,7 @@ pub fn judge_group_filter(filter: &str, findings: &mut Findings<'_>) -> Result<(
     };
     let Comparison { attribute, operator, literal } = comparison;
     let known = attribute.sub.is_none() && Name::of(attribute.name) == Some(Name::DisplayName);
-    if known && operator == Operator::Contains && matches!(literal, Literal::Text(_)) {
+    if known && operator == Operator::Contains && matches!(literal, Literal::String(_)) {
         return Ok(());
     }
     findings.hit(Rule::FilterUnsupported, "filter", || {
@@ -85,7 +86,7 @@ pub fn judge_group_filter(filter: &str, findings: &mut Findings<'_>) -> Result<(
     })
 }
 
-/// The first parameter of a name: `None` if it is absent, `Some(None)` if it stands without `=`.
+/// The first parameter of a name: `None` if it is absent, `Some(None)` if it has no `=`.
 /// `&` and `;` separate parameters, `+` is a space, names are compared exactly.
 fn parameter<'a>(query: Option<&'a [u8]>, name: &[u8]) -> Option<Option<Cow<'a, str>>> {
     query?.split(|byte| matches!(byte, b'&' | b';')).find_map(|pair| {
@@ -97,7 +98,7 @@ fn parameter<'a>(query: Option<&'a [u8]>, name: &[u8]) -> Option<Option<Cow<'a, 
     })
 }
 
-/// Percent-decodes; a `%` that no two hexadecimal digits follow stands for itself.
+/// Percent-decodes; a `%` without two hexadecimal digits after it is kept.
 fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'%', b'+', bytes).is_none() {
         return Cow::Borrowed(bytes);
@@ -135,7 +136,7 @@ fn to_text(bytes: Cow<'_, [u8]>) -> Cow<'_, str> {
     }
 }
 
-/// Whether a text is a whole number that fits into 64 bits.
+/// Whether a string is an integer that fits into 64 bits.
 fn is_integer(text: &str) -> bool {
     text.parse::<i64>().is_ok()
 }

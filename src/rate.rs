@@ -1,4 +1,4 @@
-//! So many in so much time, and how long to wait when it was more: the generic cell rate algorithm,
+//! Rate limiting, and how long to wait when the rate is exceeded: the generic cell rate algorithm,
 //! whose whole state is one point in time.
 
 use std::sync::OnceLock;
@@ -13,12 +13,12 @@ pub fn now() -> u64 {
     MARGIN + nanoseconds(START.get_or_init(Instant::now).elapsed())
 }
 
-/// A rate: so many at once, and over time no more than so many in each period.
+/// A rate: a burst, and over time no more than its size in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     /// Nanoseconds that one takes.
     interval: u64,
-    /// How far ahead of time they may come together.
+    /// How far ahead of time a burst may be.
     tolerance: u64,
 }
 
@@ -48,7 +48,7 @@ impl Rate {
 pub struct Meter(AtomicU64);
 
 impl Meter {
-    /// Takes one, or says how long to wait for it.
+    /// Takes one, or returns how long to wait for it.
     pub fn take(&self, rate: Rate, now: u64) -> Result<(), Duration> {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
@@ -64,7 +64,7 @@ impl Meter {
     }
 }
 
-/// Whole seconds for a Retry-After header: rounded up, so that who waits them is let in.
+/// Whole seconds for a Retry-After header: rounded up, so that a client that waits is admitted.
 pub fn retry_after(wait: Duration) -> u32 {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     u32::try_from(seconds.max(1)).unwrap_or(u32::MAX)

@@ -5,7 +5,7 @@
 
 /// A reading of Wire's SCIM API, named by the first release known to have it.
 ///
-/// A release between two readings has the older one: `5.34` stands for all releases up to 5.34,
+/// A release between two readings has the older one: `5.34` means all releases up to 5.34,
 /// `5.35` for 5.35 and later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Release {

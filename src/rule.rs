@@ -7,8 +7,11 @@
 
 use std::fmt;
 
+use strum::IntoStaticStr;
+
 /// The `scimType` values of RFC 7644 §3.12 that the guard answers with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "camelCase", const_into_str)]
 pub enum ScimType {
     InvalidFilter,
     InvalidPath,
@@ -20,21 +23,13 @@ pub enum ScimType {
 }
 
 impl ScimType {
-    /// The keyword as it stands in an error body.
+    /// The keyword as an error body has it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidFilter => "invalidFilter",
-            Self::InvalidPath => "invalidPath",
-            Self::InvalidSyntax => "invalidSyntax",
-            Self::InvalidValue => "invalidValue",
-            Self::Mutability => "mutability",
-            Self::NoTarget => "noTarget",
-            Self::TooMany => "tooMany",
-        }
+        self.into_str()
     }
 }
 
-/// Who may change a rule's action, and what it is when nobody does.
+/// Whether a rule's action can be changed, and its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enforcement {
     /// Always enforced, for this reason.
@@ -133,7 +128,7 @@ pub enum Rule {
     UpstreamThrottled,
 }
 
-/// One row of the table: what the guard knows of a rule before it sees a request.
+/// One row of the table.
 #[derive(Debug)]
 pub struct Entry {
     pub rule: Rule,
@@ -142,7 +137,7 @@ pub struct Entry {
     /// The HTTP status of a refusal: Wire's own where Wire refuses the same.
     pub status: u16,
     pub scim_type: Option<ScimType>,
-    pub standing: Enforcement,
+    pub enforcement: Enforcement,
     /// What the rule checks, as one sentence for people.
     pub checks: &'static str,
     /// The rule is stricter than Wire by design, so that Wire serves what it refuses.
@@ -166,10 +161,10 @@ const fn row(
     id: &'static str,
     status: u16,
     scim_type: Option<ScimType>,
-    standing: Enforcement,
+    enforcement: Enforcement,
     checks: &'static str,
 ) -> Entry {
-    Entry { rule, id, status, scim_type, standing, checks, policy: false, by_release: None }
+    Entry { rule, id, status, scim_type, enforcement, checks, policy: false, by_release: None }
 }
 
 use Enforcement::{Documented, EveryProfile, Fixed, OptIn};
@@ -195,29 +190,29 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::TargetId, "target.id", 400, VALUE, NOWHERE, "The id in the path is a UUID of the form 8-4-4-4-12."),
     row(R::FramingMessage, "framing.message", 400, None, UNREADABLE, "The request is well-formed HTTP: a request line of three parts, lines that end in CRLF, no control bytes."),
     row(R::FramingLength, "framing.length", 400, None, UNREADABLE, "At most one Content-Length, and it is a plain decimal number."),
-    row(R::FramingTransferEncoding, "framing.transfer_encoding", 400, None, UNREADABLE, "Transfer-Encoding is absent, or is `chunked` once and stands without Content-Length."),
+    row(R::FramingTransferEncoding, "framing.transfer_encoding", 400, None, UNREADABLE, "Transfer-Encoding is absent, or is `chunked` once and comes without Content-Length."),
     row(R::FramingHost, "framing.host", 400, None, UNREADABLE, "Exactly one Host, and one of the configured hosts where these are given."),
     row(R::FramingHeader, "framing.header", 400, None, UNREADABLE, "Header names are tokens and header values hold no control bytes."),
     row(R::FramingUpgrade, "framing.upgrade", 400, None, UNREADABLE, "The request does not ask to switch to another protocol."),
     row(R::MethodNotAllowed, "method.not_allowed", 405, None, EveryProfile, "Wire serves the method on this path."),
     row(R::HeadersAccept, "headers.accept", 406, None, EveryProfile, "Accept admits application/scim+json or application/json."),
-    row(R::HeadersDuplicate, "headers.duplicate", 400, None, UNREADABLE, "Content-Type and Content-Encoding stand once at most where a body is judged."),
-    row(R::TokenMissing, "token.missing", 401, None, EveryProfile, "An Authorization header is there."),
+    row(R::HeadersDuplicate, "headers.duplicate", 400, None, UNREADABLE, "Content-Type and Content-Encoding appear at most once where a body is judged."),
+    row(R::TokenMissing, "token.missing", 401, None, EveryProfile, "An Authorization header is present."),
     row(R::TokenMalformed, "token.malformed", 401, None, EveryProfile, "Authorization is `Bearer`, one space, and a token of the form that Wire issues: 44 characters of base64."),
     row(R::TokenDuplicate, "token.duplicate", 400, None, UNREADABLE, "There is one Authorization header only."),
     row(R::LimitsFailures, "limits.failures", 429, None, EveryProfile, "No more requests with invalid tokens come from one address than shield.failures allows, where addresses are counted (shield.by_address)."),
-    row(R::TokenUnknown, "token.unknown", 401, None, EveryProfile, "The token is in the register, where there is one.").policy(),
-    row(R::TokenExpired, "token.expired", 401, None, EveryProfile, "The token has not expired by its entry in the register.").policy(),
-    row(R::TokenNetwork, "token.network", 403, None, EveryProfile, "The token comes from one of the networks of its entry in the register.").policy(),
-    row(R::TokenOperation, "token.operation", 403, None, EveryProfile, "The token's entry in the register allows the method and the resource.").policy(),
+    row(R::TokenUnknown, "token.unknown", 401, None, EveryProfile, "The token is in the registry, where there is one.").policy(),
+    row(R::TokenExpired, "token.expired", 401, None, EveryProfile, "The token has not expired by its entry in the registry.").policy(),
+    row(R::TokenNetwork, "token.network", 403, None, EveryProfile, "The token comes from one of the networks of its entry in the registry.").policy(),
+    row(R::TokenOperation, "token.operation", 403, None, EveryProfile, "The token's entry in the registry allows the method and the resource.").policy(),
     row(R::TokenRefused, "token.refused", 401, None, EveryProfile, "Wire did not refuse the same token a moment ago."),
-    row(R::TokenRate, "token.rate", 429, None, EveryProfile, "The token is used no faster than its entry in the register allows.").policy(),
+    row(R::TokenRate, "token.rate", 429, None, EveryProfile, "The token is used no faster than its entry in the registry allows.").policy(),
     row(R::BodyMediaType, "body.media_type", 415, None, EveryProfile, "Content-Type is application/scim+json or application/json."),
     row(R::BodyEncoding, "body.encoding", 415, None, UNREADABLE, "The body is sent without Content-Encoding, or with a gzip stream that can be read in one way only."),
     row(R::BodyTooLarge, "body.too_large", 413, None, LIMIT, "The body is no larger than limits.body, before and after decompression."),
     row(R::BodyTimeout, "body.timeout", 408, None, LIMIT, "The whole body arrives within limits.body_timeout."),
     row(R::JsonSyntax, "json.syntax", 400, SYNTAX, UNREADABLE, "The body is one JSON document in UTF-8 (RFC 8259)."),
-    row(R::JsonDuplicateKey, "json.duplicate_key", 400, SYNTAX, EveryProfile, "No attribute that Wire reads stands twice in one object, in any spelling."),
+    row(R::JsonDuplicateKey, "json.duplicate_key", 400, SYNTAX, EveryProfile, "No attribute that Wire reads appears twice in one object, in any spelling."),
     row(R::JsonDepth, "json.depth", 400, SYNTAX, UNREADABLE, "Arrays and objects are nested at most 512 levels deep."),
     row(R::JsonNumber, "json.number", 400, SYNTAX, UNREADABLE, "No number is written with more than 4096 characters."),
     row(R::JsonObject, "json.object", 400, SYNTAX, EveryProfile, "The body is a JSON object."),
@@ -227,8 +222,8 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::UserUserNameCase, "user.user_name.case", 400, VALUE, Documented, "userName has no capital letters (Wire would store it in lower case).").policy(),
     row(R::UserUserNameReserved, "user.user_name.reserved", 400, VALUE, EveryProfile, "userName of a new user is not one of the names that Wire keeps for itself.").policy(),
     row(R::UserDisplayName, "user.display_name", 400, VALUE, EveryProfile, "displayName, or the name that Wire takes in its place, has 1 to 128 characters."),
-    row(R::UserDisplayNameRequired, "user.display_name.required", 400, VALUE, Documented, "displayName is there (Wire would show the email address or externalId).").policy(),
-    row(R::UserExternalIdRequired, "user.external_id.required", 400, VALUE, EveryProfile, "externalId is there."),
+    row(R::UserDisplayNameRequired, "user.display_name.required", 400, VALUE, Documented, "displayName is present (Wire would show the email address or externalId).").policy(),
+    row(R::UserExternalIdRequired, "user.external_id.required", 400, VALUE, EveryProfile, "externalId is present."),
     row(R::UserExternalIdEmail, "user.external_id.email", 400, VALUE, EveryProfile, "Without emails, externalId is an email address (teams without SAML)."),
     row(R::UserEmails, "user.emails", 400, VALUE, EveryProfile, "Every entry of emails has an email address as its value."),
     row(R::UserEmailsPrimary, "user.emails.primary", 400, VALUE, EveryProfile, "At most one entry of emails is primary (RFC 7643 §2.4).").by_release("Enforced for 5.35 and later, not judged for 5.34 and earlier; with wire.release any, reported where 5.34 serves the request."),
@@ -243,21 +238,21 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::UserTextInvisible, "user.text.invisible", 400, VALUE, OptIn, "displayName and rich info hold no invisible characters.").policy(),
     row(R::UserTextBlank, "user.text.blank", 400, VALUE, OptIn, "displayName and rich info values are not white space only.").policy(),
     row(R::PatchSchema, "patch.schema", 400, VALUE, EveryProfile, "The PATCH satisfies what the operator's own patch.json adds to the built-in one.").policy(),
-    row(R::PatchSchemas, "patch.schemas", 400, SYNTAX, EveryProfile, "schemas of a PATCH is a list of texts that contains urn:ietf:params:scim:api:messages:2.0:PatchOp."),
-    row(R::PatchOperations, "patch.operations", 400, SYNTAX, EveryProfile, "Operations of a PATCH is a list of objects."),
+    row(R::PatchSchemas, "patch.schemas", 400, SYNTAX, EveryProfile, "schemas of a PATCH is an array of strings that contains urn:ietf:params:scim:api:messages:2.0:PatchOp."),
+    row(R::PatchOperations, "patch.operations", 400, SYNTAX, EveryProfile, "Operations of a PATCH is an array of objects."),
     row(R::PatchOp, "patch.op", 400, SYNTAX, EveryProfile, "op is add, replace or remove."),
     row(R::PatchPath, "patch.path", 400, PATH, EveryProfile, "path names an attribute that Wire can change: userName, displayName, externalId, active, roles, a rich info key, or entries of emails.").by_release("Up to 5.34 no path may select elements by a filter; from 5.35 those into emails may, such as emails[type eq \"work\"].value."),
-    row(R::PatchValue, "patch.value", 400, VALUE, EveryProfile, "value is there and has the type of the attribute that path names.").by_release("From 5.35 the value of a path into emails is judged, and a missing value before an unsupported path."),
+    row(R::PatchValue, "patch.value", 400, VALUE, EveryProfile, "value is present and has the type of the attribute that path names.").by_release("From 5.35 the value of a path into emails is judged, and a missing value before an unsupported path."),
     row(R::PatchNoTarget, "patch.no_target", 400, Some(ScimType::NoTarget), EveryProfile, "remove has a path."),
     row(R::PatchMutability, "patch.mutability", 400, Some(ScimType::Mutability), EveryProfile, "userName is not removed."),
     row(R::GroupSchema, "group.schema", 400, VALUE, EveryProfile, "The group satisfies what the operator's own group.json adds to the built-in one.").policy(),
     row(R::GroupType, "group.type", 400, VALUE, EveryProfile, "A group has schemas, displayName and members, each of the type that Wire reads."),
     row(R::GroupDisplayName, "group.display_name", 400, VALUE, EveryProfile, "displayName of a group has 1 to 4000 characters."),
-    row(R::GroupMembers, "group.members", 400, VALUE, EveryProfile, "Every member has value, type and $ref as texts, and value is a UUID."),
+    row(R::GroupMembers, "group.members", 400, VALUE, EveryProfile, "Every member has value, type and $ref as strings, and value is a UUID."),
     row(R::GroupPatch, "group.patch", 501, None, EveryProfile, "Groups are not changed by PATCH: Wire has no such function."),
     row(R::FilterRequired, "filter.required", 400, Some(ScimType::TooMany), EveryProfile, "A search for users has a filter."),
     row(R::FilterSyntax, "filter.syntax", 400, FILTER, EveryProfile, "The filter is one comparison: attribute, operator, value."),
-    row(R::FilterUnsupported, "filter.unsupported", 400, FILTER, EveryProfile, "Wire can answer the filter: userName or externalId eq a text for users, displayName co a text for groups."),
+    row(R::FilterUnsupported, "filter.unsupported", 400, FILTER, EveryProfile, "Wire can answer the filter: userName or externalId eq a string for users, displayName co a string for groups."),
     row(R::QueryPagination, "query.pagination", 400, VALUE, EveryProfile, "startIndex and count of a search for groups are integers."),
     row(R::LimitsHeaders, "limits.headers", 431, None, LIMIT, "The request head is no larger and has no more headers than limits allows."),
     row(R::LimitsHeaderTimeout, "limits.header_timeout", 408, None, LIMIT, "The whole request head arrives within limits.header_timeout."),
@@ -314,15 +309,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_rule_stands_at_its_own_place_and_under_its_own_id() {
+    fn rules_are_in_the_order_of_the_table_and_ids_are_unique() {
         for (index, entry) in TABLE.iter().enumerate() {
             assert_eq!(entry.rule as usize, index, "{} is out of order", entry.id);
-            assert_eq!(Rule::from_id(entry.id), Some(entry.rule), "{} stands twice", entry.id);
+            assert_eq!(Rule::from_id(entry.id), Some(entry.rule), "{} appears twice", entry.id);
         }
     }
 
     #[test]
-    fn scim_types_stand_only_where_a_client_expects_them() {
+    fn scim_types_appear_only_where_a_client_expects_them() {
         for entry in &TABLE {
             if matches!(entry.status, 401 | 403 | 404 | 429 | 500..) {
                 assert_eq!(entry.scim_type, None, "{}", entry.id);

@@ -1,12 +1,12 @@
-//! Texts that must not be seen: tokens and passwords.
+//! Strings that must not be seen: tokens and passwords.
 
 use std::fmt;
 
 /// A token or a password.
 ///
 /// SECURITY: there is no `Debug`, `Display` or `Serialize` on purpose, so that no log line, error
-/// or dump of a larger value can hold one: it does not compile. The only way to the text is
-/// [`Secret::reveal`], whose few uses are easy to look through.
+/// or dump of a larger value can contain one: it does not compile. The only access to the string is
+/// [`Secret::reveal`], whose few uses are easy to review.
 #[allow(missing_debug_implementations, reason = "a secret is never shown")]
 #[derive(Clone)]
 pub struct Secret(String);
@@ -16,7 +16,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself.
+    /// The string itself.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -26,15 +26,15 @@ impl Secret {
     }
 }
 
-/// A text for people in which whatever looks like a token is blotted out.
+/// A message in which whatever looks like a token is replaced.
 ///
-/// SECURITY: sentences about a file quote what stands there, and a token may have been pasted
+/// SECURITY: sentences about a file quote its content, and a token may have been pasted
 /// where something else belongs.
-pub fn blotted(text: &str) -> String {
-    /// As long as a token of Wire, or a little shorter where its beginning was not copied.
+pub fn redacted(text: &str) -> String {
+    /// The length of a token of Wire, or a little less where its beginning was not copied.
     const LEAST: usize = 40;
     let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
-    // A double click leaves the `=` behind. Long words and hexadecimal digits are no such mixture.
+    // Selecting by double click omits the `=`. Long words and hexadecimal digits are no such mixture.
     let is_mixed = |run: &str| {
         let has = |kind: fn(&u8) -> bool| run.bytes().any(|byte| kind(&byte));
         has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)
@@ -57,7 +57,7 @@ pub fn blotted(text: &str) -> String {
     out
 }
 
-/// Something that stands in a larger value's `Debug` in place of what is not shown.
+/// Writes a value's `Debug` without its content.
 pub(crate) fn hidden(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     write!(f, "{name}(hidden)")
 }
@@ -67,11 +67,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_blotted_out_of_sentences_and_other_words_are_not() {
+    fn tokens_are_redacted_and_other_words_are_not() {
         let token = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-        assert_eq!(blotted(&format!("not {token:?} here")), "not \"(hidden)\" here");
-        assert_eq!(blotted(token), "(hidden)");
-        assert_eq!(blotted(&token[..43]), "(hidden)");
+        assert_eq!(redacted(&format!("not {token:?} here")), "not \"(hidden)\" here");
+        assert_eq!(redacted(token), "(hidden)");
+        assert_eq!(redacted(&token[..43]), "(hidden)");
         for text in [
             "sha256:c6e87fc9a6b6b4a5a44a9c4e0c5e2a5f5bd0c5e8ef0cb0a1f1fbd3a0b6f1a0c2",
             "",
@@ -80,7 +80,7 @@ mod tests {
             "/etc/wire-scim-guard/a-very-long-path/of-more-than-forty/letters: cannot be read",
             "größer als =",
         ] {
-            assert_eq!(blotted(text), text);
+            assert_eq!(redacted(text), text);
         }
     }
 }

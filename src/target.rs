@@ -4,73 +4,14 @@
 //! Wire's router is case-sensitive, decodes percent-encoded letters, accepts one trailing slash
 //! and resolves neither dot segments nor `%2F`; the nginx in front of it matches the decoded path
 //! but passes the raw one on. Whatever these two could read differently is refused here. What
-//! SCIM clients make of a base URL (no `/v2`, two of them, doubled slashes) is mended.
+//! SCIM clients make of a base URL (no `/v2`, two of them, doubled slashes) is corrected.
 
+use crate::api::{self, Handler, Id, Route};
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 /// The longest target that is read, in bytes: nginx's own limit for a request line.
 pub const MAX_TARGET: usize = 8192;
-
-/// The routes of Wire's SCIM API, and what else a target can be. The names are metric labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Handler {
-    Users,
-    User,
-    Groups,
-    Group,
-    ServiceProviderConfig,
-    Schemas,
-    Schema,
-    ResourceTypes,
-    /// Wire's own token API behind its login: forwarded as it is, or refused, never judged.
-    AuthTokens,
-    /// Some other path of the backend.
-    Other,
-    /// A target or a request that could not be read.
-    Invalid,
-}
-
-impl Handler {
-    pub const ALL: [Self; 11] = [
-        Self::Users,
-        Self::User,
-        Self::Groups,
-        Self::Group,
-        Self::ServiceProviderConfig,
-        Self::Schemas,
-        Self::Schema,
-        Self::ResourceTypes,
-        Self::AuthTokens,
-        Self::Other,
-        Self::Invalid,
-    ];
-
-    /// Whether the route tells what the service can do; Wire asks for no token there.
-    pub fn is_discovery(self) -> bool {
-        matches!(
-            self,
-            Self::ServiceProviderConfig | Self::Schemas | Self::Schema | Self::ResourceTypes
-        )
-    }
-
-    /// The label in metrics and logs: a route template, never what a client sent.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Users => "/scim/v2/Users",
-            Self::User => "/scim/v2/Users/:uid",
-            Self::Groups => "/scim/v2/Groups",
-            Self::Group => "/scim/v2/Groups/:gid",
-            Self::ServiceProviderConfig => "/scim/v2/ServiceProviderConfig",
-            Self::Schemas => "/scim/v2/Schemas",
-            Self::Schema => "/scim/v2/Schemas/:uri",
-            Self::ResourceTypes => "/scim/v2/ResourceTypes",
-            Self::AuthTokens => "/scim/auth-tokens",
-            Self::Other => "other",
-            Self::Invalid => "invalid",
-        }
-    }
-}
 
 /// A target that was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,7 +19,7 @@ pub struct Target<'a> {
     pub handler: Handler,
     /// What the backend gets; `None` if the target came in canonical form.
     pub canonical: Option<Vec<u8>>,
-    /// The query behind the first `?`, undecoded, without the `?`; `None` without one.
+    /// The query after the first `?`, undecoded, without the `?`; `None` without one.
     pub query: Option<&'a [u8]>,
 }
 
@@ -120,13 +61,11 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
         // SECURITY: `/v07/scim`, `/x/scim` and `/scim:` are no SCIM paths of Wire's, but a reader
         // that matches prefixes or strips them another way would take them for some: never forwarded.
         _ if segments.iter().any(|s| s.len() >= 4 && s[..4].eq_ignore_ascii_case(b"scim")) => {
-            return Err(not_found(
-                "/scim stands alone, with nothing before it but an API version such as /v8",
-            ));
+            return Err(not_found("nothing may come before /scim but an API version such as /v8"));
         }
         _ => Target { handler: Handler::Other, canonical: None, query },
     };
-    // SECURITY: `/i` holds the backend's internal API, which trusts whoever reaches it.
+    // SECURITY: `/i` holds the backend's internal API, which trusts every caller.
     if segments.iter().any(|s| s.eq_ignore_ascii_case(b"i")) {
         return Err(not_found("internal paths (/i) are not served here"));
     }
@@ -135,14 +74,16 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
 
 /// The hot path: targets that are canonical as they came, recognised without decoding them.
 fn canonical_already(path: &[u8]) -> Option<Handler> {
-    match path.strip_prefix(b"/scim/v2/")? {
-        b"Users" => Some(Handler::Users),
-        b"Groups" => Some(Handler::Groups),
-        rest => match (rest.strip_prefix(b"Users/"), rest.strip_prefix(b"Groups/")) {
-            (Some(id), _) if is_uuid(id) => Some(Handler::User),
-            (_, Some(id)) if is_uuid(id) => Some(Handler::Group),
-            _ => None,
-        },
+    let resource = path.strip_prefix(b"/scim/v2/")?;
+    let (name, id) = match memchr::memchr(b'/', resource) {
+        Some(at) => (&resource[..at], Some(&resource[at + 1..])),
+        None => (resource, None),
+    };
+    let Route { handler, id: form, .. } = api::find(name, id.is_some())?;
+    match (form, id) {
+        (Id::Absent, None) => Some(*handler),
+        (Id::Uuid, Some(id)) if is_uuid(id) => Some(*handler),
+        _ => None,
     }
 }
 
@@ -166,27 +107,23 @@ fn read_scim<'a>(
     let handler = match resource {
         [] => return Err(not_found("the base URL alone is no resource")),
         [b"v1", ..] => return Err(not_found("Wire speaks SCIM 2.0 only")),
-        [b"scim", ..] => return Err(not_found("the base URL stands in it twice")),
-        [b"Users"] => Handler::Users,
-        [b"Groups"] => Handler::Groups,
-        [b"Users", id] => uuid_route(id, Handler::User)?,
-        [b"Groups", id] => uuid_route(id, Handler::Group)?,
-        [b"ServiceProviderConfig"] => Handler::ServiceProviderConfig,
-        [b"Schemas"] => Handler::Schemas,
-        [b"Schemas", _] => Handler::Schema,
-        [b"ResourceTypes"] => Handler::ResourceTypes,
-        [b"Users" | b"Groups" | b"Schemas", _, ..] => {
-            return Err(not_found("at most one id stands behind Users, Groups or Schemas"));
-        }
-        [b"ServiceProviderConfig" | b"ResourceTypes", ..] => {
-            return Err(not_found("nothing stands behind ServiceProviderConfig and ResourceTypes"));
-        }
-        _ => {
-            return Err(not_found(
-                "Wire serves Users, Groups, ServiceProviderConfig, Schemas and ResourceTypes, in exactly this \
-                 spelling",
-            ));
-        }
+        [b"scim", ..] => return Err(not_found("it contains the base URL twice")),
+        [name, ids @ ..] => match (api::find(name, !ids.is_empty()), ids) {
+            (Some(route), [id]) if route.id == Id::Uuid => uuid_route(id, route.handler)?,
+            (Some(route), [] | [_]) => route.handler,
+            (Some(_), _) => {
+                return Err(not_found("at most one id follows Users, Groups or Schemas"));
+            }
+            (None, _) if api::is_collection(name) => {
+                return Err(not_found("nothing follows ServiceProviderConfig and ResourceTypes"));
+            }
+            (None, _) => {
+                return Err(not_found(
+                    "Wire serves Users, Groups, ServiceProviderConfig, Schemas and ResourceTypes, in exactly this \
+                     spelling",
+                ));
+            }
+        },
     };
     let canonical = write_canonical(version, resource, query);
     let unchanged = path.len() + query.map_or(0, |q| q.len() + 1) == canonical.len()
@@ -194,8 +131,8 @@ fn read_scim<'a>(
     Ok(Target { handler, canonical: (!unchanged).then_some(canonical), query })
 }
 
-/// SECURITY: the token API is told apart by exact bytes only, because its login is checked by
-/// the nginx behind, which reads a path its own way.
+/// SECURITY: the token API is recognised by exact bytes only, because its login is checked by
+/// the nginx of the backend, which reads a path its own way.
 fn read_auth_tokens<'a>(
     path: &[u8],
     version: Option<&[u8]>,
@@ -214,7 +151,7 @@ fn read_auth_tokens<'a>(
             exact.push(b'/');
             exact.extend_from_slice(id);
         }
-        _ => return Err(not_found("behind /scim/auth-tokens stands at most the UUID of a token")),
+        _ => return Err(not_found("at most the UUID of a token follows /scim/auth-tokens")),
     }
     if path == exact || (path.strip_suffix(b"/") == Some(exact.as_slice()) && rest.is_empty()) {
         Ok(Target { handler: Handler::AuthTokens, canonical: None, query })
@@ -232,7 +169,7 @@ fn uuid_route(id: &[u8], handler: Handler) -> Result<Handler, Refusal> {
     }
     Err(Refusal::new(
         Rule::TargetId,
-        "The id behind Users/ or Groups/ is not a UUID (8-4-4-4-12 hexadecimal digits). Use the \
+        "The id after Users/ or Groups/ is not a UUID (8-4-4-4-12 hexadecimal digits). Use the \
          `id` that Wire returned when the resource was created or looked up, not userName or \
          externalId.",
     ))
@@ -267,7 +204,7 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
             }
             0..=b' ' | 0x7f.. => {
                 let what = match byte {
-                    b' ' => "a blank".to_owned(),
+                    b' ' => "a space".to_owned(),
                     b'\t' => "a tab".to_owned(),
                     b'\r' | b'\n' => "a line break".to_owned(),
                     0x80.. => format!("a character that is not ASCII (byte 0x{byte:02X})"),
@@ -333,8 +270,8 @@ fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The bytes that stand for themselves everywhere in a path and a query (RFC 3986 §3.3, §3.4), and some
-/// that all readers take so.
+/// The bytes that need no encoding anywhere in a path and a query (RFC 3986 §3.3, §3.4), and some
+/// that all readers accept unencoded.
 fn is_uri_byte(byte: u8) -> bool {
     matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'z' | b'|' | b'~')
 }

@@ -5,11 +5,12 @@
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use crate::findings::Findings;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::target;
-use crate::verdict::{Findings, Refusal};
 
-/// Where every rule about a token is hit.
+/// The place of every rule about a token.
 pub const PLACE: &str = "Authorization";
 
 /// 32 bytes in standard base64.
@@ -19,14 +20,14 @@ const LENGTH: usize = 44;
 #[derive(Clone, Copy)]
 pub enum Credentials<'h> {
     None,
-    /// Something that is no bearer token.
+    /// Something other than a bearer token.
     Unreadable,
-    /// What stands behind `Bearer `, of whatever form.
+    /// What follows `Bearer `, in any form.
     Token(&'h [u8]),
 }
 
-/// Judges the token by its form; whether it is known is for the register and for Wire to say.
-/// What cannot be read comes back only where that is not enforced.
+/// Judges the token by its form; whether it is known is up to the registry and to Wire.
+/// Unreadable credentials are returned only where that rule is not enforced.
 pub fn judge<'h>(
     headers: &'h HeaderMap,
     findings: &mut Findings<'_>,
@@ -55,7 +56,7 @@ pub fn judge<'h>(
 
 /// Whether bytes have the form of a token that Wire issues: base64 of 32 bytes.
 pub fn is_wire_token(token: &[u8]) -> bool {
-    // The last of 43 digits stands for four bits of the token, so its two lowest bits are zero.
+    // The last of 43 digits encodes four bits of the token, so its two lowest bits are zero.
     let [digits @ .., last, b'='] = token else { return false };
     token.len() == LENGTH
         && digits.iter().all(|byte| is_base64(*byte))
@@ -66,7 +67,7 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
 }
 
-/// What is wrong with an Authorization header, and how to mend it.
+/// What is wrong with an Authorization header, and how to fix it.
 fn malformed(line: &[u8]) -> String {
     const FORM: &str = "The SCIM token of Wire has 44 characters of base64 and ends in `=`";
     let token = line.strip_prefix(b"Bearer ");
@@ -75,7 +76,7 @@ fn malformed(line: &[u8]) -> String {
         None if line.len() >= 7 && line[..7].eq_ignore_ascii_case(b"bearer ") => {
             "the header must begin with `Bearer` in exactly this spelling, capital B."
         }
-        None if line.eq_ignore_ascii_case(b"bearer") => "there is nothing behind `Bearer`.",
+        None if line.eq_ignore_ascii_case(b"bearer") => "nothing follows `Bearer`.",
         None if line.starts_with(b"Bearer") => {
             "`Bearer` must be followed by one space, then the token."
         }
@@ -83,35 +84,33 @@ fn malformed(line: &[u8]) -> String {
             "this is a Basic login. Choose bearer token (HTTP header) authentication in the client."
         }
         None if is_wire_token(line) => {
-            "the token stands without `Bearer ` in front of it (ldap-scim-bridge sends the configured text as \
+            "the token has no `Bearer ` in front of it (ldap-scim-bridge sends the configured string as \
              it is: write `token: \"Bearer <token>\"`)."
         }
         None => "the header must begin with `Bearer `.",
-        Some(token) if token.iter().all(u8::is_ascii_whitespace) => {
-            "there is nothing behind `Bearer`."
-        }
+        Some(token) if token.iter().all(u8::is_ascii_whitespace) => "nothing follows `Bearer`.",
         Some(token) if token.contains(&b',') => {
             "there is a comma in it, as if a client or a proxy had joined two Authorization headers to one. \
              Send one, with one token."
         }
         Some(token) if is_placeholder(token) => {
-            "a placeholder stands where the token belongs; the client has not filled it in. Check how the \
+            "there is a placeholder in place of the token; the client has not filled it in. Check how the \
              variable is called and that it has a value."
         }
         Some(token) if starts_with_bearer(token) => {
-            "`Bearer` stands twice. Paste the token alone; the client adds `Bearer` by itself."
+            "`Bearer` appears twice. Paste the token alone; the client adds `Bearer` by itself."
         }
         Some(token) if token.starts_with(b"eyJ") && token.contains(&b'.') => {
             "this is a JWT, which Entra ID sends when Secret Token is empty. Paste the SCIM token of Wire there."
         }
         Some(token) if token.iter().any(|byte| matches!(byte, b'"' | b'\'')) => {
-            "the token stands in quotes. Remove them."
+            "the token is in quotes. Remove them."
         }
         Some(token) if has_line_break(token) => {
-            "the token has a line break or blank that was pasted with it. Paste it again without."
+            "the token has a line break or space that was pasted with it. Paste it again without."
         }
         Some(token) if token.contains(&b'%') => {
-            "the token is percent-encoded, as in a URL (`%3D` stands for `=`). Send it as Wire shows it."
+            "the token is percent-encoded, as in a URL (`%3D` means `=`). Send it as Wire shows it."
         }
         Some(token) if !token.is_ascii() => {
             "the token has a character that is not ASCII, such as a no-break space that was pasted with it. \
@@ -131,13 +130,13 @@ fn malformed(line: &[u8]) -> String {
             "the token is too short; part of it is missing. Copy it again."
         }
         Some(token) if token.len() > LENGTH => "the token is too long. Copy it again.",
-        Some(_) => "the token is no base64 as Wire writes it. Copy it again.",
+        Some(_) => "the token is not base64 as Wire writes it. Copy it again.",
     };
     format!("The Authorization header is not usable: {what} {FORM}.")
 }
 
-/// Whether a template's variable stands there, such as `{{token}}`, `${TOKEN}` or `<token>`, or what
-/// scripts print of a value that is not there.
+/// Whether this is a template's variable, such as `{{token}}`, `${TOKEN}` or `<token>`, or what
+/// scripts print for a missing value.
 fn is_placeholder(token: &[u8]) -> bool {
     const OF_NOTHING: [&[u8]; 4] = [b"undefined", b"null", b"None", b"[object Object]"];
     let token = token.trim_ascii();
@@ -155,7 +154,7 @@ fn starts_with_bearer(token: &[u8]) -> bool {
     token.len() >= 6 && token[..6].eq_ignore_ascii_case(b"bearer")
 }
 
-/// Whether blanks or line breaks stand in a token, as they are or as text.
+/// Whether a token contains spaces or line breaks, as they are or as escapes.
 fn has_line_break(token: &[u8]) -> bool {
     token.iter().any(u8::is_ascii_whitespace)
         || [&b"\\n"[..], b"\\r", b"%0A", b"%0a", b"%0D", b"%0d"]

@@ -58,11 +58,11 @@ fn of_users() {
         (
             "externalId",
             json!(17),
-            &["externalId must be a text: the email address or the SAML NameID"],
+            &["externalId must be a string: the email address or the SAML NameID"],
         ),
-        ("displayName", json!(5), &["displayName must be a text."]),
+        ("displayName", json!(5), &["displayName must be a string."]),
         ("password", json!(5), &["password must not be sent at all"]),
-        ("roles", json!([{"value": "member"}]), &["roles[0] must be a text", "[\"member\"]"]),
+        ("roles", json!([{"value": "member"}]), &["roles[0] must be a string", "[\"member\"]"]),
         (
             "emails",
             json!([{"value": "a@b.example", "primary": "yes"}]),
@@ -77,7 +77,7 @@ fn of_users() {
         (
             "phoneNumbers",
             json!([{"value": 49}]),
-            &["phoneNumbers[0].value must be a text", "in quotes"],
+            &["phoneNumbers[0].value must be a string", "in quotes"],
         ),
         (WIRE_USER, json!({"Floor": 5}), &["`Floor` is a number"]),
         (
@@ -96,18 +96,18 @@ fn of_users() {
         says(&guard, CheckKind::User, &user(name, value), phrases);
     }
     let repeated: [(String, &[&str]); 4] = [
-        (r#""displayName":"B""#.into(), &["displayName stands more than once (names are"]),
+        (r#""displayName":"B""#.into(), &["displayName appears more than once (names are"]),
         (
             r#""emails":[{"value":"a@b.example"},{"value":"a@b.example","VALUE":"c@b.example"}]"#.into(),
-            &["emails[1].value stands more than once (names are"],
+            &["emails[1].value appears more than once (names are"],
         ),
         (
             format!(r#""{WIRE_USER}":{{"Floor":"5","Floor":"6"}}"#),
-            &["User: `Floor` stands more than once. Readers"],
+            &["User: `Floor` appears more than once. Readers"],
         ),
         (
             r#""urn:wire:scim:schemas:profile:1.0":{"richInfo":[{"type":"a","type":"b","value":"c"}]}"#.into(),
-            &["profile:1.0: type of field 0 stands more than once. Readers"],
+            &["profile:1.0: type of field 0 appears more than once. Readers"],
         ),
     ];
     for (more, phrases) in repeated {
@@ -136,7 +136,7 @@ fn of_patches() {
         (replace("active", json!("Disabled")), &["active must be true or false"]),
         (
             replace("/userName", json!("bob")),
-            &["Operations[0].path has a slash or a blank", "does not belong there"],
+            &["Operations[0].path has a slash or a space", "does not belong there"],
         ),
         (replace("", json!("bob")), &["Operations[0].path is empty"]),
         (
@@ -179,7 +179,7 @@ fn of_patches() {
     );
     let body = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
                    "Operations":[{"op":"add","OP":"remove","path":"roles"}]}"#;
-    says(&guard, CheckKind::Patch, body.as_bytes(), &["Operations[0].op stands more than once"]);
+    says(&guard, CheckKind::Patch, body.as_bytes(), &["Operations[0].op appears more than once"]);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn of_groups_and_filters() {
         &["members[0].value is not a UUID", "not userName"],
     );
     let body = r#"{"schemas":[],"displayName":"g","members":[{"value":"a","value":"b"}]}"#;
-    says(&guard, CheckKind::Group, body.as_bytes(), &["members[0].value stands more than once"]);
+    says(&guard, CheckKind::Group, body.as_bytes(), &["members[0].value appears more than once"]);
     says(&guard, CheckKind::Filter, b"userName eq 'alice'", &["in double quotes"]);
     says(&guard, CheckKind::Filter, b"emails.value eq \"a\"", &["names another attribute"]);
     says(
@@ -258,14 +258,14 @@ fn of_tokens() {
 fn of_targets() {
     for (target, rule, phrase) in [
         ("/scim/v2/User", "target.not_found", "in exactly this spelling"),
-        ("/scim/v2/scim/v2/Users", "target.not_found", "the base URL stands in it twice"),
-        ("/scim/v2/ResourceTypes/User", "target.not_found", "nothing stands behind"),
+        ("/scim/v2/scim/v2/Users", "target.not_found", "it contains the base URL twice"),
+        ("/scim/v2/ResourceTypes/User", "target.not_found", "nothing follows"),
         ("/scim/v2/Users/i", "target.id", "not userName or externalId"),
         ("/scim/v2/Schemas/i", "target.not_found", "internal paths (/i) are not served"),
         (
             "/scim/v2%20/Users",
             "target.ambiguous",
-            "a blank, which may have been pasted with the base URL",
+            "a space, which may have been pasted with the base URL",
         ),
         ("/scim/v2%0A/Users", "target.ambiguous", "a line break, which may have been pasted"),
         ("/scim/v2%09/Users", "target.ambiguous", "a tab, which may have been pasted"),

@@ -234,7 +234,7 @@ fn a_bad_config_shows_all_its_mistakes_with_their_places() {
     );
     let wanted = [
         "1:1: upstream.servers is missing",
-        "1:10: listen[0]: \"127.0.0.1\" is no IP address with a port",
+        "1:10: listen[0]: \"127.0.0.1\" is not an IP address with a port",
         "2:1: upstreams is an unknown key; did you mean `upstream`?",
         "3:16: limits.body: \"0\" is out of range",
         "5:9: rules.mode: \"maybe\" is none of: enforce, report, off",
@@ -290,7 +290,10 @@ fn schemas_are_read_from_beside_the_config_and_checked_with_it() {
     let (code, lines) = check();
     assert_eq!(code, 2);
     assert!(lines[0].starts_with("/own/groups.json: no schema of this name is read; did you mean"));
-    assert!(lines[1].starts_with("/own/user.json:2:9: this is no value for `type`"), "{lines:?}");
+    assert!(
+        lines[1].starts_with("/own/user.json:2:9: this is not a valid value for `type`"),
+        "{lines:?}"
+    );
     assert!(
         lines[2].starts_with("/own/user.json:3:12: this regular expression cannot be read"),
         "{lines:?}"

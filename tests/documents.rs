@@ -79,6 +79,7 @@ fn every_module_that_the_architecture_names_is_there() {
             "src",
             "src/registry",
             "src/scim",
+            "src/wire",
             "src/proxy",
             "src/proxy/downstream",
             "src/proxy/request",

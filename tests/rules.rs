@@ -153,9 +153,9 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
          below are those of\nthe project's own tests.\n\n| rule | status | scimType | documented | as-served |\n\
          |---|---|---|---|---|\n",
     );
-    for Entry { id, status, scim_type, standing, .. } in &TABLE {
+    for Entry { id, status, scim_type, enforcement, .. } in &TABLE {
         let scim_type = scim_type.map_or("", |kind| kind.as_str());
-        let (documented, as_served) = match standing {
+        let (documented, as_served) = match enforcement {
             Enforcement::Fixed(_) => ("always", "always"),
             Enforcement::EveryProfile => ("enforce", "enforce"),
             Enforcement::Documented => ("enforce", "off"),
@@ -179,7 +179,7 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
         if entry.policy {
             text.push_str(" Stricter than Wire by design.");
         }
-        if let Some(why) = entry.standing.fixed() {
+        if let Some(why) = entry.enforcement.fixed() {
             write!(text, " Always enforced: {why}.").unwrap();
         }
         write!(text, "\n\n> {detail}\n").unwrap();
@@ -222,7 +222,7 @@ fn the_global_switch_lets_everything_pass_that_can_be_read() {
     for mode in [Action::Report, Action::Off] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| config.policy.cap(mode));
-        let switchable = |case: &Case| case.rule.entry().standing == Enforcement::EveryProfile;
+        let switchable = |case: &Case| case.rule.entry().enforcement == Enforcement::EveryProfile;
         for (at, case) in cases().into_iter().filter(switchable).enumerate() {
             // Operators' own schemas are not loaded here, and an email address is one identity's rule.
             let answer = guarded.ask(&case.hit);

@@ -157,7 +157,7 @@ fn usage(error: &clap::Error) -> ExitCode {
             let sentence = words.join(" ").replace(" tip: ", "; ");
             let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
             // SECURITY: a token may have been given where none belongs.
-            let sentence = secret::blotted(sentence);
+            let sentence = secret::redacted(sentence);
             fail(UNUSABLE, &format!("{sentence}; see {} --help", command_line()))
         }
     }

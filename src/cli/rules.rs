@@ -67,7 +67,7 @@ impl Row {
                 PROFILES
                     .map(|(name, profile)| (name, default_action(entry.rule, profile).as_str())),
             ),
-            switchable: entry.standing.fixed().is_none(),
+            switchable: entry.enforcement.fixed().is_none(),
             policy: entry.policy,
             by_release: entry.by_release,
             checks: entry.checks,

@@ -4,10 +4,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::Limits;
-use super::diagnostic::{At, Diagnostics};
-use super::file::set;
-use super::reader::Section;
-use super::value::size_text;
+use crate::input::diagnostic::{At, Diagnostics};
+use crate::input::section::{Section, set};
+use crate::input::value::size_text;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -16,7 +15,7 @@ const GIB: u64 = 1024 * MIB;
 /// Sizes and counts that no deployment exceeds for a good reason.
 const BODY: RangeInclusive<u64> = 1..=8 * MIB;
 const BUFFERED: RangeInclusive<u64> = 1..=256 * GIB;
-/// The HTTP reader below takes at most 1 MiB, and 256 headers with what it adds itself.
+/// The HTTP parser takes at most 1 MiB, and 256 headers with those that are added.
 const HEADER_BYTES: RangeInclusive<u64> = KIB..=MIB;
 const HEADERS: RangeInclusive<u64> = 1..=250;
 const REQUESTS: RangeInclusive<u64> = 1..=u32::MAX as u64;
@@ -25,7 +24,7 @@ const STREAMS: RangeInclusive<u64> = 1..=10_000;
 const TIME: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 
-pub fn read(mut section: Section<'_, '_>, notes: &Diagnostics) -> Limits {
+pub fn read(mut section: Section<'_, '_>, diagnostics: &Diagnostics) -> Limits {
     let mut limits = Limits::default();
     let body = size(&mut section, "body", BODY, &mut limits.body);
     let all = size(&mut section, "buffered_bytes", BUFFERED, &mut limits.buffered_bytes);
@@ -36,7 +35,7 @@ pub fn read(mut section: Section<'_, '_>, notes: &Diagnostics) -> Limits {
             size_text(limits.buffered_bytes as u64),
             size_text(limits.body as u64)
         );
-        notes.mistake(at, message);
+        diagnostics.error(at, message);
     }
     size(&mut section, "header_bytes", HEADER_BYTES, &mut limits.header_bytes);
 
@@ -67,7 +66,7 @@ pub fn read(mut section: Section<'_, '_>, notes: &Diagnostics) -> Limits {
     limits
 }
 
-/// Reads a number of bytes into `place`; gives where it stands.
+/// Reads a number of bytes into `place`; returns its position.
 fn size(
     section: &mut Section<'_, '_>,
     key: &'static str,

@@ -1,5 +1,5 @@
 //! The configuration, valid by construction: what the rest of the guard reads. How it is written
-//! in a file, and what can be wrong there, is told in `file`.
+//! in a file, and what can be wrong there, is defined in `file`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -7,20 +7,16 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::input::Warning;
 use crate::policy::{Identity, Policy, Profile};
 
-pub use diagnostic::Warning;
-
-pub(crate) mod diagnostic;
+mod addresses;
 pub mod file;
 mod limits;
-pub(crate) mod near;
-pub(crate) mod reader;
 mod rules;
 pub(crate) mod value;
 mod warnings;
 pub mod words;
-pub(crate) mod yaml;
 
 /// Everything an operator can choose.
 #[derive(Debug, Clone)]
@@ -30,7 +26,7 @@ pub struct Config {
     /// Where metrics and probes are served.
     pub admin: SocketAddr,
     pub upstream: Vec<Server>,
-    /// Asks every server whether it is well; `None`: only failing requests tell.
+    /// Asks every server whether it is healthy; `None`: only failing requests show it.
     pub upstream_check: Option<UpstreamCheck>,
     /// Worker threads.
     pub threads: usize,
@@ -46,18 +42,18 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Peers whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// The register of tokens; `None`: every well-formed token is Wire's to judge.
+    /// The token registry; `None`: every well-formed token is left to Wire.
     pub tokens: Option<std::path::PathBuf>,
     pub shield: RefusalCacheSettings,
     /// Whether 420, with which Wire's nginx throttles, is handed on as 429.
     pub map_420: bool,
     pub log: Log,
     pub limits: Limits,
-    /// What its file allows itself and probably does not mean.
+    /// What the file contains and probably does not mean.
     pub warnings: Vec<Warning>,
 }
 
-/// How requests with useless tokens are kept away from Wire.
+/// How requests with invalid tokens are kept away from Wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefusalCacheSettings {
     /// For how long a token that Wire refused is refused by the guard.
@@ -95,10 +91,10 @@ impl fmt::Display for Server {
     }
 }
 
-/// How servers are asked whether they are well.
+/// How servers are asked whether they are healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamCheck {
-    /// The path of a GET that a well server answers with a status below 400.
+    /// The path of a GET that a healthy server answers with a status below 400.
     pub path: String,
     pub every: Duration,
 }
@@ -110,7 +106,7 @@ pub enum PathPolicy {
     Forward,
 }
 
-/// What becomes of `Z-*` headers, by which Wire's nginx tells its services who is logged in.
+/// What happens to `Z-*` headers, by which Wire's nginx says to its services who is logged in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ZHeaders {
     Strip,
@@ -215,7 +211,7 @@ impl Config {
     }
 
     /// Whether failures are counted by the client's address: only where it is known to be the client's.
-    /// Behind a proxy that is not trusted, all clients have one address, and any of them could have the others
+    /// With a proxy in front that is not trusted, all clients have one address, and any of them could have the others
     /// refused.
     pub fn counts_by_address(&self) -> bool {
         self.shield.by_address.unwrap_or(!self.trusted_proxies.is_empty())

@@ -1,13 +1,13 @@
 //! The section `rules`: profile, single actions and the global switch, folded into a policy.
 
-use super::near;
-use super::reader::Section;
 use super::words::{ACTIONS, PROFILES};
+use crate::input::near;
+use crate::input::section::Section;
 use crate::policy::{Action, Identity, Policy, PolicyError, Profile};
 use crate::rule::Rule;
 
-/// Reads the section. `profile` and `identity` are what is given from outside of the file, or
-/// what stands elsewhere in it.
+/// Reads the section. `profile` and `identity` come from outside of the file, or from
+/// another section.
 pub fn read(mut rules: Section<'_, '_>, profile: Option<Profile>, identity: Identity) -> Policy {
     let written = rules.field("profile").and_then(|field| field.choice(&PROFILES));
     let profile = profile.or(written).unwrap_or(Profile::Documented);
@@ -29,7 +29,7 @@ fn read_actions(mut section: Section<'_, '_>, policy: &mut Policy) {
         // Where the action itself is wrong, the pattern is tried with the one that fits all.
         let action = field.choice(&ACTIONS).unwrap_or(Action::Enforce);
         if let Err(error) = policy.set(pattern, action) {
-            field.mistake_at(at, explain(&error));
+            field.error_at(at, explain(&error));
         }
     }
 }

@@ -1,104 +1,14 @@
-//! Single values as operators write them: sizes, times, addresses, networks, names.
+//! Single values of the config file: addresses, servers, hosts, paths, releases.
 //!
 //! Errors are the end of a sentence that begins with the key's name: what was found, and what to
 //! write instead.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
-
-use ipnet::IpNet;
 
 use super::Server;
+use crate::input::value::quoted;
 use crate::release::{Release, Releases};
-use crate::secret;
-
-const KIB: u64 = 1024;
-
-/// What was written, fit to stand in a message.
-pub fn quoted(text: &str) -> String {
-    const SHOWN: usize = 60;
-    // SECURITY: before it is cut, as a part of a token does not look like one.
-    let text = secret::blotted(text);
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{:?}...", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
-
-/// Bytes: plain, or with `KiB`, `MiB` or `GiB`.
-pub fn size(text: &str) -> Result<u64, String> {
-    let (number, unit) = number_and_unit(text);
-    let factor = match unit {
-        "" | "B" => Some(1),
-        "KiB" => Some(KIB),
-        "MiB" => Some(KIB * KIB),
-        "GiB" => Some(KIB * KIB * KIB),
-        _ => None,
-    };
-    let number = number.parse::<u64>().ok();
-    number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor)).ok_or_else(|| {
-        format!(
-            "{} is no size; write bytes, or a whole number with KiB, MiB or GiB, such as 512KiB",
-            quoted(text)
-        )
-    })
-}
-
-/// A size as `size` reads it, in its largest whole unit.
-pub fn size_text(bytes: u64) -> String {
-    if bytes == 1 {
-        return "1 byte".into();
-    }
-    [(KIB * KIB * KIB, "GiB"), (KIB * KIB, "MiB"), (KIB, "KiB")]
-        .into_iter()
-        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit))
-        .map_or_else(|| format!("{bytes} bytes"), |(unit, name)| format!("{}{name}", bytes / unit))
-}
-
-/// A time: a whole number with `ms`, `s`, `m` or `h`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = number_and_unit(text);
-    let milliseconds = match unit {
-        "ms" => Some(1),
-        "s" => Some(1000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        _ => None,
-    };
-    let number = number.parse::<u64>().ok();
-    number
-        .zip(milliseconds)
-        .and_then(|(number, factor)| number.checked_mul(factor))
-        .map(Duration::from_millis)
-        .ok_or_else(|| {
-            format!(
-                "{} is no time; write a whole number with ms, s, m or h, such as 10s",
-                quoted(text)
-            )
-        })
-}
-
-/// A time as `duration` reads it, in its largest whole unit.
-pub fn duration_text(duration: Duration) -> String {
-    let milliseconds = duration.as_millis();
-    if milliseconds == 0 {
-        return "0s".into();
-    }
-    [(3_600_000, "h"), (60_000, "m"), (1000, "s")]
-        .into_iter()
-        .find(|(unit, _)| milliseconds >= *unit && milliseconds.is_multiple_of(*unit))
-        .map_or_else(
-            || format!("{milliseconds}ms"),
-            |(unit, name)| format!("{}{name}", milliseconds / unit),
-        )
-}
-
-fn number_and_unit(text: &str) -> (&str, &str) {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    (number, unit.trim_start_matches(' '))
-}
 
 /// Where to listen: an IP address and a port.
 pub fn listener(text: &str) -> Result<SocketAddr, String> {
@@ -109,11 +19,11 @@ pub fn listener(text: &str) -> Result<SocketAddr, String> {
         }
         let port = text.rsplit_once(':').map(|(_, port)| port);
         if port.is_some_and(|port| port.parse::<u32>().is_ok_and(|port| port > 65535)) {
-            return format!("{found} has no valid port behind the colon (1 to 65535)");
+            return format!("{found} has no valid port after the colon (1 to 65535)");
         }
         let port = port.filter(|port| port.parse::<u16>().is_ok()).unwrap_or("8080");
         format!(
-            "{found} is no IP address with a port (names are not resolved here); write 127.0.0.1:{port} for \
+            "{found} is not an IP address with a port (names are not resolved here); write 127.0.0.1:{port} for \
              this machine only, 0.0.0.0:{port} or [::]:{port} for all interfaces"
         )
     })?;
@@ -124,7 +34,7 @@ pub fn listener(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// What is wrong with an IPv6 address and its port, or without one, where the address is not in
-/// brackets. `::1:8080` is an address as it stands, but hardly ever meant as one.
+/// brackets. `::1:8080` is an address as it is, but hardly ever meant as one.
 fn unbracketed(text: &str) -> Option<String> {
     let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
     let split = text.rsplit_once(':').filter(|(host, port)| {
@@ -147,7 +57,7 @@ fn unbracketed(text: &str) -> Option<String> {
 pub fn path(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     if !text.starts_with('/') || !plain {
-        return Err(format!("{} is no path; write one such as /status", quoted(text)));
+        return Err(format!("{} is not a path; write one such as /status", quoted(text)));
     }
     Ok(text.into())
 }
@@ -167,7 +77,7 @@ pub fn server(text: &str) -> Result<Server, String> {
     };
     let port = match port.parse::<u16>() {
         Ok(port) if port != 0 && !text.contains(":+") => port,
-        _ => return Err(format!("{found} has no valid port behind the colon (1 to 65535)")),
+        _ => return Err(format!("{found} has no valid port after the colon (1 to 65535)")),
     };
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner,
@@ -209,18 +119,20 @@ pub fn host(text: &str) -> Result<String, String> {
 
 /// Checks a DNS name or an IPv4 address. Errors are the end of a sentence.
 fn host_name(host: &str) -> Result<&str, &'static str> {
-    const CHARACTERS: &str = "is no host name; it may have letters, digits, `.`, `-` and `_`";
+    const CHARACTERS: &str = "is not a host name; it may have letters, digits, `.`, `-` and `_`";
     let name = host.strip_suffix('.').unwrap_or(host);
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || !name.bytes().all(allowed) {
         return Err(CHARACTERS);
     }
     if name.len() > 253 || name.split('.').any(|label| label.is_empty() || label.len() > 63) {
-        return Err("is no host name: a part between dots is empty or longer than 63 characters");
+        return Err(
+            "is not a host name: a part between dots is empty or longer than 63 characters",
+        );
     }
     let numeric = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
     if name.rsplit('.').next().is_some_and(numeric) && name.parse::<IpAddr>().is_err() {
-        return Err("is no IPv4 address, and no host name ends in a number");
+        return Err("is not an IPv4 address, and no host name ends in a number");
     }
     Ok(host)
 }
@@ -232,7 +144,7 @@ pub fn releases(text: &str) -> Result<Releases, String> {
     }
     Release::parse(text).map(Releases::Only).ok_or_else(|| {
         format!(
-            "{} is no release of Wire: write \"any\", or two numbers as in \"{}\"",
+            "{} is not a release of Wire: write \"any\", or two numbers as in \"{}\"",
             quoted(text),
             Release::NEWEST.as_str()
         )
@@ -242,64 +154,14 @@ pub fn releases(text: &str) -> Result<Releases, String> {
 /// The path of a file or folder.
 pub fn file(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() {
-        return Err("\"\" is no path; leave out the whole line to go without".into());
+        return Err("\"\" is not a path; leave out the whole line to go without".into());
     }
     Ok(text.into())
-}
-
-/// A network, or a single address.
-pub fn network(text: &str) -> Result<IpNet, String> {
-    let found = quoted(text);
-    let network = text
-        .parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| format!("{found} is no network; write 10.0.0.0/8, fd00::/8 or one address"))?;
-    let network = unmapped(network);
-    if network.prefix_len() == 0 {
-        return Err(format!("{found} matches every address; name the networks that are yours"));
-    }
-    if network.trunc() != network {
-        return Err(format!(
-            "{found} has bits behind its prefix; write {} or the single address {}",
-            network.trunc(),
-            network.addr()
-        ));
-    }
-    Ok(network)
-}
-
-/// A network of IPv4 addresses that is written in their form for IPv6, as IPv4: all addresses are compared so.
-fn unmapped(network: IpNet) -> IpNet {
-    let prefix = network.prefix_len().checked_sub(96);
-    let address = network.addr().to_canonical();
-    let mapped = prefix.filter(|_| address != network.addr());
-    mapped.and_then(|prefix| IpNet::new(address, prefix).ok()).unwrap_or(network)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_and_times_are_read_back_as_they_are_shown() {
-        for bytes in [0, 1, 1023, 1024, 512 * 1024, 1 << 20, 3 << 30] {
-            assert_eq!(
-                size(size_text(bytes).trim_end_matches(" bytes").trim_end_matches(" byte")),
-                Ok(bytes)
-            );
-        }
-        for milliseconds in [0, 1, 500, 1000, 1500, 60_000, 90_000, 7_200_000] {
-            let duration_ = Duration::from_millis(milliseconds);
-            assert_eq!(duration(&duration_text(duration_)), Ok(duration_));
-        }
-        assert_eq!(size("512 KiB"), Ok(512 * 1024));
-        for wrong in ["", "KiB", "512KB", "1.5MiB", "-1", "99999999999GiB", "1 KiB x"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-        for wrong in ["", "10", "s", "1.5s", "-1s", "10 seconds", "99999999999999999h"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn servers_are_a_host_and_a_port() {
@@ -335,19 +197,6 @@ mod tests {
         assert_eq!(host("wire.example."), Ok("wire.example".into()));
         for wrong in ["", "a:80", "https://a", "*.a.com", "a/b", "[x]", "[::1]:80", "ä.de"] {
             assert!(host(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn networks_end_at_their_prefix_and_are_not_everybody() {
-        assert_eq!(network("10.0.0.0/8"), Ok("10.0.0.0/8".parse().unwrap()));
-        assert_eq!(network("::1"), Ok("::1/128".parse().unwrap()));
-        assert_eq!(network("::ffff:10.0.0.0/104"), Ok("10.0.0.0/8".parse().unwrap()));
-        assert_eq!(network("::ffff:10.0.0.1"), Ok("10.0.0.1/32".parse().unwrap()));
-        for wrong in
-            ["", "10.0.0.5/8", "10.0.0.0/33", "0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96", "localhost"]
-        {
-            assert!(network(wrong).is_err(), "{wrong}");
         }
     }
 }

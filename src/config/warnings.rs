@@ -1,16 +1,16 @@
-//! What a config may say and probably does not mean.
+//! What is allowed in a config and probably not meant.
 
 use std::net::SocketAddr;
 
 use super::Config;
-use super::diagnostic::{At, Diagnostics};
+use crate::input::diagnostic::{At, Diagnostics};
 
-/// Looks at a config as a whole. `tuned`: where the shield's count of failures was set.
+/// Looks at a config as a whole. `tuned`: where the number of failures was set.
 pub(super) fn find(
     config: &Config,
     listen: &[(At, SocketAddr)],
     tuned: Option<At>,
-    notes: &Diagnostics,
+    diagnostics: &Diagnostics,
 ) {
     let exposed = listen.iter().find(|(_, address)| !address.ip().to_canonical().is_loopback());
     let unsaid = config.trusted_proxies.is_empty() && config.shield.by_address.is_none();
@@ -21,7 +21,7 @@ pub(super) fn find(
              counted by address. Name the proxies in front under trusted_proxies, or write shield: \
              {{by_address: true}} if there are none"
         );
-        notes.warn(*at, message);
+        diagnostics.warn(*at, message);
     }
     if let Some(at) = tuned.filter(|_| !config.counts_by_address()) {
         let why = match config.shield.by_address {
@@ -30,6 +30,6 @@ pub(super) fn find(
                 "neither trusted_proxies nor shield: {by_address: true} says whose address a request comes from"
             }
         };
-        notes.warn(at, format!("shield: failures and window have no effect, as {why}"));
+        diagnostics.warn(at, format!("shield: failures and window have no effect, as {why}"));
     }
 }

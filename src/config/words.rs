@@ -1,4 +1,4 @@
-//! The words of the config file and the command line, and what they stand for.
+//! The words of the config file and the command line, and their meanings.
 
 use tracing::Level;
 

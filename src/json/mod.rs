@@ -1,6 +1,6 @@
 //! Request bodies as Wire's JSON reader takes them: bytes in, a folded document out.
 //!
-//! The document borrows from the body: a flat list of 16-byte nodes in document order, texts as
+//! The document borrows from the body: a flat list of 16-byte nodes in document order, strings as
 //! ranges of the body (or of one side buffer where they had escapes), numbers as they were
 //! written. Keys that Wire reads are recognised while they are parsed.
 
@@ -19,9 +19,9 @@ pub struct Document<'a> {
     nodes: Vec<Node>,
     /// What Wire may read in each object, in the order in which the objects begin.
     names: Vec<NameSet>,
-    /// Whether a name that Wire reads anywhere stands more than once in some object.
+    /// Whether a name that Wire reads anywhere appears more than once in some object.
     repeats: bool,
-    /// The texts that had escapes, decoded, one behind the other.
+    /// The strings that had escapes, decoded, one after the other.
     unescaped: String,
 }
 
@@ -31,13 +31,13 @@ pub struct Document<'a> {
 struct Node {
     kind: Kind,
     /// Keys: the index of the [`Name`] plus one, 0 for a name that Wire does not read.
-    /// Objects: 1 if a name that Wire reads stands in it more than once.
+    /// Objects: 1 if a name that Wire reads appears in it more than once.
     mark: u8,
-    /// Texts and numbers: where they begin. Objects: which of `Document::names` is theirs.
+    /// Strings and numbers: where they begin. Objects: which of `Document::names` is theirs.
     start: u32,
-    /// Texts and numbers: how long they are. Arrays and objects: how many elements they have.
+    /// Strings and numbers: how long they are. Arrays and objects: how many elements they have.
     len: u32,
-    /// The index of the node behind this one and all it holds.
+    /// The index of the node after this one and all it contains.
     end: u32,
 }
 
@@ -47,9 +47,9 @@ enum Kind {
     False,
     True,
     Number,
-    /// A text that stands in the source as it is.
+    /// A string without escapes: a range of the source.
     Plain,
-    /// A text that stands decoded in `unescaped`.
+    /// A string with escapes: a range of `unescaped`.
     Escaped,
     Array,
     Object,
@@ -69,7 +69,7 @@ pub enum Type<'d> {
     Bool(bool),
     /// The number as it was written.
     Number(&'d str),
-    Text(&'d str),
+    String(&'d str),
     Array(Array<'d>),
     Object(Object<'d>),
 }
@@ -113,8 +113,8 @@ impl Document<'_> {
         }
     }
 
-    /// A document of one text, for validators that ask about names as if they were values.
-    pub(crate) fn set_text(&mut self, text: &str) {
+    /// Makes this a document of one string, for validators that check names as if they were values.
+    pub(crate) fn set_string(&mut self, text: &str) {
         self.unescaped.clear();
         self.unescaped.push_str(text);
         let len = text.len() as u32;
@@ -135,7 +135,7 @@ impl<'d> Value<'d> {
             Kind::False => Type::Bool(false),
             Kind::True => Type::Bool(true),
             Kind::Number => Type::Number(self.document.text(node)),
-            Kind::Plain | Kind::Escaped => Type::Text(self.document.text(node)),
+            Kind::Plain | Kind::Escaped => Type::String(self.document.text(node)),
             Kind::Array => Type::Array(Array(self)),
             Kind::Object => Type::Object(Object(self)),
         }
@@ -145,8 +145,8 @@ impl<'d> Value<'d> {
         self.node().kind == Kind::Null
     }
 
-    pub fn as_text(self) -> Option<&'d str> {
-        if let Type::Text(text) = self.get() { Some(text) } else { None }
+    pub fn as_str(self) -> Option<&'d str> {
+        if let Type::String(text) = self.get() { Some(text) } else { None }
     }
 
     pub fn as_array(self) -> Option<Array<'d>> {
@@ -163,8 +163,8 @@ impl<'d> Value<'d> {
             Kind::Null => "null",
             Kind::False | Kind::True => "a boolean",
             Kind::Number => "a number",
-            Kind::Plain | Kind::Escaped => "a text",
-            Kind::Array => "a list",
+            Kind::Plain | Kind::Escaped => "a string",
+            Kind::Array => "an array",
             Kind::Object => "an object",
         }
     }
@@ -174,7 +174,7 @@ impl<'d> Value<'d> {
         (self.node().end - self.index) as usize
     }
 
-    /// What tells the value from every other one of its document.
+    /// What distinguishes the value from every other one of its document.
     pub(crate) fn identity(self) -> (usize, u32) {
         (std::ptr::from_ref(self.document) as usize, self.index)
     }
@@ -214,7 +214,7 @@ impl<'d> Object<'d> {
         self.0.document.repeats
     }
 
-    /// Whether some name that Wire reads anywhere stands in this object more than once.
+    /// Whether some name that Wire reads anywhere appears in this object more than once.
     pub fn may_repeat(self) -> bool {
         self.0.node().mark != 0
     }
@@ -237,9 +237,9 @@ impl<'d> Object<'d> {
         Some(found.fold(first, greatest).value)
     }
 
-    /// The text that Wire reads under `name`; `None` also for null and for other types.
-    pub fn text(self, name: Name) -> Option<&'d str> {
-        self.value(name)?.as_text()
+    /// The string that Wire reads under `name`; `None` also for null and for other types.
+    pub fn string(self, name: Name) -> Option<&'d str> {
+        self.value(name)?.as_str()
     }
 }
 

@@ -1,16 +1,20 @@
-//! The names that Wire reads, and the folding by which it tells them apart.
+//! The names that Wire reads, and the folding by which it compares them.
 //!
 //! Wire folds attribute names by full Unicode case folding, so `uſername` and a `nicKname` with a
 //! Kelvin sign are attributes too; an ASCII comparison would let them pass unread.
 
+use strum::{IntoStaticStr, VariantArray};
 use unicase::UniCase;
 
-/// A name that Wire reads in some object of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A name that Wire reads in some object of a request; in camel case, but where another spelling is
+/// given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "camelCase", const_into_str)]
 #[repr(u8)]
 pub enum Name {
     Op,
     Ims,
+    #[strum(serialize = "$ref")]
     Ref,
     Name,
     Path,
@@ -41,6 +45,7 @@ pub enum Name {
     ExternalId,
     FamilyName,
     MiddleName,
+    #[strum(serialize = "Operations")]
     Operations,
     PostalCode,
     ProfileUrl,
@@ -50,111 +55,31 @@ pub enum Name {
     StreetAddress,
     HonorificPrefix,
     HonorificSuffix,
+    #[strum(serialize = "x509Certificates")]
     X509Certificates,
     PreferredLanguage,
+    #[strum(serialize = "urn:wire:scim:schemas:profile:1.0")]
     WireProfile,
+    #[strum(serialize = "urn:ietf:params:scim:schemas:extension:wire:1.0:User")]
     WireUser,
 }
 
-/// Every name with its usual spelling, in the order of [`Name`].
-const SPELLINGS: [&str; Name::COUNT] = [
-    "op",
-    "ims",
-    "$ref",
-    "name",
-    "path",
-    "type",
-    "roles",
-    "title",
-    "value",
-    "active",
-    "emails",
-    "fields",
-    "locale",
-    "photos",
-    "region",
-    "country",
-    "members",
-    "primary",
-    "schemas",
-    "version",
-    "locality",
-    "nickName",
-    "password",
-    "richInfo",
-    "userName",
-    "userType",
-    "addresses",
-    "formatted",
-    "givenName",
-    "externalId",
-    "familyName",
-    "middleName",
-    "Operations",
-    "postalCode",
-    "profileUrl",
-    "displayName",
-    "entitlements",
-    "phoneNumbers",
-    "streetAddress",
-    "honorificPrefix",
-    "honorificSuffix",
-    "x509Certificates",
-    "preferredLanguage",
-    "urn:wire:scim:schemas:profile:1.0",
-    "urn:ietf:params:scim:schemas:extension:wire:1.0:User",
-];
+/// Every name, in the order of [`Name`].
+const ALL: &[Name] = <Name as VariantArray>::VARIANTS;
 
-const ALL: [Name; Name::COUNT] = [
-    Name::Op,
-    Name::Ims,
-    Name::Ref,
-    Name::Name,
-    Name::Path,
-    Name::Type,
-    Name::Roles,
-    Name::Title,
-    Name::Value,
-    Name::Active,
-    Name::Emails,
-    Name::Fields,
-    Name::Locale,
-    Name::Photos,
-    Name::Region,
-    Name::Country,
-    Name::Members,
-    Name::Primary,
-    Name::Schemas,
-    Name::Version,
-    Name::Locality,
-    Name::NickName,
-    Name::Password,
-    Name::RichInfo,
-    Name::UserName,
-    Name::UserType,
-    Name::Addresses,
-    Name::Formatted,
-    Name::GivenName,
-    Name::ExternalId,
-    Name::FamilyName,
-    Name::MiddleName,
-    Name::Operations,
-    Name::PostalCode,
-    Name::ProfileUrl,
-    Name::DisplayName,
-    Name::Entitlements,
-    Name::PhoneNumbers,
-    Name::StreetAddress,
-    Name::HonorificPrefix,
-    Name::HonorificSuffix,
-    Name::X509Certificates,
-    Name::PreferredLanguage,
-    Name::WireProfile,
-    Name::WireUser,
-];
+/// The usual spellings, in the same order.
+const SPELLINGS: [&str; Name::COUNT] = {
+    let mut spellings = [""; Name::COUNT];
+    let mut at = 0;
+    while at < Name::COUNT {
+        spellings[at] = ALL[at].into_str();
+        at += 1;
+    }
+    spellings
+};
 
 /// The longest spelling in bytes.
-const LONGEST: usize = 52;
+const MAX_LENGTH: usize = 52;
 
 /// Where the look-up of a key begins, by [`slot`]: the index of the only name that the key can be,
 /// and [`Name::COUNT`] where it can be none.
@@ -183,13 +108,13 @@ const fn slot(key: &[u8]) -> usize {
 }
 
 impl Name {
-    pub const COUNT: usize = Name::WireUser as usize + 1;
+    pub const COUNT: usize = <Self as VariantArray>::VARIANTS.len();
 
     /// The name that `key` folds to, if Wire reads it anywhere.
     pub fn of(key: &str) -> Option<Self> {
         if key.is_ascii() {
             Self::of_ascii(key.as_bytes())
-        } else if key.len() <= 3 * LONGEST {
+        } else if key.len() <= 3 * MAX_LENGTH {
             Self::of_ascii(fold(key).as_bytes())
         } else {
             None
@@ -197,7 +122,7 @@ impl Name {
     }
 
     fn of_ascii(key: &[u8]) -> Option<Self> {
-        if key.is_empty() || key.len() > LONGEST {
+        if key.is_empty() || key.len() > MAX_LENGTH {
             return None;
         }
         let at = usize::from(SLOTS[slot(key)]);
@@ -205,7 +130,7 @@ impl Name {
         (spelling == key || spelling.eq_ignore_ascii_case(key)).then(|| ALL[at])
     }
 
-    /// The name at this place of the list of all names.
+    /// The name at this index of all names.
     pub(super) fn at(index: usize) -> Option<Self> {
         ALL.get(index).copied()
     }
@@ -253,7 +178,7 @@ pub fn fold(text: &str) -> String {
     UniCase::unicode(text).to_folded_case()
 }
 
-/// Whether two texts fold to the same.
+/// Whether two strings fold to the same.
 pub fn folds_alike(a: &str, b: &str) -> bool {
     if a.is_ascii() && b.is_ascii() {
         a.eq_ignore_ascii_case(b)
@@ -273,7 +198,7 @@ mod tests {
             assert_eq!(Name::of(spelling), Some(ALL[at]), "{spelling}");
             assert_eq!(Name::of(&spelling.to_uppercase()), Some(ALL[at]), "{spelling}");
         }
-        assert_eq!(SPELLINGS.iter().map(|s| s.len()).max(), Some(LONGEST));
+        assert_eq!(SPELLINGS.iter().map(|s| s.len()).max(), Some(MAX_LENGTH));
     }
 
     #[test]

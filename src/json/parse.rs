@@ -1,17 +1,17 @@
-//! Bytes to [`Document`]: RFC 8259 with Wire's limits, which are none, replaced by ours.
+//! Bytes to [`Document`]: RFC 8259, with limits of our own, as Wire's parser has none.
 //!
 //! One pass and no recursion, so that depth costs no stack; every byte is looked at once, but for
-//! texts with escapes, which are decoded on the way.
+//! strings with escapes, which are decoded on the way.
 
 use super::{Document, Kind, Name, NameSet, Node};
 
-/// How deep arrays and objects may be nested. Wire has no limit; nobody sends 512 levels.
+/// How deep arrays and objects may be nested. Wire has no limit; no client sends 512 levels.
 pub const MAX_DEPTH: usize = 512;
 
 /// The longest number that is read, in characters.
 pub const MAX_NUMBER: usize = 4096;
 
-/// Why bytes are no document, and at which byte it showed.
+/// Why bytes are no document, and the byte at which that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     #[error("{what} at byte {at}")]
@@ -22,14 +22,14 @@ pub enum JsonError {
     Number { at: usize },
 }
 
-/// Reads one JSON document with nothing behind it.
+/// Reads one JSON document with nothing after it.
 pub fn parse(bytes: &[u8]) -> Result<Document<'_>, JsonError> {
     let source = std::str::from_utf8(bytes)
         .map_err(|error| JsonError::Syntax { at: error.valid_up_to(), what: "invalid UTF-8" })?;
     if u32::try_from(bytes.len()).is_err() {
         return Err(JsonError::Syntax { at: 0, what: "more than 4 GiB" });
     }
-    // A node stands for 10 bytes of a usual SCIM document; a dense one makes the list grow.
+    // A usual SCIM document has a node for every 10 bytes; a dense one makes the list grow.
     let nodes = Vec::with_capacity(bytes.len() / 8 + 4);
     let names = Vec::with_capacity(16);
     let document = Document { source, nodes, names, repeats: false, unescaped: String::new() };
@@ -48,7 +48,7 @@ struct Parser<'a> {
 struct Open {
     index: u32,
     len: u32,
-    /// The names that stand in an object; `None` for an array.
+    /// The names seen in an object; `None` for an array.
     seen: Option<NameSet>,
     repeats: bool,
 }
@@ -60,7 +60,7 @@ impl Parser<'_> {
             // A value begins here.
             self.skip_space();
             match self.peek() {
-                Some(b'"') => self.text()?,
+                Some(b'"') => self.string()?,
                 Some(b'{') => {
                     self.open(Kind::Object, &mut open)?;
                     if self.peek() != Some(b'}') {
@@ -84,7 +84,7 @@ impl Parser<'_> {
                     return if self.at == self.bytes.len() {
                         Ok(())
                     } else {
-                        self.fault("something behind the end of the document")
+                        self.fault("something after the end of the document")
                     };
                 };
                 let object = top.seen.is_some();
@@ -101,8 +101,8 @@ impl Parser<'_> {
                     Some(b'}') if object => self.close(&mut open),
                     Some(b']') if !object => self.close(&mut open),
                     None => return self.fault("the document ends too early"),
-                    Some(_) if object => return self.fault("no comma or } behind a value"),
-                    Some(_) => return self.fault("no comma or ] behind a value"),
+                    Some(_) if object => return self.fault("no comma or } after a value"),
+                    Some(_) => return self.fault("no comma or ] after a value"),
                 }
             }
         }
@@ -163,13 +163,13 @@ impl Parser<'_> {
         if self.peek() != Some(b'"') {
             return self.fault("no name in quotes where a member begins");
         }
-        self.text()?;
+        self.string()?;
         let key = self.document.nodes.len() - 1;
         let name = Name::of(self.document.text(self.document.nodes[key]));
         self.document.nodes[key].mark = name.map_or(0, |name| name as u8 + 1);
         self.skip_space();
         if self.peek() != Some(b':') {
-            return self.fault("no colon behind a name");
+            return self.fault("no colon after a name");
         }
         self.at += 1;
         Ok(name)
@@ -225,8 +225,8 @@ impl Parser<'_> {
         if self.at == start { self.fault("a number that breaks off") } else { Ok(()) }
     }
 
-    /// A text in quotes, of which the first is at `self.at`.
-    fn text(&mut self) -> Result<(), JsonError> {
+    /// A string, whose opening quote is at `self.at`.
+    fn string(&mut self) -> Result<(), JsonError> {
         let start = self.at + 1;
         self.at = plain_until(self.bytes, start);
         match self.peek() {
@@ -235,14 +235,14 @@ impl Parser<'_> {
                 self.at += 1;
                 Ok(())
             }
-            Some(b'\\') => self.escaped_text(start),
-            Some(_) => self.fault("a control character in a text (write it as \\u00XX)"),
-            None => self.fault("a text without its closing quote"),
+            Some(b'\\') => self.escaped_string(start),
+            Some(_) => self.fault("a control character in a string (write it as \\u00XX)"),
+            None => self.fault("a string without its closing quote"),
         }
     }
 
-    /// A text whose first escape is at `self.at`.
-    fn escaped_text(&mut self, start: usize) -> Result<(), JsonError> {
+    /// A string whose first escape is at `self.at`.
+    fn escaped_string(&mut self, start: usize) -> Result<(), JsonError> {
         let into = self.document.unescaped.len();
         let mut run = start;
         loop {
@@ -251,9 +251,9 @@ impl Parser<'_> {
                 Some(b'"') => break,
                 Some(b'\\') => self.escape()?,
                 Some(_) => {
-                    return self.fault("a control character in a text (write it as \\u00XX)");
+                    return self.fault("a control character in a string (write it as \\u00XX)");
                 }
-                None => return self.fault("a text without its closing quote"),
+                None => return self.fault("a string without its closing quote"),
             }
             run = self.at;
             self.at = plain_until(self.bytes, run);
@@ -278,7 +278,7 @@ impl Parser<'_> {
                 self.document.unescaped.push(character);
                 return Ok(());
             }
-            _ => return self.fault("an unknown escape in a text"),
+            _ => return self.fault("an unknown escape in a string"),
         };
         self.document.unescaped.push(plain);
         self.at += 2;
@@ -292,11 +292,11 @@ impl Parser<'_> {
         let code = match high {
             0xD800..=0xDBFF => {
                 if !self.bytes[self.at..].starts_with(b"\\u") {
-                    return self.fault("half of a surrogate pair in a text");
+                    return self.fault("half of a surrogate pair in a string");
                 }
                 let low = self.hex4()?;
                 if !(0xDC00..=0xDFFF).contains(&low) {
-                    return self.fault("half of a surrogate pair in a text");
+                    return self.fault("half of a surrogate pair in a string");
                 }
                 self.at += 6;
                 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)
@@ -305,7 +305,7 @@ impl Parser<'_> {
         };
         match char::from_u32(code) {
             Some(character) => Ok(character),
-            None => self.fault("half of a surrogate pair in a text"),
+            None => self.fault("half of a surrogate pair in a string"),
         }
     }
 
@@ -351,7 +351,7 @@ impl Parser<'_> {
     }
 }
 
-/// Where a text's run of plain characters ends: at a quote, a backslash, a control character, or
+/// Where a string's run of plain characters ends: at a quote, a backslash, a control character, or
 /// the end of the bytes.
 fn plain_until(bytes: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);

@@ -39,7 +39,7 @@ impl Json for Folded {
         string: &str,
         f: impl FnOnce(Value<'_>) -> T,
     ) -> T {
-        buffer.set_text(string);
+        buffer.set_string(string);
         f(buffer.root())
     }
 }
@@ -58,7 +58,7 @@ impl<'d> Node<'d, Folded> for Value<'d> {
     }
 
     fn as_string(&self) -> Option<Cow<'d, str>> {
-        self.as_text().map(Cow::Borrowed)
+        self.as_str().map(Cow::Borrowed)
     }
 
     fn as_number(&self) -> Option<Written<'d>> {
@@ -78,7 +78,7 @@ impl<'d> Node<'d, Folded> for Value<'d> {
             Type::Null => JsonType::Null,
             Type::Bool(_) => JsonType::Boolean,
             Type::Number(_) => JsonType::Number,
-            Type::Text(_) => JsonType::String,
+            Type::String(_) => JsonType::String,
             Type::Array(_) => JsonType::Array,
             Type::Object(_) => JsonType::Object,
         }
@@ -86,7 +86,7 @@ impl<'d> Node<'d, Folded> for Value<'d> {
 
     fn equals_value(&self, expected: &serde_json::Value) -> bool {
         match (self.get(), expected) {
-            (Type::Text(text), serde_json::Value::String(expected)) => text == expected,
+            (Type::String(text), serde_json::Value::String(expected)) => text == expected,
             _ => json::cmp::equal(&to_value(*self), expected),
         }
     }
@@ -110,7 +110,7 @@ fn to_value(value: Value<'_>) -> serde_json::Value {
         Type::Number(written) => {
             serde_json::Value::Number(Written(written).to_number().into_owned())
         }
-        Type::Text(text) => text.into(),
+        Type::String(text) => text.into(),
         Type::Array(array) => array.elements().map(to_value).collect(),
         Type::Object(object) => object
             .members()
@@ -155,7 +155,7 @@ impl<'d> json::Object<'d, Folded> for Object<'d> {
 /// one that Wire reads.
 #[derive(Debug)]
 pub struct Spelled<'d> {
-    /// Which value Wire reads under each name, where some name stands more than once.
+    /// Which value Wire reads under each name, where some name appears more than once.
     read: Option<Box<[Option<Member<'d>>; Name::COUNT]>>,
     members: Members<'d>,
 }

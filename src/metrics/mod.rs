@@ -18,13 +18,13 @@ use prometheus::{
 };
 
 use crate::agreement::Outcome;
+use crate::api::Handler;
 use crate::evaluator::Evaluator;
 use crate::policy::Action;
 use crate::proxy::Connections;
 use crate::proxy::budget::Budget;
 use crate::proxy::upstream::Upstreams;
 use crate::rule::Rule;
-use crate::target::Handler;
 use crate::verdict::VerdictLabel;
 
 mod log_lines;
@@ -177,7 +177,7 @@ impl Metrics {
         let by_outcome = |rule: &str| {
             Outcome::ALL.map(|outcome| agreement.with_label_values(&[rule, outcome.as_str()]))
         };
-        let reportable = |rule: Rule| rule.entry().standing.fixed().is_none();
+        let reportable = |rule: Rule| rule.entry().enforcement.fixed().is_none();
         let agreement = Rule::all()
             .map(|rule| reportable(rule).then(|| by_outcome(rule.id())))
             .chain([Some(by_outcome("none"))])

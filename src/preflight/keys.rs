@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 use serde::Serialize;
 
 use super::candidate::Candidate;
-use crate::scim::email;
+use crate::wire::email;
 
 /// What two entries have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

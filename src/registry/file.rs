@@ -20,12 +20,14 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::config::diagnostic::{At, Diagnostics};
-pub use crate::config::file::LoadError;
-use crate::config::file::{self, Diagnostic};
-use crate::config::reader::{Field, Section};
-use crate::config::{value, yaml};
+use crate::api::Resource;
 use crate::digest::StoredHash;
+use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
+use crate::input::field::Field;
+pub use crate::input::load::LoadError;
+use crate::input::load::read_file;
+use crate::input::section::Section;
+use crate::input::{value, yaml};
 use crate::policy::Identity;
 use crate::rate::Rate;
 
@@ -42,7 +44,7 @@ const MAX_LABEL: usize = 64;
 
 /// Reads the file at `path`.
 pub fn load(path: &Path) -> Result<TokenRegistry, LoadError> {
-    file::read_file(path, MAX_FILE, parse)
+    read_file(path, MAX_FILE, parse)
 }
 
 /// Reads a register. On failure the mistakes are in the order of the text.
@@ -65,7 +67,7 @@ pub fn parse(text: &str) -> Result<TokenRegistry, Vec<Diagnostic>> {
         note_repetitions(&read, &notes);
         entries = read.into_iter().filter_map(|(_, entry)| entry).collect();
     }
-    let mistakes = notes.into_mistakes();
+    let mistakes = notes.into_errors();
     if mistakes.is_empty() { Ok(TokenRegistry::new(entries)) } else { Err(mistakes) }
 }
 
@@ -89,7 +91,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
     });
     let resources = section.field("resources").and_then(|field| {
         field.filled_list("leave it out to allow all resources", |item| {
-            item.choice(&[("Users", true), ("Groups", false)])
+            item.choice(&Resource::NAMED)
         })
     });
     let identity = section
@@ -102,8 +104,8 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
         networks: networks.map(|list| list.into_iter().map(|(_, network)| network).collect()),
         methods: methods.map_or(Methods::ALL, union),
         resources: resources.map_or(Resources::ALL, |list| Resources {
-            users: list.iter().any(|(_, users)| *users),
-            groups: list.iter().any(|(_, users)| !*users),
+            users: list.iter().any(|(_, one)| *one == Resource::Users),
+            groups: list.iter().any(|(_, one)| *one == Resource::Groups),
         }),
         identity,
         rate,
@@ -121,11 +123,10 @@ fn note_repetitions(read: &[Read], notes: &Diagnostics) {
         let Some(entry) = entry else { continue };
         let label = entry.label.as_str();
         if let Some(first) = labels.insert(label, at.line) {
-            notes.mistake(*at, format!("the label {label} is given twice; first on line {first}"));
+            notes.error(*at, format!("the label {label} is given twice; first on line {first}"));
         }
         if let Some(first) = hashes.insert(entry.hash.to_string(), at.line) {
-            notes
-                .mistake(*at, format!("the hash of {label} is given twice; first on line {first}"));
+            notes.error(*at, format!("the hash of {label} is given twice; first on line {first}"));
         }
     }
 }

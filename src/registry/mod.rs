@@ -13,10 +13,10 @@ use std::time::SystemTime;
 use http::Method;
 use ipnet::IpNet;
 
+use crate::api::{Handler, Resource};
 use crate::digest::{StoredHash, TokenDigest};
 use crate::policy::Identity;
 use crate::rate::{Meter, Rate};
-use crate::target::Handler;
 use crate::verdict::VerdictLabel;
 
 pub mod file;
@@ -224,11 +224,11 @@ impl Resources {
     pub const ALL: Self = Self { users: true, groups: true };
 
     pub fn allow(self, handler: Handler) -> bool {
-        match handler {
-            Handler::Users | Handler::User => self.users,
-            Handler::Groups | Handler::Group => self.groups,
-            // What the service can do is told to everybody.
-            _ => true,
+        match handler.route().resource {
+            Some(Resource::Users) => self.users,
+            Some(Resource::Groups) => self.groups,
+            // Discovery is open to everybody.
+            None => true,
         }
     }
 }

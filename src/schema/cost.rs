@@ -1,23 +1,23 @@
-//! What judging by an operator's schema may cost.
+//! Limits the cost of validating with an operator's schema.
 //!
-//! SECURITY: a few lines of a schema can ask for more work than any machine does: forty definitions
-//! that apply the next one twice each look at one value 2^40 times. A recursive schema does so where
-//! it goes the same way twice. So it is counted, when the schema is read, how many subschemas can look
-//! at any one value of a document. If that is bounded, the work for a document is linear in its size.
+//! SECURITY: a few lines of a schema can cause unbounded work: forty definitions
+//! that apply the next one twice each validate one value 2^40 times. A recursive schema does so where
+//! it recurs twice at one place. So when the schema is read, this module counts how many subschemas can be
+//! applied to any one value of a document. If that is bounded, the work for a document is linear in its size.
 
 use std::collections::HashMap;
 
 use super::graph::{Applied, Edge, Graph};
 use crate::json::MAX_DEPTH;
 
-/// The most subschemas that may look at one value of a document.
-pub(super) const MOST: u32 = 1000;
+/// The most subschemas that may be applied to one value of a document.
+pub(super) const MAX_APPLIED: u32 = 1000;
 
-/// The most subschemas that are counted in all, so that the counting has an end as well.
+/// The most subschemas that are counted in total, so that counting is bounded too.
 const COUNTED: usize = 1_000_000;
 
-/// The mistakes of a schema that costs too much: JSON Pointers, each with a sentence.
-pub(super) fn mistakes(graph: &Graph<'_>) -> Vec<(String, String)> {
+/// What makes a schema cost too much: JSON Pointers, each with a sentence.
+pub(super) fn errors(graph: &Graph<'_>) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = graph
         .nodes
         .iter()
@@ -50,7 +50,7 @@ struct Sizes<'g, 's> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Size {
     Unknown,
-    /// It is being counted: what leads here again is a circle.
+    /// It is being counted: reaching it again is a cycle.
     Open,
     Known(u32),
 }
@@ -60,8 +60,8 @@ impl Sizes<'_, '_> {
         match self.known[at] {
             Size::Known(size) => return size,
             Size::Open => return 0,
-            // One that leads through so many others is too large, whatever comes there.
-            Size::Unknown if depth > MOST => return MOST + 1,
+            // A chain of so many others is too large, whatever follows.
+            Size::Unknown if depth > MAX_APPLIED => return MAX_APPLIED + 1,
             Size::Unknown => self.known[at] = Size::Open,
         }
         let node = &self.graph.nodes[at];
@@ -74,12 +74,12 @@ impl Sizes<'_, '_> {
                 continue;
             }
             let part = self.of(edge.to, depth + 1);
-            has_part_beyond |= part > MOST;
-            size = (size + part * times(node.schema)).min(MOST + 1);
+            has_part_beyond |= part > MAX_APPLIED;
+            size = (size + part * times(node.schema)).min(MAX_APPLIED + 1);
         }
-        if size > MOST && !has_part_beyond {
+        if size > MAX_APPLIED && !has_part_beyond {
             let why = format!(
-                "more than {MOST} subschemas are applied to one value here, counted each time that one \
+                "more than {MAX_APPLIED} subschemas are applied to one value here, counted each time that one \
                  is; refer to each of them once"
             );
             self.found.push((node.pointer.clone(), why));
@@ -97,29 +97,29 @@ fn here<'e, 's>(edges: &'e [Edge<'s>]) -> impl Iterator<Item = &'e Edge<'s>> {
     edges.iter().filter(|edge| edge.applied == Applied::Here)
 }
 
-/// How often what is applied to the same value is looked at: `unevaluated...` asks it again.
+/// How often what is applied to the same value is evaluated: `unevaluated...` evaluates it again.
 fn times(schema: &serde_json::Value) -> u32 {
     let asks = ["unevaluatedProperties", "unevaluatedItems"];
     if asks.iter().any(|keyword| schema.get(keyword).is_some()) { 2 } else { 1 }
 }
 
-/// Which subschemas come next for the value of one member or element.
+/// Which subschemas apply to the value of one member or element.
 #[derive(Debug, Default)]
 struct Next<'s> {
-    /// Per name or place: what looks at it in addition to, or in place of, what looks at all.
+    /// By name or index: what applies to it in addition to, or in place of, what applies to all.
     named: HashMap<(&'s str, usize), Vec<(usize, bool)>>,
-    /// What looks at members or elements that have no part of their own.
+    /// What applies to members or elements without subschemas of their own.
     others: Vec<usize>,
 }
 
-/// The subschemas of one value, and where they lead.
+/// The subschemas of one value, and those that they apply below it.
 struct Looks<'s> {
     count: u32,
     members: Next<'s>,
     items: Next<'s>,
 }
 
-/// Counts the looks at the values that lie deeper and deeper in a document.
+/// Counts how often values are validated, level by level down a document.
 fn growth(graph: &Graph<'_>) -> Option<(String, String)> {
     let mut looks: HashMap<usize, Looks<'_>> = HashMap::new();
     let mut open = vec![0];
@@ -150,11 +150,12 @@ fn growth(graph: &Graph<'_>) -> Option<(String, String)> {
         let below = |look: &Looks<'_>| look.members.most(&totals).max(look.items.most(&totals));
         let deeper: HashMap<usize, u32> =
             looks.iter().map(|(at, look)| (*at, below(look))).collect();
-        let beyond = deeper.iter().filter(|(_, total)| **total > MOST).map(|(at, _)| *at).max();
+        let beyond =
+            deeper.iter().filter(|(_, total)| **total > MAX_APPLIED).map(|(at, _)| *at).max();
         if let Some(at) = beyond {
             let why = format!(
-                "in a document that nests as this schema does, more than {MOST} subschemas look at one value; \
-                 let each member and element lead to the same subschema once at most"
+                "in a document that nests as this schema does, more than {MAX_APPLIED} subschemas are applied to one value; \
+                 apply the same subschema to each member or element at most once"
             );
             return Some((graph.nodes[at].pointer.clone(), why));
         }
@@ -167,7 +168,7 @@ fn growth(graph: &Graph<'_>) -> Option<(String, String)> {
 }
 
 impl Next<'_> {
-    /// The most looks at any one member or element and below.
+    /// The largest count for any one member or element and below.
     fn most(&self, totals: &HashMap<usize, u32>) -> u32 {
         let total = |at: &usize| totals.get(at).copied().unwrap_or(0);
         let others: u32 = self.others.iter().map(total).sum();
@@ -178,11 +179,11 @@ impl Next<'_> {
             };
             (others + sum(true)).saturating_sub(sum(false))
         });
-        named.max().unwrap_or(0).max(others).min(MOST + 1)
+        named.max().unwrap_or(0).max(others).min(MAX_APPLIED + 1)
     }
 }
 
-/// All that looks at a value that the subschema `at` is applied to.
+/// All subschemas that apply to a value that the subschema `at` applies to.
 fn looks_of<'s>(graph: &Graph<'s>, at: usize) -> Looks<'s> {
     let mut looks = Looks { count: 0, members: Next::default(), items: Next::default() };
     let mut open = vec![at];
@@ -224,14 +225,14 @@ mod tests {
     use super::*;
 
     fn found(schema: &Value) -> Vec<(String, String)> {
-        mistakes(&Graph::of(schema))
+        errors(&Graph::of(schema))
     }
 
     fn first(schema: &Value) -> (String, String) {
         found(schema).into_iter().next().unwrap_or_default()
     }
 
-    /// So many definitions, each of which is `step` of the next one.
+    /// A number of definitions, each of which is `step` of the next one.
     fn chain(length: usize, step: impl Fn(Value) -> Value) -> Value {
         let mut defs = json!({});
         for nth in 0..length {
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn doubling_is_a_mistake_at_its_place_however_it_is_written() {
+    fn doubling_is_an_error_at_its_place_however_it_is_written() {
         for step in [
             |next: Value| json!({"allOf": [next.clone(), next]}),
             |next: Value| json!({"anyOf": [next.clone(), next]}),
@@ -267,13 +268,13 @@ mod tests {
         ] {
             let (place, why) = first(&chain(40, step));
             assert!(place.starts_with("/$defs/d"), "{place}: {why}");
-            assert!(why.contains("look at one value"), "{why}");
+            assert!(why.contains("nests as this schema does"), "{why}");
             assert_eq!(found(&chain(5, step)), []);
         }
     }
 
     #[test]
-    fn a_circle_that_stays_at_its_value_is_a_mistake_and_one_that_goes_on_is_not() {
+    fn a_circle_that_stays_at_its_value_is_an_error_and_one_that_goes_on_is_not() {
         for (schema, place) in [
             (json!({"$ref": "#"}), "/$ref"),
             (json!({"allOf": [{"$ref": "#/allOf/0"}]}), "/allOf/0/$ref"),

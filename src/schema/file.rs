@@ -1,4 +1,4 @@
-//! An operator's schema file: JSON text to a compiled [`Schema`], or every mistake in it at once, each
+//! An operator's schema file: JSON text to a compiled [`Schema`], or every error in it at once, each
 //! with its place.
 
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::finder::Finder;
-use super::graph::Graph;
+use super::graph::{Graph, escaped};
 use super::{PATTERN_SIZE, Schema, build, cost};
-use crate::config::diagnostic::{At, Diagnostic};
-use crate::config::file::{LoadError, read_file};
-use crate::config::value::size_text;
+use crate::input::diagnostic::{At, Diagnostic};
+use crate::input::load::{LoadError, read_file};
+use crate::input::value::size_text;
 use crate::json::Folded;
 
 /// The largest file that is read, in bytes.
@@ -27,40 +27,40 @@ const MAX_FILE: u64 = 1024 * 1024;
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// Reads the file at `path`, in place of what Wire asks for.
-pub(super) fn load(path: &Path, wires: Schema) -> Result<Schema, LoadError> {
+pub(super) fn load(path: &Path, built_in: Schema) -> Result<Schema, LoadError> {
     let (source, validator) = read_file(path, MAX_FILE, parse)?;
-    let finder = Finder::new(&source, Some(&wires.source)).map_err(|why| LoadError::Unread {
+    let finder = Finder::new(&source, Some(&built_in.source)).map_err(|why| LoadError::Unread {
         path: path.into(),
         why: format!("this schema {why}"),
     })?;
-    Ok(Schema { source, validator, finder, wires: Some(Box::new(wires)) })
+    Ok(Schema { source, validator, finder, built_in: Some(Box::new(built_in)) })
 }
 
-/// Reads a schema. On failure the mistakes are in the order of the text.
+/// Reads a schema. On failure the errors are in the order of the text.
 fn parse(text: &str) -> Result<(Value, Validator<Folded>), Vec<Diagnostic>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let schema = match serde_json::from_str(text) {
         Ok(Unique(schema)) => schema,
         Err(error) => return Err(vec![not_json(&error)]),
     };
-    let mut mistakes = Mistakes { text, found: Vec::new() };
-    mistakes.of_draft(&schema);
-    mistakes.of_keywords(&schema);
-    if mistakes.found.is_empty() {
-        for (pointer, why) in cost::mistakes(&Graph::of(&schema)) {
-            mistakes.note(&pointer, why);
+    let mut errors = Errors { text, found: Vec::new() };
+    errors.of_draft(&schema);
+    errors.of_keywords(&schema);
+    if errors.found.is_empty() {
+        for (pointer, why) in cost::errors(&Graph::of(&schema)) {
+            errors.note(&pointer, why);
         }
     }
-    if mistakes.found.is_empty() {
+    if errors.found.is_empty() {
         match build(&schema, None) {
             Ok(validator) => return Ok((schema, validator)),
             Err(error) => {
                 let pointer = error.instance_path().as_str().to_owned();
-                mistakes.note(&pointer, error.to_string());
+                errors.note(&pointer, error.to_string());
             }
         }
     }
-    let mut found = mistakes.found;
+    let mut found = errors.found;
     found.sort();
     found.dedup();
     Err(found)
@@ -74,17 +74,17 @@ fn not_json(error: &serde_json::Error) -> Diagnostic {
 }
 
 /// What is wrong with a schema that is JSON.
-struct Mistakes<'t> {
+struct Errors<'t> {
     text: &'t str,
     found: Vec<Diagnostic>,
 }
 
-impl Mistakes<'_> {
+impl Errors<'_> {
     fn note(&mut self, pointer: &str, message: impl Into<String>) {
         self.found.push(Diagnostic::new(place(self.text, pointer), message));
     }
 
-    /// Holds the schema against the schema of schemas.
+    /// Validates the schema with the meta-schema.
     fn of_draft(&mut self, schema: &Value) {
         if let Some(draft) = schema.get("$schema")
             && draft.as_str().is_none_or(|draft| draft.trim_end_matches('#') != DRAFT)
@@ -98,7 +98,7 @@ impl Mistakes<'_> {
                 let keyword = error.instance_path().as_str().rsplit('/').next().unwrap_or_default();
                 let why = match error.kind() {
                     ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::Enum { .. } => {
-                        format!("this is no value for `{keyword}` (draft 2020-12)")
+                        format!("this is not a valid value for `{keyword}` (draft 2020-12)")
                     }
                     _ => error.to_string(),
                 };
@@ -110,10 +110,10 @@ impl Mistakes<'_> {
         }
     }
 
-    /// Looks at what the compiler would find one by one, and without a place.
+    /// Checks what the compiler would report one at a time and without a place.
     fn of_keywords(&mut self, schema: &Value) {
         let mut keywords = Vec::new();
-        texts(schema, "", &mut keywords);
+        strings(schema, "", &mut keywords);
         for (pointer, keyword, text) in keywords {
             let why = match keyword {
                 "pattern" => match pattern_fault(text) {
@@ -126,7 +126,7 @@ impl Mistakes<'_> {
                 "$ref" if !text.starts_with('#') => {
                     "a `$ref` to another file or address is not followed; copy what it names into `$defs`"
                 }
-                // What is percent-encoded the compiler follows.
+                // Percent-encoded pointers are left to the compiler.
                 "$ref"
                     if text.starts_with("#/")
                         && !text.contains('%')
@@ -157,7 +157,7 @@ fn pattern_fault(pattern: &str) -> Option<String> {
         }
         Err(error) => {
             let text = error.to_string();
-            // The pattern itself and a mark below it come first.
+            // The first lines repeat the pattern and mark the place.
             let why = text.lines().rev().find_map(|line| line.trim().strip_prefix("error: "));
             match why {
                 Some(why) if why.starts_with("look-around") || why.starts_with("backreferences") => {
@@ -174,12 +174,12 @@ fn pattern_fault(pattern: &str) -> Option<String> {
     Some(format!("this regular expression {why}"))
 }
 
-/// The texts under keywords that only the compiler would look at, with pointers to them.
-fn texts<'s>(schema: &'s Value, at: &str, found: &mut Vec<(String, &'s str, &'s str)>) {
+/// The strings under keywords that only the compiler would look at, with pointers to them.
+fn strings<'s>(schema: &'s Value, at: &str, found: &mut Vec<(String, &'s str, &'s str)>) {
     match schema {
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                texts(item, &format!("{at}/{index}"), found);
+                strings(item, &format!("{at}/{index}"), found);
             }
         }
         Value::Object(keywords) => {
@@ -189,7 +189,7 @@ fn texts<'s>(schema: &'s Value, at: &str, found: &mut Vec<(String, &'s str, &'s 
                     ("pattern" | "format" | "$ref", Value::String(text)) => {
                         found.push((here, keyword, text));
                     }
-                    // What stands there is no schema.
+                    // Their values are no schemas.
                     ("const" | "enum" | "default" | "examples", _) => {}
                     // Their members are names, not keywords.
                     (
@@ -201,10 +201,10 @@ fn texts<'s>(schema: &'s Value, at: &str, found: &mut Vec<(String, &'s str, &'s 
                             if keyword == "patternProperties" {
                                 found.push((here.clone(), "pattern", name));
                             }
-                            texts(schema, &here, found);
+                            strings(schema, &here, found);
                         }
                     }
-                    _ => texts(value, &here, found),
+                    _ => strings(value, &here, found),
                 }
             }
         }
@@ -212,12 +212,7 @@ fn texts<'s>(schema: &'s Value, at: &str, found: &mut Vec<(String, &'s str, &'s 
     }
 }
 
-/// A name as it stands in a JSON Pointer (RFC 6901).
-pub(super) fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
-}
-
-/// Where the value at a JSON Pointer begins; as near to it as there is something.
+/// Where the value at a JSON Pointer begins, or its nearest ancestor that exists.
 fn place(text: &str, pointer: &str) -> At {
     let mut value: &str = text.trim_start();
     for step in pointer.split('/').skip(1) {
@@ -240,7 +235,7 @@ fn place(text: &str, pointer: &str) -> At {
     At::of(text, value.as_ptr() as usize - text.as_ptr() as usize)
 }
 
-/// A JSON value in whose objects no name stands twice: of two, one would count for nothing.
+/// A JSON value in whose objects no name appears twice: of two, one would be ignored.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {
@@ -294,7 +289,7 @@ impl<'de> Visitor<'de> for AnyValue {
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
-                return Err(A::Error::custom(format_args!("{name:?} stands twice in one object")));
+                return Err(A::Error::custom(format_args!("{name:?} appears twice in one object")));
             }
             let Unique(value) = members.next_value()?;
             object.insert(name, value);
@@ -307,12 +302,12 @@ impl<'de> Visitor<'de> for AnyValue {
 mod tests {
     use super::*;
 
-    fn mistakes(text: &str) -> Vec<String> {
+    fn errors(text: &str) -> Vec<String> {
         parse(text).err().unwrap_or_default().iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn all_mistakes_come_at_once_with_their_places() {
+    fn all_errors_come_at_once_with_their_places() {
         let text = r##"{
   "type": "objekt",
   "properties": {
@@ -325,17 +320,17 @@ mod tests {
   "items": [{"$ref": "#/$defs/nope"}]
 }
 "##;
-        insta::assert_snapshot!(mistakes(text).join("\n"));
+        insta::assert_snapshot!(errors(text).join("\n"));
     }
 
     #[test]
-    fn what_is_no_schema_of_the_draft_is_told_where() {
+    fn what_is_no_schema_of_the_draft_is_reported_with_its_place() {
         for (text, wanted) in [
             ("", "1:1: this is not JSON: EOF"),
             ("{\n  \"a\": 1,\n}", "3:1: this is not JSON: trailing comma"),
             (
                 "{\"type\": \"string\",\n\"type\": \"null\"}",
-                "2:6: this is not JSON: \"type\" stands twice",
+                "2:6: this is not JSON: \"type\" appears twice",
             ),
             (
                 "{\n\"$schema\": \"http://json-schema.org/draft-07/schema#\"}",
@@ -344,14 +339,14 @@ mod tests {
             ("[]", "1:1: "),
             ("3", "1:1: "),
         ] {
-            let mistakes = mistakes(text);
-            assert_eq!(mistakes.len(), 1, "{text}: {mistakes:?}");
-            assert!(mistakes[0].starts_with(wanted), "{text}: {mistakes:?}");
+            let errors = errors(text);
+            assert_eq!(errors.len(), 1, "{text}: {errors:?}");
+            assert!(errors[0].starts_with(wanted), "{text}: {errors:?}");
         }
     }
 
     #[test]
-    fn a_regular_expression_is_told_what_is_wrong_with_it() {
+    fn what_is_wrong_with_a_regular_expression_is_reported() {
         for (pattern, wanted) in [
             ("[", "cannot be read: unclosed character class"),
             ("(", "cannot be read: unclosed group"),
@@ -362,7 +357,7 @@ mod tests {
             (r"(a)\\1", "back-reference"),
             ("(a{1000}){1000}", "is larger than 1MiB once it is compiled"),
         ] {
-            let found = mistakes(&format!(r#"{{"pattern": "{pattern}"}}"#));
+            let found = errors(&format!(r#"{{"pattern": "{pattern}"}}"#));
             assert_eq!(found.len(), 1, "{pattern}: {found:?}");
             assert!(found[0].starts_with("1:13: this regular expression "), "{found:?}");
             assert!(found[0].contains(wanted), "{pattern}: {found:?}");
@@ -378,12 +373,12 @@ mod tests {
     #[test]
     fn the_built_in_schemas_and_small_ones_are_fine() {
         for (_, text) in super::super::FILES {
-            assert!(mistakes(text).is_empty(), "{:?}", mistakes(text));
+            assert!(errors(text).is_empty(), "{:?}", errors(text));
         }
         let encoded = r##"{"$ref": "#/$defs/a%20b", "$defs": {"a b": true}}"##;
         let recursive = r##"{"items": {"$ref": "#"}}"##;
         for text in ["\u{feff}{}", "true", recursive, "{\t\"x\": 1}", encoded] {
-            assert!(parse(text).is_ok(), "{text}: {:?}", mistakes(text));
+            assert!(parse(text).is_ok(), "{text}: {:?}", errors(text));
         }
     }
 }

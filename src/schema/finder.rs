@@ -1,9 +1,9 @@
-//! Finds the faults of large documents one after the other, without a list of them.
+//! Finds the faults of large documents one by one, without collecting them.
 //!
-//! SECURITY: the validator gathers all faults of a document before it hands out the first, at up to a
-//! kilobyte each, and a client can make one with every two bytes. Here a schema is taken apart into checks
-//! of single keywords, each of which the validator makes, and the document is walked once. Equal faults of
-//! one check are told once, so that memory depends on the schema and not on the document.
+//! SECURITY: the validator collects all faults of a document before it returns the first, at up to a
+//! kilobyte each, and a client can cause one with every two bytes. Here a schema is split into checks
+//! of single keywords, which the validator runs one at a time, and the document is walked once. Equal faults of
+//! one check are reported once, so that memory depends on the schema and not on the document.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use serde_json::{Map, Value as Schema, json};
 use super::graph::{Graph, Node};
 use super::{Fault, FaultKind, Step, build, fault};
 use crate::json::{Array, Folded, Value};
-use crate::verdict::Refusal;
+use crate::refusal::Refusal;
 
-/// The most places of a schema; a schema of the largest size has fewer unless it means harm.
+/// The most places of a schema; only a malicious schema has more.
 const PLACES: usize = 20_000;
 
-/// Keywords that ask nothing of a value by themselves, and those that are walked.
+/// Keywords that assert nothing by themselves, and those that are walked.
 #[rustfmt::skip]
 const NOT_CHECKED: [&str; 28] = [
     "$anchor", "$comment", "$defs", "$dynamicAnchor", "$id", "$ref", "$schema", "$vocabulary", "allOf",
@@ -29,7 +29,7 @@ const NOT_CHECKED: [&str; 28] = [
     "readOnly", "required", "then", "title", "writeOnly",
 ];
 
-/// Keywords that look at the value alone. What the validator says of these is no larger than the value.
+/// Keywords that depend on the value alone. The validator's errors for these are no larger than the value.
 #[rustfmt::skip]
 const PLAIN: [&str; 18] = [
     "const", "dependentRequired", "enum", "exclusiveMaximum", "exclusiveMinimum", "format", "maxItems",
@@ -40,19 +40,19 @@ const PLAIN: [&str; 18] = [
 /// The address under which checks refer to the schema that they were taken from.
 const WHOLE: &str = "urn:wire-scim-guard:whole";
 
-/// A schema, ready to look for faults.
+/// A schema, prepared for finding faults.
 #[derive(Debug)]
 pub(super) struct Finder {
     /// The first one is that of the whole document.
     places: Vec<Place>,
 }
 
-/// What is asked of a value at some place of a document.
+/// The checks of a value at some place of a document.
 #[derive(Debug)]
 struct Place {
     checks: Vec<Check>,
     members: Vec<Member>,
-    /// The places of the first elements, where these are asked for something of their own.
+    /// The places of the first elements, where these have checks of their own.
     first: Vec<Option<usize>>,
     /// That of all others.
     items: Option<usize>,
@@ -70,12 +70,12 @@ impl std::fmt::Debug for Member {
     }
 }
 
-/// One keyword, and what Wire asks for by the same one.
+/// One keyword, and what Wire requires by the same one.
 #[derive(Debug)]
 struct Check {
     own: Part,
     /// `None`: this is Wire's schema.
-    wires: Option<Vec<Part>>,
+    built_in: Option<Vec<Part>>,
 }
 
 /// One keyword of one subschema.
@@ -88,18 +88,18 @@ struct Part {
 }
 
 impl Finder {
-    /// A finder for `schema`, which tells what Wire asks for as well, if that is another schema. An error is
+    /// A finder for `schema`, which also reports what Wire requires, if that is another schema. An error is
     /// the end of a sentence about the schema.
-    pub fn new(schema: &Schema, wires: Option<&Schema>) -> Result<Self, String> {
+    pub fn new(schema: &Schema, built_in: Option<&Schema>) -> Result<Self, String> {
         let own = Parts::of(schema)?;
-        let wires = wires.map(Parts::of).transpose()?;
+        let built_in = built_in.map(Parts::of).transpose()?;
         let mut finder = Self { places: Vec::new() };
         // Which subschemas of both meet at each place.
-        let mut meeting = vec![Meeting { own: vec![0], wires: vec![0] }];
+        let mut meeting = vec![Meeting { own: vec![0], built_in: vec![0] }];
         let mut known = HashMap::from([(meeting[0].clone(), 0)]);
         while let Some(here) = meeting.get(finder.places.len()) {
             let own_here = own.expanded(&here.own);
-            let wires_here = wires.as_ref().map(|wires| wires.expanded(&here.wires));
+            let built_in_here = built_in.as_ref().map(|built_in| built_in.expanded(&here.built_in));
             let mut place_of = |next: Meeting| {
                 *known.entry(next).or_insert_with_key(|next| {
                     meeting.push(next.clone());
@@ -108,10 +108,12 @@ impl Finder {
             };
             let with_wires =
                 |own: Vec<usize>, lead: &dyn Fn(&Parts<'_>, &[usize]) -> Vec<usize>| {
-                    let there = wires.as_ref().zip(wires_here.as_ref());
+                    let there = built_in.as_ref().zip(built_in_here.as_ref());
                     Meeting {
                         own,
-                        wires: there.map(|(wires, here)| lead(wires, here)).unwrap_or_default(),
+                        built_in: there
+                            .map(|(built_in, here)| lead(built_in, here))
+                            .unwrap_or_default(),
                     }
                 };
             let mut element = |index: usize| {
@@ -131,13 +133,13 @@ impl Finder {
                     place,
                 });
             }
-            let wires_parts = wires.as_ref().zip(wires_here.as_ref());
-            let wires_parts = wires_parts.map(|(wires, here)| wires.parts(here));
+            let built_in_parts = built_in.as_ref().zip(built_in_here.as_ref());
+            let built_in_parts = built_in_parts.map(|(built_in, here)| built_in.parts(here));
             let checks = own.parts(&own_here).into_iter().map(|own| {
                 let is_alike = |part: &Part| part.keyword == own.keyword && part.name == own.name;
                 let alike =
                     |parts: &Vec<Part>| parts.iter().filter(|p| is_alike(p)).cloned().collect();
-                Check { wires: wires_parts.as_ref().map(alike), own }
+                Check { built_in: built_in_parts.as_ref().map(alike), own }
             });
             let checks = checks.collect();
             finder.places.push(Place { checks, members, first, items });
@@ -150,14 +152,15 @@ impl Finder {
         Ok(finder)
     }
 
-    /// Tells the faults of a document until `tell` has heard enough. Of those that one check finds below
-    /// the same attribute at the top it tells the first.
+    /// Reports the faults of a document until `report` returns an error. Of those that one check finds below
+    /// the same attribute at the top it reports the first.
     pub fn find(
         &self,
         value: Value<'_>,
-        tell: &mut dyn FnMut(Fault) -> Result<(), Refusal>,
+        report: &mut dyn FnMut(Fault) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        Search { finder: self, path: Vec::new(), top: 0, told: HashSet::new(), tell }.look(0, value)
+        Search { finder: self, path: Vec::new(), top: 0, reported: HashSet::new(), report }
+            .visit(0, value)
     }
 }
 
@@ -165,11 +168,11 @@ impl Finder {
 struct Search<'f, 't> {
     finder: &'f Finder,
     path: Vec<Segment<'f>>,
-    /// Which attribute of those at the top the search is in, from 1.
+    /// The index of the attribute at the top that the search is in, from 1.
     top: usize,
-    /// Place, check, `top`, and whether it is beyond what Wire asks for.
-    told: HashSet<(usize, usize, usize, bool)>,
-    tell: &'t mut dyn FnMut(Fault) -> Result<(), Refusal>,
+    /// Place, check, `top`, and whether it is more than Wire requires.
+    reported: HashSet<(usize, usize, usize, bool)>,
+    report: &'t mut dyn FnMut(Fault) -> Result<(), Refusal>,
 }
 
 #[derive(Clone, Copy)]
@@ -179,18 +182,19 @@ enum Segment<'f> {
 }
 
 impl Search<'_, '_> {
-    fn look(&mut self, at: usize, value: Value<'_>) -> Result<(), Refusal> {
+    fn visit(&mut self, at: usize, value: Value<'_>) -> Result<(), Refusal> {
         let place = &self.finder.places[at];
         for (number, check) in place.checks.iter().enumerate() {
             if check.own.validator.is_valid(value) {
                 continue;
             }
-            let alike =
-                |wires: &Vec<Part>| wires.iter().all(|wires| wires.validator.is_valid(value));
-            let beyond_wire = check.wires.as_ref().is_some_and(alike);
-            if self.told.insert((at, number, self.top, beyond_wire)) {
+            let alike = |built_in: &Vec<Part>| {
+                built_in.iter().all(|built_in| built_in.validator.is_valid(value))
+            };
+            let beyond_wire = check.built_in.as_ref().is_some_and(alike);
+            if self.reported.insert((at, number, self.top, beyond_wire)) {
                 let fault = Fault { path: self.steps(), kind: check.own.fault(value), beyond_wire };
-                (self.tell)(fault)?;
+                (self.report)(fault)?;
             }
         }
         if let Some(object) = value.as_object() {
@@ -200,7 +204,7 @@ impl Search<'_, '_> {
                     self.top = number + 1;
                 }
                 self.path.push(Segment::Key(&member.name));
-                self.look(member.place, value)?;
+                self.visit(member.place, value)?;
                 self.path.pop();
             }
         }
@@ -212,7 +216,7 @@ impl Search<'_, '_> {
             let next = place.first.get(index).copied().unwrap_or(place.items);
             let Some(next) = next else { continue };
             self.path.push(Segment::Index(index));
-            self.look(next, element)?;
+            self.visit(next, element)?;
             self.path.pop();
         }
         Ok(())
@@ -232,23 +236,23 @@ impl Part {
     fn fault(&self, value: Value<'_>) -> FaultKind {
         let is_plain = PLAIN.contains(&self.keyword.as_str())
             || matches!(self.keyword.as_str(), "required" | "additionalProperties");
-        let told = is_plain.then(|| self.validator.validate(value).err()).flatten();
-        match told {
-            // What a member is to be is no fault of the object.
+        let reported = is_plain.then(|| self.validator.validate(value).err()).flatten();
+        match reported {
+            // A fault of a member is not one of the object.
             Some(error) if error.instance_path().as_str().is_empty() => fault(&error).kind,
             _ => FaultKind::Keyword { keyword: self.keyword.clone() },
         }
     }
 }
 
-/// The subschemas that meet at a place: those of the schema at hand, and Wire's.
+/// The subschemas that apply at a place: those of this schema, and Wire's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Meeting {
     own: Vec<usize>,
-    wires: Vec<usize>,
+    built_in: Vec<usize>,
 }
 
-/// A schema, taken apart.
+/// A schema, split into checks.
 struct Parts<'s> {
     graph: Graph<'s>,
     /// The checks of each subschema.
@@ -291,7 +295,7 @@ impl<'s> Parts<'s> {
         edges.filter(|edge| keywords.contains(&edge.keyword)).map(|edge| (edge.name, edge.to))
     }
 
-    /// The names of members that these look into.
+    /// The names of members that these apply to.
     fn names(&self, nodes: &[usize]) -> Vec<&'s str> {
         let mut seen = HashSet::new();
         let names = nodes.iter().flat_map(|at| self.lead(*at, &["properties"]));
@@ -303,7 +307,7 @@ impl<'s> Parts<'s> {
         all.filter(|(other, _)| *other == name).map(|(_, to)| to).collect()
     }
 
-    /// How many of the first elements are asked for something of their own.
+    /// How many of the first elements have checks of their own.
     fn first(&self, nodes: &[usize]) -> usize {
         nodes.iter().map(|at| self.lead(*at, &["prefixItems"]).count()).max().unwrap_or(0)
     }
@@ -322,7 +326,7 @@ impl<'s> Parts<'s> {
     }
 }
 
-/// Makes checks out of keywords, equal ones once.
+/// Turns keywords into checks, equal ones once.
 struct Taking<'r> {
     registry: Registry<'r>,
     known: HashMap<String, Arc<Validator<Folded>>>,
@@ -375,7 +379,7 @@ impl Taking<'_> {
     }
 }
 
-/// A keyword as a schema of its own, with what it depends on of those beside it.
+/// A keyword as a schema of its own, with the neighbouring keywords that it depends on.
 fn alone(object: &Map<String, Schema>, keyword: &str, value: &Schema) -> Schema {
     let beside: &[&str] = match keyword {
         "contains" => &["minContains", "maxContains"],
@@ -401,8 +405,8 @@ const EVALUATING: [&str; 18] = [
     "properties", "then",
 ];
 
-/// A keyword that says which members and elements count, without what these have to be: that is looked
-/// at where they are.
+/// A keyword that selects members and elements, without the subschemas for these, which are checked
+/// at their own places.
 fn counting(keyword: &str, value: &Schema) -> Schema {
     match (keyword, value) {
         ("properties" | "patternProperties", Schema::Object(map)) => {
@@ -414,7 +418,7 @@ fn counting(keyword: &str, value: &Schema) -> Schema {
     }
 }
 
-/// Makes references within the file lead to the file from outside of it.
+/// Rewrites references within the file so that they can be followed from outside of it.
 fn refer(schema: &mut Schema) {
     match schema {
         Schema::Array(items) => items.iter_mut().for_each(refer),

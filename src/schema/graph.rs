@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-/// Keywords whose value is a schema, or holds some, and what these are applied to.
+/// Keywords whose value is a schema, or contains schemas, and what these are applied to.
 const KEYWORDS: [(&str, Holds, Applied); 24] = [
     ("allOf", Holds::List, Applied::Here),
     ("anyOf", Holds::List, Applied::Here),
@@ -25,7 +25,7 @@ const KEYWORDS: [(&str, Holds, Applied); 24] = [
     ("additionalItems", Holds::One, Applied::EveryItem),
     ("unevaluatedItems", Holds::One, Applied::EveryItem),
     ("contains", Holds::One, Applied::EveryItem),
-    // Nothing applies these by themselves.
+    // These are not applied by themselves.
     ("$defs", Holds::Map, Applied::Nowhere),
     ("definitions", Holds::Map, Applied::Nowhere),
     ("contentSchema", Holds::One, Applied::Nowhere),
@@ -49,12 +49,12 @@ pub(super) enum Applied {
     Here,
     /// The member of this name.
     Named,
-    /// Members that `properties` beside it does not name.
+    /// Members that the neighbouring `properties` does not name.
     OtherMembers,
     EveryMember,
-    /// The element at this place.
+    /// The element at this index.
     Numbered,
-    /// Elements behind those of `prefixItems`.
+    /// Elements after those of `prefixItems`.
     OtherItems,
     EveryItem,
     Nowhere,
@@ -74,7 +74,7 @@ pub(super) struct Node<'s> {
 pub(super) struct Edge<'s> {
     pub keyword: &'static str,
     pub applied: Applied,
-    /// The name in a map, or the place in a list.
+    /// The name in a map, or the index in an array.
     pub name: &'s str,
     pub index: usize,
     pub to: usize,
@@ -92,7 +92,7 @@ impl<'s> Graph<'s> {
             Reading { root, nodes: Vec::new(), known: HashMap::new(), anchors: HashMap::new() };
         reading.node(root, String::new());
         let mut at = 0;
-        // What is pointed to may be at a place that no keyword leads to, and points on from there.
+        // A reference may lead to a place that no keyword leads to, and on from there.
         while at < reading.nodes.len() {
             reading.read(at);
             at += 1;
@@ -126,7 +126,7 @@ impl<'s> Reading<'s> {
         at
     }
 
-    /// Reads what the schema at `at` holds.
+    /// Reads the keywords of the schema at `at`.
     fn read(&mut self, at: usize) {
         let Value::Object(object) = self.nodes[at].schema else { return };
         for (keyword, holds, applied) in KEYWORDS {
@@ -156,7 +156,7 @@ impl<'s> Reading<'s> {
         }
     }
 
-    /// Adds what references by name lead to, once all names are known. Which of several equal ones is
+    /// Adds the targets of references by name, once all names are known. Which of several equal ones is
     /// meant depends on the way there, so all of them count.
     fn follow(&mut self) {
         for at in 0..self.nodes.len() {
@@ -178,9 +178,14 @@ fn members<'s>(
     here: &str,
 ) -> Vec<(&'s str, usize, &'s Value, String)> {
     let member = |(name, schema): (&'s String, &'s Value)| {
-        (name.as_str(), 0, schema, format!("{here}/{}", super::file::escaped(name)))
+        (name.as_str(), 0, schema, format!("{here}/{}", escaped(name)))
     };
     map.iter().map(member).collect()
+}
+
+/// A name as a step of a JSON Pointer (RFC 6901).
+pub(super) fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
 }
 
 /// The JSON Pointer of a reference within the file, if it is one (RFC 6901 §6).

@@ -1,12 +1,13 @@
 //! A group of POST and PUT.
 
 use super::repeated::{self, Repetition};
+use crate::findings::Findings;
 use crate::json::{Array, Name, NameSet, Value};
 use crate::place::{IntoPlace, Place};
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema};
 use crate::target::is_uuid;
-use crate::verdict::{Findings, Refusal};
 
 const ATTRIBUTES: NameSet = NameSet::new(&[Name::Schemas, Name::DisplayName, Name::Members]);
 const MEMBER: NameSet = NameSet::new(&[Name::Value, Name::Type, Name::Ref]);
@@ -24,7 +25,7 @@ pub fn judge(
     }
     schema.judge(value, &SCHEMA_RULES, findings, rule_of, detail_of)?;
     let Some(group) = value.as_object() else { return Ok(()) };
-    if let Some(name) = group.text(Name::DisplayName) {
+    if let Some(name) = group.string(Name::DisplayName) {
         let length = name.chars().count();
         if !(1..=MAX_NAME).contains(&length) {
             findings.hit(Rule::GroupDisplayName, Name::DisplayName, || {
@@ -37,7 +38,7 @@ pub fn judge(
     }
     let members = group.value(Name::Members).and_then(Value::as_array);
     for (at, member) in members.into_iter().flat_map(Array::elements).enumerate() {
-        let id = member.as_object().and_then(|member| member.text(Name::Value));
+        let id = member.as_object().and_then(|member| member.string(Name::Value));
         if id.is_some_and(|id| !is_uuid(id.as_bytes())) {
             let place = || Place::of(Some(Name::Members)).index(at).child(Some(Name::Value));
             findings.hit(Rule::GroupMembers, place, || {
@@ -82,16 +83,16 @@ fn rule_of(fault: &Fault) -> Rule {
 }
 
 fn detail_of(fault: &Fault) -> String {
-    let mend = match fault.attribute() {
+    let fix = match fault.attribute() {
         _ if rule_of(fault) == Rule::GroupSchema => {
-            "The operator of this proxy asks for it in the schema group.json."
+            "The operator of this proxy requires it in the schema group.json."
         }
         Some(Name::Members) => {
-            "Wire needs members, a list that may be empty, and for every member value, type and $ref as \
-             texts, as in {\"value\": \"<id of the user>\", \"type\": \"User\", \"$ref\": \"...\"}. Entra ID, \
+            "Wire needs members, an array that may be empty, and for every member value, type and $ref as \
+strings, as in {\"value\": \"<id of the user>\", \"type\": \"User\", \"$ref\": \"...\"}. Entra ID, \
              Okta and others leave some of these out: turn off the provisioning of groups there."
         }
         _ => "Wire needs schemas, displayName and members in every group.",
     };
-    format!("{}. {mend}", fault.sentence())
+    format!("{}. {fix}", fault.sentence())
 }

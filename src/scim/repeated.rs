@@ -1,13 +1,13 @@
-//! Attributes that stand more than once where Wire reads one of them: two readers could take
+//! Attributes that appear more than once where Wire reads one of them: two readers could take
 //! different ones, so no honest client sends them.
 
 use std::collections::HashSet;
 
 use crate::json::{Array, Member, Name, NameSet, Object, Type, Value};
 use crate::place::{IntoPlace, Place};
-use crate::verdict::shortened;
+use crate::refusal::shortened;
 
-/// What stands more than once.
+/// What appears more than once.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Repetition {
     at: Place,
@@ -36,12 +36,12 @@ impl Repetition {
             None => (self.at.as_str(), " (names are compared without regard to case)"),
         };
         format!(
-            "{what} stands more than once{how}. Readers differ in which one they take, so send it once."
+            "{what} appears more than once{how}. Readers differ in which one they take, so send it once."
         )
     }
 }
 
-/// The first name out of `read` that stands in an object more than once, in any spelling.
+/// The first name out of `read` that appears in an object more than once, in any spelling.
 pub fn name(object: Object<'_>, read: NameSet) -> Option<Name> {
     if !object.may_repeat() {
         return None;
@@ -53,7 +53,7 @@ pub fn name(object: Object<'_>, read: NameSet) -> Option<Name> {
         .find(|name| read.contains(*name) && !seen.insert(*name))
 }
 
-/// The first of `read` that an entry of a list has more than once, as in `emails[0].value`.
+/// The first of `read` that an element of an array has more than once, as in `emails[0].value`.
 pub fn in_list(list: Array<'_>, place: &Place, read: NameSet) -> Option<Repetition> {
     list.elements().enumerate().find_map(|(at, entry)| {
         let part = name(entry.as_object()?, read)?;
@@ -62,7 +62,7 @@ pub fn in_list(list: Array<'_>, place: &Place, read: NameSet) -> Option<Repetiti
 }
 
 /// What the value of a rich info URN repeats. Keys of the map and of its fields are compared
-/// exactly: there Wire tells spellings apart.
+/// exactly: there Wire distinguishes spellings.
 pub fn in_rich_info(urn: Name, value: Value<'_>) -> Option<Repetition> {
     let Type::Object(object) = value.get() else { return None };
     let here = || urn.into_place();
@@ -93,7 +93,7 @@ pub fn in_rich_info(urn: Name, value: Value<'_>) -> Option<Repetition> {
     })
 }
 
-/// The first key out of those to read that stands again, letter by letter.
+/// The first key out of those to read that is repeated exactly.
 fn exactly<'d>(object: Object<'d>, read: impl Fn(&str) -> bool) -> Option<&'d str> {
     let mut keys = object.members().map(Member::key).filter(|key| read(key));
     if object.len() <= FEW {
@@ -107,5 +107,5 @@ fn exactly<'d>(object: Object<'d>, read: impl Fn(&str) -> bool) -> Option<&'d st
     keys.find(|key| !seen.insert(*key))
 }
 
-/// So few keys are compared with each other faster than they are hashed.
+/// Up to this many keys, comparing them with each other is faster than hashing them.
 const FEW: usize = 8;

@@ -1,9 +1,9 @@
-//! Rich info: the free fields of a user's profile, in two URNs that Wire merges into one list.
+//! Rich info: the free fields of a user's profile, in two URNs whose fields Wire merges.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::json::{Array, Member, Name, Object, Type, Value, fold};
-use crate::verdict::shortened;
+use crate::refusal::shortened;
 
 /// The fields of both URNs, as they were sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,8 +60,8 @@ pub fn size(fields: &[(&str, &str)]) -> usize {
 pub type Fields<'d> = Vec<(&'d str, &'d str)>;
 
 fn read_map<'d>(value: Value<'d>) -> Result<Fields<'d>, String> {
-    let object = value.as_object().ok_or("must be an object of texts")?;
-    let field = |member: Member<'d>| Some((member.key(), member.value.as_text()?));
+    let object = value.as_object().ok_or("must be an object of strings")?;
+    let field = |member: Member<'d>| Some((member.key(), member.value.as_str()?));
     if let Some(fields) = object.members().map(field).collect() {
         return Ok(fields);
     }
@@ -73,7 +73,7 @@ fn read_map<'d>(value: Value<'d>) -> Result<Fields<'d>, String> {
 
 fn no_text(member: Member<'_>) -> String {
     let (key, found) = (shortened(member.key()), member.value.type_name());
-    format!("must be an object whose values are all texts; `{key}` is {found}")
+    format!("must be an object whose values are all strings; `{key}` is {found}")
 }
 
 fn read_list(value: Value<'_>) -> Result<Fields<'_>, String> {
@@ -88,7 +88,7 @@ fn read_list(value: Value<'_>) -> Result<Fields<'_>, String> {
                 return Err("must have 0 as the version in richInfo".into());
             }
             let fields = versioned.value(Name::Fields).and_then(Value::as_array);
-            let mut fields = read_fields(fields.ok_or("must have fields, a list, in richInfo")?)?;
+            let mut fields = read_fields(fields.ok_or("must have fields, an array, in richInfo")?)?;
             let mut types: Vec<String> = fields.iter().map(|(key, _)| fold(key)).collect();
             types.sort_unstable();
             if types.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -97,21 +97,20 @@ fn read_list(value: Value<'_>) -> Result<Fields<'_>, String> {
             fields.retain(|(_, value)| !value.is_empty());
             Ok(fields)
         }
-        _ => Err("must have a list or an object as richInfo".into()),
+        _ => Err("must have an array or an object as richInfo".into()),
     }
 }
 
-/// The objects of a list of fields; their names, unlike others, are compared exactly.
+/// The objects of an array of fields; their names, unlike others, are compared exactly.
 fn read_fields<'d>(fields: Array<'d>) -> Result<Fields<'d>, String> {
     let read = |field: Value<'d>| {
         let field = field.as_object()?;
-        let text =
-            |name: &str| field.members().find(|member| member.key() == name)?.value.as_text();
+        let text = |name: &str| field.members().find(|member| member.key() == name)?.value.as_str();
         Some((text("type")?, text("value")?))
     };
     let fault = |at| {
         format!(
-            "must have fields with type and value (in lower case) as texts in richInfo, which field {at} has not"
+            "must have fields with type and value (in lower case) as strings in richInfo, which field {at} has not"
         )
     };
     fields.elements().enumerate().map(|(at, field)| read(field).ok_or_else(|| fault(at))).collect()
@@ -124,7 +123,7 @@ fn is_zero(value: Value<'_>) -> bool {
     digits.bytes().all(|byte| matches!(byte, b'-' | b'.' | b'0'))
 }
 
-/// The map over the list: a key of the map takes the place of the first field of that key, or is
+/// Merges the map into the list: a key of the map replaces the first field of that key, or is
 /// appended; then empty values go, and of equal keys all but the first.
 fn merge<'d>(mut map: Fields<'d>, mut list: Fields<'d>) -> Fields<'d> {
     let mut first: HashMap<String, usize> = HashMap::with_capacity(list.len());

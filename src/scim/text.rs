@@ -1,10 +1,11 @@
-//! Rules that are off until a security team wants them: text that Wire stores as it is, and that
-//! a person is fooled by.
+//! Rules that are off by default: text that Wire stores unchanged, and that
+//! can deceive the people who read it.
 
 use super::rich_info::Fields;
+use crate::findings::Findings;
 use crate::place::{IntoPlace, Place};
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::{Findings, Refusal};
 
 /// Judges displayName, which comes with its place, and the keys and values of rich info.
 pub fn judge<'d>(

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::backend::{Answer, Backend};
 use super::{Failure, Outcome, REFUSED, complain};
 use crate::cli::token::first_line;
-use crate::secret::{Secret, blotted};
+use crate::secret::{Secret, redacted};
 
 mod client;
 mod probe;
@@ -88,7 +88,7 @@ fn user_id(text: &str) -> Result<String, &'static str> {
 fn token(path: &Path) -> Result<Secret, Failure> {
     // SECURITY: the token itself may have been given in place of the file.
     let line = first_line(path).map_err(|failure| match failure {
-        Failure::Unusable(sentence) => Failure::Unusable(blotted(&sentence)),
+        Failure::Unusable(sentence) => Failure::Unusable(redacted(&sentence)),
         other => other,
     })?;
     let token = line.reveal().trim();

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Failure;
-use crate::config::file::{LoadError, read_file};
 use crate::digest::StoredHash;
+use crate::input::load::{LoadError, read_file};
 use crate::registry::{TokenRegistry, file};
 
 /// An entry that has a place, and waits for its hash.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::{Failure, Outcome, complain};
-use crate::config::file::read_any;
+use crate::input::load::read_any;
 use crate::secret::Secret;
 
 mod create;

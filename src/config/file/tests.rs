@@ -12,10 +12,10 @@ use crate::rule::Rule;
 const LEAST: &str = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
 const EXAMPLE: &str = include_str!("../../../conf/wire-scim-guard.yaml");
 
-/// The mistakes in a config of these lines, which stand behind the two that are needed.
-fn mistakes(lines: &str) -> Vec<String> {
-    let mistakes = parse(&format!("{LEAST}{lines}")).err().unwrap_or_default();
-    mistakes.iter().map(Diagnostic::to_string).collect()
+/// The errors in a config of these lines, which follow the two that are needed.
+fn errors(lines: &str) -> Vec<String> {
+    let errors = parse(&format!("{LEAST}{lines}")).err().unwrap_or_default();
+    errors.iter().map(Diagnostic::to_string).collect()
 }
 
 fn valid(lines: &str) -> Config {
@@ -185,7 +185,7 @@ fn the_command_line_comes_before_the_file() {
 }
 
 #[test]
-fn all_mistakes_come_at_once_and_in_order() {
+fn all_errors_come_at_once_and_in_order() {
     let text = "\
 listen: [\"127.0.0.1:8080\", \"localhost:81\", \"127.0.0.1:8080\"]
 admin:
@@ -206,9 +206,8 @@ rules:
 limits: {body: 0, header_timeout: 10, body_size: 5}
 log: [info]
 ";
-    let mistakes: Vec<String> =
-        parse(text).unwrap_err().iter().map(Diagnostic::to_string).collect();
-    insta::assert_snapshot!(mistakes.join("\n"));
+    let errors: Vec<String> = parse(text).unwrap_err().iter().map(Diagnostic::to_string).collect();
+    insta::assert_snapshot!(errors.join("\n"));
 }
 
 #[test]
@@ -222,46 +221,46 @@ fn a_text_that_is_no_config_is_refused_as_a_whole() {
     assert!(first(&format!("{LEAST}threads: 1\0000\n")).contains("control character U+0000"));
     assert!(first(&"- ".repeat(200_000)).contains("nested more than"));
     for flow in ["[", "{a: ", "- [", "? "] {
-        let mistake = first(&flow.repeat(100_000));
-        assert!(mistake.contains("nested more than") || mistake.contains("not YAML"), "{mistake}");
+        let error = first(&flow.repeat(100_000));
+        assert!(error.contains("nested more than") || error.contains("not YAML"), "{error}");
     }
 }
 
 #[test]
 fn what_yaml_has_beyond_a_config_is_named() {
     assert_eq!(
-        mistakes("hosts: &hosts [a]\ntrusted_proxies: *hosts\n"),
+        errors("hosts: &hosts [a]\ntrusted_proxies: *hosts\n"),
         ["4:18: aliases (`*name`) are not read here; write the value itself"]
     );
     assert_eq!(
-        mistakes("threads: !!int 3\n"),
+        errors("threads: !!int 3\n"),
         ["3:10: tags (`!name`) are not read here; write the value alone"]
     );
-    assert!(mistakes("? [a]\n: b\n")[0].contains("a key is a single word"));
+    assert!(errors("? [a]\n: b\n")[0].contains("a key is a single word"));
 }
 
 #[test]
-fn single_mistakes_say_what_to_do() {
+fn single_errors_say_what_to_do() {
     for (line, wanted) in [
         ("threads:", "3:1: threads has no value"),
         ("\"*\": report", "* is an unknown key"),
         ("rules: {actions: {*: report}}", "has to be quoted"),
-        ("hosts: a: b", "a space missing behind a colon"),
+        ("hosts: a: b", "a space missing after a colon"),
         ("trusted_proxies: [a", "not closed"),
-        ("admin: {listen: \"127.0.0.1:70000\"}", "no valid port behind the colon (1 to 65535)"),
+        ("admin: {listen: \"127.0.0.1:70000\"}", "no valid port after the colon (1 to 65535)"),
         ("admin: {listen: }", "admin.listen has no value"),
         ("upstream: {check: /status, servers: [\"a:1\"]}", "given twice"),
-        ("threads: many", "threads: \"many\" is no whole number; write one from 1 to 1024"),
+        ("threads: many", "threads: \"many\" is not a whole number; write one from 1 to 1024"),
         ("threads: 100000", "threads: \"100000\" is out of range; it must be 1 to 1024"),
-        ("threads: [1]", "threads: expected a text, found a list"),
+        ("threads: [1]", "threads: expected a single value, found a list"),
         ("log: {access: \"true\"}", "log.access: expected true or false, without quotes, found"),
         ("log: {access: yes}", "log.access: expected true or false"),
         ("wire: {release: 5.35}", "wire.release: 5.35 is a number; write it in quotes: \"5.35\""),
         (
             "wire: {release: v5}",
-            "wire.release: \"v5\" is no release of Wire: write \"any\", or two numbers",
+            "wire.release: \"v5\" is not a release of Wire: write \"any\", or two numbers",
         ),
-        ("wire: {rich_info_limit: -1}", "wire.rich_info_limit: \"-1\" is no whole number"),
+        ("wire: {rich_info_limit: -1}", "wire.rich_info_limit: \"-1\" is not a whole number"),
         ("wire: {releases: any}", "wire.releases is an unknown key; did you mean `release`?"),
         ("log: {level: inf}", "did you mean `info`?"),
         ("z_headers: keep", "neither strip nor {keep_from"),
@@ -282,9 +281,9 @@ fn single_mistakes_say_what_to_do() {
         ("admin: {listen: \"127.0.0.1:8088\"}", "is this guard itself"),
         ("admin: {listen: \"[::]:8088\"}", "127.0.0.1:8088 is this guard itself"),
         ("admin: {listen: \"[::]:8080\"}", "take the same port"),
-        ("schemas: \"\"", "schemas: \"\" is no path"),
-        ("admin: {listen: x}", "admin.listen: \"x\" is no IP address with a port"),
-        ("schemas: []", "schemas: expected a text, found a list"),
+        ("schemas: \"\"", "schemas: \"\" is not a path"),
+        ("admin: {listen: x}", "admin.listen: \"x\" is not an IP address with a port"),
+        ("schemas: []", "schemas: expected a single value, found a list"),
         ("hosts: [\"::1\"]", "an IPv6 address without brackets; write [::1]"),
         (
             "admin: {listen: \"::1:9090\"}",
@@ -292,7 +291,7 @@ fn single_mistakes_say_what_to_do() {
         ),
         ("hosts: a.example.com", "hosts: expected a list, such as [a, b], found"),
     ] {
-        let found = mistakes(line);
+        let found = errors(line);
         assert_eq!(found.len(), 1, "{line}: {found:?}");
         assert!(found[0].contains(wanted), "{line}: {found:?}");
     }
@@ -305,13 +304,13 @@ fn an_ipv6_address_without_brackets_is_told_how_to_write_it() {
         ("2001:db8::1:443", "write [2001:db8::1]:443, or"),
         ("2001:db8:0:0:0:0:0:1:443", "brackets; write [2001:db8:0:0:0:0:0:1]:443"),
         ("2001:db8::abcd", "has no port; write [2001:db8::abcd]:8080"),
-        ("::1:65536", "no valid port behind the colon (1 to 65535)"),
+        ("::1:65536", "no valid port after the colon (1 to 65535)"),
         ("a:b:80", "several colons"),
     ] {
         let text = LEAST.replace("127.0.0.1:8088", server);
-        let mistakes = parse(&text).unwrap_err();
-        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
-        assert!(mistakes[0].message.contains(wanted), "{server}: {mistakes:?}");
+        let errors = parse(&text).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].message.contains(wanted), "{server}: {errors:?}");
     }
 }
 
@@ -329,8 +328,8 @@ fn every_list_is_bounded() {
     ] {
         let close = if key.contains('{') { "]}" } else { "]" };
         let list = |count| format!("{key}: [{}{close}\n", items(count, item));
-        assert_eq!(mistakes(&list(1000)), Vec::<String>::new(), "{key}");
-        let found = mistakes(&list(1001));
+        assert_eq!(errors(&list(1000)), Vec::<String>::new(), "{key}");
+        let found = errors(&list(1001));
         assert_eq!(found.len(), 1, "{key}: {found:?}");
         let wanted = "the list has 1001 items; 1000 are the most that is read here";
         assert!(found[0].contains(wanted), "{key}: {found:?}");
@@ -345,16 +344,16 @@ fn a_large_file_is_read_to_its_end() {
         writeln!(keys, "key{number}: x").unwrap();
         write!(servers, ",a:{}", number + 1).unwrap();
     }
-    assert!(mistakes(&keys)[200].ends_with("and so on: 49800 more mistakes"));
+    assert!(errors(&keys)[200].ends_with("and so on: 49800 more errors"));
     assert!(parse(&format!("{}]}}\n", servers.trim_end())).is_err());
 }
 
 /// The keys that the reader asks for.
 fn known_keys() -> Vec<String> {
-    let notes = Diagnostics::default();
+    let diagnostics = Diagnostics::default();
     let text = format!("{LEAST}z_headers: {{keep_from: [192.0.2.1]}}\n");
-    assert!(read(&text, None, Overrides::default(), &notes).is_some());
-    notes.asked.into_inner()
+    assert!(read(&text, None, Overrides::default(), &diagnostics).is_some());
+    diagnostics.asked.into_inner()
 }
 
 #[test]
@@ -364,7 +363,7 @@ fn the_example_is_the_defaults() {
 
 #[test]
 fn the_example_is_valid_with_everything_switched_on_and_names_every_key() {
-    // Keys stand behind `#` alone, sentences behind `# `.
+    // Keys follow `#` alone, sentences follow `# `.
     let switched_on: String = EXAMPLE
         .lines()
         .filter(|line| *line != "z_headers: strip")
@@ -384,16 +383,16 @@ fn the_example_is_valid_with_everything_switched_on_and_names_every_key() {
 }
 
 #[test]
-fn a_file_full_of_mistakes_is_not_told_to_its_end() {
+fn only_the_first_errors_of_a_file_are_reported() {
     let text: String = (0..300).map(|nth| format!("key_{nth}: 1\n")).collect();
-    let mistakes = parse(&text).unwrap_err();
-    assert_eq!(mistakes.len(), 201);
-    assert!(mistakes[200].message.starts_with("and so on: 10"), "{}", mistakes[200].message);
+    let errors = parse(&text).unwrap_err();
+    assert_eq!(errors.len(), 201);
+    assert!(errors[200].message.starts_with("and so on: 10"), "{}", errors[200].message);
     let text = format!("listen: [&a x, {}]", "*a,".repeat(100_000));
     assert!(parse(&text).unwrap_err().len() <= 202);
     let text = format!("listen: [{}]", "a,".repeat(1_000_000));
-    let mistakes = parse(&text).unwrap_err();
-    assert!(mistakes[0].message.contains("more than 1000000 values"), "{}", mistakes[0].message);
+    let errors = parse(&text).unwrap_err();
+    assert!(errors[0].message.contains("more than 1000000 values"), "{}", errors[0].message);
 }
 
 proptest! {
@@ -421,11 +420,11 @@ proptest! {
             text.splice(start..end, insert.chars());
         }
         let text: String = text.into_iter().collect();
-        if let Err(mistakes) = parse(&text) {
-            prop_assert!(!mistakes.is_empty());
-            prop_assert!(mistakes.is_sorted());
+        if let Err(errors) = parse(&text) {
+            prop_assert!(!errors.is_empty());
+            prop_assert!(errors.is_sorted());
             let lines = text.matches(['\n', '\r']).count() + 2;
-            prop_assert!(mistakes.iter().all(|m| m.line >= 1 && m.line <= lines && m.column >= 1));
+            prop_assert!(errors.iter().all(|m| m.line >= 1 && m.line <= lines && m.column >= 1));
         }
     }
 }

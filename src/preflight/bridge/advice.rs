@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::config::{BridgeConfig, DeleteOn, Placed, Search};
 use super::note::{Note, Severity};
-use crate::config::diagnostic::At;
+use crate::input::diagnostic::At;
 
 /// Attributes that a search without a list of attributes does not return, with OpenLDAP.
 const OPERATIONAL: [&str; 13] = [

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::note::{Note, Severity};
 use super::yaml::{self, Member, Node, Value};
-use crate::config::diagnostic::At;
-use crate::config::near;
+use crate::input::diagnostic::At;
+use crate::input::near;
 use crate::secret::Secret;
 
 /// The largest file that is read, in bytes.

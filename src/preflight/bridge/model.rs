@@ -6,7 +6,7 @@ use super::config::{BridgeConfig, Codec};
 use super::membership::Membership;
 use crate::preflight::candidate::{Candidate, Class, Identifiers, Name, Stage};
 use crate::preflight::entry::Entry;
-use crate::scim::email;
+use crate::wire::email;
 
 /// A config, ready to be applied to entries.
 #[allow(missing_debug_implementations, reason = "the config holds a password")]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::config::diagnostic::{At, Diagnostic};
+use crate::input::diagnostic::{At, Diagnostic};
 
 /// How much a note matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

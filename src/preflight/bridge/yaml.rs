@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-use crate::config::diagnostic::At;
+use crate::input::diagnostic::At;
 
 /// How many values there may be, and how deep they may be nested: far more than any config has.
 const MAX_NODES: usize = 100_000;

@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use super::{Input, Item, Source, Visit};
 use crate::json::{self, Name as Attribute, Type, Value};
 use crate::preflight::candidate::{Candidate, Class, Identifiers, Name};
-use crate::scim::email;
+use crate::wire::email;
 
 /// The most bytes of a line: more than a body may have by default.
 const MAX_LINE: u64 = 16 << 20;
@@ -105,7 +105,7 @@ fn address(emails: Value<'_>) -> Option<String> {
     let entries = || emails.elements().filter_map(Value::as_object);
     let is_primary = |value: Value<'_>| match value.get() {
         Type::Bool(primary) => primary,
-        Type::Text(text) => text.eq_ignore_ascii_case("true"),
+        Type::String(text) => text.eq_ignore_ascii_case("true"),
         _ => false,
     };
     let primary = entries().find(|email| email.value(Attribute::Primary).is_some_and(is_primary));
@@ -115,7 +115,7 @@ fn address(emails: Value<'_>) -> Option<String> {
 
 fn as_text(value: Value<'_>) -> Option<&str> {
     match value.get() {
-        Type::Text(text) => Some(text),
+        Type::String(text) => Some(text),
         _ => None,
     }
 }

@@ -8,10 +8,10 @@ use csv::{ByteRecord, ReaderBuilder};
 use indicatif::ProgressBar;
 
 use super::{Input, Item, Source, Visit};
-use crate::config::near;
+use crate::input::near;
 use crate::preflight::bridge::body::{Active, Body};
 use crate::preflight::candidate::{Candidate, Class, Identifiers, Name};
-use crate::scim::email;
+use crate::wire::email;
 
 /// What a column can be mapped to.
 pub const TARGETS: [&str; 6] = ["userName", "externalId", "displayName", "email", "role", "active"];

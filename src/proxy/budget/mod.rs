@@ -18,8 +18,8 @@ use pingora::{BError, Error, ErrorType};
 use tokio::sync::Notify;
 
 use crate::config::Limits;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 use address::{Address, Addresses};
 pub(super) use share::Share;

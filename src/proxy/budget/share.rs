@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::verdict::Refusal;
+use crate::refusal::Refusal;
 
 use super::stalled::{GaveWay, Place, Waiter, unless_short};
 use super::{

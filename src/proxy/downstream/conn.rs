@@ -27,8 +27,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::config::Limits;
+use crate::refusal::Refusal;
 use crate::snapshot::{Snapshot, Snapshots};
-use crate::verdict::Refusal;
 
 use super::chunked::Misframed;
 use super::h2_heads::H2Heads;

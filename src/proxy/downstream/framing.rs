@@ -8,8 +8,8 @@
 use http::{HeaderMap, HeaderValue, Version, header};
 use pingora::http::RequestHeader;
 
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 use super::head::{self, HeadRules};
 use super::syntax::decimal;

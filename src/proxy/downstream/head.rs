@@ -14,9 +14,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::body;
 use crate::config::{Config, Limits};
 use crate::evaluator::no_tunnel;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::target;
-use crate::verdict::Refusal;
 
 use super::chunked::Chunked;
 use super::syntax::{decimal, is_tchar};

@@ -24,13 +24,14 @@ use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
 use crate::config::Limits;
-use crate::config::value::duration_text;
+use crate::input::value::duration_text;
 use crate::metrics::MethodLabel;
+use crate::refusal::Refusal;
 use crate::refusals;
 use crate::rule::Rule;
 use crate::snapshot::Snapshots;
 use crate::target;
-use crate::verdict::{Refusal, VerdictLabel};
+use crate::verdict::VerdictLabel;
 
 use crate::proxy::budget::{Budget, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals;

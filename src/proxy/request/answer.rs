@@ -12,8 +12,8 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::{ServerSession, date};
 use pingora::{Error, ErrorType, Result};
 
+use crate::refusal::{Refusal, SCIM_JSON};
 use crate::rule::Rule;
-use crate::verdict::{Refusal, SCIM_JSON};
 
 use crate::proxy::upstream::forward::{SCIM_GUARD_RULE, X_REQUEST_ID};
 

@@ -8,8 +8,8 @@ use pingora::protocols::http::ServerSession;
 use pingora::{BError, ErrorType};
 
 use crate::config::Limits;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 use crate::proxy::budget::{GaveWay, Kind, Share};
 

@@ -12,6 +12,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use crate::agreement::Outcome;
+use crate::api::Handler;
 use crate::config::Limits;
 use crate::proxy::budget::{self, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals::Restore;
@@ -19,7 +20,6 @@ use crate::proxy::upstream::forward::BodyFraming;
 use crate::proxy::upstream::servers;
 use crate::rule::Rule;
 use crate::snapshot::Snapshot;
-use crate::target::Handler;
 
 use super::recorder::{InFlight, RequestRecord};
 

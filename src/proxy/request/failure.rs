@@ -4,8 +4,8 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::proxy::budget;
 use crate::proxy::upstream::{lack, throttle};
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 use super::body;
 

@@ -21,9 +21,10 @@ use crate::proxy::budget::{Budget, Share};
 use crate::proxy::pingora_internals;
 use crate::proxy::upstream::forward::{self, OutboundHead};
 use crate::proxy::upstream::throttle;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::snapshot::Snapshots;
-use crate::verdict::{Refusal, VerdictLabel};
+use crate::verdict::VerdictLabel;
 
 use super::context::{FilterCtx, State};
 use super::judge_pool::JudgePool;

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use crate::evaluator::{BodyTask, Evaluator};
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::snapshot::Snapshot;
-use crate::verdict::Refusal;
 
 use super::recorder::RequestRecord;
 

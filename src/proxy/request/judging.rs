@@ -9,7 +9,8 @@ use http::Method;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
 
-use crate::evaluator::{BodyKind, BodyTask, Head, HeadVerdict, Next};
+use crate::api::BodyKind;
+use crate::evaluator::{BodyTask, Head, HeadVerdict, Next};
 use crate::metrics::MethodLabel;
 use crate::proxy::budget::{self, Kind};
 use crate::proxy::downstream::conn::ClientConn;
@@ -17,7 +18,7 @@ use crate::proxy::downstream::framing;
 use crate::proxy::downstream::head::HeadRules;
 use crate::proxy::upstream::forward::{self, BodyFraming};
 use crate::proxy::upstream::origin;
-use crate::verdict::Refusal;
+use crate::refusal::Refusal;
 
 use super::body::{self, Unread};
 use super::context::{FilterCtx, State};

@@ -9,14 +9,15 @@ use http::HeaderValue;
 use prometheus::IntGauge;
 
 use crate::agreement::{self, Outcome};
+use crate::api::Handler;
 use crate::digest::TokenDigest;
+use crate::findings::Remarks;
 use crate::logging::{Access, AccessLog, Disagreement};
 use crate::metrics::{MethodLabel, Metrics};
 use crate::place::Place;
 use crate::registry::TokenLabel;
 use crate::rule::Rule;
-use crate::target::Handler;
-use crate::verdict::{Remarks, VerdictLabel};
+use crate::verdict::VerdictLabel;
 
 /// Where records go when the request has ended.
 #[derive(Debug, Clone)]

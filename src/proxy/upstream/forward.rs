@@ -9,9 +9,10 @@ use pingora::http::{HeaderNameVariant, RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorType, Result};
 
+use crate::api::Handler;
 use crate::config::ZHeaders;
 use crate::proxy::downstream::syntax;
-use crate::target::{self, Handler};
+use crate::target;
 
 use super::lookalike;
 

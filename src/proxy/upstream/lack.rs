@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use pingora::{BError, Error, ErrorType};
 
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 const LACKING: ErrorType = ErrorType::Custom("out of descriptors, ports or memory");
 

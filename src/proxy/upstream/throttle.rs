@@ -5,8 +5,8 @@ use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::{BError, Error, ErrorType, Result};
 
+use crate::refusal::Refusal;
 use crate::rule::Rule;
-use crate::verdict::Refusal;
 
 /// Whether the backend throttles with this status.
 pub(in crate::proxy) fn is_throttling(status: u16) -> bool {

@@ -1,21 +1,21 @@
-//! What the refusals of a PATCH tell the admin of the client.
+//! The sentences of refusals of a PATCH, for the admin of the client.
 
 use super::emails;
 use super::{is_operators, operations, rule_of};
 use crate::json::{Name, Type, Value};
 use crate::place::Place;
+use crate::refusal::shortened;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Step};
-use crate::scim::filter::{Attribute, CORE_USER, ValuePath, WIRE_PROFILE, WIRE_USER, read_path};
-use crate::verdict::shortened;
+use crate::wire::filter::{Attribute, CORE_USER, ValuePath, WIRE_PROFILE, WIRE_USER, read_path};
 
 /// The sentence for a fault against the schema of a PATCH.
 pub fn detail_of(fault: &Fault, value: Value<'_>) -> String {
     let fix = match rule_of(fault) {
         _ if is_operators(fault) => {
-            "The operator of this proxy asks for it in the schema patch.json."
+            "The operator of this proxy requires it in the schema patch.json."
         }
-        // A text is missing in the list; the keyword says so in its own words only.
+        // A string is missing in the array; the schema's keyword alone would not say which.
         Rule::PatchSchemas if matches!(fault.kind, FaultKind::Keyword { .. }) => {
             return format!(
                 "schemas does not contain {PATCH_OP}, which every PATCH has to name, spelled so."
@@ -32,7 +32,7 @@ pub fn detail_of(fault: &Fault, value: Value<'_>) -> String {
             SUPPORTED
         }
         Rule::PatchOp | Rule::PatchOperations => {
-            "Operations is a list of objects such as {\"op\": \"replace\", \"path\": \"active\", \"value\": false}."
+            "Operations is an array of objects such as {\"op\": \"replace\", \"path\": \"active\", \"value\": false}."
         }
         _ => "Correct the request.",
     };
@@ -67,17 +67,19 @@ pub fn no_value(at: usize, attribute: &str, can_change: bool) -> String {
 /// A value of the wrong type for one of the attributes that Wire changes.
 pub fn mistyped(at: usize, attribute: &str, name: Option<Name>, value: Value<'_>) -> String {
     let fault = match (name, value.get()) {
-        (Some(Name::Active), Type::Text(_)) => "must be true or false, no other text".to_owned(),
+        (Some(Name::Active), Type::String(_)) => {
+            "must be true or false, no other string".to_owned()
+        }
         (Some(Name::Active), _) => format!("must be true or false, not {}", value.type_name()),
         (Some(Name::Roles), Type::Array(roles)) => {
-            let entry = roles.elements().find(|role| role.as_text().is_none());
+            let entry = roles.elements().find(|role| role.as_str().is_none());
             let found = entry.map_or("something else", Value::type_name);
-            format!("must be a list of texts such as [\"member\"]; an entry is {found}")
+            format!("must be an array of strings such as [\"member\"]; an entry is {found}")
         }
         (Some(Name::Roles), _) => {
-            format!("must be a list of texts such as [\"member\"], not {}", value.type_name())
+            format!("must be an array of strings such as [\"member\"], not {}", value.type_name())
         }
-        _ => format!("must be a text, not {}", value.type_name()),
+        _ => format!("must be a string, not {}", value.type_name()),
     };
     format!("Operations[{at}]: the value of {} {fault}.", shortened(attribute))
 }
@@ -108,7 +110,7 @@ fn unreadable_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
     const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
     let [_, Step::Index(at), ..] = fault.path.as_slice() else { return None };
     let (_, operation) = operations(value).find(|(place, _)| place == at)?;
-    let path = operation.text(Name::Path)?;
+    let path = operation.string(Name::Path)?;
     let begins_with =
         |start: &str| path.get(..start.len()).is_some_and(|s| s.eq_ignore_ascii_case(start));
     let is_of = |urn: &&str| {
@@ -120,7 +122,7 @@ fn unreadable_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
     } else if begins_with(ENTERPRISE) {
         "names an attribute of the enterprise extension, which Wire does not know"
     } else if trimmed != path && read_path(trimmed).is_some() {
-        "has a slash or a blank around it, which does not belong there"
+        "has a slash or a space around it, which does not belong there"
     } else if let Some(urn) = [WIRE_USER, WIRE_PROFILE, CORE_USER].into_iter().find(is_of) {
         return Some(format!(
             "Operations[{at}].path begins with a URN and cannot be read: it has to be {urn}, in exactly this \

@@ -3,8 +3,8 @@
 
 use crate::json::{Array, Name, Object, Type, Value, folds_alike};
 use crate::place::Place;
-use crate::scim::email;
-use crate::scim::filter::{Comparison, Literal, Operator};
+use crate::wire::email;
+use crate::wire::filter::{Comparison, Literal, Operator};
 
 /// An entry of `emails`, as far as filters and rules look at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,11 +21,11 @@ impl Entry {
     /// itself.
     pub fn read(value: Value<'_>) -> Result<Self, Option<Name>> {
         let entry = value.as_object().ok_or(None)?;
-        let address = entry.text(Name::Value).and_then(email::canonical);
+        let address = entry.string(Name::Value).and_then(email::canonical);
         let address = address.ok_or(Some(Name::Value))?;
         let kind = match present(entry, Name::Type) {
             None => String::new(),
-            Some(kind) => kind.as_text().ok_or(Some(Name::Type))?.to_owned(),
+            Some(kind) => kind.as_str().ok_or(Some(Name::Type))?.to_owned(),
         };
         let primary = match present(entry, Name::Primary) {
             None => None,
@@ -43,8 +43,8 @@ fn present(entry: Object<'_>, name: Name) -> Option<Value<'_>> {
 pub fn boolean(value: Value<'_>) -> Option<bool> {
     match value.get() {
         Type::Bool(value) => Some(value),
-        Type::Text(text) if folds_alike(text, "true") => Some(true),
-        Type::Text(text) if folds_alike(text, "false") => Some(false),
+        Type::String(text) if folds_alike(text, "true") => Some(true),
+        Type::String(text) if folds_alike(text, "false") => Some(false),
         _ => None,
     }
 }
@@ -64,14 +64,14 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// The schema and the sub-attribute of the name are not looked at.
+    /// The schema and the sub-attribute of the name are ignored.
     pub fn read(comparison: Comparison<'_>) -> Self {
         let Comparison { attribute, operator, literal } = comparison;
         match (Name::of(attribute.name), literal, operator) {
-            (Some(Name::Value), Literal::Text(_), _) => {
+            (Some(Name::Value), Literal::String(_), _) => {
                 literal.to_text().map_or(Self::Nothing, |text| Self::Address(operator, text))
             }
-            (Some(Name::Type), Literal::Text(_), _) => {
+            (Some(Name::Type), Literal::String(_), _) => {
                 literal.to_text().map_or(Self::Nothing, |text| Self::Kind(operator, text))
             }
             (Some(Name::Primary), Literal::Boolean(value), Operator::Equal) => {
@@ -166,12 +166,12 @@ impl Change {
         };
         let action = match Name::of(sub) {
             Some(Name::Value) => value
-                .as_text()
+                .as_str()
                 .and_then(email::canonical)
                 .map(Action::SetAddress)
                 .ok_or(Fault::Address),
             Some(Name::Type) => {
-                value.as_text().map(|kind| Action::SetKind(kind.to_owned())).ok_or(Fault::Kind)
+                value.as_str().map(|kind| Action::SetKind(kind.to_owned())).ok_or(Fault::Kind)
             }
             Some(Name::Primary) => boolean(value).map(Action::SetPrimary).ok_or(Fault::Primary),
             _ => Err(Fault::SubAttribute),
@@ -179,7 +179,7 @@ impl Change {
         Ok(vec![change(action?)])
     }
 
-    /// An array is worked from its last element to its first.
+    /// An array is applied from its last element to its first.
     fn read_all(filter: &Filter, entries: Array<'_>) -> Result<Vec<Self>, Fault> {
         let read = |(at, entry)| match Entry::read(entry) {
             Ok(entry) => Ok(Self { filter: filter.clone(), action: Action::Replace(entry) }),

@@ -3,17 +3,19 @@
 
 use std::collections::HashMap;
 
-use super::email;
-use super::filter::{Attribute, CORE_USER, Path, ValuePath, read_path};
 use super::repeated::{self, Repetition};
 use super::user;
+use crate::findings::Findings;
 use crate::json::{Array, Name, NameSet, Object, Type, Value, fold};
 use crate::place::{IntoPlace, Place};
 use crate::policy::Identity;
+use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema, Schemas, Step};
-use crate::verdict::{Findings, Refusal};
+use crate::wire::email;
+use crate::wire::filter::{Attribute, CORE_USER, Path, ValuePath, read_path};
+use crate::wire::op::Op;
 
 mod advice;
 mod emails;
@@ -24,31 +26,11 @@ use result::{Clearing, Setting};
 
 const ENVELOPE: NameSet = NameSet::new(&[Name::Schemas, Name::Operations]);
 const OPERATION: NameSet = NameSet::new(&[Name::Op, Name::Path, Name::Value]);
-/// What Wire can change, and all that a path-less value may hold.
+/// What Wire can change, and all that a value without a path may contain.
 const CHANGEABLE: [Name; 5] =
     [Name::UserName, Name::DisplayName, Name::ExternalId, Name::Active, Name::Roles];
 
-/// What an operation does. Wire treats add and replace alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Op {
-    Set,
-    Remove,
-}
-
-impl Op {
-    /// Reads `op`, in any case.
-    pub fn read(text: &str) -> Option<Self> {
-        if text.eq_ignore_ascii_case("add") || text.eq_ignore_ascii_case("replace") {
-            Some(Self::Set)
-        } else if text.eq_ignore_ascii_case("remove") {
-            Some(Self::Remove)
-        } else {
-            None
-        }
-    }
-}
-
-/// What becomes of an attribute of the stored user.
+/// What the operations do to an attribute of the stored user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Change<'d> {
     #[default]
@@ -132,8 +114,8 @@ impl<'d> Changes<'d> {
         user_schema: &Schema,
         findings: &mut Findings<'_>,
     ) -> Result<(), Refusal> {
-        // What cannot be read was reported, or the judging would have ended.
-        let Some(op) = operation.text(Name::Op).and_then(Op::read) else { return Ok(()) };
+        // What cannot be read was only reported, or the judging would have ended.
+        let Some(op) = operation.string(Name::Op).and_then(Op::read) else { return Ok(()) };
         let value = operation.value(Name::Value).filter(|value| !value.is_null());
         let Some(path) = operation.value(Name::Path).filter(|path| !path.is_null()) else {
             return match op {
@@ -145,7 +127,7 @@ impl<'d> Changes<'d> {
                 ),
             };
         };
-        match path.as_text().and_then(read_path) {
+        match path.as_str().and_then(read_path) {
             None => Ok(()),
             Some(Path::Value(path)) => self.change_elements(at, op, path, value, findings),
             Some(Path::Attribute(attribute @ Attribute { schema: None | Some(CORE_USER), .. })) => {
@@ -228,14 +210,14 @@ impl<'d> Changes<'d> {
                 || advice::no_value(at, attribute.name, name.is_some()),
             );
         };
-        if let (Some(change), Type::Text(text)) = (self.change_of(name), value.get()) {
+        if let (Some(change), Type::String(text)) = (self.change_of(name), value.get()) {
             *change = Change::Set(Setting::ByPath(at), text);
             return Ok(());
         }
         match (name, value.get()) {
             (Some(Name::Active), _) if emails::boolean(value).is_some() => return Ok(()),
             (Some(Name::Roles), Type::Array(roles))
-                if roles.elements().all(|role| role.as_text().is_some()) =>
+                if roles.elements().all(|role| role.as_str().is_some()) =>
             {
                 self.roles = Some((at, roles));
                 return Ok(());
@@ -256,7 +238,7 @@ impl<'d> Changes<'d> {
         )
     }
 
-    /// What becomes of an attribute that is a text.
+    /// What an operation does to an attribute that is a string.
     fn change_of(&mut self, name: Option<Name>) -> Option<&mut Change<'d>> {
         match name? {
             Name::UserName => Some(&mut self.user_name),
@@ -288,7 +270,7 @@ impl<'d> Changes<'d> {
     }
 
     /// A value without a path is read as a whole user: what it does not name is cleared, and its
-    /// roles are read, but not taken.
+    /// roles are read, but not applied.
     fn set_without_path(
         &mut self,
         at: usize,
@@ -309,13 +291,13 @@ impl<'d> Changes<'d> {
             });
         };
         let rule_of = |_: &Fault| Rule::PatchValue;
-        user_schema.wires().judge(value, &[Rule::PatchValue], findings, rule_of, |fault| {
+        user_schema.built_in().judge(value, &[Rule::PatchValue], findings, rule_of, |fault| {
             advice::pathless_user(at, fault)
         })?;
         let left_out = Change::Cleared(Clearing::LeftOut(at));
         let set = |text| Change::Set(Setting::WithoutPath(at), text);
-        let change = |name| object.text(name).map_or(left_out, set);
-        if let Some(user_name) = object.text(Name::UserName) {
+        let change = |name| object.string(name).map_or(left_out, set);
+        if let Some(user_name) = object.string(Name::UserName) {
             self.user_name = set(user_name);
         }
         self.display_name = change(Name::DisplayName);
@@ -337,11 +319,11 @@ impl<'d> Changes<'d> {
             });
         }
         let key = fold(attribute.name);
-        match (op, value.and_then(Value::as_text)) {
+        match (op, value.and_then(Value::as_str)) {
             (Op::Set, None) => findings.hit(
                 Rule::PatchValue,
                 || place(at, Name::Value),
-                || format!("Operations[{at}]: the value of a key of rich info must be a text."),
+                || format!("Operations[{at}]: the value of a key of rich info must be a string."),
             ),
             (Op::Set, Some(text)) if !text.is_empty() => {
                 self.rich_info.insert(key, (attribute.name, text));
@@ -354,8 +336,8 @@ impl<'d> Changes<'d> {
         }
     }
 
-    /// Whether Wire may refuse the PATCH for some stored user, release or kind of team, though it
-    /// is let pass.
+    /// Whether Wire may refuse the PATCH for some stored user, release or kind of team, although it
+    /// is forwarded.
     fn may_be_refused(&self, findings: &Findings<'_>) -> bool {
         let cleared = matches!(self.display_name, Change::Cleared(_));
         let by_identity = findings.identity() != Identity::Saml
@@ -367,7 +349,7 @@ impl<'d> Changes<'d> {
     }
 }
 
-/// The first key of an object that Wire cannot change, or that is another spelling of one before.
+/// The first key of an object that Wire cannot change, or that is another spelling of an earlier one.
 fn unchangeable(object: Object<'_>) -> Option<&str> {
     let mut spellings: [Option<&str>; CHANGEABLE.len()] = [None; CHANGEABLE.len()];
     object.members().map(|member| (member.key(), member.name())).find_map(|(key, name)| {
@@ -388,10 +370,10 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
         let value = operation.value(Name::Value)?;
         let here = place(at, Name::Value);
         if let Some(path) = operation.value(Name::Path).filter(|path| !path.is_null()) {
-            return repetition_in_emails(path.as_text()?, value, here);
+            return repetition_in_emails(path.as_str()?, value, here);
         }
         let object = value.as_object()?;
-        // Two spellings are Wire's own fault `invalidPath`; the same name twice is not.
+        // For two spellings Wire itself answers `invalidPath`; for the same name twice it does not.
         let allowed = unchangeable(object).is_none();
         let name = repeated::name(object, user::ATTRIBUTES).filter(|_| allowed)?;
         Some(Repetition::folded(here.child(Some(name))))
@@ -439,7 +421,7 @@ fn rule_of(fault: &Fault) -> Rule {
     }
 }
 
-/// Whether it is an operator's schema that asks for it, and not Wire.
+/// Whether an operator's schema requires it, and Wire does not.
 fn is_operators(fault: &Fault) -> bool {
     fault.beyond_wire
         || match &fault.kind {

@@ -1,13 +1,15 @@
-//! The rules on what a PATCH comes to, as far as its operations determine it.
+//! The rules on the result of a PATCH, as far as its operations determine it.
 
 use super::emails::Entry;
 use super::{Change, Changes, place, stored};
+use crate::findings::Findings;
 use crate::json::{Array, Name, Value};
 use crate::place::Place;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::scim::user::{self, Mode};
-use crate::scim::{email, rich_info, text};
-use crate::verdict::{Findings, Refusal};
+use crate::scim::{rich_info, text};
+use crate::wire::email;
 
 /// The operation that sets an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +88,7 @@ impl<'d> Changes<'d> {
         let size = rich_info::size(&self.rich_info_set());
         user::judge_rich_info_size(size, Name::Operations, findings)?;
         if let Some((at, roles)) = self.roles {
-            let roles = Array::elements(roles).filter_map(Value::as_text);
+            let roles = Array::elements(roles).filter_map(Value::as_str);
             user::judge_roles(roles, || place(at, Name::Value), findings)?;
         }
         Ok(())
@@ -115,7 +117,7 @@ impl<'d> Changes<'d> {
         }
     }
 
-    /// The rule by which the user's addresses are refused, whoever is stored.
+    /// The rule by which the addresses are refused for every possible stored user.
     fn certain_fault_of_addresses(&self, mode: Mode) -> Option<Rule> {
         let fault = |entries: &[Entry]| self.fault_of_addresses(entries, mode);
         if !stored::for_every_user(&self.emails, |entries| fault(entries).is_some()) {

@@ -1,19 +1,19 @@
-//! What a PATCH of addresses comes to whoever is stored. The guard does not know the stored user,
-//! so it tries the changes on users of every kind that they can tell apart: only what is refused
+//! The outcome of a PATCH of addresses for every possible stored user. The guard does not know the stored user,
+//! so it tries the changes on users of every kind that makes a difference to them: only what is refused
 //! for all of them is certain to be refused.
 
 use std::collections::HashMap;
 
 use super::emails::{Action, Change, Entry, Filter};
-use crate::scim::email;
+use crate::wire::email;
 
-/// Operations on addresses up to which anything is certain: more are left to Wire.
+/// The most operations on addresses that are judged: more are left to Wire.
 const MAX_CHANGES: usize = 24;
-/// Strings of filters from which stored entries are made up, for each of type and value.
-const MAX_TEXTS: usize = 4;
-/// Kinds of stored entries up to which anything is certain.
+/// The most strings of filters from which stored entries are generated, for each of type and value.
+const MAX_STRINGS: usize = 4;
+/// The most kinds of stored entries that are tried.
 const MAX_KINDS: usize = 24;
-/// Up to so many kinds three stored entries are combined, above two.
+/// Up to this many kinds three stored entries are combined, above it two.
 const FEW_KINDS: usize = 12;
 /// The longest address that Wire takes as a name.
 const MAX_NAME: usize = 128;
@@ -30,7 +30,7 @@ pub fn for_every_user(changes: &[Change], holds: impl Fn(&[Entry]) -> bool) -> b
         }
         holds(&entries)
     };
-    // A user without addresses tells for nearly every PATCH that nothing is certain.
+    // For nearly every PATCH a user without addresses already shows that nothing is certain.
     if !holds_after(&[]) {
         return false;
     }
@@ -74,19 +74,19 @@ fn kinds(changes: &[Change]) -> Option<Vec<Entry>> {
 fn candidates(changes: &[Change]) -> Vec<Entry> {
     let mut kinds = vec![String::new(), "work".to_owned()];
     let mut addresses = vec!["user@example.com".to_owned(), "!@0".to_owned(), "~@z".to_owned()];
-    let texts = |pick: fn(&Filter) -> Option<&String>| {
-        let mut texts: Vec<&String> =
+    let strings = |pick: fn(&Filter) -> Option<&String>| {
+        let mut strings: Vec<&String> =
             changes.iter().filter_map(|change| pick(&change.filter)).collect();
-        texts.sort_unstable();
-        texts.dedup();
-        texts.truncate(MAX_TEXTS);
-        texts
+        strings.sort_unstable();
+        strings.dedup();
+        strings.truncate(MAX_STRINGS);
+        strings
     };
-    let kind_texts = texts(|filter| match filter {
+    let kind_strings = strings(|filter| match filter {
         Filter::Kind(_, text) => Some(text),
         _ => None,
     });
-    for text in &kind_texts {
+    for text in &kind_strings {
         kinds.extend([
             (*text).clone(),
             format!("{text}~"),
@@ -96,9 +96,9 @@ fn candidates(changes: &[Change]) -> Vec<Entry> {
         let mut shorter = (*text).clone();
         shorter.pop();
         kinds.push(shorter);
-        kinds.extend(kind_texts.iter().flat_map(|other| [format!("{text}{other}")]));
+        kinds.extend(kind_strings.iter().flat_map(|other| [format!("{text}{other}")]));
     }
-    let address_texts = texts(|filter| match filter {
+    let address_texts = strings(|filter| match filter {
         Filter::Address(_, text) => Some(text),
         _ => None,
     });
@@ -132,8 +132,8 @@ fn candidates(changes: &[Change]) -> Vec<Entry> {
     candidates
 }
 
-/// Whether some stored user may end with other addresses than before in a way that a rule looks
-/// at: addresses may be dropped, or become primary.
+/// Whether some stored user may end with other addresses than before in a way that a rule depends
+/// on: addresses may be removed, or become primary.
 pub fn may_be_refused(changes: &[Change]) -> bool {
     changes.iter().any(|change| match &change.action {
         Action::Remove | Action::SetPrimary(true) => true,

@@ -1,4 +1,4 @@
-//! "Did you mean": the known word that is spelled most like an unknown one.
+//! "Did you mean": the known word whose spelling is nearest to an unknown one.
 
 /// The nearest of `known` that is near enough to be what was meant.
 pub fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
@@ -9,7 +9,7 @@ pub fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<
     let plain = simplify(word);
     known
         .into_iter()
-        .map(|candidate| (distance(&plain, &simplify(candidate)), candidate))
+        .map(|candidate| (strsim::osa_distance(&plain, &simplify(candidate)), candidate))
         .filter(|(distance, candidate)| *distance <= tolerance(candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -20,12 +20,12 @@ pub fn hint<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> String 
     near(word, known).map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
 }
 
-/// Capitals and the kind of separator are what people mix up first.
-fn simplify(word: &str) -> Vec<char> {
+/// Capitals and the kind of separator are the most common differences.
+fn simplify(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// How many slips of the pen are still the same word.
+/// How many typing errors are still taken for the same word.
 fn tolerance(word: &str) -> usize {
     match word.len() {
         0..=3 => 1,
@@ -34,32 +34,12 @@ fn tolerance(word: &str) -> usize {
     }
 }
 
-/// The least number of insertions, deletions, replacements and swaps of neighbours.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut row = Vec::with_capacity(b.len() + 1);
-        row.push(i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = last[j] + usize::from(x != y);
-            let mut least = replaced.min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                least = least.min(before_last[j - 1] + 1);
-            }
-            row.push(least);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_mended_and_strangers_are_not() {
+    fn typing_errors_are_recognised_and_other_words_are_not() {
         let known = ["listen", "admin", "other_paths", "trusted_proxies"];
         assert_eq!(near("lisen", known), Some("listen"));
         assert_eq!(near("amdin", known), Some("admin"));

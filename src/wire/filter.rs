@@ -8,7 +8,7 @@ pub const WIRE_PROFILE: &str = "urn:wire:scim:schemas:profile:1.0";
 /// An attribute, as a filter or a path names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute<'a> {
-    /// The schema in front, if one stands there: one of those that Wire knows.
+    /// The schema's URN in front, if there is one: one of those that Wire knows.
     pub schema: Option<&'static str>,
     pub name: &'a str,
     pub sub: Option<&'a str>,
@@ -55,20 +55,20 @@ impl Operator {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Literal<'a> {
     /// A JSON string as it was written, with its quotes.
-    Text(&'a str),
+    String(&'a str),
     Boolean(bool),
     /// A number or null.
     Other,
 }
 
 impl Literal<'_> {
-    /// The string that the literal stands for, if it is one.
+    /// The string that the literal denotes, if it is one.
     pub fn to_text(self) -> Option<String> {
-        let Self::Text(written) = self else { return None };
+        let Self::String(written) = self else { return None };
         if !written.bytes().any(|byte| byte < 0x20) {
             return serde_json::from_str(written).ok();
         }
-        // Control characters, which Wire lets pass in places, are escaped for a stricter reader.
+        // Control characters, which Wire accepts in places, are escaped for a stricter reader.
         let mut escaped = String::with_capacity(written.len() + 8);
         for character in written.chars() {
             match character {
@@ -91,21 +91,21 @@ pub enum Path<'a> {
 /// A path that selects elements of an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValuePath<'a> {
-    /// The attribute in front of the bracket; its schema and its sub-attribute are not looked at.
+    /// The attribute in front of the bracket; its schema and its sub-attribute are ignored.
     pub attribute: Attribute<'a>,
     pub filter: Comparison<'a>,
     /// The sub-attribute after the bracket.
     pub sub: Option<&'a str>,
 }
 
-/// Reads a filter. Blanks may stand around it.
+/// Reads a filter, with or without spaces around it.
 pub fn read(text: &str) -> Option<Comparison<'_>> {
     let mut reader = Reader { rest: text.trim_matches(is_blank) };
     let comparison = reader.comparison(&[CORE_USER])?;
     reader.rest.is_empty().then_some(comparison)
 }
 
-/// Reads a path. No blanks may stand around it.
+/// Reads a path, without spaces around it.
 pub fn read_path(text: &str) -> Option<Path<'_>> {
     const SCHEMAS: [&str; 3] = [CORE_USER, WIRE_PROFILE, WIRE_USER];
     let mut reader = Reader { rest: text };
@@ -123,7 +123,7 @@ pub fn read_path(text: &str) -> Option<Path<'_>> {
     reader.rest.is_empty().then_some(Path::Value(ValuePath { attribute, filter, sub }))
 }
 
-/// The blanks of the grammar: those of ASCII.
+/// The white space of the grammar: that of ASCII.
 fn is_blank(character: char) -> bool {
     matches!(character, ' ' | '\t' | '\n' | '\u{b}' | '\u{c}' | '\r')
 }
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
             }
         }
         let name = self.name()?;
-        // A dot that no name follows belongs to what comes next, and there nothing begins so.
+        // A dot that no name follows cannot begin what comes next either.
         let sub = match self.rest.strip_prefix('.') {
             Some(rest) if rest.starts_with(|c: char| c.is_ascii_alphabetic()) => {
                 self.rest = rest;
@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
         let starts =
             |word: &str| self.rest.get(..word.len()).is_some_and(|t| t.eq_ignore_ascii_case(word));
         let (literal, length) = if self.rest.starts_with('"') {
-            return self.text().map(Literal::Text);
+            return self.string().map(Literal::String);
         } else if self.rest.starts_with("null") {
             (Literal::Other, 4)
         } else if starts("true") {
@@ -220,9 +220,9 @@ impl<'a> Reader<'a> {
         Some(literal)
     }
 
-    /// A JSON text. Wire's reader lets control characters pass behind the first backslash or
-    /// non-ASCII character, and a filter that it answers has to be let through.
-    fn text(&mut self) -> Option<&'a str> {
+    /// A JSON string. Wire's reader lets control characters pass after the first backslash or
+    /// non-ASCII character, and a filter that it answers has to be forwarded.
+    fn string(&mut self) -> Option<&'a str> {
         let bytes = self.rest.as_bytes();
         let mut at = 1;
         let mut lenient = false;
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!((path.attribute.name, path.sub), ("emails", Some("primary")));
         assert_eq!(path.filter.operator, Operator::NotEqual);
         assert_eq!(path.filter.literal.to_text().as_deref(), Some("work"));
-        assert_eq!(Literal::Text("\"é\u{1}\"").to_text().as_deref(), Some("é\u{1}"));
+        assert_eq!(Literal::String("\"é\u{1}\"").to_text().as_deref(), Some("é\u{1}"));
         for text in [
             "",
             " a",

@@ -1,15 +1,15 @@
-//! YAML text to a tree of nodes that know where they stand.
+//! YAML text to a tree of nodes with their positions.
 //!
 //! Only what a config needs is read: one document of mappings, lists and scalars. Scalars stay
-//! text; what they mean is the reader's to say. The tree is built from the parser's events with
-//! a bounded stack, so that no nesting can exhaust the thread's own, and keeps keys that stand
-//! twice, so that these can be reported.
+//! text; their meaning is up to the caller. The tree is built from the parser's events with
+//! a bounded stack, so that no nesting can exhaust the thread's own, and keeps repeated
+//! keys, so that these can be reported.
 
 use std::borrow::Cow;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 
-use super::diagnostic::{At, Diagnostic, MOST};
+use super::diagnostic::{At, Diagnostic, MAX_REPORTED};
 
 /// How many values there may be: far more than ten thousand tokens need.
 const MAX_NODES: usize = 1_000_000;
@@ -27,7 +27,7 @@ pub struct Node<'t> {
 pub enum Value<'t> {
     /// Nothing, `~` or `null`.
     Null,
-    /// `plain` scalars stand without quotes.
+    /// `plain` scalars are written without quotes.
     Scalar {
         text: Cow<'t, str>,
         plain: bool,
@@ -35,23 +35,23 @@ pub enum Value<'t> {
     List(Vec<Node<'t>>),
     /// Keys and values in the order of the file, repeated keys included.
     Map(Vec<(Node<'t>, Node<'t>)>),
-    /// Something that is not read here; the mistake is already noted.
+    /// Something that is not supported here; the error is already noted.
     Unread,
 }
 
-/// A list or mapping whose end was not seen yet.
+/// A list or mapping that has not ended yet.
 enum Open<'t> {
     List { at: At, items: Vec<Node<'t>> },
     Map { at: At, entries: Vec<(Node<'t>, Node<'t>)>, key: Option<Node<'t>> },
 }
 
-/// Reads one document. Without a node there is nothing to read on with: the text is empty or no
+/// Reads one document. There is no node if the text is empty or no
 /// YAML.
 pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Diagnostic>) {
-    let mut mistakes = Vec::new();
+    let mut errors = Vec::new();
     // SECURITY: the parser takes a NUL for the end of the text, and would leave the rest unread.
-    if let Some(mistake) = control_character(text) {
-        return (None, vec![mistake]);
+    if let Some(error) = control_character(text) {
+        return (None, vec![error]);
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut parser = Parser::new_from_str(text);
@@ -64,33 +64,33 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Diagnostic>) {
             Ok(event) => event,
             Err(error) => {
                 let message = format!("this is not YAML: {}{}", error.info(), advice(error.info()));
-                mistakes.push(Diagnostic::new(at(*error.marker()), message));
-                return (None, mistakes);
+                errors.push(Diagnostic::new(at(*error.marker()), message));
+                return (None, errors);
             }
         };
         let here = at(span.start);
-        // SECURITY: each takes a hundred times its byte in the text.
+        // SECURITY: a node takes a hundred times the memory of its byte in the text.
         nodes += 1;
         if nodes > MAX_NODES {
-            mistakes.push(Diagnostic::new(here, format!("there are more than {MAX_NODES} values")));
-            return (None, mistakes);
+            errors.push(Diagnostic::new(here, format!("there are more than {MAX_NODES} values")));
+            return (None, errors);
         }
         let node = match event {
             Event::DocumentStart(_) => {
                 documents += 1;
                 if documents > 1 {
                     let message = "a second document begins here; a config is one document";
-                    mistakes.push(Diagnostic::new(here, message));
+                    errors.push(Diagnostic::new(here, message));
                     break;
                 }
                 continue;
             }
             Event::SequenceStart(_, ref tag) | Event::MappingStart(_, ref tag) => {
-                refuse_tag(tag.as_deref(), here, &mut mistakes);
+                refuse_tag(tag.as_deref(), here, &mut errors);
                 if open.len() == MAX_DEPTH {
                     let message = format!("nested more than {MAX_DEPTH} levels deep");
-                    mistakes.push(Diagnostic::new(here, message));
-                    return (None, mistakes);
+                    errors.push(Diagnostic::new(here, message));
+                    return (None, errors);
                 }
                 open.push(match event {
                     Event::SequenceStart(..) => Open::List { at: here, items: Vec::new() },
@@ -104,12 +104,12 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Diagnostic>) {
                 None => continue,
             },
             Event::Scalar(text, style, _, tag) => {
-                refuse_tag(tag.as_deref(), here, &mut mistakes);
+                refuse_tag(tag.as_deref(), here, &mut errors);
                 Node { at: here, value: scalar(text, style) }
             }
             Event::Alias(_) => {
                 let message = "aliases (`*name`) are not read here; write the value itself";
-                note(&mut mistakes, here, message);
+                note(&mut errors, here, message);
                 Node { at: here, value: Value::Unread }
             }
             _ => continue,
@@ -123,15 +123,15 @@ pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Diagnostic>) {
             None => root = Some(node),
         }
     }
-    (root, mistakes)
+    (root, errors)
 }
 
-/// What most likely leads to an error of the parser's.
+/// The most likely cause of an error of the parser.
 fn advice(error: &str) -> &'static str {
     if error.contains("unknown anchor") {
         "; a name that begins with `*` has to be quoted: \"*\""
     } else if error.contains("mapping values are not allowed") {
-        "; is a space missing behind a colon, or are quotes missing around a text with a colon?"
+        "; is a space missing after a colon, or are quotes missing around a value with a colon?"
     } else if error.contains("indentation") || error.contains("expected ',' or") {
         "; is a bracket or a quote before not closed?"
     } else {
@@ -151,23 +151,25 @@ fn scalar(text: Cow<'_, str>, style: ScalarStyle) -> Value<'_> {
     }
 }
 
-fn refuse_tag(tag: Option<&Tag>, here: At, mistakes: &mut Vec<Diagnostic>) {
+fn refuse_tag(tag: Option<&Tag>, here: At, errors: &mut Vec<Diagnostic>) {
     if tag.is_some() {
-        note(mistakes, here, "tags (`!name`) are not read here; write the value alone");
+        note(errors, here, "tags (`!name`) are not read here; write the value alone");
     }
 }
 
-/// Notes what may stand in a text as often as one likes.
-fn note(mistakes: &mut Vec<Diagnostic>, here: At, message: &str) {
-    if mistakes.len() < MOST {
-        mistakes.push(Diagnostic::new(here, message));
+/// Notes an error that a file can contain any number of times.
+fn note(errors: &mut Vec<Diagnostic>, here: At, message: &str) {
+    if errors.len() < MAX_REPORTED {
+        errors.push(Diagnostic::new(here, message));
     }
 }
 
 fn control_character(text: &str) -> Option<Diagnostic> {
     let refused = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
     let (index, character) = text.char_indices().find(|(_, c)| refused(*c))?;
-    let message =
-        format!("the control character U+{:04X} stands here; remove it", u32::from(character));
+    let message = format!(
+        "the control character U+{:04X} is not allowed here; remove it",
+        u32::from(character)
+    );
     Some(Diagnostic::new(At::of(text, index), message))
 }

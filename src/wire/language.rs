@@ -1,6 +1,6 @@
 //! Languages as Wire reads them in `preferredLanguage`.
 //!
-//! Own list, because Wire's is an old cut of ISO 639-1 (with `bh`; without `sh`, `mo`, `ji`) that
+//! A list of our own, because Wire's is an old state of ISO 639-1 (with `bh`; without `sh`, `mo`, `ji`) that
 //! no language crate keeps.
 
 /// The language that Wire stores for `text`: only its first two characters count.

@@ -1,4 +1,4 @@
-//! What is wrong with a config, and where.
+//! What is wrong with a file, and where.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -24,7 +24,7 @@ impl At {
     }
 }
 
-/// One mistake of an operator, as one sentence.
+/// One error in a file, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Diagnostic {
     pub line: usize,
@@ -35,7 +35,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     pub fn new(at: At, message: impl Into<String>) -> Self {
         // SECURITY: messages quote the file, and a token may have been pasted into it.
-        let message = secret::blotted(&message.into());
+        let message = secret::redacted(&message.into());
         Self { line: at.line, column: at.column, message }
     }
 }
@@ -57,13 +57,13 @@ impl fmt::Display for Warning {
     }
 }
 
-/// How many mistakes are told; nobody reads on beyond them.
-pub(super) const MOST: usize = 200;
+/// How many errors are reported; nobody reads more.
+pub(super) const MAX_REPORTED: usize = 200;
 
-/// What the reader writes down on its way through a file.
+/// The errors and warnings collected while a file is read.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
-    mistakes: RefCell<Vec<Diagnostic>>,
+    errors: RefCell<Vec<Diagnostic>>,
     warnings: RefCell<Vec<Warning>>,
     /// How many there are besides.
     more: Cell<usize>,
@@ -73,16 +73,16 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    pub fn mistake(&self, at: At, message: impl Into<String>) {
-        if self.mistakes.borrow().len() < MOST {
-            self.mistakes.borrow_mut().push(Diagnostic::new(at, message));
+    pub fn error(&self, at: At, message: impl Into<String>) {
+        if self.errors.borrow().len() < MAX_REPORTED {
+            self.errors.borrow_mut().push(Diagnostic::new(at, message));
         } else {
             self.more.set(self.more.get() + 1);
         }
     }
 
     pub fn warn(&self, at: At, message: impl Into<String>) {
-        if self.warnings.borrow().len() < MOST {
+        if self.warnings.borrow().len() < MAX_REPORTED {
             self.warnings.borrow_mut().push(Warning(Diagnostic::new(at, message)));
         }
     }
@@ -95,19 +95,19 @@ impl Diagnostics {
         warnings
     }
 
-    pub fn add(&self, mistakes: Vec<Diagnostic>) {
-        self.mistakes.borrow_mut().extend(mistakes);
+    pub fn add(&self, errors: Vec<Diagnostic>) {
+        self.errors.borrow_mut().extend(errors);
     }
 
-    /// The mistakes in the order of the file.
-    pub fn into_mistakes(self) -> Vec<Diagnostic> {
-        let mut mistakes = self.mistakes.into_inner();
-        mistakes.sort();
-        mistakes.dedup();
-        if let (more @ 1.., Some(last)) = (self.more.get(), mistakes.last()) {
+    /// The errors in the order of the file.
+    pub fn into_errors(self) -> Vec<Diagnostic> {
+        let mut errors = self.errors.into_inner();
+        errors.sort();
+        errors.dedup();
+        if let (more @ 1.., Some(last)) = (self.more.get(), errors.last()) {
             let at = At { line: last.line, column: last.column };
-            mistakes.push(Diagnostic::new(at, format!("and so on: {more} more mistakes")));
+            errors.push(Diagnostic::new(at, format!("and so on: {more} more errors")));
         }
-        mistakes
+        errors
     }
 }

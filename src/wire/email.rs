@@ -1,7 +1,7 @@
 //! Email addresses as Wire reads them: the grammar of RFC 5322 with comments, folds and quoted
 //! strings, ASCII only, with the lengths of RFC 5321.
 //!
-//! Own code, because Wire stores the canonical form (without comments, folds, outer blanks and
+//! Code of our own, because Wire stores the canonical form (without comments, folds, outer spaces and
 //! the trailing dot) and no maintained crate accepts the same addresses and yields that form.
 
 /// Whether `text` is an email address to Wire.
@@ -34,7 +34,7 @@ const MAX_LABEL: usize = 63;
 const MAX_DOMAIN: usize = 253;
 const MAX_ADDRESS: usize = 254;
 
-/// What nearly every address is: dotted atoms, `@`, dotted labels; nothing to remove.
+/// The form of nearly every address: dotted atoms, `@`, dotted labels; nothing to remove.
 fn is_plain(bytes: &[u8]) -> bool {
     let Some(at) = memchr::memchr(b'@', bytes) else { return false };
     let (local, domain) = (&bytes[..at], &bytes[at + 1..]);
@@ -57,7 +57,7 @@ fn is_atext(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&byte)
 }
 
-/// The control characters that may stand unquoted (obs-NO-WS-CTL of RFC 5322).
+/// The control characters that may appear unquoted (obs-NO-WS-CTL of RFC 5322).
 fn is_obsolete_control(byte: u8) -> bool {
     matches!(byte, 0x01..=0x08 | 0x0b | 0x0c | 0x0e..=0x1f | 0x7f)
 }
@@ -92,7 +92,7 @@ impl Reader<'_> {
         there
     }
 
-    /// Copies bytes as long as they are of a kind; how many.
+    /// Copies bytes as long as they are of a kind; returns how many.
     fn copy_while(&mut self, kind: fn(u8) -> bool) -> usize {
         let start = self.at;
         while let Some(byte) = self.peek().filter(|b| kind(*b)) {
@@ -102,7 +102,7 @@ impl Reader<'_> {
         self.at - start
     }
 
-    /// Pieces joined by dots; blanks and comments around each.
+    /// Pieces joined by dots; spaces and comments around each.
     fn local(&mut self) -> Option<()> {
         loop {
             self.blanks_and_comments();
@@ -163,7 +163,7 @@ impl Reader<'_> {
                 self.copy_while(|b| b.is_ascii_alphanumeric() || b == b'-');
             }
             if !is_label(&self.out.as_bytes()[label..]) {
-                // What stands behind the last dot is no label: the dot was the trailing one.
+                // What follows the last dot is no label: the dot was the trailing one.
                 (self.at, _) = before;
                 self.out.truncate(before.1);
                 return (!first).then_some(());
@@ -176,7 +176,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What stands between brackets, of which the first was read.
+    /// What is between brackets, of which the first was read.
     fn literal(&mut self) -> Option<()> {
         self.out.push('[');
         loop {
@@ -195,7 +195,7 @@ impl Reader<'_> {
         while self.comment() || self.fold() {}
     }
 
-    /// A comment, with those nested in it; leaves the place alone if there is none.
+    /// A comment, with those nested in it; reads nothing if there is none.
     fn comment(&mut self) -> bool {
         if self.peek() != Some(b'(') {
             return false;
@@ -224,7 +224,7 @@ impl Reader<'_> {
         false
     }
 
-    /// Blanks with at most one line end in between, or line ends each followed by blanks.
+    /// Spaces with at most one line end in between, or line ends each followed by spaces.
     fn fold(&mut self) -> bool {
         let start = self.at;
         if self.blanks() {

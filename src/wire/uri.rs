@@ -1,7 +1,7 @@
 //! Absolute URIs as Wire reads them in `profileUrl` and the values of `photos`.
 //!
-//! RFC 3986 with two turns of its own (zones in bracketed hosts, one digit after `v`), which no
-//! URI crate takes the same way; as a regular expression it is the RFC's grammar line by line.
+//! RFC 3986 with two peculiarities (zones in bracketed hosts, one digit after `v`), which no
+//! URI crate shares; the regular expression follows the RFC's grammar line by line.
 
 use once_cell::sync::Lazy;
 use regex::Regex;

@@ -1,0 +1,154 @@
+//! The rules that a request hits, as they are found; whether one refuses, is reported or is ignored
+//! is decided here alone.
+
+use http::Method;
+
+use crate::place::{IntoPlace, Place};
+use crate::policy::{Action, Identity, Policy};
+use crate::refusal::Refusal;
+use crate::release::Release;
+use crate::rule::Rule;
+
+/// A rule that was hit and only reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    pub rule: Rule,
+    /// The first place that hit it.
+    pub at: Option<Place>,
+}
+
+/// What judging notes about a request that it does not refuse.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Each rule once, in the order in which they were hit.
+    pub reported: Vec<Hit>,
+    /// Wire may still refuse the request, by a rule that the guard judges: its release, the
+    /// team's identity mode or the stored user decides.
+    pub left_to_wire: bool,
+}
+
+impl Remarks {
+    /// Notes a rule that is only reported.
+    fn report(&mut self, rule: Rule, at: Option<Place>) {
+        if !self.reported.iter().any(|hit| hit.rule == rule) {
+            self.reported.push(Hit { rule, at });
+        }
+    }
+
+    /// Adds what was noted later.
+    pub fn extend(&mut self, later: Self) {
+        self.left_to_wire |= later.left_to_wire;
+        for Hit { rule, at } in later.reported {
+            self.report(rule, at);
+        }
+    }
+}
+
+/// The rules that a request hits, in the order of judging: the first enforced one ends it.
+#[derive(Debug, Clone)]
+pub struct Findings<'p> {
+    policy: &'p Policy,
+    identity: Identity,
+    remarks: Remarks,
+}
+
+impl<'p> Findings<'p> {
+    pub fn new(policy: &'p Policy) -> Self {
+        Self { policy, identity: policy.identity, remarks: Remarks::default() }
+    }
+
+    /// The same for a token whose team's mode is known.
+    pub fn with_identity(self, identity: Option<Identity>) -> Self {
+        Self { identity: identity.unwrap_or(self.identity), ..self }
+    }
+
+    /// The mode in which users are judged.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Notes that a rule was hit. `Err` ends the judging; `Ok` means to go on, as the rule is off or only
+    /// reported. `detail` is called only when it is sent.
+    pub fn hit<D: Into<String>>(
+        &mut self,
+        rule: Rule,
+        at: impl IntoPlace,
+        detail: impl FnOnce() -> D,
+    ) -> Result<(), Refusal> {
+        match self.policy.action(rule) {
+            Action::Enforce => {
+                Err(Refusal { at: Some(at.into_place()), ..Refusal::new(rule, detail()) })
+            }
+            Action::Report => {
+                self.remarks.report(rule, Some(at.into_place()));
+                Ok(())
+            }
+            Action::Off => Ok(()),
+        }
+    }
+
+    /// Judges for every release that the backend may have, newest first, until one serves the
+    /// request. If none does, the newest one's refusal is the answer. What the newest would refuse
+    /// and an older one serves is reported.
+    pub fn for_releases<T>(
+        &mut self,
+        judge: impl Fn(Release, &mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let releases = self.releases();
+        let (newest, older) = (releases[0], &releases[1..]);
+        let before = self.remarks.clone();
+        let refusal = match judge(newest, self) {
+            Err(refusal) if !older.is_empty() => refusal,
+            judged => return judged,
+        };
+        for release in older {
+            let mut findings = Self { remarks: before.clone(), ..*self };
+            if let Ok(judged) = judge(*release, &mut findings) {
+                self.remarks = findings.remarks;
+                self.remarks.report(refusal.rule, refusal.at);
+                return Ok(judged);
+            }
+        }
+        Err(refusal)
+    }
+
+    /// The releases that the backend may have, newest first.
+    pub fn releases(&self) -> &'static [Release] {
+        self.policy.releases.candidates()
+    }
+
+    /// Notes that Wire may refuse what the guard lets pass.
+    pub fn leave_to_wire(&mut self) {
+        self.remarks.left_to_wire = true;
+    }
+
+    /// Notes a method that Wire does not serve on a path; `allow` lists those that it does.
+    pub fn hit_method(&mut self, method: &Method, allow: &'static str) -> Result<(), Refusal> {
+        let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+        let name = if known.contains(&method.as_str()) { method.as_str() } else { "This method" };
+        self.hit(Rule::MethodNotAllowed, "method", || {
+            format!("{name} is not served on this path. Wire serves {allow} here.")
+        })
+        .map_err(|refusal| Refusal { allow: Some(allow), ..refusal })
+    }
+
+    /// Whether hitting `rule` would have an effect; if not, the check can be skipped.
+    pub fn wants(&self, rule: Rule) -> bool {
+        self.policy.action(rule) != Action::Off
+    }
+
+    /// The action for each rule.
+    pub fn policy(&self) -> &'p Policy {
+        self.policy
+    }
+
+    /// How many rules were hit and only reported.
+    pub fn count(&self) -> usize {
+        self.remarks.reported.len()
+    }
+
+    /// What was noted of the request.
+    pub fn into_remarks(self) -> Remarks {
+        self.remarks
+    }
+}

@@ -1,0 +1,13 @@
+//! What operators write: YAML with the line and column of every value, single values, and all that is
+//! wrong at once.
+
+pub(crate) mod diagnostic;
+pub(crate) mod field;
+pub(crate) mod load;
+pub(crate) mod near;
+pub(crate) mod section;
+pub(crate) mod value;
+pub(crate) mod yaml;
+
+pub use diagnostic::{Diagnostic, Warning};
+pub use load::LoadError;

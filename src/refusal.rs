@@ -1,0 +1,82 @@
+//! A refusal of the guard, and the SCIM error (RFC 7644 §3.12) that the client gets for it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::place::Place;
+use crate::rate;
+use crate::rule::{Rule, ScimType};
+
+/// The media type of every answer that the guard writes itself (RFC 7644 §8.2).
+pub const SCIM_JSON: &str = "application/scim+json;charset=utf-8";
+
+/// The schema of a SCIM error (RFC 7644 §3.12).
+const ERROR_SCHEMA: [&str; 1] = ["urn:ietf:params:scim:api:messages:2.0:Error"];
+
+/// A refusal: the rule that was hit, and the sentences for the admin of the client.
+///
+/// SECURITY: `detail` never repeats a value that the client sent; attribute names, positions,
+/// lengths and single characters are all it may contain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub rule: Rule,
+    pub detail: String,
+    /// Where in the request the rule was hit, if it is a part of it.
+    pub at: Option<Place>,
+    /// The value of the Allow header, with a 405 (RFC 9110 §15.5.6).
+    pub allow: Option<&'static str>,
+    /// The value of the Retry-After header in seconds, with a 429.
+    pub retry_after: Option<u32>,
+}
+
+impl Refusal {
+    pub fn new(rule: Rule, detail: impl Into<String>) -> Self {
+        Self { rule, detail: detail.into(), at: None, allow: None, retry_after: None }
+    }
+
+    /// The same refusal with a Retry-After of this time.
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(rate::retry_after(wait)), ..self }
+    }
+
+    /// The HTTP status, from the rule's row.
+    pub fn status(&self) -> u16 {
+        self.rule.entry().status
+    }
+
+    /// The `WWW-Authenticate` challenge of a 401 (RFC 6750 §3): with an error code only when
+    /// credentials came.
+    pub fn challenge(&self) -> Option<&'static str> {
+        match (self.status(), self.rule) {
+            (401, Rule::TokenMissing) => Some(r#"Bearer realm="scim""#),
+            (401, _) => Some(r#"Bearer realm="scim", error="invalid_token""#),
+            _ => None,
+        }
+    }
+
+    /// The SCIM error as JSON, its keys in alphabetical order as Wire writes them.
+    pub fn to_json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct ScimError<'a> {
+            detail: &'a str,
+            schemas: [&'a str; 1],
+            #[serde(skip_serializing_if = "Option::is_none")]
+            scim_type: Option<&'a str>,
+            status: String,
+        }
+        let error = ScimError {
+            detail: &self.detail,
+            schemas: ERROR_SCHEMA,
+            scim_type: self.rule.entry().scim_type.map(ScimType::as_str),
+            status: self.status().to_string(),
+        };
+        serde_json::to_vec(&error).unwrap_or_default()
+    }
+}
+
+/// The beginning of a name that the client chose, short enough to repeat in a sentence.
+pub fn shortened(name: &str) -> &str {
+    name.char_indices().nth(64).map_or(name, |(end, _)| &name[..end])
+}

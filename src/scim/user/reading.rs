@@ -1,0 +1,93 @@
+//! What Wire makes of a user: its address, its name, and what is stored.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::{Mode, User};
+use crate::json::{Array, Name, Object, Type, Value, folds_alike};
+use crate::wire::{email, language};
+
+/// What Wire stores of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reading {
+    pub handle: String,
+    pub name: String,
+    pub external_id: String,
+    pub emails: Vec<String>,
+    pub role: Option<String>,
+    pub active: bool,
+    pub locale: Option<&'static str>,
+    pub rich_info: Vec<(String, String)>,
+}
+
+impl<'d> User<'d> {
+    /// The entries of emails that are objects, with their indexes.
+    pub(super) fn emails(&self) -> impl Iterator<Item = (usize, Object<'d>)> {
+        let list = self.object.value(Name::Emails).and_then(Value::as_array);
+        let entries = list.into_iter().flat_map(Array::elements).enumerate();
+        entries.filter_map(|(at, entry)| Some((at, entry.as_object()?)))
+    }
+
+    /// The entry of emails that Wire uses: the first primary one, else the first.
+    pub(super) fn address_entry(&self) -> Option<&'d str> {
+        let primary = self.emails().find(|(_, entry)| is_primary(*entry));
+        let (_, entry) = primary.or_else(|| self.emails().next())?;
+        entry.string(Name::Value)
+    }
+
+    /// The name that Wire gives to a user without displayName.
+    pub(super) fn default_name<'a>(
+        &self,
+        mode: Mode,
+        external_id: Option<&'a str>,
+    ) -> Option<Cow<'a, str>> {
+        match (mode, self.address_entry()) {
+            (Mode::Email, Some(entry)) => email::canonical(entry).map(Cow::Owned),
+            (Mode::Email, None) => external_id.and_then(email::canonical).map(Cow::Owned),
+            (Mode::Saml, _) => {
+                external_id.map(|id| email::canonical(id).map_or(Cow::Borrowed(id), Cow::Owned))
+            }
+        }
+    }
+
+    /// What Wire stores of an accepted user.
+    pub fn reading(&self, mode: Mode) -> Reading {
+        let external_id = self.object.string(Name::ExternalId);
+        let address = self.address_entry().or(external_id).and_then(email::canonical);
+        let name = match self.object.string(Name::DisplayName) {
+            Some(display_name) => display_name.to_owned(),
+            None => self.default_name(mode, external_id).unwrap_or_default().into_owned(),
+        };
+        let roles = self.object.value(Name::Roles).and_then(Value::as_array);
+        Reading {
+            handle: self.object.string(Name::UserName).unwrap_or_default().to_lowercase(),
+            name,
+            external_id: external_id.unwrap_or_default().to_owned(),
+            emails: address.into_iter().collect(),
+            role: roles.and_then(|roles| roles.elements().next()?.as_str()).map(str::to_owned),
+            active: match self.object.value(Name::Active).map(Value::get) {
+                Some(Type::Bool(active)) => active,
+                Some(Type::String(active)) => folds_alike(active, "true"),
+                _ => true,
+            },
+            locale: self.object.string(Name::PreferredLanguage).and_then(language::read),
+            rich_info: self
+                .rich_info
+                .merged()
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        }
+    }
+}
+
+/// Whether Wire reads an entry of emails as primary.
+pub(super) fn is_primary(entry: Object<'_>) -> bool {
+    match entry.value(Name::Primary).map(Value::get) {
+        Some(Type::Bool(primary)) => primary,
+        Some(Type::String(text)) => folds_alike(text, "true"),
+        _ => false,
+    }
+}

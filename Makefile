@@ -8,6 +8,7 @@ TARGET ?= user
 CHECKS ?= licenses bans sources
 SECONDS ?= 60
 MINUTES ?= 30
+PGO ?= on
 
 .PHONY: help setup setup-test demo build dist test test-ldap differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
 
@@ -26,8 +27,8 @@ demo: setup ## the guard in front of an embedded stand-in for Wire
 build: setup ## a debug build
 	@$(CARGO) build
 
-dist: setup ## the build that ships
-	@$(CARGO) build --profile dist --bin wire-scim-guard
+dist: setup ## the build that ships; PGO=off: without a profile of the training run
+	@CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh
 
 test: setup-test ## everything that CI runs
 	@scripts/test.sh
@@ -40,9 +41,9 @@ differential: setup ## the guard against a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard
 	@python3 tests/differential/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard --cases $(CASES) --seed $(SEED)
 
-pgo: setup ## count what the program does under load, for `make dist` to be optimised by
+pgo: setup ## the training run: a profile of the program under load, for `make dist`
 	@scripts/setup.sh pgo
-	@scripts/pgo.sh
+	@CARGO='$(CARGO)' scripts/pgo.sh
 
 bench: setup ## what a verdict costs, by kind and size
 	@$(CARGO) bench --bench verdict
@@ -50,7 +51,7 @@ bench: setup ## what a verdict costs, by kind and size
 bench-e2e: setup dist ## a request end to end, beside nginx, nginx with Lua, haproxy and Pingora alone
 	@scripts/setup.sh bench
 	@$(CARGO) build --release --example bare_proxy
-	@$(CARGO) build --profile dist --example bare_proxy
+	@CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh bare_proxy
 	@python3 benches/e2e/run.py --out docs
 
 bench-preflight: setup ## what preflight takes for a hundred thousand people

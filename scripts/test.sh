@@ -18,9 +18,20 @@ step() { # step NAME COMMAND...: runs one step and counts it
     fi
 }
 
+# What an embedding service compiles has no dependency of the program's. (Pingora depends on clap itself.)
+library_is_alone() {
+    local tree direct
+    tree=$(cargo tree --quiet --no-default-features --edges normal --prefix none --format '{p}') || return 1
+    direct=$(cargo tree --quiet --no-default-features --edges normal --prefix none --format '{p}' --depth 1) || return 1
+    ! grep -E '^(indicatif|ldap3|mimalloc|rpassword|rustls-native-certs|ureq) ' <<<"$tree" &&
+        ! grep -E '^clap ' <<<"$direct"
+}
+
 binary=${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 step 'format' cargo fmt --check
 step 'lints' cargo clippy --quiet --all-targets -- -D warnings
+step 'the library alone' cargo clippy --quiet --lib --no-default-features -- -D warnings
+step 'dependencies of the library alone' library_is_alone
 step 'build' cargo build --quiet --all-targets
 step 'unit and socket tests' cargo test --quiet
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items

@@ -11,6 +11,7 @@ pub mod admin;
 pub mod agreement;
 mod authorizer;
 mod body;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 pub mod digest;
@@ -33,6 +34,7 @@ pub mod rule;
 pub mod schema;
 pub mod scim;
 pub mod secret;
+#[cfg(feature = "standin")]
 pub mod standin;
 pub mod target;
 mod token;

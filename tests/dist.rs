@@ -118,7 +118,8 @@ fn a_stale_profile_is_refused_with_both_ways_out() {
         ("new-source", |project| project.write("src/other.rs", "")),
         ("lock", |project| project.write("Cargo.lock", "version = 5\n")),
         ("profile-section", |project| {
-            project.write("Cargo.toml", "[package]\nname = \"any\"\n\n[profile.dist]\nlto = false\n");
+            project
+                .write("Cargo.toml", "[package]\nname = \"any\"\n\n[profile.dist]\nlto = false\n");
         }),
         ("compiler", |project| project.program("rustc", &RUSTC.replace("1.0.0", "1.1.0"))),
         ("no-inputs", |project| fs::remove_file(project.0.join("pgo/dist.inputs")).unwrap()),

@@ -18,13 +18,16 @@ mod backend;
 mod check;
 mod compare;
 mod config;
+#[cfg(feature = "standin")]
 mod demo;
 mod documents;
 #[cfg(feature = "preflight")]
 mod preflight;
 mod rules;
 mod serve;
+#[cfg(feature = "standin")]
 mod standin;
+mod table;
 mod token;
 
 /// A reverse proxy that stands in front of a Wire backend and guards its SCIM API.
@@ -50,6 +53,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Arguments),
+    #[cfg(feature = "standin")]
     Demo(demo::Arguments),
     Config(config::Arguments),
     Rules(rules::Arguments),
@@ -58,6 +62,7 @@ enum Command {
     #[cfg(feature = "preflight")]
     Preflight(preflight::Arguments),
     Token(token::Arguments),
+    #[cfg(feature = "standin")]
     #[command(hide = true)]
     Standin(standin::Arguments),
 }
@@ -98,6 +103,7 @@ pub fn run() -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        #[cfg(feature = "standin")]
         Command::Demo(arguments) => demo::run(&arguments, &mut out),
         Command::Config(arguments) => config::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &mut out),
@@ -106,6 +112,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "preflight")]
         Command::Preflight(arguments) => preflight::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
+        #[cfg(feature = "standin")]
         Command::Standin(arguments) => standin::run(&arguments, &mut out),
     };
     let outcome = outcome.and_then(|code| out.flush().map(|()| code).map_err(Failure::from));

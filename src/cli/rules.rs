@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, table};
 use crate::config::words::PROFILES;
 use crate::policy::default_action;
 use crate::rule::{Entry, ScimType, TABLE};
@@ -75,7 +75,6 @@ impl Row {
     }
 }
 
-/// Columns that are as wide as their widest cell; the sentences stand last and are not cut.
 fn write_table(out: &mut impl Write) -> io::Result<()> {
     let [(first, _), (second, _)] = PROFILES;
     let head = ["RULE", "STATUS", "SCIMTYPE", first, second, "SWITCH", "CHECKS"].map(String::from);
@@ -94,14 +93,6 @@ fn write_table(out: &mut impl Write) -> io::Result<()> {
             },
         ]
     });
-    let table: Vec<[String; 7]> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| table.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    for row in &table {
-        for (cell, width) in row.iter().zip(&widths) {
-            write!(out, "{cell:width$}  ")?;
-        }
-        writeln!(out, "{}", row[6])?;
-    }
-    Ok(())
+    let rows: Vec<[String; 7]> = std::iter::once(head).chain(rows).collect();
+    table::write(&rows, out)
 }

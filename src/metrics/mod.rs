@@ -20,19 +20,17 @@ use prometheus::{
 use crate::agreement::Outcome;
 use crate::guard::Guard;
 use crate::policy::Action;
-use crate::proxy::Connections;
-use crate::proxy::budget::Budget;
-use crate::proxy::upstream::Upstreams;
 use crate::rule::Rule;
 use crate::target::Handler;
 use crate::verdict::VerdictLabel;
 
 mod log_lines;
-mod memory;
 #[cfg(target_os = "linux")]
 mod process;
 mod tokens;
 mod upstreams;
+
+pub use upstreams::{ListServers, ServerState};
 
 /// Seconds of a whole request: from 250 µs, what a forwarded request takes on a quiet machine, to
 /// the longest timeouts.
@@ -235,18 +233,13 @@ impl Metrics {
     }
 
     /// Adds the states of the backend servers.
-    pub fn watch_upstreams(&self, upstreams: Arc<Upstreams>) -> Result<(), prometheus::Error> {
-        self.registry.register(Box::new(upstreams::Servers::new(upstreams)?))
+    pub fn watch_servers(&self, servers: ListServers) -> Result<(), prometheus::Error> {
+        self.watch(upstreams::Servers::new(servers)?)
     }
 
-    /// Shows from now on what clients make the guard hold.
-    pub fn watch_memory(
-        &self,
-        budget: &Arc<Budget>,
-        connections: &Arc<Connections>,
-    ) -> Result<(), prometheus::Error> {
-        let memory = memory::Memory::new(Arc::clone(budget), Arc::clone(connections))?;
-        self.registry.register(Box::new(memory))
+    /// Adds metrics that are read where they are counted.
+    pub fn watch(&self, collector: impl Collector + 'static) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(collector))
     }
 
     /// Counts a request whose answer has ended.

@@ -50,6 +50,7 @@ pub mod head;
 mod judges;
 mod lack;
 mod lookalike;
+mod memory_metrics;
 mod origin;
 mod pool;
 mod recorder;

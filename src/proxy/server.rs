@@ -25,10 +25,11 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::guard::Guard;
 use crate::logging::{self, AccessLog};
-use crate::metrics::Metrics;
+use crate::metrics::{ListServers, Metrics};
 
 use super::connections::Connections;
 use super::filter::RequestFilter;
+use super::memory_metrics::MemoryMetrics;
 use super::upstream::Upstreams;
 use super::worker::Worker;
 use super::{Downstream, GuardProxy, check, trim};
@@ -139,13 +140,15 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     let admin_addr = admin_listener.local_addr()?;
     let metrics = Arc::new(Metrics::new(&guard)?);
     let upstreams = Arc::new(Upstreams::new(config.upstream.clone()));
-    metrics.watch_upstreams(Arc::clone(&upstreams))?;
+    let listed = Arc::clone(&upstreams);
+    let servers = ListServers::new(move || listed.report());
+    metrics.watch_servers(servers.clone())?;
     let connections = Arc::new(Connections::default());
     let (stop, stopping) = watch::channel(false);
 
     let admin = Admin {
         metrics: Arc::clone(&metrics),
-        upstreams: Arc::clone(&upstreams),
+        servers,
         register: guard.register().cloned(),
         stopping: stopping.clone(),
     };
@@ -169,7 +172,7 @@ pub fn start(config: Config, guard: Arc<Guard>, access: AccessLog) -> Result<Run
     // One gate for all: what is buffered is bounded for the process.
     let gate = RequestFilter::new(guard, &config, Arc::clone(&metrics), access.clone());
     let gate = Arc::new(gate.behind_edge());
-    metrics.watch_memory(gate.budget(), &connections)?;
+    metrics.watch(MemoryMetrics::new(Arc::clone(gate.budget()), Arc::clone(&connections))?)?;
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
         let upstreams = Arc::clone(&upstreams);

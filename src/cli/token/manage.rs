@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use super::super::shown;
 use super::wire::Info;
 use super::{Access, Failure, complain};
+use crate::cli::{shown, table};
 
 /// List the SCIM tokens of a team; Wire never shows the tokens themselves again.
 #[derive(Debug, clap::Args)]
@@ -66,14 +66,7 @@ pub fn list(arguments: &ListArguments, out: &mut impl Write) -> Result<(), Failu
             .map(|text| shown(&text.replace('\n', " "))),
         );
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..4).map(|column| width(column).unwrap_or(0)).collect();
-    for row in &rows {
-        for (text, width) in row.iter().zip(&widths) {
-            write!(out, "{text:width$}  ")?;
-        }
-        writeln!(out, "{}", row[4])?;
-    }
+    table::write(&rows, out)?;
     Ok(())
 }
 

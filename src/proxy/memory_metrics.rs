@@ -6,11 +6,11 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
-use crate::proxy::Connections;
-use crate::proxy::budget::{Budget, Kind};
+use super::budget::{Budget, Kind};
+use super::connections::Connections;
 
 /// What clients make the guard hold.
-pub(super) struct Memory {
+pub struct MemoryMetrics {
     budget: Arc<Budget>,
     connections: Arc<Connections>,
     families: Mutex<Families>,
@@ -31,8 +31,8 @@ impl Families {
     }
 }
 
-impl Memory {
-    pub(super) fn new(
+impl MemoryMetrics {
+    pub fn new(
         budget: Arc<Budget>,
         connections: Arc<Connections>,
     ) -> Result<Self, prometheus::Error> {
@@ -63,7 +63,7 @@ impl Memory {
     }
 }
 
-impl Collector for Memory {
+impl Collector for MemoryMetrics {
     fn desc(&self) -> Vec<&Desc> {
         self.descs.iter().collect()
     }

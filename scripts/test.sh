@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# All tests. Each step is quiet when it is fine and loud when it is not; the last line counts them.
+# All tests. A step prints output only if it fails; the last line has the number of steps that passed and failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never INSTA_UPDATE=no
 
 passed=0
 failed=0
-step() { # step NAME COMMAND...: runs one step and counts it
+step() { # step NAME COMMAND...: runs a step and counts the result
     local name=$1
     shift
     printf -- '--- %s\n' "$name"

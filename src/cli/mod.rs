@@ -1,4 +1,4 @@
-//! The command line: one file for each command, and what they have in common.
+//! The command line: one file for each command; this one has the shared parts.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -30,10 +30,10 @@ mod standin;
 mod table;
 mod token;
 
-/// A reverse proxy that stands in front of a Wire backend and guards its SCIM API.
+/// A reverse proxy in front of a Wire backend that guards its SCIM API.
 ///
-/// Requests that Wire would refuse are answered at once, with a SCIM error that says what to mend;
-/// nothing of them reaches the backend.
+/// Requests that Wire would refuse are answered at once, with a SCIM error that says what to fix;
+/// they do not reach the backend.
 #[derive(Debug, Parser)]
 #[command(
     name = "wire-scim-guard",
@@ -42,7 +42,7 @@ mod token;
     after_help = "Try it:           wire-scim-guard demo\n\
                   Run it:           wire-scim-guard serve --config /etc/wire-scim-guard/config.yaml\n\
                   Judge a payload:  wire-scim-guard check user.json\n\n\
-                  Exit codes: 0 fine; 1 refused (check) or failed while running; 2 unusable \
+                  Exit codes: 0 success; 1 refused (check) or failed while running; 2 unusable \
                   arguments, input or config."
 )]
 struct Arguments {
@@ -67,19 +67,19 @@ enum Command {
     Standin(standin::Arguments),
 }
 
-/// Why a command did not do what it was asked to: one sentence for standard error.
+/// Why a command failed: one sentence for standard error.
 #[derive(Debug)]
 enum Failure {
     /// It failed while running: exit code 1.
     Running(String),
     /// Its arguments, input or config cannot be used: exit code 2.
     Unusable(String),
-    /// Whoever reads standard output went away, as in `rules | head`: nothing to say.
+    /// The reader of standard output has closed it, as in `rules | head`: not an error.
     OutputClosed,
 }
 
 impl From<io::Error> for Failure {
-    /// Errors of writing to standard output; all others are told where they are met.
+    /// Errors of writing to standard output; all others are converted where they occur.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::OutputClosed,
@@ -91,7 +91,7 @@ impl From<io::Error> for Failure {
 const REFUSED: u8 = 1;
 const UNUSABLE: u8 = 2;
 
-/// What a command says at its end.
+/// How a command ended.
 type Outcome = Result<ExitCode, Failure>;
 
 /// Runs the command that the process was started with.
@@ -125,28 +125,28 @@ pub fn run() -> ExitCode {
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
-    complain(message);
+    report_error(message);
     ExitCode::from(code)
 }
 
-/// Writes a line to standard error; if nobody reads there, nobody is told.
-fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "{}", shown(message));
+/// Writes a line to standard error. Failure to write is ignored, as there is nowhere to report it.
+fn report_error(message: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable(message));
 }
 
-/// SECURITY: what others have written, a file or a server, must not steer the terminal.
-fn shown(text: &str) -> String {
+/// SECURITY: text from files and servers must not contain control sequences for the terminal.
+fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-/// Help and version are answers; everything else is one sentence on standard error.
+/// Help and version go to standard output; everything else is one sentence on standard error.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp => {
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        // clap would print the name of the subcommand in place of the program's.
+        // clap would print the name of the subcommand instead of the program's.
         ErrorKind::DisplayVersion => {
             let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
             let _ = writeln!(io::stdout(), "{name} {version}");
@@ -163,14 +163,14 @@ fn usage(error: &clap::Error) -> ExitCode {
             let words: Vec<&str> = sentence.split_whitespace().collect();
             let sentence = words.join(" ").replace(" tip: ", "; ");
             let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-            // SECURITY: a token may have been given where none belongs.
+            // SECURITY: a token may have been passed as some other argument.
             let sentence = secret::blotted(sentence);
             fail(UNUSABLE, &format!("{sentence}; see {} --help", command_line()))
         }
     }
 }
 
-/// The program and the commands that were named, for the hint at `--help`.
+/// The program and the commands on the command line, for the hint at `--help`.
 fn command_line() -> String {
     let program = Arguments::command();
     let (mut line, mut command) = (program.get_name().to_owned(), &program);
@@ -183,8 +183,8 @@ fn command_line() -> String {
     line
 }
 
-/// The config of a file, and the guard that it asks for. All that is wrong with the file, and with those
-/// that it names, is told at once.
+/// The config of a file and its guard. All errors in the file, and in the files that it names, are reported
+/// at once.
 fn load(path: &Path, overrides: Overrides) -> Result<(Config, Guard), Failure> {
     let (config, wrong) = file::load(path, overrides);
     let guard = config.as_ref().map(Guard::new).transpose();
@@ -197,12 +197,12 @@ fn load(path: &Path, overrides: Overrides) -> Result<(Config, Guard), Failure> {
     }
 }
 
-/// The guard of a config that names no files.
+/// The guard of a config without a file.
 fn guard(config: &Config) -> Result<Guard, Failure> {
     Guard::new(config).map_err(|errors| Failure::Unusable(errors.to_string()))
 }
 
-/// Takes one of a few words on the command line.
+/// Parses one of a fixed set of words on the command line.
 fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
     words: &'static Words<T, N>,
 ) -> impl TypedValueParser<Value = T> {

@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A rule as the table shows it.
+/// A rule, as printed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -48,7 +48,7 @@ struct Row {
     checks: &'static str,
 }
 
-/// The action in each profile, under the profile's name.
+/// The action in each profile, by the profile's name.
 struct Actions([(&'static str, &'static str); PROFILES.len()]);
 
 impl Serialize for Actions {

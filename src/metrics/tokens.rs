@@ -1,6 +1,6 @@
-//! The register and the shield in Prometheus. Their numbers stand where they are counted, and are
-//! put into metrics when somebody asks: so a token that is taken out of the register takes its
-//! series with it, and the labels are never more than the register holds.
+//! The token registry and the refusal cache in Prometheus. Their own counters are copied into metrics on each
+//! scrape: the series of a token that is removed from the registry disappear with it, and there are never more
+//! labels than tokens in the registry.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,15 +13,15 @@ use crate::refusals::RefusalCache;
 use crate::registry::watch::Source;
 use crate::verdict::VerdictLabel;
 
-/// What there is to tell of the tokens of one guard.
+/// Collects the token metrics of one guard.
 pub(super) struct Tokens {
     register: Option<Arc<Source>>,
-    shield: Arc<RefusalCache>,
+    refusals: Arc<RefusalCache>,
     families: Mutex<Families>,
     descs: Vec<Desc>,
 }
 
-/// Empty metrics, filled anew for each answer.
+/// Metrics that are filled on each scrape.
 struct Families {
     requests: IntCounterVec,
     entries: IntGauge,
@@ -34,13 +34,13 @@ struct Families {
 impl Tokens {
     pub(super) fn new(
         register: Option<Arc<Source>>,
-        shield: Arc<RefusalCache>,
+        refusals: Arc<RefusalCache>,
     ) -> Result<Self, prometheus::Error> {
         let families = Families {
             requests: IntCounterVec::new(
                 Opts::new(
                     "scim_guard_token_requests_total",
-                    "Requests with a token of the register; the label is its label there.",
+                    "Requests with a token of the register, by its label there.",
                 ),
                 &["token", "verdict"],
             )?,
@@ -50,7 +50,7 @@ impl Tokens {
             )?,
             failed: IntGauge::new(
                 "scim_guard_register_failed",
-                "1 if the register's file cannot be used as it is now, and an earlier one is in use.",
+                "1 if the register's file is invalid and its last valid version is in use.",
             )?,
             read: Gauge::new(
                 "scim_guard_register_read_timestamp_seconds",
@@ -63,7 +63,7 @@ impl Tokens {
             remembered: IntGaugeVec::new(
                 Opts::new(
                     "scim_guard_shield_remembered",
-                    "Tokens that were refused or accepted, and addresses of failures, that are remembered.",
+                    "Refused tokens, accepted tokens, and addresses with failures that are remembered.",
                 ),
                 &["what"],
             )?,
@@ -73,7 +73,7 @@ impl Tokens {
             descs.extend(families.of_register().iter().flat_map(|family| family.desc()));
         }
         let descs = descs.into_iter().cloned().collect();
-        Ok(Self { register, shield, families: Mutex::new(families), descs })
+        Ok(Self { register, refusals, families: Mutex::new(families), descs })
     }
 }
 
@@ -89,7 +89,7 @@ impl Families {
         for entry in register.entries() {
             for verdict in VerdictLabel::ALL {
                 let counted = entry.label.counted(verdict);
-                // A series for each verdict that there was, and one that is always there.
+                // One series always exists; the others appear with their first request.
                 if counted > 0 || verdict == VerdictLabel::Forwarded {
                     let labels = [entry.label.as_str(), verdict.as_str()];
                     self.requests.with_label_values(&labels).inc_by(counted);
@@ -112,9 +112,9 @@ impl Collector for Tokens {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // Filled and read by one at a time.
+        // Concurrent scrapes take turns to fill and read them.
         let metrics = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-        let remembered = self.shield.remembered();
+        let remembered = self.refusals.remembered();
         for (what, count) in [
             ("refused_tokens", remembered.refused),
             ("accepted_tokens", remembered.accepted),

@@ -1,4 +1,4 @@
-//! Connections and memory in Prometheus, read where they are counted when somebody asks.
+//! Connections and memory in Prometheus. Their own counters are copied into metrics on each scrape.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 use super::budget::{Budget, Kind};
 use super::connections::Connections;
 
-/// What clients make the guard hold.
+/// Collects the connections and buffered bytes of clients.
 pub struct MemoryMetrics {
     budget: Arc<Budget>,
     connections: Arc<Connections>,
@@ -17,7 +17,7 @@ pub struct MemoryMetrics {
     descs: Vec<Desc>,
 }
 
-/// Empty metrics, filled anew for each answer.
+/// Metrics that are filled on each scrape.
 struct Families {
     connections: IntGauge,
     used: IntGaugeVec,
@@ -39,20 +39,17 @@ impl MemoryMetrics {
         let families = Families {
             connections: IntGauge::new("scim_guard_connections", "Open client connections.")?,
             used: IntGaugeVec::new(
-                Opts::new(
-                    "scim_guard_buffered_bytes",
-                    "Bytes held for clients, by what they are held for.",
-                ),
+                Opts::new("scim_guard_buffered_bytes", "Bytes buffered for clients, by purpose."),
                 &["kind"],
             )?,
             limit: IntGauge::new(
                 "scim_guard_buffered_bytes_limit",
-                "limits.buffered_bytes: how many bytes may be held together.",
+                "limits.buffered_bytes: the limit of all buffered bytes.",
             )?,
             refused: IntCounterVec::new(
                 Opts::new(
                     "scim_guard_buffered_refused_total",
-                    "Requests that were refused or given up for lack of memory, by what there was none for.",
+                    "Requests that were refused or aborted because of that limit, by purpose.",
                 ),
                 &["kind"],
             )?,
@@ -69,7 +66,7 @@ impl Collector for MemoryMetrics {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // Filled and read by one at a time.
+        // Concurrent scrapes take turns to fill and read them.
         let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         families.connections.set(i64::try_from(self.connections.open()).unwrap_or(i64::MAX));
         families.refused.reset();

@@ -14,13 +14,13 @@ use super::store::Store;
 /// The email address of the demo team's admin.
 pub const ADMIN_EMAIL: &str = "admin@example.com";
 
-/// The password of the demo team's admin; no secret, as there is nothing behind it.
+/// The password of the demo team's admin; it is not secret, as it protects nothing.
 pub const ADMIN_PASSWORD: &str = "secret123";
 
-/// How many SCIM tokens a team may have, beside those of the demo itself.
-const LIMIT: usize = 8;
-/// From this API version on, tokens have names.
-const WITH_NAMES: u32 = 8;
+/// How many SCIM tokens a team may have, in addition to those of the demo.
+const MAX_TOKENS: usize = 8;
+/// The first API version in which tokens have names.
+const NAMES_SINCE: u32 = 8;
 
 /// SCIM tokens, and the logins of admins.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub(super) fn login(store: &mut Store, request: &Request) -> Response {
     Response { headers: vec![("Set-Cookie", cookie)], ..Response::json(200, &body) }
 }
 
-/// Whether somebody is logged in: by an access token, or by nginz in front.
+/// Whether the request is authenticated: by an access token, or by nginz in front of it.
 fn is_logged_in(store: &Store, request: &Request) -> bool {
     let bearer = request.header("authorization").and_then(|line| line.strip_prefix(b"Bearer "));
     let login = bearer.and_then(|token| std::str::from_utf8(token).ok());
@@ -132,18 +132,18 @@ fn create(store: &mut Store, request: &Request, version: u32) -> Response {
     if wish["password"] != ADMIN_PASSWORD {
         return failed(403, "access-denied", "You do not have permission to access this resource");
     }
-    if store.tokens.made.len() >= LIMIT {
+    if store.tokens.made.len() >= MAX_TOKENS {
         return failed(403, "token-limit-reached", "The limit of SCIM tokens is reached");
     }
     let id = Uuid::new_v4().to_string();
     let secret = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
-    let named = (version >= WITH_NAMES).then(|| wish["name"].as_str()).flatten();
+    let named = (version >= NAMES_SINCE).then(|| wish["name"].as_str()).flatten();
     let now = time::OffsetDateTime::now_utc();
     let token = Token {
         secret: STANDARD.encode(secret),
         description: description.to_owned(),
         name: named.unwrap_or(&id).to_owned(),
-        idp: wish["idp"].as_str().filter(|_| version >= WITH_NAMES).map(str::to_owned),
+        idp: wish["idp"].as_str().filter(|_| version >= NAMES_SINCE).map(str::to_owned),
         created: now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
     };
     let answer = json!({"token": token.secret, "info": info(&id, &token, version)});
@@ -151,7 +151,7 @@ fn create(store: &mut Store, request: &Request, version: u32) -> Response {
     Response::json(200, &answer)
 }
 
-/// What is shown of a token: never the token.
+/// The description of a token, which does not contain the token.
 fn info(id: &str, token: &Token, version: u32) -> Value {
     let mut info = json!({
         "id": id,
@@ -159,16 +159,16 @@ fn info(id: &str, token: &Token, version: u32) -> Value {
         "created_at": token.created,
         "description": token.description,
     });
-    if version >= WITH_NAMES {
+    if version >= NAMES_SINCE {
         info["name"] = token.name.as_str().into();
         info["idp"] = json!(token.idp);
     }
     info
 }
 
-/// `PUT /scim/auth-tokens/{id}`, from the version on in which tokens have names.
+/// `PUT /scim/auth-tokens/{id}`, in the versions in which tokens have names.
 pub(super) fn rename(store: &mut Store, request: &Request, id: &str, version: u32) -> Response {
-    if version < WITH_NAMES {
+    if version < NAMES_SINCE {
         return Response::empty(404);
     }
     if request.method != "PUT" {
@@ -179,7 +179,7 @@ pub(super) fn rename(store: &mut Store, request: &Request, id: &str, version: u3
     }
     let name = body_of(request).and_then(|body| body["name"].as_str().map(str::to_owned));
     let Some(name) = name else { return Response::text(400, "Error in $: key \"name\" not found") };
-    // An id that nobody has is no fault.
+    // An unknown id is not an error.
     if let Some(token) = store.tokens.made.get_mut(id) {
         token.name = name;
     }

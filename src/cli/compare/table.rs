@@ -1,6 +1,6 @@
-//! The probes as data.
+//! The table of probes.
 //!
-//! SECURITY: they are sent to servers in production. A probe is a GET, or a PUT or PATCH of a random id
+//! SECURITY: they are sent to production servers. A probe is a GET, or a PUT or PATCH of a random id
 //! or of the test user; a PUT carries no token, and never names the test user. A PATCH of the test user is
 //! an empty one or a trial, which [`super::test_user`] makes harmless.
 

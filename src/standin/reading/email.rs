@@ -1,7 +1,7 @@
-//! Email addresses: each part of the grammar is a function from a rest of the text to what is left
-//! behind it, and what is kept of it.
+//! Email addresses: each part of the grammar is a function from the remaining input to what is left after it, and
+//! its canonical form.
 
-/// The address in canonical form, if the text is one.
+/// The address in canonical form, if the string is an address.
 pub(super) fn canonical(text: &str) -> Option<String> {
     let (rest, local) = local(text)?;
     let rest = rest.strip_prefix('@')?;
@@ -101,7 +101,7 @@ fn is_atom(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+/=?^_`{|}~-".contains(c)
 }
 
-/// Visible ASCII, and the control characters that are neither blanks, line ends nor NUL.
+/// Visible ASCII, and the control characters other than blanks, line ends and NUL.
 fn is_text(c: char) -> bool {
     matches!(c, '!'..='~' | '\u{1}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}')
 }

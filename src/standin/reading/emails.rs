@@ -1,4 +1,4 @@
-//! The `emails` of a user, and the value paths by which a PATCH changes them from 5.35 on.
+//! The `emails` of a user, and the value paths by which a PATCH changes them since 5.35.
 
 use std::slice;
 
@@ -32,7 +32,7 @@ pub(super) fn entry(object: &Object<'_>) -> Result<Email, Fault> {
     Ok(Email { address, kind: object.text("type")?, primary: object.boolean("primary")? })
 }
 
-/// `remove` on a value path, whatever its sub-attribute.
+/// `remove` on a value path with any sub-attribute.
 pub(super) fn remove(
     emails: &mut Vec<Email>,
     attribute: &Attribute,
@@ -77,7 +77,7 @@ fn is_emails(attribute: &Attribute) -> Result<(), Fault> {
     Err(Fault::rule("invalidPath", "value paths are supported for emails only"))
 }
 
-/// Whole entries, from the last to the first, each against the array as it then is.
+/// Adds whole entries, from the last to the first, each to the array as left by the one before.
 fn put_entries(
     emails: &mut Vec<Email>,
     filter: &Comparison,
@@ -96,7 +96,7 @@ fn put_entries(
     Ok(())
 }
 
-/// An address; where nothing matches `type eq "..."`, it becomes an entry of that type.
+/// Sets an address; if nothing matches `type eq "..."`, an entry of that type is added.
 fn put_address(
     emails: &mut Vec<Email>,
     filter: &Comparison,
@@ -116,7 +116,7 @@ fn put_address(
     Ok(())
 }
 
-/// Changes every match; whether there was one.
+/// Changes every match; returns whether there was one.
 fn each_match(
     emails: &mut [Email],
     filter: &Comparison,
@@ -130,7 +130,7 @@ fn each_match(
     any
 }
 
-/// What cannot be compared matches nothing.
+/// Whether an entry matches; what cannot be compared does not match.
 fn matches(filter: &Comparison, email: &Email) -> bool {
     let Comparison { attribute, operator, literal } = filter;
     match (attribute.name.to_ascii_lowercase().as_str(), literal) {

@@ -51,7 +51,7 @@ fn operation(object: &Object<'_>) -> Result<Operation, Fault> {
 }
 
 impl Patch {
-    /// The user after all operations; Wire's rules are to be held against it.
+    /// The user after all operations, to which Wire's rules are applied.
     pub fn apply(&self, user: &User, release: Release) -> Result<User, Fault> {
         let mut user = user.clone();
         for operation in &self.0 {
@@ -126,7 +126,7 @@ fn set(user: &mut User, attribute: &Attribute, value: &RawValue) -> Result<(), F
     Ok(())
 }
 
-/// A value without a path: a whole user of five attributes, of which the roles are not taken.
+/// A value without a path: a user with five attributes, of which the roles are ignored.
 fn replace(user: &mut User, value: &RawValue) -> Result<(), Fault> {
     let refused = || Fault::rule("invalidPath", "unsupported attributes in a value without path");
     let Members(members) = serde_json::from_str(value.get()).map_err(|_| refused())?;

@@ -1,4 +1,4 @@
-//! Rich info of both URNs, merged the way Wire merges it.
+//! Rich info of both URNs, merged as Wire merges it.
 
 use std::collections::HashSet;
 
@@ -59,7 +59,7 @@ fn field(raw: Raw<'_>) -> Result<(String, String), Fault> {
     text("type").zip(text("value")).ok_or_else(|| Fault::Parse("Error in $.richInfo.fields".into()))
 }
 
-/// Whether a number is 0, however it is written.
+/// Whether a number is 0, in any notation.
 fn is_zero(number: &str) -> bool {
     number.starts_with(['-', '0'])
         && number
@@ -69,7 +69,7 @@ fn is_zero(number: &str) -> bool {
 }
 
 fn merge(mut map: Fields, mut list: Fields) -> Fields {
-    // In ascending order of spelling, so that the greatest of those that fold alike comes last.
+    // In ascending order of spelling, so that the greatest of those with the same folded name comes last.
     map.sort();
     let mut by_key: Vec<(String, (String, String))> = Vec::new();
     for field in map {
@@ -87,7 +87,7 @@ fn merge(mut map: Fields, mut list: Fields) -> Fields {
     normal(list)
 }
 
-/// Without empty values, and of equal keys the first only.
+/// Removes empty values, and of equal keys all but the first.
 pub(super) fn normal(list: Fields) -> Fields {
     let mut seen = HashSet::new();
     list.into_iter().filter(|(key, value)| !value.is_empty() && seen.insert(fold(key))).collect()

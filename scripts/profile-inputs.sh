@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prints a hash of what a profile of the training run is valid for: the compiled sources, the locked dependencies, the
-# features and build profiles of Cargo.toml, and the compiler. scripts/pgo.sh stores it beside the profile, and
+# features and build profiles of Cargo.toml, and the compiler. scripts/pgo.sh stores it next to the profile, and
 # scripts/dist.sh compares it.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -117,7 +117,7 @@ impl Standin {
         }
     }
 
-    /// The stand-in behind the listener.
+    /// The stand-in that answers there.
     pub fn wire(&self) -> &Wire {
         &self.wire
     }

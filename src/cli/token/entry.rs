@@ -89,7 +89,7 @@ impl Addition {
         written
     }
 
-    /// An empty file that can replace the old one: it has the same owner and mode, because whoever can read the old
+    /// An empty file that can replace the old one: it has the same owner and mode, because a user who can read the old
     /// one, such as a guard that runs as another user, must be able to read the new one.
     fn new_file(&self) -> io::Result<(File, PathBuf)> {
         let mut name = self.path.clone().into_os_string();

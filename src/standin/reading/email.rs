@@ -17,13 +17,13 @@ fn local(text: &str) -> Part<'_> {
     let mut rest = text;
     loop {
         rest = around(rest);
-        let (behind, piece) =
+        let (after, piece) =
             if rest.starts_with('"') { quoted(rest)? } else { run(rest, is_atom) };
         if piece.is_empty() {
             return None;
         }
         pieces.push(piece);
-        rest = around(behind);
+        rest = around(after);
         match rest.strip_prefix('.') {
             Some(more) => rest = more,
             None => return Some((rest, pieces.join("."))),
@@ -36,20 +36,20 @@ fn quoted(text: &str) -> Part<'_> {
     let mut rest = &text[1..];
     loop {
         rest = fold(rest).unwrap_or(rest);
-        if let Some(behind) = rest.strip_prefix('"') {
-            return Some((behind, kept + "\""));
+        if let Some(after) = rest.strip_prefix('"') {
+            return Some((after, kept + "\""));
         }
         if rest.starts_with('\\') {
             let pair = rest.get(..2).filter(|pair| pair.is_ascii())?;
             kept.push_str(pair);
             rest = &rest[2..];
         } else {
-            let (behind, some) = run(rest, |c| is_text(c) && c != '"' && c != '\\');
+            let (after, some) = run(rest, |c| is_text(c) && c != '"' && c != '\\');
             if some.is_empty() {
                 return None;
             }
             kept.push_str(&some);
-            rest = behind;
+            rest = after;
         }
     }
 }
@@ -60,27 +60,27 @@ fn domain(text: &str) -> Part<'_> {
         let mut kept = String::from("[");
         loop {
             rest = fold(rest).unwrap_or(rest);
-            if let Some(behind) = rest.strip_prefix(']') {
-                return Some((around(behind), kept + "]"));
+            if let Some(after) = rest.strip_prefix(']') {
+                return Some((around(after), kept + "]"));
             }
-            let (behind, some) = run(rest, |c| is_text(c) && !matches!(c, '[' | ']' | '\\'));
+            let (after, some) = run(rest, |c| is_text(c) && !matches!(c, '[' | ']' | '\\'));
             if some.is_empty() {
                 return None;
             }
             kept.push_str(&some);
-            rest = behind;
+            rest = after;
         }
     }
     let (mut rest, first) = label(text)?;
     let mut labels = vec![first];
-    while let Some(behind) = rest.strip_prefix('.') {
-        match label(behind) {
+    while let Some(after) = rest.strip_prefix('.') {
+        match label(after) {
             Some((more, next)) => {
                 labels.push(next);
                 rest = more;
             }
             // The dot was the trailing one.
-            None => return Some((behind, labels.join("."))),
+            None => return Some((after, labels.join("."))),
         }
     }
     Some((rest, labels.join(".")))

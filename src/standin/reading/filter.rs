@@ -33,7 +33,7 @@ pub(super) struct Comparison {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Literal {
-    Text(String),
+    String(String),
     Boolean(bool),
     /// A number or null, which are not compared with anything.
     Other,
@@ -50,8 +50,8 @@ pub(super) enum Path {
 pub fn user_filter(text: &str) -> Result<UserFilter, Fault> {
     let Comparison { attribute, operator, literal } = read(text)?;
     match (attribute.name.to_lowercase().as_str(), operator.as_str(), literal) {
-        ("username", "eq", Literal::Text(text)) => Ok(UserFilter::UserName(text)),
-        ("externalid", "eq", Literal::Text(text)) => Ok(UserFilter::ExternalId(text)),
+        ("username", "eq", Literal::String(text)) => Ok(UserFilter::UserName(text)),
+        ("externalid", "eq", Literal::String(text)) => Ok(UserFilter::ExternalId(text)),
         _ => Err(Fault::rule("invalidFilter", "filter is not supported")),
     }
 }
@@ -60,7 +60,7 @@ pub fn user_filter(text: &str) -> Result<UserFilter, Fault> {
 pub fn group_filter(text: &str) -> Result<String, Fault> {
     let Comparison { attribute, operator, literal } = read(text)?;
     match (attribute.name.to_lowercase().as_str(), attribute.sub, operator.as_str(), literal) {
-        ("displayname", false, "co", Literal::Text(text)) => Ok(text),
+        ("displayname", false, "co", Literal::String(text)) => Ok(text),
         _ => Err(Fault::Rule {
             status: 500,
             scim_type: None,
@@ -130,7 +130,7 @@ fn name(text: &str) -> Option<(&str, &str)> {
 /// A literal, and what follows it.
 fn literal(text: &str) -> Option<(Literal, &str)> {
     if text.starts_with('"') {
-        return string(text).map(|(string, rest)| (Literal::Text(string), rest));
+        return string(text).map(|(string, rest)| (Literal::String(string), rest));
     }
     if let Some(rest) = text.strip_prefix("null") {
         return Some((Literal::Other, rest));

@@ -63,28 +63,28 @@ impl<'a> Object<'a> {
         self.get(name).filter(|raw| raw.get() != "null")
     }
 
-    pub(super) fn text(&self, name: &str) -> Result<Option<String>, Fault> {
+    pub(super) fn string(&self, name: &str) -> Result<Option<String>, Fault> {
         self.some(name)
-            .map(|raw| as_text(raw).ok_or_else(|| Fault::Parse(format!("Error in $.{name}"))))
+            .map(|raw| as_string(raw).ok_or_else(|| Fault::Parse(format!("Error in $.{name}"))))
             .transpose()
     }
 
-    pub(super) fn required_text(&self, name: &str) -> Result<String, Fault> {
-        self.text(name)?
+    pub(super) fn required_string(&self, name: &str) -> Result<String, Fault> {
+        self.string(name)?
             .ok_or_else(|| Fault::Parse(format!("Error in $: key \"{name}\" not found")))
     }
 
     /// An array; null and a missing value are empty.
-    pub(super) fn list(&self, name: &str) -> Result<Vec<Raw<'a>>, Fault> {
+    pub(super) fn array(&self, name: &str) -> Result<Vec<Raw<'a>>, Fault> {
         match self.some(name) {
             None => Ok(Vec::new()),
-            Some(raw) => as_list(raw).ok_or_else(|| Fault::Parse(format!("Error in $.{name}"))),
+            Some(raw) => as_array(raw).ok_or_else(|| Fault::Parse(format!("Error in $.{name}"))),
         }
     }
 
-    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, Fault> {
-        let list = self.list(name)?.into_iter().map(as_text).collect::<Option<_>>();
-        list.ok_or_else(|| Fault::Parse(format!("Error in $.{name}: no text")))
+    pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, Fault> {
+        let list = self.array(name)?.into_iter().map(as_string).collect::<Option<_>>();
+        list.ok_or_else(|| Fault::Parse(format!("Error in $.{name}: not a string")))
     }
 
     pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, Fault> {
@@ -96,11 +96,11 @@ impl<'a> Object<'a> {
     }
 }
 
-pub(super) fn as_text(raw: Raw<'_>) -> Option<String> {
+pub(super) fn as_string(raw: Raw<'_>) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-pub(super) fn as_list(raw: Raw<'_>) -> Option<Vec<Raw<'_>>> {
+pub(super) fn as_array(raw: Raw<'_>) -> Option<Vec<Raw<'_>>> {
     serde_json::from_str(raw.get()).ok()
 }
 
@@ -109,7 +109,7 @@ pub(super) fn as_boolean(raw: Raw<'_>) -> Option<bool> {
     match raw.get() {
         "true" => Some(true),
         "false" => Some(false),
-        _ => match fold(&as_text(raw)?).as_str() {
+        _ => match fold(&as_string(raw)?).as_str() {
             "true" => Some(true),
             "false" => Some(false),
             _ => None,
@@ -159,7 +159,7 @@ fn surrogates_are_paired(text: &str) -> bool {
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
         rest = &rest[at + 1..];
-        let behind = rest.chars().next().map_or(0, char::len_utf8);
+        let after = rest.chars().next().map_or(0, char::len_utf8);
         match code(rest) {
             Some(0xD800..=0xDBFF) => {
                 let low = rest[5..].strip_prefix('\\').and_then(code);
@@ -169,7 +169,7 @@ fn surrogates_are_paired(text: &str) -> bool {
                 rest = &rest[11..];
             }
             Some(0xDC00..=0xDFFF) => return false,
-            _ => rest = &rest[behind..],
+            _ => rest = &rest[after..],
         }
     }
     true

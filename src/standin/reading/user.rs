@@ -1,6 +1,6 @@
 //! A user: parsed completely first, then checked against Wire's rules.
 
-use super::json::{Object, Raw, as_text, scan, text_of};
+use super::json::{Object, Raw, as_string, scan, text_of};
 use super::{Fault, Mode, Reading, User, email, emails, rich_info, uri};
 use crate::release::Release;
 
@@ -12,10 +12,10 @@ pub fn user(body: &[u8]) -> Result<User, Fault> {
 
 /// Parses an object whose names are folded.
 pub(super) fn from_object(object: &Object<'_>) -> Result<User, Fault> {
-    object.texts("schemas")?;
-    let user_name = object.required_text("username")?;
+    object.strings("schemas")?;
+    let user_name = object.required_string("username")?;
     for name in ["nickname", "title", "usertype", "locale"] {
-        object.text(name)?;
+        object.string(name)?;
     }
     check_uri(object, "profileurl")?;
     if let Some(name) = object.some("name") {
@@ -48,26 +48,26 @@ pub(super) fn from_object(object: &Object<'_>) -> Result<User, Fault> {
         emails.push(emails::entry(entry)?);
         Ok(())
     })?;
-    object.texts("entitlements")?;
+    object.strings("entitlements")?;
     Ok(User {
         user_name,
-        external_id: object.text("externalid")?,
-        display_name: object.text("displayname")?,
+        external_id: object.string("externalid")?,
+        display_name: object.string("displayname")?,
         emails,
         active: object.boolean("active")?,
-        preferred_language: object.text("preferredlanguage")?,
-        roles: object.texts("roles")?,
+        preferred_language: object.string("preferredlanguage")?,
+        roles: object.strings("roles")?,
         rich_info: rich_info::read(object)?,
-        password: object.text("password")?,
+        password: object.string("password")?,
     })
 }
 
 fn check_texts(object: &Object<'_>, names: &[&str]) -> Result<(), Fault> {
-    names.iter().try_for_each(|name| object.text(name).map(drop))
+    names.iter().try_for_each(|name| object.string(name).map(drop))
 }
 
 fn check_uri(object: &Object<'_>, name: &str) -> Result<(), Fault> {
-    let absolute = |raw: Raw<'_>| as_text(raw).is_some_and(|text| uri::is_absolute(&text));
+    let absolute = |raw: Raw<'_>| as_string(raw).is_some_and(|text| uri::is_absolute(&text));
     match object.some(name) {
         Some(raw) if !absolute(raw) => Fault::parse(name),
         _ => Ok(()),
@@ -79,7 +79,7 @@ fn each(
     list: &str,
     mut check: impl FnMut(&Object<'_>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    object.list(list)?.into_iter().try_for_each(|entry| check(&Object::read(entry, list)?))
+    object.array(list)?.into_iter().try_for_each(|entry| check(&Object::read(entry, list)?))
 }
 
 /// Wire's rules, in Wire's order.

@@ -125,7 +125,9 @@ pub(super) fn tokens(
 }
 
 fn create(store: &mut Store, request: &Request, version: u32) -> Response {
-    let Some(requested) = body_of(request) else { return Response::text(400, "Error in $: not JSON") };
+    let Some(requested) = body_of(request) else {
+        return Response::text(400, "Error in $: not JSON");
+    };
     let Some(description) = requested["description"].as_str() else {
         return Response::text(400, "Error in $: key \"description\" not found");
     };

@@ -17,8 +17,7 @@ fn local(text: &str) -> Part<'_> {
     let mut rest = text;
     loop {
         rest = around(rest);
-        let (after, piece) =
-            if rest.starts_with('"') { quoted(rest)? } else { run(rest, is_atom) };
+        let (after, piece) = if rest.starts_with('"') { quoted(rest)? } else { run(rest, is_atom) };
         if piece.is_empty() {
             return None;
         }

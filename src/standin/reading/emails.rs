@@ -5,7 +5,7 @@ use std::slice;
 use serde_json::value::RawValue;
 
 use super::filter::{Attribute, Comparison, Literal};
-use super::json::{Object, as_boolean, as_array, as_string};
+use super::json::{Object, as_array, as_boolean, as_string};
 use super::{Fault, email};
 
 /// An entry of `emails`.

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::filter::{Attribute, EXTENSION, PROFILE, Path, path};
-use super::json::{Members, Object, as_boolean, as_array, as_string, fold, scan, text_of};
+use super::json::{Members, Object, as_array, as_boolean, as_string, fold, scan, text_of};
 use super::{Fault, User, emails, rich_info, user};
 use crate::release::Release;
 

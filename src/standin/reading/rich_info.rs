@@ -24,8 +24,10 @@ fn map(raw: Raw<'_>) -> Result<Fields, Fault> {
     let Ok(Members(members)) = serde_json::from_str(raw.get()) else {
         return Fault::parse("richInfo");
     };
-    let strings =
-        members.into_iter().map(|(key, value)| Some((key, as_string(value)?))).collect::<Option<_>>();
+    let strings = members
+        .into_iter()
+        .map(|(key, value)| Some((key, as_string(value)?)))
+        .collect::<Option<_>>();
     strings.ok_or_else(|| Fault::Parse("Error in $: rich info is not a map of strings".into()))
 }
 

@@ -1,4 +1,4 @@
-# Every target does its own set-up; `make` alone lists them.
+# Each target installs what it needs; `make` lists the targets.
 
 CARGO ?= cargo
 CASES ?= 1000000
@@ -8,6 +8,7 @@ TARGET ?= user
 CHECKS ?= licenses bans sources
 SECONDS ?= 60
 MINUTES ?= 30
+PGO ?= on
 
 .PHONY: help setup setup-test demo build dist test test-ldap differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
 
@@ -20,64 +21,64 @@ setup:
 setup-test:
 	@scripts/setup.sh test
 
-demo: setup ## the guard in front of an embedded stand-in for Wire
+demo: setup ## run the guard in front of an embedded stand-in for Wire
 	@$(CARGO) run --quiet --bin wire-scim-guard -- demo
 
 build: setup ## a debug build
 	@$(CARGO) build
 
-dist: setup ## the build that ships
-	@$(CARGO) build --profile dist --bin wire-scim-guard
+dist: setup ## the build that ships; PGO=off: without a profile of the training run
+	@CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh
 
-test: setup-test ## everything that CI runs
+test: setup-test ## run all checks of CI
 	@scripts/test.sh
 
-test-ldap: build ## preflight against an Active Directory of Samba's
+test-ldap: build ## test preflight against Samba as an Active Directory domain controller
 	@scripts/setup.sh ldap
 	@python3 tests/preflight/samba.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 
-differential: setup ## the guard against a slow reference, CASES=1000000 SEED=1
+differential: setup ## compare the guard with a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard
 	@python3 tests/differential/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard --cases $(CASES) --seed $(SEED)
 
-pgo: setup ## count what the program does under load, for `make dist` to be optimised by
+pgo: setup ## train the profile that `make dist` uses
 	@scripts/setup.sh pgo
-	@scripts/pgo.sh
+	@CARGO='$(CARGO)' scripts/pgo.sh
 
-bench: setup ## what a verdict costs, by kind and size
+bench: setup ## measure the cost of a verdict, by kind and size
 	@$(CARGO) bench --bench verdict
 
-bench-e2e: setup dist ## a request end to end, beside nginx, nginx with Lua, haproxy and Pingora alone
+bench-e2e: setup dist ## measure a request end to end, and the same with nginx, nginx with Lua, haproxy and plain Pingora
 	@scripts/setup.sh bench
 	@$(CARGO) build --release --example bare_proxy
-	@$(CARGO) build --profile dist --example bare_proxy
+	@CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh bare_proxy
 	@python3 benches/e2e/run.py --out docs
 
-bench-preflight: setup ## what preflight takes for a hundred thousand people
+bench-preflight: setup ## measure preflight with a hundred thousand people
 	@$(CARGO) build --release --bin wire-scim-guard
 	@python3 benches/preflight/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard
 
-bench-check: setup ## instructions of a verdict and of a whole request, against the baseline
+bench-check: setup ## compare the instruction counts of a verdict and of a request with the baseline
 	@scripts/setup.sh bench
 	@$(CARGO) build --release --bin wire-scim-guard --example verdicts
 	@python3 benches/instructions/run.py
 
-fuzz: setup ## TARGET=user SECONDS=60: mutate the corpus and hold up the invariants
+fuzz: setup ## TARGET=user SECONDS=60: mutate the corpus and check the invariants
 	@scripts/setup.sh fuzz
 	@python3 fuzz/seeds.py
 	@$(CARGO) fuzz run --sanitizer none $(TARGET) -- -dict=fuzz/dictionary -max_total_time=$(SECONDS) -max_len=4096
 
-soak: setup ## MINUTES=30 of mixed load; fails on growth and on every unexpected answer
+soak: setup ## MINUTES=30 of mixed load; fails if memory grows or an answer is unexpected
 	@$(CARGO) build --release --bin wire-scim-guard
 	@python3 tests/soak/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard --minutes $(MINUTES)
 
-deny: setup ## CHECKS="licenses bans sources": of all dependencies
+deny: setup ## CHECKS="licenses bans sources": check all dependencies
 	@scripts/setup.sh deny
 	@$(CARGO) deny check $(CHECKS)
 
-sbom: setup ## the bill of materials, as CycloneDX
+sbom: setup ## write the bill of materials, as CycloneDX
 	@scripts/setup.sh sbom
 	@$(CARGO) cyclonedx --format json --target all
 
-clean: ## remove what was built
+clean: ## remove build results
 	@$(CARGO) clean

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The load by which the build that ships is optimised: what clients send all day, what they send when they
-are set up wrongly, over HTTP/1 and HTTP/2, in front of nginx as the backend.
+"""The load of the training run: requests of well configured and of badly configured clients, over HTTP/1 and HTTP/2,
+with nginx as the backend.
 
     pgo/train.py BINARY
 """
@@ -33,8 +33,8 @@ def patch(*operations):
     return {"schemas": [PATCH_OP], "Operations": list(operations)}
 
 
-def works():
-    """Method, path, body, and how many times."""
+def workload():
+    """Yields method, path, body, and number of requests."""
     active = {"op": "Replace", "path": "active", "value": "False"}
     name = {"op": "Replace", "path": "displayName", "value": "Alice Example"}
     group = {
@@ -64,7 +64,7 @@ def main():
         backend = e2e.nginx("upstream", "upstream.conf", folder, upstream, processor=1)
         guard = e2e.guard("guard", sys.argv[1], folder, upstream, access="true")
         try:
-            for at, (method, path, body, times) in enumerate(works()):
+            for at, (method, path, body, times) in enumerate(workload()):
                 command = ["h2load", "-t", "1", "-c", "16", "-H", f"Authorization: {e2e.TOKEN}"]
                 if body is not None:
                     file = folder / f"{at}.json"
@@ -78,7 +78,7 @@ def main():
                     if f"{times} done, {times} succeeded" not in run.stdout and "4xx" not in run.stdout:
                         sys.exit(f"{method} {path}: {run.stdout}")
         finally:
-            # The counts are written when the guard ends.
+            # The counts are written when the guard exits.
             guard.stop()
             backend.stop()
 

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing to build (`setup.sh build`), or also for one of the other targets of the
-# Makefile (`test`, `ldap`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing when nothing is missing, and one
-# sentence when it cannot.
+# Installs the packages that a build needs (`setup.sh build`), or also those of another target of the Makefile (`test`,
+# `ldap`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,11 +9,11 @@ fail() {
     exit 1
 }
 
-need() { # need COMMAND PACKAGE: remembers the package if the command is not there
+need() { # need COMMAND PACKAGE: adds the package to the list if the command is missing
     command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ] || packages+=("$2")
 }
 
-# Daemons that come with the packages are not to run: the tests start their own.
+# Keeps the daemons in the packages from being started: the tests start their own.
 without_daemons() {
     local policy=/usr/sbin/policy-rc.d
     if [ -e "$policy" ]; then
@@ -31,7 +30,7 @@ without_daemons() {
 
 install_packages() {
     local missing="${packages[*]}"
-    command -v apt-get >/dev/null || fail "please install: $missing (there is no apt-get here to do it)."
+    command -v apt-get >/dev/null || fail "please install: $missing (apt-get is not available)."
     [ "$(id -u)" = 0 ] || fail "please install as root: apt-get install $missing"
     local log
     log=$(mktemp)
@@ -39,33 +38,33 @@ install_packages() {
     local apt=(apt-get -qq -y -o DPkg::Lock::Timeout=300)
     if ! { "${apt[@]}" update && without_daemons "${apt[@]}" install --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
         tail -n 5 "$log" >&2
-        fail "apt-get could not install $missing; the lines above say why."
+        fail "apt-get could not install $missing; see the lines above."
     fi
     rm -f "$log"
 }
 
 install_python_packages() {
-    local venv=target/venv wanted=tests/clients/requirements.txt
-    if ! cmp -s "$wanted" "$venv/requirements.txt"; then
+    local venv=target/venv requirements=tests/clients/requirements.txt
+    if ! cmp -s "$requirements" "$venv/requirements.txt"; then
         mkdir -p target
         rm -rf "$venv"
         python3 -m venv "$venv" || fail "python3 cannot make a virtual environment; install python3-venv."
-        "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$wanted" ||
-            fail "pip could not install the packages of $wanted; the lines above say why."
-        cp "$wanted" "$venv/requirements.txt"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements" ||
+            fail "pip could not install the packages of $requirements; see the lines above."
+        cp "$requirements" "$venv/requirements.txt"
     fi
 }
 
 need_cargo() { # need_cargo COMMAND CRATE: installs a subcommand of cargo
     cargo "$1" --version >/dev/null 2>&1 || cargo install --quiet --locked "$2" ||
-        fail "cargo could not install $2; the lines above say why."
+        fail "cargo could not install $2; see the lines above."
 }
 
-command -v cargo >/dev/null || fail "please install the Rust toolchain: cargo is not there."
+command -v cargo >/dev/null || fail "please install the Rust toolchain: cargo was not found."
 packages=()
 need cc gcc
 need make make
-need cmake cmake # a dependency builds its C code with it
+need cmake cmake # builds the C code of a dependency
 case "${1:-build}" in
 bench)
     need nginx nginx-light
@@ -78,13 +77,13 @@ bench)
 pgo)
     need nginx nginx-light
     need h2load nghttp2-client
-    # The counts are read by the LLVM that wrote them.
+    # The counts can be read by the LLVM version of rustc only.
     llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
     need "llvm-profdata-$llvm" "llvm-$llvm"
     ;;
 fuzz) need g++ g++ ;;
 ldap)
-    # A domain controller of Active Directory's kind.
+    # An Active Directory domain controller.
     need samba samba-ad-dc
     need ldbadd ldb-tools
     need unshare util-linux

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# All tests. Each step is quiet when it is fine and loud when it is not; the last line counts them.
+# All tests. A step prints output only if it fails; the last line has the number of steps that passed and failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TERM_COLOR=never INSTA_UPDATE=no
 
 passed=0
 failed=0
-step() { # step NAME COMMAND...: runs one step and counts it
+step() { # step NAME COMMAND...: runs a step and counts the result
     local name=$1
     shift
     printf -- '--- %s\n' "$name"
@@ -18,9 +18,20 @@ step() { # step NAME COMMAND...: runs one step and counts it
     fi
 }
 
+# What an embedding service compiles has no dependency of the program's. (Pingora depends on clap itself.)
+library_is_alone() {
+    local tree direct
+    tree=$(cargo tree --quiet --no-default-features --edges normal --prefix none --format '{p}') || return 1
+    direct=$(cargo tree --quiet --no-default-features --edges normal --prefix none --format '{p}' --depth 1) || return 1
+    ! grep -E '^(indicatif|ldap3|mimalloc|rpassword|rustls-native-certs|ureq) ' <<<"$tree" &&
+        ! grep -E '^clap ' <<<"$direct"
+}
+
 binary=${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 step 'format' cargo fmt --check
 step 'lints' cargo clippy --quiet --all-targets -- -D warnings
+step 'the library alone' cargo clippy --quiet --lib --no-default-features -- -D warnings
+step 'dependencies of the library alone' library_is_alone
 step 'build' cargo build --quiet --all-targets
 step 'unit and socket tests' cargo test --quiet
 step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items
@@ -28,7 +39,7 @@ step 'differential, 20,000 cases' python3 tests/differential/run.py --binary "$b
 step 'real clients' target/venv/bin/python tests/clients/run.py --binary "$binary"
 step 'preflight, with a real OpenLDAP' python3 tests/preflight/run.py --binary "$binary"
 step 'hostile HTTP/2' target/venv/bin/python tests/http2/run.py --binary "$binary"
-step 'behind a real nginx' target/venv/bin/python tests/nginx/run.py --binary "$binary"
+step 'after a real nginx' target/venv/bin/python tests/nginx/run.py --binary "$binary"
 
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -1,50 +1,61 @@
-//! The listener for operators, apart from the one for clients.
+//! The listener for operators, separate from the one for clients.
 //!
 //! | Path | Answer |
 //! |---|---|
 //! | `/metrics`, `/i/metrics` | Prometheus' text format |
-//! | `/i/status` | 200 while the process lives |
-//! | `/i/ready` | 200; 503 while it drains. The states of the backend and of the register are shown, and do not count: a guard that is taken out of service heals neither |
+//! | `/i/status` | 200 while the process is alive |
+//! | `/i/ready` | 200; 503 while it drains. The states of the backend servers and of the token registry are shown, but do not change the status: taking the guard out of service would repair neither |
 //!
-//! SECURITY: no login; it belongs on an address that clients cannot reach. What it takes is
-//! bounded all the same: one short request a connection, few connections, little time.
+//! SECURITY: there is no authentication; the listener belongs on an address that clients cannot reach. What it accepts
+//! is bounded all the same: one request for each connection, a short head, few connections, little time. Request bodies
+//! are not read.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::logging;
-use crate::metrics::Metrics;
-use crate::proxy::upstream::Upstreams;
+use crate::metrics::{ListServers, Metrics, ServerState};
 use crate::snapshot::{LoadedRegistry, Snapshots};
 
 /// Connections at one time; more wait in the listener's queue.
-const CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 512;
 
-/// Answers at one time: each may be a megabyte of metrics.
-const AT_ONCE: usize = 32;
+/// Responses at one time: each may be a megabyte of metrics.
+const MAX_RESPONSES: usize = 32;
 
-/// For a whole request and its answer.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// For a whole request and its response.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For the head of a request: who connects is about to ask.
-const HEAD: Duration = Duration::from_secs(1);
+/// For the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes of a request head.
-const MOST: usize = 8 * 1024;
+/// Bytes of a request head: the least that hyper takes.
+const MAX_HEAD: usize = 8 * 1024;
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What the listener shows.
 #[derive(Debug)]
 pub struct Admin {
     pub metrics: Arc<Metrics>,
-    pub upstreams: Arc<Upstreams>,
+    /// The backend servers.
+    pub servers: ListServers,
     /// Whose token registry is shown.
     pub snapshots: Arc<Snapshots>,
-    /// Whether the process is to stop.
+    /// Whether the process is stopping.
     pub stopping: watch::Receiver<bool>,
 }
 
@@ -52,92 +63,74 @@ impl Admin {
     /// Serves for as long as it is polled.
     pub async fn serve(self, listener: TcpListener) {
         let admin = Arc::new(self);
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let answering = Arc::new(Semaphore::new(AT_ONCE));
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let responses = Arc::new(Semaphore::new(MAX_RESPONSES));
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok(connection) = Arc::clone(&connections).acquire_owned().await else { return };
             let Ok((stream, _)) = listener.accept().await else {
-                // Out of descriptors, most likely: waiting is all that helps.
+                // Most likely the process is out of file descriptors: only waiting helps.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
             let admin = Arc::clone(&admin);
-            let answering = Arc::clone(&answering);
+            let responses = Arc::clone(&responses);
             tokio::spawn(async move {
-                // Who asks too slowly or goes away gets nothing.
-                let _ = tokio::time::timeout(DEADLINE, admin.answer(stream, &answering)).await;
-                drop(place);
+                // Clients that are too slow or disconnect get no response.
+                let answer = admin.answer(stream, &responses);
+                let _ = tokio::time::timeout(CONNECTION_TIMEOUT, answer).await;
+                drop(connection);
             });
         }
     }
 
-    async fn answer(&self, mut stream: TcpStream, answering: &Semaphore) -> std::io::Result<()> {
-        let mut request = Vec::with_capacity(1024);
-        let read = async {
-            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-                if request.len() > MOST || stream.read_buf(&mut request).await? == 0 {
-                    return Err(std::io::ErrorKind::InvalidData.into());
-                }
+    async fn answer(&self, stream: TcpStream, responses: &Semaphore) -> hyper::Result<()> {
+        // Held until the response is written. Acquired only after the head was read: silent clients must not hold a
+        // response slot.
+        let slot = OnceLock::new();
+        let service = service_fn(async |request: Request<Incoming>| {
+            if let Ok(acquired) = responses.acquire().await {
+                let _ = slot.set(acquired);
             }
-            Ok::<(), std::io::Error>(())
-        };
-        tokio::time::timeout(HEAD, read).await??;
-        // Who says nothing keeps nobody from an answer.
-        let Ok(_turn) = answering.acquire().await else { return Ok(()) };
-        let mut headers = [httparse::EMPTY_HEADER; 64];
-        let mut parsed = httparse::Request::new(&mut headers);
-        let answer = match parsed.parse(&request) {
-            Ok(_) => self.route(parsed.method.unwrap_or(""), parsed.path.unwrap_or("")),
-            Err(_) => Answer::text(400, "bad request\n"),
-        };
-        let mut head = format!(
-            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n",
-            answer.status,
-            http::StatusCode::from_u16(answer.status)
-                .ok()
-                .and_then(|status| status.canonical_reason())
-                .unwrap_or(""),
-            answer.content_type,
-            answer.body.len(),
-        );
-        if answer.status == 405 {
-            head.push_str("Allow: GET, HEAD\r\n");
-        }
-        head.push_str("\r\n");
-        let mut bytes = head.into_bytes();
-        if parsed.method != Some("HEAD") {
-            bytes.extend_from_slice(&answer.body);
-        }
-        stream.write_all(&bytes).await?;
-        stream.shutdown().await
+            Ok::<_, Infallible>(self.route(request.method(), request.uri().path()))
+        });
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD)
+            .keep_alive(false)
+            .title_case_headers(true)
+            .serve_connection(TokioIo::new(stream), service)
+            .await
     }
 
-    fn route(&self, method: &str, target: &str) -> Answer {
-        if !matches!(method, "GET" | "HEAD") {
-            return Answer::text(405, "GET and HEAD only\n");
+    fn route(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut answer = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD only\n");
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
         }
-        let path = target.split('?').next().unwrap_or(target);
         match path {
-            "/metrics" | "/i/metrics" => Answer {
-                status: 200,
-                content_type: prometheus::TEXT_FORMAT,
-                body: self.metrics.text(),
-            },
-            "/i/status" => Answer::text(200, "alive\n"),
+            "/metrics" | "/i/metrics" => {
+                response(StatusCode::OK, prometheus::TEXT_FORMAT, self.metrics.text())
+            }
+            "/i/status" => response(StatusCode::OK, TEXT, "alive\n"),
             "/i/ready" => self.ready(),
-            _ => Answer::text(404, "/metrics, /i/metrics, /i/status, /i/ready\n"),
+            _ => {
+                response(StatusCode::NOT_FOUND, TEXT, "/metrics, /i/metrics, /i/status, /i/ready\n")
+            }
         }
     }
 
-    fn ready(&self) -> Answer {
+    fn ready(&self) -> Response<Full<Bytes>> {
         let stopping = *self.stopping.borrow();
         let mut text = String::from(if stopping { "draining\n" } else { "ready\n" });
-        for (address, awake) in self.upstreams.states() {
-            let state = if awake { "in rotation" } else { "skipped after failures" };
-            let _ = writeln!(text, "upstream {address}: {state}");
-        }
-        for server in self.upstreams.unresolved() {
-            let _ = writeln!(text, "upstream {server}: not resolved so far");
+        for (server, state) in self.servers.list() {
+            let state = match state {
+                ServerState::Healthy => "in rotation",
+                ServerState::Unhealthy => "skipped after failures",
+                ServerState::Unresolved => "not resolved so far",
+            };
+            let _ = writeln!(text, "upstream {server}: {state}");
         }
         if let Some(LoadedRegistry { tokens, file }) = &self.snapshots.current().registry {
             let entries = tokens.entries().len();
@@ -153,18 +146,23 @@ impl Admin {
             });
         }
         let _ = writeln!(text, "log lines dropped: {}", logging::dropped_lines());
-        Answer::text(if stopping { 503 } else { 200 }, text)
+        let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+        response(status, TEXT, text)
     }
 }
 
-struct Answer {
-    status: u16,
+fn response(
+    status: StatusCode,
     content_type: &'static str,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn text(status: u16, text: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: text.into().into_bytes() }
-    }
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let body = body.into();
+    let length = body.len();
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    // Stated, so that it is in the answer to a HEAD as well.
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
 }

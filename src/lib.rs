@@ -12,6 +12,7 @@ pub mod agreement;
 pub mod api;
 mod authorizer;
 mod body;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 pub mod digest;
@@ -38,6 +39,7 @@ pub mod schema;
 pub mod scim;
 pub mod secret;
 pub mod snapshot;
+#[cfg(feature = "standin")]
 pub mod standin;
 pub mod target;
 mod token;

@@ -1,12 +1,12 @@
-//! Logs: one JSON object a line on standard error, in the form that Wire's services write.
+//! Logs: one JSON object per line on standard error, in the format of Wire's services.
 //!
 //! SECURITY: no log line at any level holds a query, a header value, a body, a token or a user's
-//! data. Pingora's own lines could (its errors quote the bytes that it failed to read), so what
-//! other crates log is capped at warnings, and the proxy suppresses the lines that describe a
-//! request and writes its own access line instead.
+//! data. Pingora's own lines could (its errors quote the bytes that it failed to parse), so other
+//! crates log warnings and errors only, and the proxy suppresses the lines that describe a request and
+//! writes its own access line instead.
 //!
-//! Writing never blocks a request: lines go through a bounded queue to a thread of their own, and
-//! are dropped and counted when standard error cannot take them fast enough.
+//! Writing never blocks a request: lines go through a bounded queue to a separate thread, and are dropped
+//! and counted when standard error does not accept them fast enough.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -28,14 +28,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Log;
 
-/// Lines that wait to be written, at most. The queue's memory is taken at the start.
-const MOST_LINES: usize = 16 * 1024;
+/// The most lines in the queue, whose memory is allocated at the start.
+const MAX_QUEUED_LINES: usize = 16 * 1024;
 
-/// The process's one way to standard error; kept for as long as the process lives.
+/// The process's only writer to standard error; it lives as long as the process.
 struct Sink {
     writer: NonBlocking,
     dropped: ErrorCounter,
-    /// Writes out what is queued when it is dropped.
+    /// Writes the queued lines when it is dropped.
     worker: Mutex<Option<WorkerGuard>>,
 }
 
@@ -43,8 +43,8 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 
 fn sink() -> &'static Sink {
     SINK.get_or_init(|| {
-        let queue = NonBlockingBuilder::default().buffered_lines_limit(MOST_LINES);
-        let (writer, worker) = queue.finish(Counted(io::stderr()));
+        let queue = NonBlockingBuilder::default().buffered_lines_limit(MAX_QUEUED_LINES);
+        let (writer, worker) = queue.finish(CountingWriter(io::stderr()));
         let dropped = writer.error_counter();
         Sink { writer, dropped, worker: Mutex::new(Some(worker)) }
     })
@@ -55,24 +55,24 @@ pub fn init(log: &Log) {
     let filter = Targets::new()
         .with_default(LevelFilter::WARN.min(LevelFilter::from_level(log.level)))
         .with_target(env!("CARGO_CRATE_NAME"), log.level)
-        // SECURITY: it warns of each odd frame, and a client can send many.
+        // SECURITY: it warns of each unusual frame, and a client can send many.
         .with_target("h2", LevelFilter::ERROR);
     let lines =
         tracing_subscriber::fmt::layer().event_format(WireJson).with_writer(sink().writer.clone());
-    // An embedding service may have set up its own logging; then that one is used.
+    // If an embedding service has set up logging already, that is used.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }
 
-/// Lines that standard error did not take.
-static REFUSED: AtomicUsize = AtomicUsize::new(0);
+/// Lines that could not be written to standard error.
+static FAILED_WRITES: AtomicUsize = AtomicUsize::new(0);
 
-/// A writer of which it is counted what could not be written, such as to a full disk.
-struct Counted<W>(W);
+/// Counts the lines that could not be written, for instance to a full disk.
+struct CountingWriter<W>(W);
 
-impl<W: Write> Write for Counted<W> {
+impl<W: Write> Write for CountingWriter<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.0.write_all(line).is_err() {
-            REFUSED.fetch_add(1, Ordering::Relaxed);
+            FAILED_WRITES.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }
@@ -82,20 +82,20 @@ impl<W: Write> Write for Counted<W> {
     }
 }
 
-/// How many lines were dropped because standard error could not take them, or not so fast.
+/// How many lines were dropped because standard error did not accept them, or not fast enough.
 pub fn dropped_lines() -> usize {
-    let queued_out = SINK.get().map_or(0, |sink| sink.dropped.dropped_lines());
-    queued_out + REFUSED.load(Ordering::Relaxed)
+    let overflowed = SINK.get().map_or(0, |sink| sink.dropped.dropped_lines());
+    overflowed + FAILED_WRITES.load(Ordering::Relaxed)
 }
 
-/// Writes out what is queued. Nothing is logged afterwards.
+/// Writes the queued lines. Nothing is logged afterwards.
 pub fn flush() {
     if let Some(sink) = SINK.get() {
         drop(sink.worker.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-/// `{"level":"Info","msgs":["..", "key=value"]}`, as Wire's services write it.
+/// `{"level":"Info","msgs":["..", "key=value"]}`, the format of Wire's services.
 struct WireJson;
 
 impl<S, N> FormatEvent<S, N> for WireJson
@@ -154,10 +154,10 @@ impl Visit for Fields {
     }
 }
 
-/// What the access log says of one request, in the order of the line.
+/// One line of the access log; the fields are in the order of the line.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Access<'a> {
-    /// `Info`, and the one word by which these lines are found: what every line of Wire's services has.
+    /// `Info`; with `msgs`, the word that identifies these lines, it is what every line of Wire's services has.
     pub level: &'static str,
     pub msgs: [&'static str; 1],
     #[serde(rename = "request")]
@@ -166,14 +166,13 @@ pub struct Access<'a> {
     pub method: &'static str,
     pub status: u16,
     pub verdict: &'static str,
-    /// The rule that answered.
+    /// The rule that refused the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'static str>,
     /// Rules that were hit and only reported.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub reported: &'a [&'static str],
-    /// Where the request hit each of `reported`, and then `rule`; null where that is no part of
-    /// the request.
+    /// Where in the request each of `reported` was hit, and then `rule`; null if that is not in the body.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub at: &'a [Option<&'a str>],
     #[serde(rename = "duration_ms", serialize_with = "millis")]
@@ -199,7 +198,7 @@ pub struct Access<'a> {
     pub upstream: Option<SocketAddr>,
 }
 
-/// A line about a request on which Wire and the guard do not agree.
+/// A line about a request on which Wire and the guard disagree.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Disagreement<'a> {
     pub level: &'static str,
@@ -215,7 +214,7 @@ pub struct Disagreement<'a> {
     pub at: Option<&'a str>,
     /// The status of Wire's answer.
     pub status: u16,
-    /// The scimType of Wire's answer; null where it has none, or could not be read.
+    /// The scimType of Wire's answer; null if it has none or could not be read.
     #[serde(rename = "scimType")]
     pub scim_type: Option<&'static str>,
 }
@@ -224,9 +223,9 @@ pub struct Disagreement<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct AccessLog {
     to: To,
-    /// A line for each request is wanted.
+    /// Whether to write a line for each request.
     requests: bool,
-    /// Warnings are wanted.
+    /// Whether to write warnings.
     warnings: bool,
 }
 
@@ -244,13 +243,13 @@ impl AccessLog {
         Self { to: To::Stderr, requests: log.access, warnings: log.level >= Level::WARN }
     }
 
-    /// Memory that the caller reads: for tests.
+    /// A buffer that the caller reads, for tests.
     pub fn memory() -> (Self, Arc<Mutex<Vec<u8>>>) {
         let lines = Arc::new(Mutex::new(Vec::new()));
         (Self { to: To::Memory(Arc::clone(&lines)), requests: true, warnings: true }, lines)
     }
 
-    /// Whether a line for each request is wanted; saves the work of gathering the facts.
+    /// Whether a line is written for each request; if not, callers need not collect its fields.
     pub fn is_on(&self) -> bool {
         self.requests
     }
@@ -260,7 +259,7 @@ impl AccessLog {
         self.write_line(access);
     }
 
-    /// Writes that Wire and the guard do not agree on a request.
+    /// Writes the line of a request on which Wire and the guard disagree.
     pub fn write_disagreement(&self, disagreement: &Disagreement<'_>) {
         if self.warnings {
             self.write_line(disagreement);
@@ -275,7 +274,7 @@ impl AccessLog {
         bytes.push(b'\n');
         match &self.to {
             To::Nowhere => {}
-            // Lossy: a full queue drops the line and counts it.
+            // When the queue is full, the line is dropped and counted.
             To::Stderr => drop(sink().writer.clone().write_all(&bytes)),
             To::Memory(lines) => {
                 lines.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes);
@@ -284,7 +283,7 @@ impl AccessLog {
     }
 }
 
-/// Milliseconds with three digits behind the point.
+/// Milliseconds with three decimal places.
 fn millis<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.as_micros() as f64 / 1000.0)
 }
@@ -298,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_access_line_is_one_json_object_in_wires_form() {
+    fn an_access_line_is_one_json_object_in_the_format_of_wires_services() {
         let (log, lines) = AccessLog::memory();
         log.write(&Access {
             level: "Info",

@@ -1,4 +1,4 @@
-//! The program: everything is told in `cli`.
+//! The program; all of its code is in `cli`.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

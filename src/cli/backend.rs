@@ -1,4 +1,4 @@
-//! A Wire backend as the commands that ask one reach it.
+//! An HTTP client of a Wire backend, for the commands that need one.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -12,15 +12,15 @@ use ureq::{Agent, Proxy};
 
 use super::Failure;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest answer that is read.
+/// Bytes of the largest answer that is read.
 const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
 #[derive(Clone)]
 pub struct Backend {
     agent: Agent,
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     base: String,
 }
 
@@ -28,7 +28,7 @@ pub struct Backend {
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// Null where the body is no JSON.
+    /// Null if the body is not JSON.
     pub body: Value,
 }
 
@@ -40,7 +40,7 @@ impl Backend {
             !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']) && is_server(&base)
         });
         if !readable {
-            // SECURITY: not repeated, as a password may stand in it.
+            // SECURITY: the URL is not repeated, because it may contain a password.
             return Err(Failure::Unusable(
                 "--backend is not the URL of a server; write https://HOST or https://HOST:PORT, without a \
                  path, a user or a password"
@@ -50,8 +50,8 @@ impl Backend {
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .timeout_global(Some(DEADLINE))
-            // What is for this machine goes nowhere else.
+            .timeout_global(Some(TIMEOUT))
+            // Requests to this machine must not go to a proxy.
             .proxy(Proxy::try_from_env().filter(|_| !is_local(&base)))
             .user_agent(concat!("wire-scim-guard/", env!("CARGO_PKG_VERSION")))
             .tls_config(TlsConfig::builder().root_certs(roots(ca)?).build())
@@ -60,17 +60,17 @@ impl Backend {
         Ok(Self { agent, base })
     }
 
-    /// Its URL, without a slash at the end.
+    /// Its URL, without a trailing slash.
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    /// Whether what is sent there can be read on the way.
+    /// Whether requests go over the network in clear text.
     pub fn is_exposed(&self) -> bool {
         self.base.starts_with("http://") && !is_local(&self.base)
     }
 
-    /// Sends a request; where there is no answer, one sentence says why.
+    /// Sends a request. The error says in one sentence why there is no answer.
     pub fn send(
         &self,
         method: &Method,
@@ -87,7 +87,7 @@ impl Backend {
         };
         let unusable = |_| format!("{} is not a usable --backend", self.base);
         let mut answer = answer.map_err(unusable)?.map_err(|error| self.unreachable(&error))?;
-        // SECURITY: whatever a server sends is bounded, and shown to people in parts only.
+        // SECURITY: the size of an answer is bounded, and only parts of it are printed.
         let body = answer
             .body_mut()
             .with_config()
@@ -108,21 +108,21 @@ impl Backend {
         match error {
             ureq::Error::HostNotFound => format!("{base}: no address is known for this name"),
             ureq::Error::Timeout(_) => {
-                format!("{base}: no answer within {} seconds", DEADLINE.as_secs())
+                format!("{base}: no answer within {} seconds", TIMEOUT.as_secs())
             }
             _ if text.contains("certificate") || text.contains("UnknownIssuer") => format!(
                 "{base}: the server's certificate is not trusted ({text}); name the authority that \
                  issued it with --ca FILE"
             ),
             _ if text.contains("Corrupt") || text.contains("InvalidContentType") => {
-                format!("{base}: no TLS is spoken there; is it http:// that you mean?")
+                format!("{base}: the server does not speak TLS; did you mean http://?")
             }
             _ => format!("{base}: cannot be reached ({text})"),
         }
     }
 }
 
-/// Whether a URL leads to this machine.
+/// Whether a URL names this machine.
 fn is_local(url: &str) -> bool {
     let host =
         url.split_once("://").map_or(url, |(_, host)| host).split('/').next().unwrap_or_default();
@@ -130,8 +130,8 @@ fn is_local(url: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// The authorities that are trusted: those of the file, or of the system, or of the program where a
-/// container has none.
+/// The trusted certificate authorities: those of the file, or of the system, or, where the system has none, as in
+/// some containers, those compiled into the program.
 fn roots(ca: Option<&Path>) -> Result<RootCerts, Failure> {
     let Some(path) = ca else {
         let system = rustls_native_certs::load_native_certs().certs;
@@ -152,16 +152,19 @@ fn roots(ca: Option<&Path>) -> Result<RootCerts, Failure> {
         })
         .collect();
     if certificates.is_empty() {
-        return Err(Failure::Unusable(format!("{}: holds no certificate (PEM)", path.display())));
+        return Err(Failure::Unusable(format!(
+            "{}: contains no certificate (PEM)",
+            path.display()
+        )));
     }
     Ok(RootCerts::Specific(Arc::new(certificates)))
 }
 
-/// Whether a URL names a server, and with a port that there is if it names one.
+/// Whether a URL names a server, with a valid port if it has one.
 fn is_server(url: &str) -> bool {
     let Ok(uri) = Uri::try_from(url) else { return false };
     uri.authority().is_some_and(|authority| {
-        let has_none = authority.as_str() == authority.host();
-        has_none || authority.port_u16().is_some_and(|port| port != 0)
+        let has_no_port = authority.as_str() == authority.host();
+        has_no_port || authority.port_u16().is_some_and(|port| port != 0)
     })
 }

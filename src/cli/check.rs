@@ -1,4 +1,4 @@
-//! `check`: judges payloads offline, with the code that guards.
+//! `check`: judges payloads offline, with the same code as the proxy.
 
 use std::fs::Metadata;
 use std::io::{self, IsTerminal, Write};
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::documents::{self, Document, KINDS, Name, Rows, Unusable};
-use super::{Failure, Outcome, REFUSED, UNUSABLE, complain, one_of};
+use super::{Failure, Outcome, REFUSED, UNUSABLE, one_of, report_error};
 use crate::config::Config;
 use crate::config::file::Overrides;
 use crate::config::words::{IDENTITIES, PROFILES};
@@ -19,10 +19,10 @@ use crate::release::Releases;
 use crate::rule::ScimType;
 use crate::scim::user::Reading;
 
-/// Judge payloads and filters without any network, with the code that guards.
+/// Judge payloads and filters offline, with the same code as the proxy.
 ///
 /// Users are judged as if they were new. Exit code 0: all accepted; 1: some refused; 2: something
-/// could not be read, whatever became of the rest.
+/// could not be read, whatever the result of the rest.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
                         wire-scim-guard check user.json\n  \
@@ -30,13 +30,13 @@ use crate::scim::user::Reading;
                         echo 'userName eq \"alice\"' | wire-scim-guard check --kind filter -\n  \
                         wire-scim-guard check --profile as-served --json --rows payloads.jsonl")]
 pub struct Arguments {
-    /// What the files hold: a SCIM user, a PATCH of a user, a group, or the raw text of a filter
+    /// What the files contain: a SCIM user, a PATCH of a user, a group, or the raw text of a filter
     /// for users or groups
     #[arg(long, value_name = "KIND", default_value = "user", conflicts_with = "rows",
           value_parser = one_of(&KINDS))]
     kind: CheckKind,
 
-    /// What Wire's documentation asks for, or only what Wire's server does; default: as
+    /// Require what Wire's documentation requires, or only what Wire's server does; default: as
     /// configured, or else `documented`
     #[arg(long, value_name = "PROFILE", value_parser = one_of(&PROFILES))]
     profile: Option<Profile>,
@@ -54,7 +54,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Print one JSON object a document, in order
+    /// Print one JSON object per document, in order
     #[arg(long)]
     json: bool,
 
@@ -115,7 +115,7 @@ fn guard(arguments: &Arguments) -> Result<Evaluator, Failure> {
     super::guard(&config)
 }
 
-/// A bar on standard error; nothing where that is no terminal.
+/// A progress bar on standard error, if that is a terminal.
 fn progress(length: Option<u64>, template: &str) -> ProgressBar {
     match (length, ProgressStyle::with_template(template)) {
         (Some(length), Ok(style)) => ProgressBar::new(length).with_style(style),
@@ -123,7 +123,7 @@ fn progress(length: Option<u64>, template: &str) -> ProgressBar {
     }
 }
 
-/// The judging of one document after the other.
+/// Judges one document after the other.
 struct Check<'o, W> {
     guard: Evaluator,
     json: bool,
@@ -138,7 +138,7 @@ impl<W: Write> Check<'_, W> {
             Ok(document) => document,
             Err(Unusable { name, why }) => {
                 self.unusable = true;
-                bar.suspend(|| complain(&why));
+                bar.suspend(|| report_error(&why));
                 if self.json {
                     self.write_line(&Line::unusable(&name, &why))?;
                 }

@@ -1,4 +1,4 @@
-//! `config check`: what is wrong with a config file, without starting anything.
+//! `config check`: reports the errors in a config file without starting anything.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,10 +21,10 @@ enum Command {
     Check(CheckArguments),
 }
 
-/// Check a config file, and the schemas and the register of tokens that it names.
+/// Check a config file, and the schemas and the token register that it names.
 ///
-/// Prints `FILE: ok`, or every mistake as FILE:LINE:COLUMN: message on standard error, with exit
-/// code 2. Warnings, as FILE:LINE:COLUMN: warning: message on standard error, change nothing about it.
+/// Prints `FILE: ok`, or every error as FILE:LINE:COLUMN: message on standard error, with exit
+/// code 2. Warnings, as FILE:LINE:COLUMN: warning: message on standard error, do not change the exit code.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: wire-scim-guard config check --config /etc/wire-scim-guard/config.yaml"
@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     let evaluator = super::load(path, Overrides::default())?;
     let config = &evaluator.snapshots().current().config;
     for warning in &config.warnings {
-        super::complain(&format!("{}:{warning}", path.display()));
+        super::report_error(&format!("{}:{warning}", path.display()));
     }
     writeln!(out, "{}: ok", path.display())?;
     Ok(ExitCode::SUCCESS)

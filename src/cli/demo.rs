@@ -1,4 +1,4 @@
-//! `demo`: the guard in front of an embedded Wire, and lines to try it with.
+//! `demo`: the guard in front of an embedded Wire, and command lines to try it.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,30 +14,30 @@ use crate::proxy::{self, Running, ServeError, Signals};
 use crate::release::{Release, Releases};
 use crate::standin::{Standin, TOKEN};
 
-/// Start the guard in front of an embedded Wire, for trying and testing only.
+/// Start the guard in front of an embedded Wire, for trials and tests only.
 ///
-/// Prints curl lines for a whole provisioning cycle, refusals included, each with the status to
-/// expect. The embedded Wire keeps everything in memory. Stays in the foreground until SIGINT
+/// Prints curl lines for a whole provisioning cycle, refusals included, each with the expected
+/// status. The embedded Wire keeps everything in memory. Stays in the foreground until SIGINT
 /// (Ctrl-C) or SIGTERM.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
                         wire-scim-guard demo\n  \
                         wire-scim-guard demo --listen 127.0.0.1:18080 --admin 127.0.0.1:19090\n  \
                         wire-scim-guard demo --release 5.34\n\n\
-                        The embedded Wire has a team admin, for trying `token`: admin@example.com, password \
+                        The embedded Wire has a team admin for trying `token`: admin@example.com, password \
                         secret123:\n  \
                         wire-scim-guard token list --backend http://127.0.0.1:8080 --email admin@example.com")]
 pub struct Arguments {
-    /// Where clients connect; default: 127.0.0.1:8080, or a free port if that is taken
+    /// The address for clients; default: 127.0.0.1:8080, or a free port if that is in use
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 
-    /// Where metrics and probes are served; default: 127.0.0.1:9090, or a free port if that is
-    /// taken
+    /// The address for metrics and probes; default: 127.0.0.1:9090, or a free port if that is
+    /// in use
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<SocketAddr>,
 
-    /// What Wire's documentation asks for, or only what Wire's server does
+    /// Require what Wire's documentation requires, or only what Wire's server does
     #[arg(long, value_name = "PROFILE", default_value = "documented",
           value_parser = one_of(&PROFILES))]
     profile: Profile,
@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     config.admin = arguments.admin.unwrap_or(ADMIN);
     config.policy = Policy::new(arguments.profile, Identity::Any);
     config.policy.releases = Releases::Only(arguments.release);
-    // For `token`, which logs in.
+    // `token` logs in through the guard.
     config.other_paths = PathPolicy::Forward;
     logging::init(&config.log);
     let signals = Signals::listen().map_err(ServeError::from)?;
@@ -73,7 +73,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the guard; where a default port is taken, on a free one.
+/// Starts the guard; if a default port is in use, on a free one.
 fn start(arguments: &Arguments, mut config: Config) -> Result<Running, Failure> {
     let access = AccessLog::new(&config.log);
     loop {
@@ -94,7 +94,7 @@ fn start(arguments: &Arguments, mut config: Config) -> Result<Running, Failure> 
     }
 }
 
-/// Where a listener is reached from this machine.
+/// The address of a listener as seen from this machine.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from(Ipv4Addr::LOCALHOST),
@@ -141,7 +141,7 @@ struct Try {
     body: Option<&'static str>,
     /// The status of the answer.
     expect: u16,
-    /// The status where Wire is 5.34, if it is another.
+    /// The status of Wire 5.34, if it differs.
     expect_5_34: Option<u16>,
 }
 
@@ -153,11 +153,11 @@ const fn send(method: &'static str, path: &'static str, body: &'static str, expe
     Try { method, path, login: true, body: Some(body), expect, expect_5_34: None }
 }
 
-/// The user who is there from the start.
+/// The user that exists at the start.
 const USER: &str = "/scim/v2/Users/5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
 
-/// A provisioning cycle, and then what the guard refuses. All lines but the first creation and the
-/// deletion give the same status in any order.
+/// A provisioning cycle, and then requests that the guard refuses. Except for the first creation and the deletion,
+/// the statuses do not depend on the order.
 const TRIES: &[Try] = &[
     send(
         "POST",
@@ -189,7 +189,7 @@ const TRIES: &[Try] = &[
             200,
         )
     },
-    // Base URLs as clients are given them: without /v2, doubled, behind an API version.
+    // Base URLs that clients are configured with: without /v2, doubled, after an API version.
     get("/scim/Users?filter=externalId%20eq%20%22new.user%40example.com%22", 200),
     get("/v7/scim/v2/v2//Users/?filter=userName%20eq%20%22new.user%22", 200),
     get("/scim/v2/ServiceProviderConfig", 200),
@@ -270,12 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn the_user_of_the_lines_is_the_one_that_is_there() {
+    fn the_user_of_the_lines_exists_in_the_standin() {
         assert!(USER.ends_with(crate::standin::USER_ID));
     }
 
     #[test]
-    fn what_is_printed_begins_and_ends_as_promised() {
+    fn the_output_begins_with_the_addresses_and_ends_with_ready() {
         let mut out = Vec::new();
         let guard = "127.0.0.1:8080".parse().unwrap();
         write_lines(&mut out, guard, "127.0.0.1:9090".parse().unwrap(), "TOKEN", Release::NEWEST)

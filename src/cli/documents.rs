@@ -1,4 +1,4 @@
-//! What `check` judges: files, standard input, or the rows of a JSON Lines file.
+//! The documents that `check` judges: files, standard input, or the rows of a JSON Lines file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -32,7 +32,7 @@ pub struct Unusable {
     pub why: String,
 }
 
-/// What a document is called in the output.
+/// The name of a document in the output.
 pub enum Name {
     File(String),
     Id(String),
@@ -46,14 +46,14 @@ impl Name {
     }
 }
 
-/// Reads a whole file, or standard input for `-`. Of a body no more is read than it takes to see
-/// that it is larger than `body_limit`.
+/// Reads a whole file, or standard input for `-`. Of a body that is larger than `body_limit`, only one byte more
+/// than the limit is read.
 pub fn read(path: &Path, kind: CheckKind, body_limit: usize) -> Result<Document, Unusable> {
     let name = Name::File(path.display().to_string());
     let is_filter = matches!(kind, CheckKind::Filter | CheckKind::GroupFilter);
-    let most = if is_filter { u64::MAX } else { body_limit as u64 + 1 };
+    let limit = if is_filter { u64::MAX } else { body_limit as u64 + 1 };
     let mut bytes = Vec::new();
-    let read = open(path).and_then(|source| source.take(most).read_to_end(&mut bytes));
+    let read = open(path).and_then(|source| source.take(limit).read_to_end(&mut bytes));
     if let Err(error) = read {
         let why = format!("{}: cannot be read: {error}", name.as_str());
         return Err(Unusable { name, why });
@@ -76,11 +76,11 @@ pub struct Rows {
     path: String,
     source: BufReader<Box<dyn Read>>,
     line: usize,
-    /// Bytes that were read so far.
+    /// Bytes read so far.
     pub position: u64,
 }
 
-/// The columns that are read; others are not looked at.
+/// The columns that are read; others are ignored.
 #[derive(Deserialize)]
 struct Row {
     id: Option<serde_json::Value>,
@@ -96,19 +96,19 @@ impl Rows {
         Ok(Self { path: name, source: BufReader::new(source), line: 0, position: 0 })
     }
 
-    /// The next row.
+    /// Parses a row.
     fn read(&self, line: &[u8]) -> Result<Document, Unusable> {
         let here = || format!("{}:{}", self.path, self.line);
         Self::read_row(line, &here).map_err(|why| Unusable { name: Name::Id(here()), why })
     }
 
     fn read_row(line: &[u8], here: &dyn Fn() -> String) -> Result<Document, String> {
-        // What some editors put in front of a file.
+        // The byte order mark that some editors write.
         let line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
         let row: Row = serde_json::from_slice(line).map_err(|error| {
             let what = match error.classify() {
                 serde_json::error::Category::Data => {
-                    "is no JSON object with kind, and with body or body_base64, as texts"
+                    "is not a JSON object with kind, and body or body_base64, as strings"
                 }
                 _ => "is not JSON",
             };
@@ -147,7 +147,7 @@ impl Iterator for Rows {
                 Ok(0) => return None,
                 Ok(read) => self.position += read as u64,
                 Err(error) => {
-                    // What cannot be read once is not tried again.
+                    // After an error, reading is not tried again.
                     self.source = BufReader::new(Box::new(io::empty()));
                     let why = format!("{}: cannot be read: {error}", self.path);
                     return Some(Err(Unusable { name: Name::Id(self.path.clone()), why }));

@@ -1,4 +1,4 @@
-//! The command line: one file for each command, and what they have in common.
+//! The command line: one file for each command; this one has the shared parts.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -18,19 +18,22 @@ mod backend;
 mod check;
 mod compare;
 mod config;
+#[cfg(feature = "standin")]
 mod demo;
 mod documents;
 #[cfg(feature = "preflight")]
 mod preflight;
 mod rules;
 mod serve;
+#[cfg(feature = "standin")]
 mod standin;
+mod table;
 mod token;
 
-/// A reverse proxy that stands in front of a Wire backend and guards its SCIM API.
+/// A reverse proxy in front of a Wire backend that guards its SCIM API.
 ///
-/// Requests that Wire would refuse are answered at once, with a SCIM error that says what to mend;
-/// nothing of them reaches the backend.
+/// Requests that Wire would refuse are answered at once, with a SCIM error that says what to fix;
+/// they do not reach the backend.
 #[derive(Debug, Parser)]
 #[command(
     name = "wire-scim-guard",
@@ -39,7 +42,7 @@ mod token;
     after_help = "Try it:           wire-scim-guard demo\n\
                   Run it:           wire-scim-guard serve --config /etc/wire-scim-guard/config.yaml\n\
                   Judge a payload:  wire-scim-guard check user.json\n\n\
-                  Exit codes: 0 fine; 1 refused (check) or failed while running; 2 unusable \
+                  Exit codes: 0 success; 1 refused (check) or failed while running; 2 unusable \
                   arguments, input or config."
 )]
 struct Arguments {
@@ -50,6 +53,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Arguments),
+    #[cfg(feature = "standin")]
     Demo(demo::Arguments),
     Config(config::Arguments),
     Rules(rules::Arguments),
@@ -58,23 +62,24 @@ enum Command {
     #[cfg(feature = "preflight")]
     Preflight(preflight::Arguments),
     Token(token::Arguments),
+    #[cfg(feature = "standin")]
     #[command(hide = true)]
     Standin(standin::Arguments),
 }
 
-/// Why a command did not do what it was asked to: one sentence for standard error.
+/// Why a command failed: one sentence for standard error.
 #[derive(Debug)]
 enum Failure {
     /// It failed while running: exit code 1.
     Running(String),
     /// Its arguments, input or config cannot be used: exit code 2.
     Unusable(String),
-    /// Whoever reads standard output went away, as in `rules | head`: nothing to say.
+    /// The reader of standard output has closed it, as in `rules | head`: not an error.
     OutputClosed,
 }
 
 impl From<io::Error> for Failure {
-    /// Errors of writing to standard output; all others are told where they are met.
+    /// Errors of writing to standard output; all others are converted where they occur.
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::OutputClosed,
@@ -86,7 +91,7 @@ impl From<io::Error> for Failure {
 const REFUSED: u8 = 1;
 const UNUSABLE: u8 = 2;
 
-/// What a command says at its end.
+/// How a command ended.
 type Outcome = Result<ExitCode, Failure>;
 
 /// Runs the command that the process was started with.
@@ -98,6 +103,7 @@ pub fn run() -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
+        #[cfg(feature = "standin")]
         Command::Demo(arguments) => demo::run(&arguments, &mut out),
         Command::Config(arguments) => config::run(&arguments, &mut out),
         Command::Rules(arguments) => rules::run(&arguments, &mut out),
@@ -106,6 +112,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "preflight")]
         Command::Preflight(arguments) => preflight::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
+        #[cfg(feature = "standin")]
         Command::Standin(arguments) => standin::run(&arguments, &mut out),
     };
     let outcome = outcome.and_then(|code| out.flush().map(|()| code).map_err(Failure::from));
@@ -118,28 +125,28 @@ pub fn run() -> ExitCode {
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
-    complain(message);
+    report_error(message);
     ExitCode::from(code)
 }
 
-/// Writes a line to standard error; if nobody reads there, nobody is told.
-fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "{}", shown(message));
+/// Writes a line to standard error. Failure to write is ignored, as there is nowhere to report it.
+fn report_error(message: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable(message));
 }
 
-/// SECURITY: what others have written, a file or a server, must not steer the terminal.
-fn shown(text: &str) -> String {
+/// SECURITY: text from files and servers must not contain control sequences for the terminal.
+fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-/// Help and version are answers; everything else is one sentence on standard error.
+/// Help and version go to standard output; everything else is one sentence on standard error.
 fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp => {
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        // clap would print the name of the subcommand in place of the program's.
+        // clap would print the name of the subcommand instead of the program's.
         ErrorKind::DisplayVersion => {
             let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
             let _ = writeln!(io::stdout(), "{name} {version}");
@@ -163,7 +170,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// The program and the commands that were named, for the hint at `--help`.
+/// The program and the commands on the command line, for the hint at `--help`.
 fn command_line() -> String {
     let program = Arguments::command();
     let (mut line, mut command) = (program.get_name().to_owned(), &program);
@@ -195,7 +202,7 @@ fn guard(config: &Config) -> Result<Evaluator, Failure> {
     Evaluator::new(config).map_err(|errors| Failure::Unusable(errors.to_string()))
 }
 
-/// Takes one of a few words on the command line.
+/// Parses one of a fixed set of words on the command line.
 fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
     words: &'static Words<T, N>,
 ) -> impl TypedValueParser<Value = T> {

@@ -1,4 +1,4 @@
-//! `preflight`: which users of a directory would be refused, before the first synchronisation.
+//! `preflight`: reports which users of a directory would be refused, before the first synchronisation.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Failure, Outcome, REFUSED, UNUSABLE, complain, one_of};
+use super::{Failure, Outcome, REFUSED, UNUSABLE, one_of, report_error};
 use crate::config::Config;
 use crate::config::file::Overrides;
 use crate::config::words::Words;
@@ -27,12 +27,12 @@ use crate::preflight::source::table::Table;
 use crate::preflight::source::{Input, Source, live};
 use crate::secret::Secret;
 
-/// Say which users of a directory would be refused, before the first synchronisation.
+/// Report which users of a directory would be refused, before the first synchronisation.
 ///
-/// With --bridge-config everybody is judged whom ldap-scim-bridge would find with this config of its own:
-/// in the export of --ldif, or without one in the live directory. Nothing is sent to Wire, and nothing is
-/// changed. Exit code 0: all fine; 1: somebody would be refused, or the bridge would stop; 2: something
-/// could not be read, whatever became of the rest.
+/// With --bridge-config, judges everybody whom ldap-scim-bridge would find with its config: in the export of
+/// --ldif, or else in the live directory. Nothing is sent to Wire, and nothing is changed. Exit code 0: all are
+/// accepted; 1: somebody would be refused, or the bridge would stop; 2: something could not be read, whatever the
+/// result of the rest.
 #[derive(Debug, clap::Args)]
 #[command(
     group(clap::ArgGroup::new("source").required(true).args(["bridge_config", "csv", "scim"])),
@@ -52,7 +52,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", requires = "bridge_config")]
     ldif: Vec<PathBuf>,
 
-    /// Take the password of the live directory from this file, one line, instead of the bridge's config
+    /// Read the password of the live directory from this file, one line, instead of the bridge's config
     #[arg(long, value_name = "FILE", requires = "bridge_config", conflicts_with_all = ["ldif", "ask_password"])]
     password_file: Option<PathBuf>,
 
@@ -60,16 +60,16 @@ pub struct Arguments {
     #[arg(long, requires = "bridge_config", conflicts_with = "ldif")]
     ask_password: bool,
 
-    /// A table of people, its first line naming the columns; `-` is standard input
+    /// A table of people whose first line has the names of the columns; `-` is standard input
     #[arg(long, value_name = "FILE", requires = "map")]
     csv: Option<PathBuf>,
 
-    /// What a column of the table is: userName, externalId, displayName, email, role or active, such as
+    /// Maps a column of the table to an attribute: userName, externalId, displayName, email, role or active, such as
     /// userName=Login or displayName="{First} {Last}"
     #[arg(long, value_name = "ATTRIBUTE=COLUMN", requires = "csv")]
     map: Vec<String>,
 
-    /// SCIM users as a client would send them, one a line; `-` is standard input
+    /// SCIM users as a client would send them, one per line; `-` is standard input
     #[arg(long, value_name = "FILE")]
     scim: Option<PathBuf>,
 
@@ -77,17 +77,17 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Find a handle for each one refused
+    /// Propose a handle for each user who would be refused
     #[arg(long)]
     propose: bool,
 
-    /// Write the proposed handles to this file, to be loaded back: changes for ldapmodify if its name ends in
+    /// Write the proposed handles to this file, to be loaded into the directory: changes for ldapmodify if its name ends in
     /// .ldif, or else CSV
     #[arg(long, value_name = "FILE", requires = "propose")]
     changes: Option<PathBuf>,
 
-    /// The attribute that these changes set; default: the one that userName is mapped from. Another one is set
-    /// for everybody who is kept
+    /// The attribute that these changes set; default: the one that userName is mapped from. Any other one is set
+    /// for all users who are kept
     #[arg(long, value_name = "NAME", requires = "changes")]
     attribute: Option<String>,
 
@@ -95,7 +95,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = one_of(&FORMATS))]
     format: Format,
 
-    /// Show so many entries; default: 20 in a table, all in the other formats
+    /// The most entries to show; default: 20 in a table, all in the other formats
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 }
@@ -152,7 +152,7 @@ fn bridge(arguments: &Arguments, path: &Path, guard: &Evaluator, out: &mut impl 
     judge(arguments, &Directory::exported(&config, inputs), guard, notes, &attribute, out)
 }
 
-/// The bridge ends at once with such a config; all that is wrong with it is said.
+/// The bridge exits at once with such a config; all of its errors are reported.
 fn unreadable(
     arguments: &Arguments,
     path: &Path,
@@ -161,7 +161,7 @@ fn unreadable(
 ) -> Outcome {
     let file = path.display().to_string();
     for note in &notes {
-        complain(&note.shown(&file));
+        report_error(&note.shown(&file));
     }
     if arguments.format == Format::Json {
         let summary = Summary { config: notes, ..Summary::default() };
@@ -170,7 +170,7 @@ fn unreadable(
     Ok(ExitCode::from(UNUSABLE))
 }
 
-/// Asks the live directory. What it has answered before a fault is judged all the same.
+/// Queries the live directory. Entries that it returned before an error are judged all the same.
 fn live(
     arguments: &Arguments,
     config: &BridgeConfig,
@@ -185,18 +185,18 @@ fn live(
         bar.set_style(style);
     }
     let answer = live::ask(config, password.as_ref(), &bar)
-        .map_err(|error| Failure::Unusable(format!("the directory cannot be asked: {error}")))?;
+        .map_err(|error| Failure::Unusable(format!("the directory cannot be queried: {error}")))?;
     bar.finish_and_clear();
     notes.extend(answer.notes);
     if let Some(fault) = &answer.fault {
-        complain(fault);
+        report_error(fault);
     }
     let directory = Directory::new(config, answer.inputs, answer.found);
     let code = judge(arguments, &directory, guard, notes, mapped, out)?;
     Ok(if answer.fault.is_some() { ExitCode::from(UNUSABLE) } else { code })
 }
 
-/// The password of the command line's choice.
+/// The password that the options of the command line name.
 fn password(arguments: &Arguments) -> Result<Option<Secret>, Failure> {
     if arguments.ask_password {
         let asked = rpassword::prompt_password("Password of ldapSource.dn: ");
@@ -225,7 +225,7 @@ fn judge(
     let config = arguments.bridge_config.as_ref().map(|path| path.display().to_string());
     if arguments.format != Format::Table {
         for note in notes.iter().filter(|note| note.severity == Severity::Error) {
-            complain(&note.shown(config.as_deref().unwrap_or_default()));
+            report_error(&note.shown(config.as_deref().unwrap_or_default()));
         }
     }
     let mut sink: Box<dyn Sink + '_> = match arguments.format {
@@ -239,7 +239,7 @@ fn judge(
         notes,
         propose: arguments.propose,
         bar: progress(source.size(), arguments.format),
-        complain: &complain,
+        complain: &report_error,
     };
     let outcome = match &arguments.changes {
         None => preflight.run(&mut *sink)?,
@@ -265,7 +265,7 @@ fn is_ldif(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("ldif"))
 }
 
-/// The file of the changes.
+/// Creates the file of the changes.
 fn writer(path: &Path) -> Result<Writer, Failure> {
     let file = File::create(path).map_err(|error| {
         Failure::Unusable(format!("{}: cannot be written: {error}", path.display()))
@@ -277,8 +277,8 @@ fn writer(path: &Path) -> Result<Writer, Failure> {
     })
 }
 
-/// A bar on standard error; nothing where that is no terminal, or where lines go to the terminal. Everything is
-/// read at least twice.
+/// A progress bar on standard error, if that is a terminal and rows are not printed to it. Every source is read at
+/// least twice.
 fn progress(size: u64, format: Format) -> ProgressBar {
     let template = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
     match ProgressStyle::with_template(template) {

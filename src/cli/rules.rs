@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, table};
 use crate::config::words::PROFILES;
 use crate::policy::default_action;
 use crate::rule::{Entry, ScimType, TABLE};
@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A rule as the table shows it.
+/// A rule, as printed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Row {
@@ -48,7 +48,7 @@ struct Row {
     checks: &'static str,
 }
 
-/// The action in each profile, under the profile's name.
+/// The action in each profile, by the profile's name.
 struct Actions([(&'static str, &'static str); PROFILES.len()]);
 
 impl Serialize for Actions {
@@ -75,7 +75,6 @@ impl Row {
     }
 }
 
-/// Columns that are as wide as their widest cell; the sentences stand last and are not cut.
 fn write_table(out: &mut impl Write) -> io::Result<()> {
     let [(first, _), (second, _)] = PROFILES;
     let head = ["RULE", "STATUS", "SCIMTYPE", first, second, "SWITCH", "CHECKS"].map(String::from);
@@ -94,14 +93,6 @@ fn write_table(out: &mut impl Write) -> io::Result<()> {
             },
         ]
     });
-    let table: Vec<[String; 7]> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| table.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    for row in &table {
-        for (cell, width) in row.iter().zip(&widths) {
-            write!(out, "{cell:width$}  ")?;
-        }
-        writeln!(out, "{}", row[6])?;
-    }
-    Ok(())
+    let rows: Vec<[String; 7]> = std::iter::once(head).chain(rows).collect();
+    table::write(&rows, out)
 }

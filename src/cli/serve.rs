@@ -1,4 +1,4 @@
-//! `serve`: the guard in front of a backend.
+//! `serve`: runs the guard in front of a backend.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,12 +9,12 @@ use crate::proxy::{self, ServeError};
 
 /// Run the guard in front of a Wire backend.
 ///
-/// Stays in the foreground and logs to standard error, one JSON object a line. SIGTERM and SIGINT
-/// stop it: requests in flight are finished first, for limits.shutdown_timeout at most.
+/// Stays in the foreground and logs to standard error, one JSON object per line. SIGTERM and SIGINT
+/// stop it: requests in flight are finished first, for at most limits.shutdown_timeout.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: wire-scim-guard serve --config /etc/wire-scim-guard/config.yaml")]
 pub struct Arguments {
-    /// The config file (YAML); `config check` finds its mistakes without starting anything
+    /// The config file (YAML); `config check` reports its errors without starting anything
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! `standin`: the embedded Wire on its own, for tests that put something in front of it.
+//! `standin`: the embedded Wire without a guard, for tests that run something else in front of it.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -8,13 +8,12 @@ use super::{Failure, Outcome};
 use crate::release::Release;
 use crate::standin::{Standin, TOKEN};
 
-/// Start the embedded Wire alone, for trying and testing only.
+/// Start the embedded Wire without a guard, for trials and tests only.
 ///
-/// Prints where it listens and a SCIM token that it takes. Stays in the foreground until it is
-/// killed.
+/// Prints its address and a SCIM token that it accepts. Stays in the foreground until it is killed.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Where it listens; port 0 takes a free port
+    /// The address to listen on; port 0 takes a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
 
@@ -34,7 +33,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes a release on the command line.
+/// Parses a release on the command line.
 pub fn release(text: &str) -> Result<Release, String> {
     let known = Release::ALL.map(Release::as_str).join(" or ");
     Release::parse(text).ok_or_else(|| format!("write a release of Wire as {known}"))

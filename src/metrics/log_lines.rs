@@ -1,4 +1,4 @@
-//! Lost log lines in Prometheus. They are counted where they are lost, and read when somebody asks.
+//! Dropped log lines in Prometheus. `logging` counts them; the count is read on each scrape.
 
 use std::sync::Mutex;
 
@@ -17,7 +17,7 @@ impl DroppedLines {
     pub(super) fn new() -> Result<Self, prometheus::Error> {
         let counter = IntCounter::new(
             "scim_guard_log_lines_dropped_total",
-            "Log lines that standard error did not take, or not fast enough.",
+            "Log lines that standard error did not accept, or not fast enough.",
         )?;
         let descs = counter.desc().into_iter().cloned().collect();
         Ok(Self { counter: Mutex::new(counter), descs })
@@ -30,7 +30,7 @@ impl Collector for DroppedLines {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // Read and added to by one at a time.
+        // Concurrent scrapes take turns, so that no line is counted twice.
         let counter = self.counter.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let dropped = u64::try_from(logging::dropped_lines()).unwrap_or(u64::MAX);
         counter.inc_by(dropped.saturating_sub(counter.get()));

@@ -1,11 +1,11 @@
-//! What operators see of the guard in Prometheus.
+//! The guard's metrics, in Prometheus' format.
 //!
-//! SECURITY: no label value comes from a client. Handlers are route templates, methods outside of
-//! the known ones are `OTHER`, rule ids come from the table, a status is three digits, and the names of
-//! tokens come from the operator's register.
+//! SECURITY: no label value comes from a client. Handlers are route templates, unknown methods
+//! are `OTHER`, rule ids come from the table, a status is three digits, and the labels of tokens come from
+//! the operator's token registry.
 //!
-//! Every counter that a request touches is looked up once and kept, so that counting is an atomic
-//! addition and no hashing of labels.
+//! Every counter that a request increments is looked up once and kept, so that counting is an atomic
+//! addition without hashing labels.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,27 +21,25 @@ use crate::agreement::Outcome;
 use crate::api::Handler;
 use crate::evaluator::Evaluator;
 use crate::policy::Action;
-use crate::proxy::Connections;
-use crate::proxy::budget::Budget;
-use crate::proxy::upstream::Upstreams;
 use crate::rule::Rule;
 use crate::verdict::VerdictLabel;
 
 mod log_lines;
-mod memory;
 #[cfg(target_os = "linux")]
 mod process;
 mod tokens;
 mod upstreams;
 
-/// Seconds of a whole request: from 250 µs, what a forwarded request takes on a quiet machine, to
+pub use upstreams::{ListServers, ServerState};
+
+/// Seconds of a whole request: from 250 µs, the duration of a forwarded request on an idle machine, to
 /// the longest timeouts.
 const REQUEST_SECONDS: &[f64] = &[
     0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
     30.0, 60.0, 120.0,
 ];
 
-/// Seconds of judging: a user of 1 KiB takes a few microseconds, 512 KiB less than 10 ms.
+/// Seconds of validation: a user of 1 KiB takes a few microseconds, 512 KiB less than 10 ms.
 const VALIDATION_SECONDS: &[f64] = &[
     0.000_001,
     0.000_002_5,
@@ -63,13 +61,13 @@ const VALIDATION_SECONDS: &[f64] = &[
 const BODY_BYTES: &[f64] =
     &[256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 65536.0, 262_144.0, 524_288.0];
 
-/// The methods that have a label of their own.
+/// The values of the method label.
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "OTHER"];
 
-/// A status from 100 to 599 has a slot; whatever else a backend sends is counted as 599.
+/// A status from 100 to 599 has a slot; any other is counted as 599.
 const STATUSES: usize = 500;
 
-/// A method as a label; clients choose methods freely, labels are bounded.
+/// The label of a method: clients can send any method, but there is a bounded number of labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MethodLabel(u8);
 
@@ -90,18 +88,18 @@ impl MethodLabel {
     }
 }
 
-/// What a request is judged to be; whether it fails is seen later.
+/// The verdicts that are known before a request is forwarded; whether it fails is known later.
 const JUDGED: [VerdictLabel; 3] =
     [VerdictLabel::Forwarded, VerdictLabel::Refused, VerdictLabel::Reported];
 
-/// All metrics of one guard, in a registry of their own.
+/// All metrics of one guard, in their own Prometheus registry.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     /// The children of `requests`, by handler, method and verdict, then by status.
     request_slots: Vec<OnceLock<Box<[OnceLock<IntCounter>]>>>,
-    /// By handler: those of [`JUDGED`].
+    /// By handler: one for each of [`JUDGED`].
     verdicts: Vec<[IntCounter; JUDGED.len()]>,
     /// By rule: enforced, reported.
     rule_hits: Vec<[IntCounter; 2]>,
@@ -126,7 +124,7 @@ impl Metrics {
             IntCounterVec::new(
                 Opts::new(
                     "scim_guard_requests_total",
-                    "Requests, counted when their answer has ended.",
+                    "Requests, counted when their response has ended.",
                 ),
                 &["handler", "method", "status_code", "verdict"],
             )?,
@@ -136,7 +134,7 @@ impl Metrics {
             IntCounterVec::new(
                 Opts::new(
                     "scim_guard_verdicts_total",
-                    "Verdicts, counted before the request leaves.",
+                    "Verdicts, counted before the request is forwarded.",
                 ),
                 &["handler", "verdict"],
             )?,
@@ -153,7 +151,7 @@ impl Metrics {
             IntCounterVec::new(
                 Opts::new(
                     "scim_guard_rule_hits_total",
-                    "Rules that requests hit: those of judging before the request leaves, those of the way when they answer.",
+                    "Rules that requests hit; those of validation are counted before the request is forwarded, the others when they refuse it.",
                 ),
                 &["rule", "action"],
             )?,
@@ -169,7 +167,7 @@ impl Metrics {
             IntCounterVec::new(
                 Opts::new(
                     "scim_guard_agreement_total",
-                    "Judged requests that were forwarded, by their first reported rule and by what Wire's answer says of it.",
+                    "Judged requests that were forwarded, by their first reported rule and by whether Wire's answer agrees with it.",
                 ),
                 &["rule", "outcome"],
             )?,
@@ -203,19 +201,19 @@ impl Metrics {
             request_seconds: histogram(
                 &registry,
                 "scim_guard_request_duration_seconds",
-                "From the end of a request's head to the end of its answer.",
+                "From the end of the request head to the end of the response.",
                 REQUEST_SECONDS,
             )?,
             upstream_seconds: histogram(
                 &registry,
                 "scim_guard_upstream_duration_seconds",
-                "From the choice of a backend server to the end of its answer.",
+                "From the choice of a backend server to the end of its response.",
                 REQUEST_SECONDS,
             )?,
             validation_seconds: histogram(
                 &registry,
                 "scim_guard_validation_duration_seconds",
-                "Judging one request, without waiting for its body.",
+                "Validation of one request, without the time to receive its body.",
                 VALIDATION_SECONDS,
             )?,
             body_bytes: histogram(
@@ -228,7 +226,7 @@ impl Metrics {
                 &registry,
                 IntGauge::new(
                     "scim_guard_requests_in_flight",
-                    "Requests whose head was read and whose answer has not ended.",
+                    "Requests whose head was read and whose response has not ended.",
                 )?,
             )?,
             registry,
@@ -236,21 +234,16 @@ impl Metrics {
     }
 
     /// Adds the states of the backend servers.
-    pub fn watch_upstreams(&self, upstreams: Arc<Upstreams>) -> Result<(), prometheus::Error> {
-        self.registry.register(Box::new(upstreams::Servers::new(upstreams)?))
+    pub fn watch_servers(&self, servers: ListServers) -> Result<(), prometheus::Error> {
+        self.watch(upstreams::Servers::new(servers)?)
     }
 
-    /// Shows from now on what clients make the guard hold.
-    pub fn watch_memory(
-        &self,
-        budget: &Arc<Budget>,
-        connections: &Arc<Connections>,
-    ) -> Result<(), prometheus::Error> {
-        let memory = memory::Memory::new(Arc::clone(budget), Arc::clone(connections))?;
-        self.registry.register(Box::new(memory))
+    /// Adds a collector, which is asked on each scrape.
+    pub fn watch(&self, collector: impl Collector + 'static) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(collector))
     }
 
-    /// Counts a request whose answer has ended.
+    /// Counts a request whose response has ended.
     pub fn request(
         &self,
         handler: Handler,
@@ -278,24 +271,24 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts the verdict on a request.
+    /// Counts the verdict on a request before it is forwarded.
     pub fn judged(&self, handler: Handler, verdict: VerdictLabel) {
         if let Some(at) = JUDGED.iter().position(|judged| *judged == verdict) {
             self.verdicts[handler as usize][at].inc();
         }
     }
 
-    /// Counts a rule that answered.
+    /// Counts a rule that refused a request.
     pub fn enforced(&self, rule: Rule) {
         self.rule_hits[rule as usize][0].inc();
     }
 
-    /// Counts a rule that was hit and only reported.
+    /// Counts a rule that was only reported.
     pub fn reported(&self, rule: Rule) {
         self.rule_hits[rule as usize][1].inc();
     }
 
-    /// Counts what Wire's answer to a forwarded request says of the first reported rule.
+    /// Counts whether Wire's answer to a forwarded request agrees with the first reported rule.
     pub fn agreed(&self, rule: Option<Rule>, outcome: Outcome) {
         let slot = rule.map_or(Rule::COUNT, |rule| rule as usize);
         if let Some(by_outcome) = &self.agreement[slot] {
@@ -322,7 +315,7 @@ impl Metrics {
     /// All metrics in Prometheus' text format.
     pub fn text(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(64 * 1024);
-        // Writing to a vector fails only on a malformed family, of which none is registered.
+        // Writing to a vector fails only for a malformed metric family, and none is registered.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         text
     }
@@ -357,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_has_its_series_from_the_start() {
+    fn every_rule_has_its_series_at_the_start() {
         let text = String::from_utf8(metrics().text()).unwrap();
         for rule in Rule::all() {
             for action in ["enforce", "report"] {

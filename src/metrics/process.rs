@@ -1,5 +1,5 @@
-//! The process in Prometheus: what its client libraries have in common, with processor time in fractions of
-//! a second, as rates over short intervals need them.
+//! The process in Prometheus: the standard process metrics, with processor time in fractions of a second, which
+//! rates over short intervals need.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use prometheus::{Counter, Opts};
 const CPU: &str = "process_cpu_seconds_total";
 
 pub(super) struct Process {
-    /// Reports the same counter in whole seconds, which is left out.
+    /// All other metrics. It reports the processor time as well, in whole seconds, which is removed.
     rest: ProcessCollector,
     cpu: Counter,
 }
@@ -32,7 +32,7 @@ impl Collector for Process {
     fn collect(&self) -> Vec<MetricFamily> {
         if let Ok(spent) = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID) {
             let more = Duration::from(spent).as_secs_f64() - self.cpu.get();
-            // Another collection at the same time may have counted further already.
+            // A concurrent scrape may have added more already.
             self.cpu.inc_by(more.max(0.0));
         }
         let rest = self.rest.collect().into_iter().filter(|family| family.name() != CPU);

@@ -21,7 +21,7 @@ pub(super) struct Tokens {
     descs: Vec<Desc>,
 }
 
-/// Empty metrics, filled anew for each answer.
+/// Metrics that are filled on each scrape.
 struct Families {
     requests: IntCounterVec,
     entries: IntGauge,
@@ -40,7 +40,7 @@ impl Tokens {
             requests: IntCounterVec::new(
                 Opts::new(
                     "scim_guard_token_requests_total",
-                    "Requests with a token of the register; the label is its label there.",
+                    "Requests with a token of the register, by its label there.",
                 ),
                 &["token", "verdict"],
             )?,
@@ -50,7 +50,7 @@ impl Tokens {
             )?,
             failed: IntGauge::new(
                 "scim_guard_register_failed",
-                "1 if the register's file cannot be used as it is now, and an earlier one is in use.",
+                "1 if the register's file is invalid and its last valid version is in use.",
             )?,
             read: Gauge::new(
                 "scim_guard_register_read_timestamp_seconds",
@@ -63,7 +63,7 @@ impl Tokens {
             remembered: IntGaugeVec::new(
                 Opts::new(
                     "scim_guard_shield_remembered",
-                    "Tokens that were refused or accepted, and addresses of failures, that are remembered.",
+                    "Refused tokens, accepted tokens, and addresses with failures that are remembered.",
                 ),
                 &["what"],
             )?,
@@ -87,7 +87,7 @@ impl Families {
         for entry in tokens.entries() {
             for verdict in VerdictLabel::ALL {
                 let counted = entry.label.counted(verdict);
-                // A series for each verdict that there was, and one that is always there.
+                // One series always exists; the others appear with their first request.
                 if counted > 0 || verdict == VerdictLabel::Forwarded {
                     let labels = [entry.label.as_str(), verdict.as_str()];
                     self.requests.with_label_values(&labels).inc_by(counted);
@@ -110,7 +110,7 @@ impl Collector for Tokens {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // Filled and read by one at a time.
+        // Concurrent scrapes take turns to fill and read them.
         let metrics = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = self.refusals.remembered();
         for (what, count) in [

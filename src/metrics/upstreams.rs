@@ -1,33 +1,62 @@
-//! The backend servers in Prometheus. Their states are read when somebody asks, so that an address that a
-//! name no longer resolves to takes its series with it.
+//! The backend servers in Prometheus. Their states are read on each scrape, so that the series of an address that a
+//! name no longer resolves to disappears with it.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts};
 
-use crate::proxy::upstream::Upstreams;
+/// The state of a backend server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerState {
+    Healthy,
+    /// Skipped after failures.
+    Unhealthy,
+    /// Its name has not been resolved so far.
+    Unresolved,
+}
+
+/// Reports the backend servers and their states.
+#[derive(Clone)]
+pub struct ListServers(Arc<dyn Fn() -> Vec<(String, ServerState)> + Send + Sync>);
+
+impl ListServers {
+    pub fn new(list: impl Fn() -> Vec<(String, ServerState)> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(list))
+    }
+
+    pub fn list(&self) -> Vec<(String, ServerState)> {
+        self.0()
+    }
+}
+
+impl fmt::Debug for ListServers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.list()).finish()
+    }
+}
 
 pub(super) struct Servers {
-    upstreams: Arc<Upstreams>,
-    /// Filled anew for each answer.
+    servers: ListServers,
+    /// Filled on each scrape.
     in_rotation: Mutex<IntGaugeVec>,
     descs: Vec<Desc>,
 }
 
 impl Servers {
-    pub(super) fn new(upstreams: Arc<Upstreams>) -> Result<Self, prometheus::Error> {
+    pub(super) fn new(servers: ListServers) -> Result<Self, prometheus::Error> {
         let in_rotation = IntGaugeVec::new(
             Opts::new(
                 "scim_guard_upstream_in_rotation",
-                "1 if the backend server takes its turns; 0 if it is skipped after failures, or its name is not \
+                "1 if the backend server is in rotation; 0 if it is skipped after failures, or its name is not \
                  resolved so far.",
             ),
             &["server"],
         )?;
         let descs = in_rotation.desc().into_iter().cloned().collect();
-        Ok(Self { upstreams, in_rotation: Mutex::new(in_rotation), descs })
+        Ok(Self { servers, in_rotation: Mutex::new(in_rotation), descs })
     }
 }
 
@@ -37,14 +66,12 @@ impl Collector for Servers {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // Filled and read by one at a time.
+        // Concurrent scrapes take turns to fill and read it.
         let in_rotation = self.in_rotation.lock().unwrap_or_else(PoisonError::into_inner);
         in_rotation.reset();
-        for server in self.upstreams.unresolved() {
-            in_rotation.with_label_values(&[&server.to_string()]).set(0);
-        }
-        for (address, awake) in self.upstreams.states() {
-            in_rotation.with_label_values(&[&address.to_string()]).set(i64::from(awake));
+        for (server, state) in self.servers.list() {
+            let value = i64::from(state == ServerState::Healthy);
+            in_rotation.with_label_values(&[&server]).set(value);
         }
         in_rotation.collect()
     }

@@ -24,8 +24,9 @@ use tokio::sync::watch;
 use crate::admin::Admin;
 use crate::evaluator::Evaluator;
 use crate::logging::{self, AccessLog};
-use crate::metrics::Metrics;
+use crate::metrics::{ListServers, Metrics};
 
+use super::memory_metrics::MemoryMetrics;
 use super::upstream::{Upstreams, check};
 use super::worker::Worker;
 use super::{Connections, Downstream, GuardProxy, RequestFilter, trim};
@@ -135,13 +136,15 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
     let admin_addr = admin_listener.local_addr()?;
     let metrics = Arc::new(Metrics::new(&evaluator)?);
     let upstreams = Arc::new(Upstreams::new(&config.upstream));
-    metrics.watch_upstreams(Arc::clone(&upstreams))?;
+    let listed = Arc::clone(&upstreams);
+    let servers = ListServers::new(move || listed.report());
+    metrics.watch_servers(servers.clone())?;
     let connections = Arc::new(Connections::default());
     let (stop, stopping) = watch::channel(false);
 
     let admin = Admin {
         metrics: Arc::clone(&metrics),
-        upstreams: Arc::clone(&upstreams),
+        servers,
         snapshots: Arc::clone(&snapshots),
         stopping: stopping.clone(),
     };
@@ -164,7 +167,8 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
     // One filter for all workers: what is buffered is bounded for the process.
     let filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access).behind_downstream();
     let filter = Arc::new(filter);
-    metrics.watch_memory(filter.budget(), &connections)?;
+    let memory = MemoryMetrics::new(Arc::clone(filter.budget()), Arc::clone(&connections))?;
+    metrics.watch(memory)?;
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
         let upstreams = Arc::clone(&upstreams);

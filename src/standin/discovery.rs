@@ -1,5 +1,5 @@
-//! The routes by which a client learns what the service can do. Like Wire's, they know less than the
-//! service does.
+//! The discovery routes, by which a client learns what the service supports. Like Wire's, they do not declare
+//! everything that the service supports.
 
 use serde_json::{Value, json};
 

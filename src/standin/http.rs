@@ -1,5 +1,8 @@
-//! Enough of HTTP/1.1 to answer tests and newcomers: keep-alive, both framings, bounded sizes and
-//! times. Targets reach the router as they were sent.
+//! A small HTTP/1.1 server for tests and trials: keep-alive, Content-Length and chunked bodies, bounded sizes and
+//! times.
+//!
+//! It is not hyper, because Wire's server accepts what hyper refuses or changes: targets without a leading slash, with a
+//! fragment or with any bytes, trailing blanks of header values, and several Content-Length headers.
 
 use std::io;
 use std::sync::Arc;
@@ -14,9 +17,9 @@ use super::Wire;
 
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_BODY: usize = 8 * 1024 * 1024;
-const PATIENCE: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A request as it came.
+/// A request as it was received.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     pub method: String,
@@ -26,7 +29,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The first header of a name, as Wire takes it.
+    /// The first header of a name; Wire ignores the others.
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         let mut named = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         named.next().map(|(_, value)| value.as_slice())
@@ -47,7 +50,7 @@ impl Response {
         Self { status, content_type: None, headers: Vec::new(), body: Vec::new() }
     }
 
-    /// Bare text, as Wire answers what it cannot parse.
+    /// Plain text without a Content-Type: Wire's answer to what it cannot parse.
     pub(super) fn text(status: u16, text: &str) -> Self {
         Self { body: text.as_bytes().to_vec(), ..Self::empty(status) }
     }
@@ -75,7 +78,7 @@ pub(super) async fn listen(listener: TcpListener, wire: Arc<Wire>, connections: 
                 connections.fetch_add(1, Ordering::SeqCst);
                 let wire = Arc::clone(&wire);
                 tasks.spawn(async move {
-                    // A client that leaves in the middle is no concern of the others.
+                    // A connection that fails does not affect the others.
                     let _ = serve(stream, &wire).await;
                 });
             }
@@ -111,11 +114,11 @@ async fn serve(mut stream: TcpStream, wire: &Wire) -> io::Result<()> {
 
 /// Reads more bytes; false at the end of the connection.
 async fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<bool> {
-    let read = timeout(PATIENCE, stream.read_buf(buffer)).await;
+    let read = timeout(READ_TIMEOUT, stream.read_buf(buffer)).await;
     Ok(read.map_err(|_| io::ErrorKind::TimedOut)?? > 0)
 }
 
-/// The bytes up to the empty line, without it.
+/// The head of a request, up to and including the empty line; `None` at the end of the connection.
 async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
     loop {
         if let Some(end) = find(buffer, b"\r\n\r\n") {
@@ -141,7 +144,7 @@ fn parse_head(head: &[u8]) -> Option<Request> {
     while let Some(end) = find(rest, b"\r\n").filter(|end| *end > 0) {
         let colon = rest[..end].iter().position(|byte| *byte == b':')?;
         let name = String::from_utf8(rest[..colon].to_vec()).ok()?;
-        // Like Wire's server, blanks in front of a value are dropped and those behind it kept.
+        // Like Wire's server: leading blanks of a value are dropped, trailing ones are kept.
         let blanks =
             rest[colon + 1..end].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         headers.push((name, rest[colon + 1 + blanks..end].to_vec()));
@@ -150,7 +153,7 @@ fn parse_head(head: &[u8]) -> Option<Request> {
     Some(Request { method, target, headers, body: Vec::new() })
 }
 
-/// The body, as the head frames it: chunked before a length, of several lengths the last.
+/// The body as framed by the head: chunked takes precedence over a length, and the last of several lengths counts.
 async fn read_body(
     stream: &mut TcpStream,
     buffer: &mut Vec<u8>,

@@ -14,19 +14,19 @@ use super::store::Store;
 /// The email address of the demo team's admin.
 pub const ADMIN_EMAIL: &str = "admin@example.com";
 
-/// The password of the demo team's admin; no secret, as there is nothing behind it.
+/// The password of the demo team's admin; it is not secret, as it protects nothing.
 pub const ADMIN_PASSWORD: &str = "secret123";
 
-/// How many SCIM tokens a team may have, beside those of the demo itself.
-const LIMIT: usize = 8;
-/// From this API version on, tokens have names.
-const WITH_NAMES: u32 = 8;
+/// How many SCIM tokens a team may have, in addition to those of the demo.
+const MAX_TOKENS: usize = 8;
+/// The first API version in which tokens have names.
+const NAMES_SINCE: u32 = 8;
 
 /// SCIM tokens, and the logins of admins.
 #[derive(Debug)]
 pub(super) struct Tokens {
     demo: Vec<(String, Mode)>,
-    made: BTreeMap<String, Token>,
+    created: BTreeMap<String, Token>,
     logins: HashSet<String>,
 }
 
@@ -42,14 +42,14 @@ struct Token {
 impl Tokens {
     pub(super) fn new(demo: [(&str, Mode); 2]) -> Self {
         let demo = demo.map(|(token, mode)| (token.to_owned(), mode)).to_vec();
-        Self { demo, made: BTreeMap::new(), logins: HashSet::new() }
+        Self { demo, created: BTreeMap::new(), logins: HashSet::new() }
     }
 
     pub(super) fn mode_of(&self, token: &[u8]) -> Option<Mode> {
         let demo = self.demo.iter().find(|(known, _)| known.as_bytes() == token);
-        let made = || self.made.values().find(|known| known.secret.as_bytes() == token);
+        let created = || self.created.values().find(|known| known.secret.as_bytes() == token);
         demo.map(|(_, mode)| *mode).or_else(|| {
-            made().map(|token| if token.idp.is_some() { Mode::Saml } else { Mode::Email })
+            created().map(|token| if token.idp.is_some() { Mode::Saml } else { Mode::Email })
         })
     }
 }
@@ -82,7 +82,7 @@ pub(super) fn login(store: &mut Store, request: &Request) -> Response {
     Response { headers: vec![("Set-Cookie", cookie)], ..Response::json(200, &body) }
 }
 
-/// Whether somebody is logged in: by an access token, or by nginz in front.
+/// Whether the request is authenticated: by an access token, or by nginz in front of it.
 fn is_logged_in(store: &Store, request: &Request) -> bool {
     let bearer = request.header("authorization").and_then(|line| line.strip_prefix(b"Bearer "));
     let login = bearer.and_then(|token| std::str::from_utf8(token).ok());
@@ -113,45 +113,47 @@ pub(super) fn tokens(
         "DELETE" => {
             let id = query.iter().find(|(name, _)| name == "id").and_then(|(_, id)| id.as_deref());
             let Some(id) = id else { return Response::text(400, "Query parameter id is required") };
-            store.tokens.made.remove(id);
+            store.tokens.created.remove(id);
             Response::empty(204)
         }
         _ => {
-            let made = store.tokens.made.iter();
-            let infos: Vec<Value> = made.map(|(id, token)| info(id, token, version)).collect();
+            let created = store.tokens.created.iter();
+            let infos: Vec<Value> = created.map(|(id, token)| info(id, token, version)).collect();
             Response::json(200, &json!({"tokens": infos}))
         }
     }
 }
 
 fn create(store: &mut Store, request: &Request, version: u32) -> Response {
-    let Some(wish) = body_of(request) else { return Response::text(400, "Error in $: not JSON") };
-    let Some(description) = wish["description"].as_str() else {
+    let Some(requested) = body_of(request) else {
+        return Response::text(400, "Error in $: not JSON");
+    };
+    let Some(description) = requested["description"].as_str() else {
         return Response::text(400, "Error in $: key \"description\" not found");
     };
-    if wish["password"] != ADMIN_PASSWORD {
+    if requested["password"] != ADMIN_PASSWORD {
         return failed(403, "access-denied", "You do not have permission to access this resource");
     }
-    if store.tokens.made.len() >= LIMIT {
+    if store.tokens.created.len() >= MAX_TOKENS {
         return failed(403, "token-limit-reached", "The limit of SCIM tokens is reached");
     }
     let id = Uuid::new_v4().to_string();
     let secret = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
-    let named = (version >= WITH_NAMES).then(|| wish["name"].as_str()).flatten();
+    let named = (version >= NAMES_SINCE).then(|| requested["name"].as_str()).flatten();
     let now = time::OffsetDateTime::now_utc();
     let token = Token {
         secret: STANDARD.encode(secret),
         description: description.to_owned(),
         name: named.unwrap_or(&id).to_owned(),
-        idp: wish["idp"].as_str().filter(|_| version >= WITH_NAMES).map(str::to_owned),
+        idp: requested["idp"].as_str().filter(|_| version >= NAMES_SINCE).map(str::to_owned),
         created: now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default(),
     };
     let answer = json!({"token": token.secret, "info": info(&id, &token, version)});
-    store.tokens.made.insert(id, token);
+    store.tokens.created.insert(id, token);
     Response::json(200, &answer)
 }
 
-/// What is shown of a token: never the token.
+/// The description of a token, which does not contain the token.
 fn info(id: &str, token: &Token, version: u32) -> Value {
     let mut info = json!({
         "id": id,
@@ -159,16 +161,16 @@ fn info(id: &str, token: &Token, version: u32) -> Value {
         "created_at": token.created,
         "description": token.description,
     });
-    if version >= WITH_NAMES {
+    if version >= NAMES_SINCE {
         info["name"] = token.name.as_str().into();
         info["idp"] = json!(token.idp);
     }
     info
 }
 
-/// `PUT /scim/auth-tokens/{id}`, from the version on in which tokens have names.
+/// `PUT /scim/auth-tokens/{id}`, in the versions in which tokens have names.
 pub(super) fn rename(store: &mut Store, request: &Request, id: &str, version: u32) -> Response {
-    if version < WITH_NAMES {
+    if version < NAMES_SINCE {
         return Response::empty(404);
     }
     if request.method != "PUT" {
@@ -179,8 +181,8 @@ pub(super) fn rename(store: &mut Store, request: &Request, id: &str, version: u3
     }
     let name = body_of(request).and_then(|body| body["name"].as_str().map(str::to_owned));
     let Some(name) = name else { return Response::text(400, "Error in $: key \"name\" not found") };
-    // An id that nobody has is no fault.
-    if let Some(token) = store.tokens.made.get_mut(id) {
+    // An unknown id is not an error.
+    if let Some(token) = store.tokens.created.get_mut(id) {
         token.name = name;
     }
     Response::empty(200)

@@ -1,9 +1,9 @@
-//! An embedded stand-in for a Wire backend: its SCIM API and what provisioning needs of the rest
-//! (login, tokens), in memory, with Wire's quirks.
+//! An embedded stand-in for a Wire backend: its SCIM API and the rest of the API that provisioning needs
+//! (login, tokens), in memory, with Wire's peculiarities.
 //!
-//! For trying and testing only: it keeps nothing, trusts everybody who knows the demo password, and
-//! serves one team. It shares no code with the guard in front of it, so that the two readings of the
-//! same contract can be held against each other.
+//! For trials and tests only: it stores nothing on disk, accepts the demo password, and serves one team. It shares
+//! no code with the guard in front of it, so that tests can compare two independent implementations of the same
+//! contract.
 
 mod discovery;
 mod http;
@@ -29,13 +29,13 @@ pub use http::{Request, Response};
 pub use login::{ADMIN_EMAIL, ADMIN_PASSWORD};
 pub use store::{GROUP_ID, USER_ID};
 
-/// A SCIM token of the demo team, which knows its users by their email address.
+/// A SCIM token of the demo team, whose users are identified by their email address.
 pub const TOKEN: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// A SCIM token that is associated with an identity provider.
 pub const SAML_TOKEN: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
-/// The stand-in without a network: requests in, responses out.
+/// The stand-in without a network.
 #[derive(Debug)]
 pub struct Wire(Mutex<store::Store>);
 
@@ -45,19 +45,19 @@ impl Wire {
         Self::of_release(Release::NEWEST)
     }
 
-    /// The same, reading as a release does.
+    /// The same, for a given release.
     pub fn of_release(release: Release) -> Self {
         Self(Mutex::new(store::Store::with_samples(release)))
     }
 
-    /// Adds a user with this id, for requests that name one.
+    /// Adds a user with this id.
     pub fn add_user(&self, id: &str) {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).add_sample(id);
     }
 
     /// Answers one request.
     pub fn handle(&self, request: &Request) -> Response {
-        // A panic in another request leaves the store as it was before or after one change.
+        // A poisoned lock is usable: a panic cannot leave a change half done.
         let mut store = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         router::answer(&mut store, request)
     }
@@ -69,7 +69,7 @@ impl Default for Wire {
     }
 }
 
-/// A stand-in that listens, on a thread of its own. It stops when it is dropped.
+/// A listening stand-in, on its own thread. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Standin {
     addr: SocketAddr,
@@ -80,12 +80,12 @@ pub struct Standin {
 }
 
 impl Standin {
-    /// Starts to listen, reading as the newest release does; port 0 takes a free port.
+    /// Starts to listen, as the newest release; port 0 takes a free port.
     pub fn start(listen: SocketAddr) -> io::Result<Self> {
         Self::of_release(listen, Release::NEWEST)
     }
 
-    /// The same, reading as a release does.
+    /// The same, for a given release.
     pub fn of_release(listen: SocketAddr, release: Release) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind(listen))?;
@@ -105,19 +105,19 @@ impl Standin {
         Ok(Self { addr, wire, connections, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Serves for as long as the process lives.
+    /// Serves until the process ends.
     pub fn wait(mut self) {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 
-    /// What answers there.
+    /// The stand-in that answers there.
     pub fn wire(&self) -> &Wire {
         &self.wire
     }

@@ -69,7 +69,7 @@ pub(super) fn group(id: &str, group: &Group) -> Value {
     })
 }
 
-/// The answer to a search.
+/// The response to a search.
 pub(super) fn list(resources: &[Value]) -> Value {
     json!({
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],

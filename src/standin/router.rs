@@ -1,4 +1,4 @@
-//! Wire's routes, and the order in which Wire looks at a request before it reads what is in it.
+//! Wire's routes, and the order in which Wire checks the parts of a request.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -7,12 +7,12 @@ use super::http::{Request, Response};
 use super::store::Store;
 use super::{discovery, login, scim};
 
-/// The newest API version that is served.
+/// The newest API version.
 const NEWEST: u32 = 15;
-/// The most that is inflated of a gzip body, in bytes.
+/// The most bytes that a gzip body is inflated to.
 const MAX_INFLATED: u64 = 8 * 1024 * 1024;
 
-/// A path that is served.
+/// A route.
 enum Route {
     Users,
     User(String),
@@ -80,15 +80,14 @@ fn unsupported() -> Response {
     )
 }
 
-/// A target in absolute form counts from its path on.
+/// Removes scheme and authority from a target in absolute form.
 fn without_authority(target: &[u8]) -> &[u8] {
     let rest = target.strip_prefix(b"http://").or_else(|| target.strip_prefix(b"https://"));
     let path = rest.and_then(|rest| Some(&rest[rest.iter().position(|byte| *byte == b'/')?..]));
     path.unwrap_or(target)
 }
 
-/// The decoded segments of a path, without the empty one behind a trailing slash. The slash in front
-/// may be missing.
+/// The decoded segments of a path, without the empty one after a trailing slash. The leading slash may be missing.
 fn segments(path: &[u8]) -> Vec<Cow<'_, [u8]>> {
     let path = path.strip_prefix(b"/").unwrap_or(path);
     let mut segments: Vec<_> = path.split(|byte| *byte == b'/').map(decode).collect();
@@ -96,7 +95,7 @@ fn segments(path: &[u8]) -> Vec<Cow<'_, [u8]>> {
     segments
 }
 
-/// `v` and a number without leading zeros.
+/// An API version: `v` and a number without leading zeros.
 fn version(segment: &[u8]) -> Option<u32> {
     let digits = std::str::from_utf8(segment.strip_prefix(b"v")?).ok()?;
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -126,7 +125,7 @@ fn route(segments: &[&[u8]]) -> Result<Option<Route>, Response> {
     }))
 }
 
-/// Percent-decodes; a `%` without two digits behind it stands for itself.
+/// Percent-decodes; a `%` that is not followed by two digits is kept.
 fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
     if !bytes.contains(&b'%') {
         return Cow::Borrowed(bytes);
@@ -150,7 +149,7 @@ fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// The parameters of a query: name, and value if there is a `=`.
+/// The parameters of a query: the name, and the value if there is a `=`.
 fn parameters(query: &[u8]) -> Vec<(String, Option<String>)> {
     let text = |bytes: &[u8]| {
         let spaced: Vec<u8> = bytes.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
@@ -163,7 +162,7 @@ fn parameters(query: &[u8]) -> Vec<(String, Option<String>)> {
     query.split(|byte| matches!(byte, b'&' | b';')).map(parameter).collect()
 }
 
-/// SCIM's own order: method, Accept, Content-Type, query, Authorization, body, token, rules.
+/// The order of the checks: method, Accept, Content-Type, query, Authorization, body, token, rules.
 fn answer_scim(
     store: &mut Store,
     request: &Request,
@@ -233,7 +232,7 @@ fn answer_scim(
     }
 }
 
-/// The body that is parsed: Wire inflates what says exactly `gzip`.
+/// The body to parse: Wire inflates it if Content-Encoding is exactly `gzip`.
 fn inflated(request: &Request) -> Result<Cow<'_, [u8]>, Response> {
     if request.header("content-encoding") != Some(b"gzip") {
         return Ok(Cow::Borrowed(&request.body));
@@ -262,7 +261,7 @@ fn accepts(request: &Request) -> bool {
     })
 }
 
-/// Whether a parameter is a quality that is not 0.
+/// Whether a parameter is a non-zero quality value.
 fn has_weight(parameter: &str) -> bool {
     parameter.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()).is_some_and(|q| q > 0.0)
 }

@@ -1,4 +1,4 @@
-//! What SCIM requests do to the store.
+//! The effects of SCIM requests on the store.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use super::reading::{self, Fault, Group, Mode, Patch, User, UserFilter};
 use super::render;
 use super::store::{Change, Store};
 
-/// A SCIM error in Wire's shape: keys in alphabetical order, the status as a text.
+/// A SCIM error in Wire's format: keys in alphabetical order, the status as a string.
 pub(super) fn error(status: u16, scim_type: Option<&str>, detail: &str) -> Response {
     let mut body = json!({
         "detail": detail,
@@ -27,13 +27,13 @@ fn refused(fault: Fault) -> Response {
     }
 }
 
-/// A search that can be answered.
+/// A search that could be parsed.
 pub(super) enum Search {
     User(UserFilter),
     Groups { contains: Option<String>, start: i64, count: Option<i64> },
 }
 
-/// A search that cannot: what could not be parsed is answered before the token is looked at.
+/// A search that could not be parsed: it is answered before the token is checked.
 pub(super) enum Refused {
     Now(Response),
     Later(Response),
@@ -98,12 +98,12 @@ pub(super) fn list(store: &Store, search: &Search) -> Response {
 pub(super) enum Write {
     User(Box<User>),
     Patch(Patch),
-    /// With its rules judged, as a fault of these comes behind the token.
+    /// With the result of its rules, which are reported only after the token is checked.
     Group(Result<Group, Fault>),
     GroupPatch,
 }
 
-/// Parses a body; what cannot be is answered at once.
+/// Parses a body; the error is the response to one that cannot be parsed.
 pub(super) fn parse(
     request: &Request,
     group: bool,

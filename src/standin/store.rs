@@ -1,4 +1,4 @@
-//! What the stand-in keeps, in memory and for one team.
+//! The stand-in's data, in memory and for one team.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use super::reading::{self, Email, Group, Mode, Reading, User, UserFilter};
 use super::{SAML_TOKEN, TOKEN};
 use crate::release::Release;
 
-/// The user who is there from the start.
+/// The user that exists at the start.
 pub const USER_ID: &str = "5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
 
-/// The group that is there from the start.
+/// The group that exists at the start.
 pub const GROUP_ID: &str = "9d2f7c1a-3b4e-4c5d-a6f7-8091a2b3c4d5";
 
-/// Handles that nobody may take.
+/// Reserved handles.
 const RESERVED: &str = "account admin administrator all android anna avs backend bot cs design dev developer \
     development everyone help helpdesk hr info ios legal management news otto payment product purchase qa \
     support team user web wire wirebot wireteam";
 
-/// A user that was accepted: as parsed but for `emails`, which is what a PATCH is applied to, and as read.
+/// A stored user: as parsed except for `emails`, for PATCHes to be applied to, and as interpreted.
 #[derive(Debug, Clone)]
 pub(super) struct Stored {
     pub(super) user: User,
@@ -40,11 +40,11 @@ impl Stored {
     }
 }
 
-/// What came of storing a user.
+/// The outcome of storing a user.
 pub(super) enum Change {
-    /// Under this id.
+    /// Stored under this id.
     Done(String),
-    /// Another user has this attribute's value.
+    /// Another user has the same value of this attribute.
     Taken(&'static str),
     Reserved,
 }
@@ -70,7 +70,7 @@ impl Store {
         store
     }
 
-    /// Adds a user with this id; the first one is called `sample`, the others after their id.
+    /// Adds a user with this id; the first is named `sample`, the others after their id.
     pub(super) fn add_sample(&mut self, id: &str) {
         let name = if id == USER_ID { "sample" } else { id };
         let address = format!("{name}@example.com");
@@ -90,7 +90,7 @@ impl Store {
         }
     }
 
-    /// What the team of a token knows its users by; `None` for an unknown token.
+    /// How the team of a token identifies its users; `None` for an unknown token.
     pub(super) fn mode_of(&self, token: &[u8]) -> Option<Mode> {
         self.tokens.mode_of(token)
     }
@@ -110,7 +110,7 @@ impl Store {
         }
     }
 
-    /// Stores a user, as a new one where no id is given.
+    /// Stores a user; without an id, as a new one.
     pub(super) fn put_user(
         &mut self,
         id: Option<&str>,
@@ -138,7 +138,7 @@ impl Store {
         let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
         let created = before.map_or_else(|| now.clone(), |before| before.created.clone());
         user.emails = self.kept(&user, &reading);
-        // Without a role in the request a user keeps the one that is stored.
+        // If the request has no role, the stored one is kept.
         reading.role =
             reading.role.or_else(|| before.and_then(|before| before.reading.role.clone()));
         let id = id.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
@@ -146,7 +146,7 @@ impl Store {
         Change::Done(id)
     }
 
-    /// The one address that is kept: with its type and primary from 5.35 on, without before.
+    /// The one address that is stored: with its type and primary since 5.35, without them before.
     fn kept(&self, user: &User, reading: &Reading) -> Vec<Email> {
         let plain = || reading.emails.iter().map(|address| Email::plain(address)).collect();
         if self.release < Release::R5_35 {

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::support::{
-    Backend, Guarded, Reply, TOKEN, control, head, ok, user, wait_until, with_length,
+    Backend, Client, Guarded, Reply, TOKEN, control, head, ok, user, wait_until, with_length,
 };
 
 fn requests(handler: &str, method: &str, status: u16, verdict: &str) -> String {
@@ -240,4 +240,26 @@ fn the_admin_listener_serves_metrics_and_probes_and_nothing_else() {
     assert_eq!(admin(&guarded, "POST", "/metrics").0, 405);
     assert_eq!(admin(&guarded, "GET", "/scim/v2/Users").0, 404);
     assert_eq!(backend.accepted(), 0);
+}
+
+#[test]
+fn the_admin_listener_bounds_requests_and_ends_each_connection() {
+    let backend = Backend::fine();
+    let guarded = Guarded::before(&backend);
+    let addr = guarded.running.as_ref().unwrap().admin_addr();
+    let mut silent = Client::connect(addr);
+    let (_, head) = admin(&guarded, "HEAD", "/i/status");
+    assert!(head.contains("\r\nContent-Length: 6\r\n"), "{head}");
+    assert!(head.to_ascii_lowercase().contains("\r\nconnection: close\r\n"), "{head}");
+    // The body is not waited for.
+    let mut client = Client::connect(addr);
+    client.send("POST /metrics HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n");
+    let refused = client.response();
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+    let mut client = Client::connect(addr);
+    client.send(format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(16 * 1024)));
+    assert!((400..500).contains(&client.response().status));
+    // Nobody is kept waiting by a connection without a request, and it is closed.
+    assert_eq!(admin(&guarded, "GET", "/i/status").0, 200);
+    silent.ends();
 }

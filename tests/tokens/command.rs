@@ -179,7 +179,7 @@ fn every_failure_is_one_sentence_and_a_code() {
         (labelled(tokens, 403, "token-limit-reached"), "as many SCIM tokens as Wire allows"),
         (labelled(tokens, 403, "password-authentication-failed"), "not take this password"),
         (labelled(tokens, 500, "oops"), "Wire answered 500 (oops): m"),
-        (labelled("/api-version", 404, "unsupported-version"), "does not speak API version"),
+        (labelled("/api-version", 404, "unsupported-version"), "does not support API version"),
     ];
     let mut cases: Vec<(String, &str)> =
         backends.iter().map(|(backend, sentence)| (url(backend.addr), *sentence)).collect();
@@ -236,7 +236,7 @@ fn a_second_factor_is_sent_for_and_asked_for() {
     assert!(String::from_utf8_lossy(&sent.body).contains(r#""action":"login""#));
     let (code, _, errors) = create(&["--login-code", "000000"]);
     assert_eq!(code, 1);
-    assert!(errors.contains("does not take the second-factor code"), "{errors}");
+    assert!(errors.contains("does not accept the second-factor code"), "{errors}");
     let (code, _, errors) = create(&["--login-code", "123456"]);
     assert_eq!(code, 2);
     assert!(errors.contains("--token-code CODE"), "{errors}");
@@ -297,7 +297,7 @@ fn a_certificate_that_is_not_trusted_is_told_as_such() {
     });
     let (code, _, errors) = token(&folder, &["list"], &url, &[]);
     assert_eq!(code, 1);
-    assert!(errors.contains("no TLS is spoken there"), "{errors}");
+    assert!(errors.contains("the server does not speak TLS"), "{errors}");
 }
 
 #[test]

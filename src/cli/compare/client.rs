@@ -1,4 +1,5 @@
-//! How the backend is asked: slowly, again where it wants more time, and never if it is a guard.
+//! Sends the requests of a comparison: at a low rate, with retries when the backend is overloaded, and not to another
+//! guard.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,12 +12,14 @@ use crate::cli::Failure;
 use crate::cli::backend::{Answer, Backend};
 use crate::secret::Secret;
 
-/// At most five requests a second.
+/// At most five requests per second.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often one request is sent, and the longest wait that a backend may ask for.
-const TRIES: u32 = 5;
-const LONGEST: Duration = Duration::from_secs(120);
+/// How often one request is sent.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// The longest pause that a backend may ask for.
+const MAX_PAUSE: Duration = Duration::from_secs(120);
 
 pub struct Client {
     backend: Backend,
@@ -24,11 +27,11 @@ pub struct Client {
     last: Option<Instant>,
 }
 
-/// A request to be sent.
+/// A request to send.
 pub struct Request<'a> {
     pub method: Method,
     pub target: &'a str,
-    /// In addition to the usual ones, or in their place.
+    /// In addition to the default ones; they replace those of the same name.
     pub headers: &'a [(&'a str, String)],
     pub body: Option<String>,
     pub with_token: bool,
@@ -42,14 +45,14 @@ impl Client {
     /// The answer to a request; the request is sent again after a 420, 429 or 503.
     pub fn ask(&mut self, request: &Request<'_>) -> Result<Answer, Failure> {
         let mut pause = Duration::from_secs(1);
-        for attempt in 1..=TRIES {
+        for attempt in 1..=MAX_ATTEMPTS {
             let answer = self.send(request)?;
             let status = answer.status.as_u16();
             match status {
-                420 | 429 | 503 if attempt < TRIES => {
+                420 | 429 | 503 if attempt < MAX_ATTEMPTS => {
                     let wanted = retry_after(&answer.headers, OffsetDateTime::now_utc());
                     let wait = wanted.unwrap_or(pause);
-                    if wait > LONGEST {
+                    if wait > MAX_PAUSE {
                         return Err(self.unusable(&format!(
                             "answered {status} and asks for a pause of {} seconds; run the command again \
                              after that",
@@ -62,18 +65,18 @@ impl Client {
                 420 | 429 | 503 => {}
                 502 | 504 => {
                     return Err(self.unusable(&format!(
-                        "answered {status}: what is in front of Wire does not reach it"
+                        "answered {status}: the proxy in front of Wire does not reach it"
                     )));
                 }
                 _ => return Ok(answer),
             }
         }
         Err(self.unusable(&format!(
-            "answered {TRIES} times that it is overloaded (420, 429 or 503); run the command again later"
+            "answered {MAX_ATTEMPTS} times that it is overloaded (420, 429 or 503); run the command again later"
         )))
     }
 
-    /// An error that names the backend.
+    /// An error message that begins with the backend's URL.
     pub fn unusable(&self, what: &str) -> Failure {
         Failure::Unusable(format!("{} {what}", self.backend.base()))
     }
@@ -91,7 +94,7 @@ impl Client {
         headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
         headers.extend(request.body.as_ref().map(|_| ("content-type", "application/scim+json")));
         for (name, value) in request.headers {
-            headers.retain(|(usual, _)| usual != name);
+            headers.retain(|(default, _)| default != name);
             headers.push((name, value));
         }
         let Request { method, target, body, .. } = request;
@@ -107,7 +110,7 @@ impl Client {
     }
 }
 
-/// The pause that an answer asks for, in seconds or as a date.
+/// The value of Retry-After: a number of seconds, or a date.
 fn retry_after(headers: &HeaderMap, now: OffsetDateTime) -> Option<Duration> {
     let value = headers.get("retry-after")?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {

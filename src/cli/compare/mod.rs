@@ -1,4 +1,4 @@
-//! `compare`: which release a live backend reads as, and where it differs from the known ones.
+//! `compare`: finds out which release of Wire a live backend behaves as, and where it differs from the known ones.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use ureq::http::Method;
 use uuid::Uuid;
 
 use super::backend::{Answer, Backend};
-use super::{Failure, Outcome, REFUSED, complain};
+use super::{Failure, Outcome, REFUSED, report_error};
 use crate::cli::token::first_line;
 use crate::secret::{Secret, redacted};
 
@@ -25,18 +25,18 @@ use report::Report;
 use table::PROBES;
 use test_user::TestUser;
 
-/// Ask a live Wire backend which release it reads SCIM as, and where it differs from the known ones.
+/// Find out which release of Wire a live backend reads SCIM as, and where it differs from the known ones.
 ///
-/// Sends GETs, and PUTs and PATCHes that Wire refuses: to a random id, and to the test user, on whom
-/// nothing changes. Never a POST or DELETE, at most 5 requests a second. Without a token, only what Wire
-/// answers before it looks at one is asked; what tells releases apart needs a test user.
+/// Sends GETs, and PUTs and PATCHes that Wire refuses: to a random id, and to the test user, who is not
+/// changed. Never sends a POST or DELETE, and at most 5 requests per second. Without a token, sends only what
+/// Wire answers before it looks at one; telling releases apart needs a test user.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
                         wire-scim-guard compare --backend https://wire.example.com\n  \
                         wire-scim-guard compare --backend http://spar:8080 --token-file token \
                         --test-user 5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f\n\n\
-                        Exit codes: 0 it reads as a known release, or nothing that was asked tells releases \
-                        apart; 1 it differs; 2 no comparison was possible.")]
+                        Exit codes: 0 it behaves as a known release, or no request told releases apart; \
+                        1 it differs; 2 no comparison was possible.")]
 pub struct Arguments {
     /// The Wire backend, such as `https://wire.example.com`; nginz or spar, not a guard
     #[arg(long, value_name = "URL")]
@@ -54,7 +54,7 @@ pub struct Arguments {
     #[arg(long)]
     json: bool,
 
-    /// A file with certificates (PEM) of authorities to trust, in place of the system's
+    /// A file with certificates (PEM) of authorities to trust, instead of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
 }
@@ -63,7 +63,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     let backend = Backend::new(&arguments.backend, arguments.ca.as_deref())?;
     let token = arguments.token_file.as_deref().map(token).transpose()?;
     if token.is_some() && backend.is_exposed() {
-        complain("warning: the token goes over the network in clear text (http://)");
+        report_error("warning: the token goes over the network in clear text (http://)");
     }
     let has_token = token.is_some();
     let mut comparison = Comparison {
@@ -79,14 +79,14 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 
 fn user_id(text: &str) -> Result<String, &'static str> {
     match Uuid::try_parse(text) {
-        // Other forms of a UUID are none to Wire.
+        // Wire accepts no other form of a UUID.
         Ok(_) if text.len() == 36 => Ok(text.to_owned()),
         _ => Err("a user's id is a UUID, such as 5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f"),
     }
 }
 
 fn token(path: &Path) -> Result<Secret, Failure> {
-    // SECURITY: the token itself may have been given in place of the file.
+    // SECURITY: the token itself may have been passed instead of the file.
     let line = first_line(path).map_err(|failure| match failure {
         Failure::Unusable(sentence) => Failure::Unusable(redacted(&sentence)),
         other => other,
@@ -95,7 +95,7 @@ fn token(path: &Path) -> Result<Secret, Failure> {
     let token = token.strip_prefix("Bearer ").unwrap_or(token);
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(Failure::Unusable(format!(
-            "{}: the first line is no SCIM token; write the 44 characters that Wire gave, and nothing else",
+            "{}: the first line is not a SCIM token; write the 44 characters that Wire returned, and nothing else",
             path.display()
         )));
     }
@@ -127,7 +127,7 @@ impl Comparison {
             let got = self.ask(probe, before.as_ref())?;
             let accepted = (200..300).contains(&got.status);
             report.answered.push((probe, got));
-            // What was accepted may have changed the user: nothing more is sent to a user who changed.
+            // An accepted request may have changed the user; after a change, nothing more is sent.
             if let Some(before) = before.as_ref()
                 && probe.needs == Needs::TestUser
                 && accepted
@@ -144,7 +144,7 @@ impl Comparison {
         Ok(report)
     }
 
-    /// Whether there is a SCIM API at all.
+    /// Fails if the backend has no SCIM API.
     fn check_backend(&mut self) -> Result<(), Failure> {
         const CONFIG: &str = "/scim/v2/ServiceProviderConfig";
         let status = self.get(CONFIG, false)?.status;
@@ -167,7 +167,7 @@ impl Comparison {
                 Err(self.client.unusable("does not know the test user in the team of this token"))
             }
             _ => Err(self.client.unusable(&format!(
-                "answered {status} to a GET of the test user, and no SCIM user"
+                "answered {status} to a GET of the test user, without a SCIM user"
             ))),
         }
     }
@@ -204,7 +204,7 @@ impl Comparison {
         if with_token && matches!(status, 401 | 403) {
             return Err(self.refused(status));
         }
-        // SECURITY: far longer than any that there is, so that a report cannot be flooded.
+        // SECURITY: longer than every scimType, and bounded, so that a server cannot flood the report.
         let scim_type =
             answer.body["scimType"].as_str().map(|text| text.chars().take(64).collect());
         Ok(Got { status, scim_type })

@@ -1,4 +1,4 @@
-//! What a probe is: one request, and what each known release answers.
+//! A probe: one request, and the answer of each known release.
 
 use serde::Serialize;
 use ureq::http::Method;
@@ -8,21 +8,21 @@ use crate::release::Release;
 
 const RELEASES: usize = Release::ALL.len();
 
-/// One request as data, with the placeholders of [`Ids`].
+/// One request, with the placeholders of [`Ids`].
 #[derive(Debug, Clone, Copy)]
 pub struct Probe {
     pub name: &'static str,
     pub needs: Needs,
     pub verb: Verb,
     pub target: &'static str,
-    /// In addition to the usual ones, or in their place.
+    /// In addition to the default ones; they replace those of the same name.
     pub headers: &'static [(&'static str, &'static str)],
     pub body: Body,
     /// In the order of [`Release::ALL`].
     pub expected: [Expected; RELEASES],
 }
 
-/// The methods of probes; there is none that creates or deletes.
+/// The methods of probes; none creates or deletes anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     Get,
@@ -30,7 +30,7 @@ pub enum Verb {
     Patch,
 }
 
-/// What must be given for a probe to be sent.
+/// What a probe needs in order to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     /// Wire answers before it looks at the token, so none is sent.
@@ -49,7 +49,7 @@ pub enum Body {
     Trial(&'static str),
 }
 
-/// A status, and Wire's scimType where it sends one.
+/// A status, and Wire's scimType if the answer has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Expected {
@@ -70,12 +70,12 @@ impl Probe {
         Release::ALL.into_iter().zip(self.expected)
     }
 
-    /// Whether this is what a release answers.
+    /// Whether a release answers like this.
     pub fn fits(&self, release: Release, got: &Got) -> bool {
         self.answers().any(|(other, expected)| other == release && expected.is(got))
     }
 
-    /// The body for reports: of a trial only the operation, as the rest repeats the test user's attributes.
+    /// The body for reports: of a trial only the operation, because the rest contains the test user's attributes.
     pub fn shown_body(&self) -> Option<&'static str> {
         match self.body {
             Body::None => None,
@@ -92,7 +92,7 @@ impl Expected {
 }
 
 impl Needs {
-    /// The option that gives it.
+    /// The option that provides it.
     pub fn option(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -120,8 +120,7 @@ impl Verb {
     }
 }
 
-/// What the placeholders of a run stand for: `{random}` for a UUID that no user, group or type has,
-/// `{user}` for the test user's id.
+/// The values of placeholders: `{random}` is a UUID that no user, group or type has, `{user}` is the test user's id.
 pub struct Ids {
     random: String,
     user: Option<String>,

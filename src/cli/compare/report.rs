@@ -1,4 +1,4 @@
-//! What a comparison found, for people and for programs.
+//! The result of a comparison, as text and as JSON.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -7,25 +7,25 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::probe::{Expected, Got, Ids, Needs, Probe};
-use crate::cli::shown;
+use crate::cli::printable;
 use crate::release::Release;
 
 #[derive(Default)]
 pub struct Report {
     pub answered: Vec<(&'static Probe, Got)>,
-    /// What was not sent for want of a token or a test user.
+    /// Probes that were not sent because they need a token or a test user.
     pub left_out: Vec<&'static Probe>,
-    /// The attributes in which the test user is not as before; `None` without a test user.
+    /// The attributes of the test user that have changed; `None` without a test user.
     pub changed: Option<Vec<String>>,
 }
 
-/// Which release it was.
+/// Which release the backend behaves as.
 #[derive(Debug, PartialEq, Eq)]
 enum Reading {
     Known(Release),
     /// All answers fit several releases.
     Undetermined,
-    /// No release answers like this; the one with the fewest differences, where that is one.
+    /// No known release; the one with the fewest differences, if there is exactly one.
     Unknown(Option<Release>),
 }
 
@@ -52,7 +52,7 @@ impl Report {
         self.changed.as_ref().is_some_and(|changed| !changed.is_empty())
     }
 
-    /// Whether the backend reads as a known release, as far as was asked.
+    /// Whether no answer differs from every known release, and the test user is unchanged.
     pub fn is_fine(&self) -> bool {
         !matches!(self.reading(), Reading::Unknown(_)) && !self.has_changed_user()
     }
@@ -147,7 +147,7 @@ impl Report {
             Some(changed) => writeln!(
                 out,
                 "test user: CHANGED in {}; restore it, the backend applies what Wire refuses",
-                shown(&changed.join(", "))
+                printable(&changed.join(", "))
             )?,
         }
         for Difference { probe, request, expected, got } in differences {
@@ -165,7 +165,7 @@ impl Report {
             for (release, Expected { status, scim_type }) in expected {
                 writeln!(out, "  expected of {release}: {}", answer(*status, *scim_type))?;
             }
-            let scim_type = got.scim_type.as_deref().map(shown);
+            let scim_type = got.scim_type.as_deref().map(printable);
             writeln!(out, "  got: {}", answer(got.status, scim_type.as_deref()))?;
         }
         Ok(())
@@ -185,7 +185,7 @@ impl Reading {
         }
     }
 
-    /// The value of `wire.release` that fits.
+    /// The suggested value of `wire.release`.
     fn suggestion(&self) -> &'static str {
         match self {
             Self::Known(release) => release.as_str(),

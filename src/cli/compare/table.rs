@@ -1,6 +1,6 @@
-//! The probes as data.
+//! The table of probes.
 //!
-//! SECURITY: they are sent to servers in production. A probe is a GET, or a PUT or PATCH of a random id
+//! SECURITY: they are sent to production servers. A probe is a GET, or a PUT or PATCH of a random id
 //! or of the test user; a PUT carries no token, and never names the test user. A PATCH of the test user is
 //! an empty one or a trial, which [`super::test_user`] makes harmless.
 
@@ -59,17 +59,17 @@ pub const PROBES: &[Probe] = &[
     ),
     patch("patch.path.prefix", Body::Patch(r#"{"op":"add","path":"urn:wire:scim:schemas:profile:1.0:emails.x[type eq \"work\"].value","value":"probe@example.com"}"#), all(401)),
 
-    known(get("users.no_filter", "/scim/v2/Users", all_400("tooMany"))),
-    known(get("filter.operator", "/scim/v2/Users?filter=userName%20co%20%22{random}%22", all_400("invalidFilter"))),
-    known(get("filter.number", "/scim/v2/Users?filter=userName%20eq%201", all_400("invalidFilter"))),
-    known(get("filter.attribute", "/scim/v2/Users?filter=displayName%20eq%20%22{random}%22", all_400("invalidFilter"))),
-    known(get("filter.impossible", "/scim/v2/Users?filter=userName%20eq%20%22{random}%40example.com%22", all(200))),
-    known(get("groups.search", "/scim/v2/Groups?filter=displayName%20co%20%22{random}%22", all(200))),
-    known(get("groups.search.equal", "/scim/v2/Groups?filter=displayName%20eq%20%22{random}%22", all(500))),
-    known(get("user.unknown", RANDOM_USER, all(404))),
-    known(get("group.unknown", RANDOM_GROUP, all(404))),
-    known(patch("patch.unknown", Body::Patch(r#"{"op":"add","path":"nickName","value":"probe"}"#), all(404))),
-    known(Probe { target: RANDOM_GROUP, ..patch("group.patch", Body::Patch(""), all(500)) }),
+    with_token(get("users.no_filter", "/scim/v2/Users", all_400("tooMany"))),
+    with_token(get("filter.operator", "/scim/v2/Users?filter=userName%20co%20%22{random}%22", all_400("invalidFilter"))),
+    with_token(get("filter.number", "/scim/v2/Users?filter=userName%20eq%201", all_400("invalidFilter"))),
+    with_token(get("filter.attribute", "/scim/v2/Users?filter=displayName%20eq%20%22{random}%22", all_400("invalidFilter"))),
+    with_token(get("filter.impossible", "/scim/v2/Users?filter=userName%20eq%20%22{random}%40example.com%22", all(200))),
+    with_token(get("groups.search", "/scim/v2/Groups?filter=displayName%20co%20%22{random}%22", all(200))),
+    with_token(get("groups.search.equal", "/scim/v2/Groups?filter=displayName%20eq%20%22{random}%22", all(500))),
+    with_token(get("user.unknown", RANDOM_USER, all(404))),
+    with_token(get("group.unknown", RANDOM_GROUP, all(404))),
+    with_token(patch("patch.unknown", Body::Patch(r#"{"op":"add","path":"nickName","value":"probe"}"#), all(404))),
+    with_token(Probe { target: RANDOM_GROUP, ..patch("group.patch", Body::Patch(""), all(500)) }),
 
     Probe { target: TEST_USER, needs: Needs::TestUser, ..patch("patch.empty", Body::Patch(""), all(200)) },
     trial("patch.values.value", r#"{"op":"Add","path":"emails[type eq \"{random}\"].value","value":"probe@example.com"}"#, each_400(["invalidPath", APPLIED])),
@@ -94,7 +94,7 @@ pub const PROBES: &[Probe] = &[
     trial("patch.pathless.other", r#"{"op":"replace","value":{"userName":"probe","nickName":"probe"}}"#, all_400("invalidPath")),
 ];
 
-/// What refuses a trial whose operation could be applied.
+/// The scimType by which Wire refuses a trial whose operation could be applied.
 const APPLIED: &str = "noTarget";
 
 const fn get(name: &'static str, target: &'static str, expected: [Expected; RELEASES]) -> Probe {
@@ -131,8 +131,8 @@ const fn with(headers: &'static [(&'static str, &'static str)], probe: Probe) ->
     Probe { headers, ..probe }
 }
 
-/// With the token.
-const fn known(probe: Probe) -> Probe {
+/// Sent with the token.
+const fn with_token(probe: Probe) -> Probe {
     Probe { needs: Needs::Token, ..probe }
 }
 
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_test_user_gets_nothing_but_trials_and_an_empty_patch() {
+    fn the_test_user_gets_only_trials_and_an_empty_patch() {
         for probe in PROBES {
             let is_trial = matches!(probe.body, Body::Trial(_) | Body::Patch(""));
             let on_test_user = probe.target.contains("{user}");
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trial_is_certain_to_be_refused() {
+    fn every_release_refuses_every_trial() {
         for probe in PROBES.iter().filter(|probe| matches!(probe.body, Body::Trial(_))) {
             assert!(probe.expected.iter().all(|expected| expected.status == 400), "{}", probe.name);
         }

@@ -1,17 +1,17 @@
-//! The test user, who must be afterwards as he was before.
+//! The test user, who must not be changed by a comparison.
 //!
-//! A trial asks whether an operation can be applied, without it ever being: the operation is followed by a
-//! `remove` without a path, which Wire refuses with `noTarget`, and a refused PATCH changes nothing. What
-//! comes after these two restores the attribute, for a server that applies whatever it gets.
+//! A trial finds out whether Wire could apply an operation, without applying it: the operation is followed by a
+//! `remove` without a path, which Wire refuses with `noTarget`, and a refused PATCH changes nothing. The operations
+//! after these two restore the attribute, in case a server applies all of them.
 
 use serde_json::{Map, Value, json};
 
-/// A user as a GET showed it, without `meta`, which may change by itself.
+/// A user as returned by a GET, without `meta`, which may change on its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestUser(Map<String, Value>);
 
 impl TestUser {
-    /// `None` if the answer is no resource.
+    /// `None` if the answer is not a resource.
     pub fn read(body: &Value) -> Option<Self> {
         let mut attributes = body.as_object()?.clone();
         attributes.remove("meta");
@@ -37,8 +37,8 @@ impl TestUser {
         [vec![operation.clone(), refusing], restoring].concat()
     }
 
-    /// Removes what a path may have added, as servers read it in one way or another: the path as a name, the
-    /// values that it selects; then the whole attribute is set to what it was.
+    /// Removes what a path may have added, in each of the ways in which servers interpret it (the path as a name, the
+    /// values that it selects), then sets the whole attribute to its former value.
     fn restore_path(&self, path: &str) -> Vec<Value> {
         let selected = path.find(']').map(|end| &path[..=end]);
         let attribute = path.split(['[', '.']).next().unwrap_or(path);

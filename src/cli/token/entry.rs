@@ -1,5 +1,5 @@
-//! A new entry in a register file that people keep by hand: everything that stands there stays as it
-//! is, comments included.
+//! A new entry in a register file that people edit by hand: everything else in the file is kept as it is, comments
+//! included.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,7 +12,7 @@ use crate::digest::StoredHash;
 use crate::input::load::{LoadError, read_file};
 use crate::registry::{TokenRegistry, file};
 
-/// An entry that has a place, and waits for its hash.
+/// An entry that can be added as soon as its hash is known.
 pub struct Addition {
     path: PathBuf,
     label: String,
@@ -23,7 +23,7 @@ impl Addition {
     /// Checks that the entry can be written.
     pub fn prepare(path: &Path, label: &str, expires: Option<&str>) -> Result<Self, Failure> {
         let addition = Self {
-            // The file itself: a symbolic link to it stays one.
+            // The file itself, so that a symbolic link to it is not replaced.
             path: path.canonicalize().unwrap_or_else(|_| path.into()),
             label: label.into(),
             expires: expires.map(Into::into),
@@ -48,20 +48,20 @@ impl Addition {
         &self.path
     }
 
-    /// Writes the entry; the file is replaced as a whole, so that nobody reads half of it.
+    /// Writes the entry. The file is replaced atomically, so that no reader sees half of it.
     pub fn write(&self, hash: &StoredHash) -> Result<(), Failure> {
         let by_hand = |why: String| {
             Failure::Running(format!(
-                "{}: {why}; the token is there, add its entry by hand:\n{}",
+                "{}: {why}; the token was created, add its entry by hand:\n{}",
                 self.path.display(),
                 self.lines("", hash)
             ))
         };
-        // Another command that adds an entry waits. (Where folders know no locks, as on some networks, there
-        // is none.)
+        // Concurrent commands wait for each other. (On file systems without locks, such as some network file
+        // systems, they do not.)
         let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
-        let alone = File::open(folder.unwrap_or(Path::new(".")));
-        let _alone = alone.map(|folder| folder.lock().map(|()| folder));
+        let folder = File::open(folder.unwrap_or(Path::new(".")));
+        let _lock = folder.map(|folder| folder.lock().map(|()| folder));
         let after = self.read().and_then(|before| self.with(&before, hash));
         let after = after.map_err(|failure| match failure {
             Failure::Running(why) | Failure::Unusable(why) => by_hand(why),
@@ -75,7 +75,7 @@ impl Addition {
         let written = file.write_all(text.as_bytes()).and_then(|()| {
             file.sync_all()?;
             match std::fs::rename(&new, &self.path) {
-                // A file that is mounted alone, as containers do, cannot be replaced.
+                // A file that is itself a mount point, as in containers, cannot be replaced.
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                     std::fs::write(&self.path, text)?;
                     std::fs::remove_file(&new)
@@ -89,17 +89,17 @@ impl Addition {
         written
     }
 
-    /// An empty file that may take the place of the old one: whoever reads that, a guard with rights of its
-    /// own, has to read this one.
+    /// An empty file that can replace the old one: it has the same owner and mode, because a user who can read the old
+    /// one, such as a guard that runs as another user, must be able to read the new one.
     fn new_file(&self) -> io::Result<(File, PathBuf)> {
         let mut name = self.path.clone().into_os_string();
         name.push(format!(".{}", uuid::Uuid::new_v4().simple()));
         let new = PathBuf::from(name);
         let old = std::fs::metadata(&self.path).ok();
-        // SECURITY: nobody else may open it before it has the owner and the mode of the old one.
+        // SECURITY: nobody else must be able to open it before it has the owner and mode of the old one.
         let mode = if old.is_some() { 0o600 } else { 0o666 };
         let file = File::options().write(true).create_new(true).mode(mode).open(&new)?;
-        let made_alike = || {
+        let copy_owner_and_mode = || {
             let Some(old) = old else { return Ok(()) };
             let own = file.metadata()?;
             if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
@@ -107,14 +107,14 @@ impl Addition {
             }
             file.set_permissions(old.permissions())
         };
-        let alike = made_alike();
-        if alike.is_err() {
+        let copied = copy_owner_and_mode();
+        if copied.is_err() {
             let _ = std::fs::remove_file(&new);
         }
-        alike.map(|()| (file, new))
+        copied.map(|()| (file, new))
     }
 
-    /// What stands there; nothing if there is no file yet.
+    /// The contents of the file; empty if it does not exist yet.
     fn read(&self) -> Result<String, Failure> {
         match read_file(&self.path, file::MAX_FILE, |text| Ok(text.to_owned())) {
             Err(LoadError::Unreadable { source, .. })
@@ -126,8 +126,8 @@ impl Addition {
         }
     }
 
-    /// The text with the entry behind the last one. What comes out is read again: it has to be a
-    /// register with exactly one more entry.
+    /// The text with the entry added after the last one. The result is parsed: it must be a register with exactly one
+    /// more entry.
     fn with(&self, before: &str, hash: &StoredHash) -> Result<String, Failure> {
         let unusable = |why: &str| Failure::Unusable(format!("{}: {why}", self.path.display()));
         let count = self.parse(before, "")?.entries().len();
@@ -153,7 +153,7 @@ impl Addition {
         let after = self.parse(&text, " (with the new entry)")?;
         let label = after.entries().last().map(|entry| entry.label.as_str());
         if after.entries().len() != count + 1 || label != Some(&self.label) {
-            return Err(unusable("no entry can be added behind what stands there"));
+            return Err(unusable("no entry can be added after the existing ones"));
         }
         Ok(text)
     }
@@ -173,8 +173,8 @@ impl Addition {
             .iter()
             .map(|when| format!("{indent}  expires: {when}\n"))
             .collect::<String>();
-        // The hash, which every entry must have, stands last: one that is cut off is no entry, and not one
-        // that allows more.
+        // The hash, which every entry must have, is last: an entry that is cut off is an error, and not an entry that
+        // allows more.
         format!("{indent}- label: {}\n{expires}{indent}  hash: \"{hash}\"\n", self.label)
     }
 }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_added_behind_the_others_and_nothing_else_changes() {
+    fn an_entry_is_added_after_the_others_and_nothing_else_changes() {
         let mut text = String::new();
         for label in ["a", "b", "c"] {
             let with = added(&text, label, Some("2027-06-30")).ok().unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn who_adds_at_the_same_time_adds_as_well() {
+    fn concurrent_additions_are_all_kept() {
         let folder = std::env::temp_dir().join(format!("entries-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("tokens.yaml");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_register_keeps_its_mode_and_a_new_one_has_that_of_any_file() {
+    fn a_register_keeps_its_mode_and_a_new_one_has_the_default_mode() {
         let folder = std::env::temp_dir().join(format!("modes-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let [path, any] = ["tokens.yaml", "any"].map(|name| folder.join(name));
@@ -252,12 +252,12 @@ mod tests {
             add(label);
             assert_eq!(mode(&path), kept);
         }
-        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "nothing is left behind");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "nothing remains");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
-    fn what_is_too_large_is_not_cut() {
+    fn a_file_that_is_too_large_is_not_truncated() {
         let path = std::env::temp_dir().join(format!("large-{}.yaml", std::process::id()));
         let first = added("", "a", None).ok().unwrap();
         let rest = "# ours\n".repeat(file::MAX_FILE as usize / 7);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_expired_is_not_begun() {
+    fn an_expired_entry_is_not_prepared() {
         let path = std::env::temp_dir().join(format!("expired-{}.yaml", std::process::id()));
         assert!(Addition::prepare(&path, "a", Some("2020-01-01")).is_err());
         assert!(Addition::prepare(&path, "a", Some("9999-12-31")).is_ok());
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_be_a_register_is_not_written() {
+    fn a_result_that_is_not_a_register_is_not_written() {
         let text = added("", "a", None).ok().unwrap();
         for (before, label, expires) in [
             (text.as_str(), "a", None),

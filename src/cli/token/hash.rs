@@ -1,4 +1,4 @@
-//! `token hash`: from a token to what the register wants.
+//! `token hash`: prints the hashes of a token for the register.
 
 use std::io::{self, IsTerminal as _, Read as _, Write};
 
@@ -7,23 +7,23 @@ use crate::digest::StoredHash;
 use crate::secret::Secret;
 use crate::token;
 
-/// Print the hashes of a token, in both forms that the register takes.
+/// Print the hashes of a token, in both forms that the register accepts.
 ///
-/// The token is read from standard input, so that it stands in no list of processes and in no history
-/// of commands; on a terminal it is asked for without echo.
+/// The token is read from standard input, so that it appears in no process list and in no shell history;
+/// on a terminal you are asked for it without echo.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: wire-scim-guard token hash < token.txt")]
 pub struct Arguments {}
 
-/// More than a token and what is pasted around it.
-const MOST: u64 = 4096;
+/// Bytes: more than a token and anything pasted with it.
+const MAX_BYTES: u64 = 4096;
 
 pub fn run(_: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
     let text = if io::stdin().is_terminal() {
         super::ask("Token", "standard input")?
     } else {
         let mut text = String::new();
-        io::stdin().lock().take(MOST).read_to_string(&mut text).map_err(|error| {
+        io::stdin().lock().take(MAX_BYTES).read_to_string(&mut text).map_err(|error| {
             Failure::Unusable(format!("standard input: cannot be read: {error}"))
         })?;
         Secret::new(text)
@@ -32,7 +32,7 @@ pub fn run(_: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
     let token = token.strip_prefix("Bearer ").unwrap_or(token);
     if !token::is_wire_token(token.as_bytes()) {
         return Err(Failure::Unusable(
-            "standard input: this is no token of Wire, which has 44 characters of base64 and ends in `=`"
+            "standard input: this is not a SCIM token of Wire, which has 44 characters of base64 and ends in `=`"
                 .into(),
         ));
     }

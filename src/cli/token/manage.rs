@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use super::super::shown;
 use super::wire::Info;
-use super::{Access, Failure, complain};
+use super::{Access, Failure, report_error};
+use crate::cli::{printable, table};
 
-/// List the SCIM tokens of a team; Wire never shows the tokens themselves again.
+/// List the SCIM tokens of a team; Wire does not return the tokens themselves again.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: wire-scim-guard token list --backend https://wire.example.com \\\n    --email \
@@ -63,17 +63,10 @@ pub fn list(arguments: &ListArguments, out: &mut impl Write) -> Result<(), Failu
                 or_dash(token.idp),
                 token.description,
             ]
-            .map(|text| shown(&text.replace('\n', " "))),
+            .map(|text| printable(&text.replace('\n', " "))),
         );
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..4).map(|column| width(column).unwrap_or(0)).collect();
-    for row in &rows {
-        for (text, width) in row.iter().zip(&widths) {
-            write!(out, "{text:width$}  ")?;
-        }
-        writeln!(out, "{}", row[4])?;
-    }
+    table::write(&rows, out)?;
     Ok(())
 }
 
@@ -81,16 +74,16 @@ pub fn rename(arguments: &RenameArguments) -> Result<(), Failure> {
     let (login, _) = arguments.access.login()?;
     if !login.has_names() {
         return Err(Failure::Unusable(
-            "this Wire gives no names to tokens (that takes API version 8)".into(),
+            "on this Wire, tokens have no names (that needs API version 8)".into(),
         ));
     }
     if arguments.name.is_empty() {
         return Err(Failure::Unusable("the new name is empty; give the token one".into()));
     }
     let RenameArguments { id, name, .. } = arguments;
-    known(&login.list()?, id)?;
+    check_exists(&login.list()?, id)?;
     login.rename(id, name)?;
-    complain(&format!("renamed token {id}"));
+    report_error(&format!("renamed token {id}"));
     Ok(())
 }
 
@@ -98,17 +91,19 @@ pub fn delete(arguments: &DeleteArguments) -> Result<(), Failure> {
     let (login, _) = arguments.access.login()?;
     let id = &arguments.id;
     let tokens = login.list()?;
-    known(&tokens, id)?;
+    check_exists(&tokens, id)?;
     login.delete(id)?;
-    complain(&format!("deleted token {id}"));
+    report_error(&format!("deleted token {id}"));
     if tokens.len() == 1 {
-        complain("it was the team's last token: users are created by their first SSO login again");
+        report_error(
+            "it was the team's last token: users are created by their first SSO login again",
+        );
     }
     Ok(())
 }
 
-/// Wire renames and deletes without a word whether there was such a token or not.
-fn known(tokens: &[Info], id: &str) -> Result<(), Failure> {
+/// Wire reports success for renaming and deleting a token that does not exist, so that is checked first.
+fn check_exists(tokens: &[Info], id: &str) -> Result<(), Failure> {
     if tokens.iter().any(|token| token.id.eq_ignore_ascii_case(id)) {
         return Ok(());
     }

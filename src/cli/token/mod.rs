@@ -1,4 +1,4 @@
-//! `token`: Wire's SCIM tokens, and their hashes for the register.
+//! `token`: manages Wire's SCIM tokens, and hashes them for the token register.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{Failure, Outcome, complain};
+use super::{Failure, Outcome, report_error};
 use crate::input::load::read_any;
 use crate::secret::Secret;
 
@@ -20,7 +20,7 @@ use wire::Login;
 
 /// Create, list, rename and delete the SCIM tokens of a Wire team; hash tokens for the register.
 ///
-/// Logs in to the Wire backend as an admin of the team. Behind a guard, that takes `other_paths:
+/// Logs in to the Wire backend as an admin of the team. Through a guard, that needs `other_paths:
 /// forward` and `auth_tokens: forward` in the guard's config; or name Wire itself as --backend.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Which Wire, and who asks.
+/// The backend and the account.
 #[derive(Debug, clap::Args)]
 struct Access {
     /// The Wire backend, such as `https://wire.example.com`
@@ -57,26 +57,26 @@ struct Access {
     /// The email address of an admin or owner of the team
     #[arg(long)]
     email: String,
-    /// A file whose first line is the admin's password; without it, the password is asked for
+    /// A file whose first line is the admin's password; without it, you are asked for the password
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// The second-factor code of the login, if Wire demands one; without it, it is asked for
+    /// The second-factor code of the login, if Wire requires one; without it, you are asked for it
     #[arg(long, value_name = "CODE")]
     login_code: Option<String>,
-    /// A file with certificates (PEM) of authorities to trust, in place of the system's
+    /// A file with certificates (PEM) of authorities to trust, instead of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Wire's API version, if it cannot be found out
+    /// Wire's API version; default: the newest that both sides support
     #[arg(long, value_name = "NUMBER")]
     api_version: Option<u32>,
 }
 
 impl Access {
-    /// Logs in. The password is wanted again by Wire to create a token.
+    /// Logs in. Wire requires the password again to create a token.
     fn login(&self) -> Result<(Login, Secret), Failure> {
         let wire = wire::Wire::new(&self.backend, self.ca.as_deref(), self.api_version)?;
         if wire.is_exposed() {
-            complain("warning: the password goes over the network in clear text (http://)");
+            report_error("warning: the password goes over the network in clear text (http://)");
         }
         let password = match &self.password_file {
             Some(path) => first_line(path)?,
@@ -92,7 +92,7 @@ impl Access {
     }
 }
 
-/// Tries something that may want a second-factor code, which Wire sends by email when it is asked to.
+/// Tries an operation that may need a second-factor code, which Wire sends by email on request.
 fn with_code<T>(
     given: Option<&str>,
     option: &str,
@@ -100,9 +100,11 @@ fn with_code<T>(
     send: impl FnOnce() -> Result<(), wire::Error>,
 ) -> Result<T, Failure> {
     match attempt(given) {
-        Err(wire::Error::CodeWanted) if given.is_none() => {
+        Err(wire::Error::CodeRequired) if given.is_none() => {
             send()?;
-            complain("Wire demands a second-factor code and has sent one to the email address.");
+            report_error(
+                "Wire requires a second-factor code and has sent one to the email address.",
+            );
             let code = ask("Code", option)?;
             Ok(attempt(Some(code.reveal().trim()))?)
         }
@@ -110,11 +112,11 @@ fn with_code<T>(
     }
 }
 
-/// Asks a person, without echo.
+/// Prompts for a secret, without echo.
 fn ask(what: &str, option: &str) -> Result<Secret, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Unusable(format!(
-            "{what}: there is no terminal to ask on; use {option}"
+            "{what}: there is no terminal to prompt on; use {option}"
         )));
     }
     let text = rpassword::prompt_password(format!("{what}: "))
@@ -122,11 +124,11 @@ fn ask(what: &str, option: &str) -> Result<Secret, Failure> {
     Ok(Secret::new(text))
 }
 
-/// The first line of a file that holds a secret.
+/// The first line of a file that contains a secret.
 pub fn first_line(path: &Path) -> Result<Secret, Failure> {
-    /// Far more than a password has, in bytes.
-    const MOST: u64 = 64 * 1024;
-    let text = read_any(path, MOST, |text| Ok(text.to_owned()))
+    /// Bytes: more than any password has.
+    const MAX_BYTES: u64 = 64 * 1024;
+    let text = read_any(path, MAX_BYTES, |text| Ok(text.to_owned()))
         .map_err(|error| Failure::Unusable(error.to_string()))?;
     match text.trim_start_matches('\u{feff}').lines().next() {
         Some(line) if !line.is_empty() => Ok(Secret::new(line)),

@@ -1,4 +1,4 @@
-//! The part of Wire's API that manages SCIM tokens, as a client.
+//! A client of the part of Wire's API that manages SCIM tokens.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ use crate::cli::backend::{Answer, Backend};
 use crate::secret::Secret;
 use crate::token;
 
-/// From this version on tokens have names.
+/// The first API version in which tokens have names.
 const NAMES_SINCE: u32 = 8;
 
-/// Why Wire did not do what it was asked to.
+/// Why Wire refused a request.
 pub enum Error {
-    /// A second-factor code is wanted.
-    CodeWanted,
+    /// A second-factor code is required.
+    CodeRequired,
     /// One sentence for people.
     Refused(String),
 }
@@ -25,9 +25,9 @@ pub enum Error {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Running(match error {
-            Error::CodeWanted => {
-                "Wire does not take the second-factor code; ask for a new one by running \
-                                  the command again without it"
+            Error::CodeRequired => {
+                "Wire does not accept the second-factor code; run the command again without it to \
+                                  get a new one"
                     .into()
             }
             Error::Refused(sentence) => sentence,
@@ -41,13 +41,13 @@ pub struct Wire {
     version: u32,
 }
 
-/// A Wire backend that knows who asks.
+/// A Wire backend with a session.
 pub struct Login {
     wire: Wire,
     access_token: Secret,
 }
 
-/// What Wire tells of a token.
+/// A token, as Wire lists it.
 #[derive(Deserialize)]
 pub struct Info {
     pub id: String,
@@ -61,8 +61,8 @@ pub struct Info {
     pub idp: Option<String>,
 }
 
-/// What a new token is to be.
-pub struct Wanted<'a> {
+/// The attributes of a new token.
+pub struct NewToken<'a> {
     pub description: &'a str,
     pub name: Option<&'a str>,
     pub idp: Option<&'a str>,
@@ -78,12 +78,12 @@ impl Wire {
         Ok(wire)
     }
 
-    /// Whether what is sent there can be read on the way.
+    /// Whether requests go over the network in clear text.
     pub fn is_exposed(&self) -> bool {
         self.backend.is_exposed()
     }
 
-    /// The newest API version that both sides speak: 8 if Wire has it, else its newest one.
+    /// The newest API version that both sides support: 8 if Wire has it, else its newest one.
     fn find_version(&self) -> Result<u32, Error> {
         #[derive(Deserialize)]
         struct Versions {
@@ -95,7 +95,7 @@ impl Wire {
                 let usable = supported.into_iter().filter(|version| *version <= NAMES_SINCE);
                 usable.max().ok_or_else(|| {
                     Error::Refused(
-                        "Wire speaks none of the API versions up to 8 any more; name one with --api-version"
+                        "Wire supports none of the API versions up to 8 any more; name one with --api-version"
                             .into(),
                     )
                 })
@@ -125,12 +125,12 @@ impl Wire {
         }
     }
 
-    /// Has Wire send a second-factor code by email.
+    /// Makes Wire send a second-factor code by email.
     pub fn send_code(&self, action: &str, email: &str) -> Result<(), Error> {
         let path = self.versioned("/verification-code/send");
         let body = json!({"action": action, "email": email});
         let (status, answer) = self.send(&Method::POST, &path, None, Some(&body))?;
-        // Too many requests: a code was sent a moment ago, and that one counts.
+        // Too many requests: a code was sent recently and is still valid.
         if status.is_success() || status.as_u16() == 429 {
             return Ok(());
         }
@@ -160,42 +160,42 @@ impl Wire {
         Ok((status, body))
     }
 
-    /// What Wire, or a guard in front of it, means by an error.
+    /// Explains an error of Wire, or of a guard in front of it.
     fn explain(&self, status: StatusCode, answer: &Value, path: &str) -> Error {
         let text = |key: &str| answer[key].as_str().unwrap_or_default();
         let (code, base) = (status.as_u16(), self.backend.base());
         let sentence = match text("label") {
             "code-authentication-required" | "code-authentication-failed" => {
-                return Error::CodeWanted;
+                return Error::CodeRequired;
             }
             "invalid-credentials" => {
                 "Wire does not know this email address with this password".into()
             }
             "password-authentication-failed" | "access-denied" => {
-                "Wire does not take this password".into()
+                "Wire does not accept this password".into()
             }
             "insufficient-permissions" | "no-permission" => {
                 "this account may not manage SCIM tokens; log in as an admin or owner of the team"
                     .into()
             }
             "no-team-member" | "not-a-team-member" => {
-                "this account is in no team; log in as an admin or owner of the team".into()
+                "this account belongs to no team; log in as an admin or owner of the team".into()
             }
             "token-limit-reached" => {
                 "the team has as many SCIM tokens as Wire allows; delete one that \
-                                      is not used any more (`token list`, `token delete`)"
+                                      is no longer used (`token list`, `token delete`)"
                     .into()
             }
             "more-than-one-idp" | "no-single-idp" => {
-                "the team has several identity providers and this Wire ties tokens to \
-                                    one; name it with --idp on a Wire that speaks API version 8"
+                "the team has several identity providers and this Wire associates tokens with \
+                                    one; name it with --idp on a Wire that supports API version 8"
                     .into()
             }
             "idp-not-found" | "not-found" if path.contains("auth-tokens") && code != 405 => {
-                "Wire does not know this identity provider or token in the team".into()
+                "the team has no such identity provider or token".into()
             }
             "unsupported-version" => format!(
-                "this Wire does not speak API version {}; leave out --api-version",
+                "this Wire does not support API version {}; leave out --api-version",
                 self.version
             ),
             "suspended" | "pending-activation" => {
@@ -216,12 +216,12 @@ impl Wire {
                 format!("there is no {path} at {base}; is this the address of a Wire backend?")
             }
             _ if code == 420 || code == 429 => {
-                "Wire gets too many requests from here; try again in some seconds".into()
+                "Wire reports too many requests; try again in some seconds".into()
             }
             _ if status.is_redirection() => {
                 format!("{base} redirects {path}; name the address that it redirects to")
             }
-            "" => format!("{base} answered {path} with {code}, and not as Wire does"),
+            "" => format!("{base} answered {path} with {code}, and not in Wire's format"),
             label => format!("Wire answered {code} ({label}): {}", text("message")),
         };
         Error::Refused(sentence)
@@ -233,15 +233,15 @@ impl Login {
         self.wire.send_code(action, email)
     }
 
-    /// Whether this Wire gives names to tokens.
+    /// Whether tokens have names on this Wire.
     pub fn has_names(&self) -> bool {
         self.wire.version >= NAMES_SINCE
     }
 
-    /// Creates a token; gives it, and its id.
+    /// Creates a token; returns it and its description.
     pub fn create(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &NewToken<'_>,
         password: &Secret,
         code: Option<&str>,
     ) -> Result<(Secret, Info), Error> {
@@ -260,8 +260,8 @@ impl Login {
                 Ok((Secret::new(token), info))
             }
             _ => Err(Error::Refused(
-                "Wire answered without a token, or with none that Wire has; `token list` shows whether one \
-                 was created, and `token delete` takes it away"
+                "Wire's answer contains no valid token; `token list` shows whether one \
+                 was created, and `token delete` deletes it"
                     .into(),
             )),
         }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::config::{Limits, Server};
+use crate::metrics::ServerState;
 use crate::snapshot::Snapshots;
 
 /// How often names are resolved again.
@@ -233,14 +234,26 @@ impl Upstreams {
     }
 
     /// The servers with their state, for people.
-    pub fn states(&self) -> Vec<(SocketAddr, bool)> {
+    pub(super) fn states(&self) -> Vec<(SocketAddr, bool)> {
         let now = self.now();
         let found = self.found.load();
         found.endpoints.iter().map(|e| (e.address, e.is_awake(now))).collect()
     }
 
+    /// All servers with their states, for operators.
+    pub fn report(&self) -> Vec<(String, ServerState)> {
+        let states = self.states().into_iter().map(|(address, healthy)| {
+            let state = if healthy { ServerState::Healthy } else { ServerState::Unhealthy };
+            (address.to_string(), state)
+        });
+        let unresolved = self.unresolved().into_iter();
+        states
+            .chain(unresolved.map(|server| (server.to_string(), ServerState::Unresolved)))
+            .collect()
+    }
+
     /// The servers whose names have not been resolved so far.
-    pub fn unresolved(&self) -> Vec<Server> {
+    fn unresolved(&self) -> Vec<Server> {
         let answers = self.answers();
         let unresolved = answers.iter().filter(|(_, answer)| answer.is_empty());
         unresolved.map(|(server, _)| server.clone()).collect()

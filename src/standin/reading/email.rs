@@ -1,7 +1,7 @@
-//! Email addresses: each part of the grammar is a function from a rest of the text to what is left
-//! behind it, and what is kept of it.
+//! Email addresses: each part of the grammar is a function from the remaining input to what is left after it, and
+//! its canonical form.
 
-/// The address in canonical form, if the text is one.
+/// The address in canonical form, if the string is an address.
 pub(super) fn canonical(text: &str) -> Option<String> {
     let (rest, local) = local(text)?;
     let rest = rest.strip_prefix('@')?;
@@ -17,13 +17,12 @@ fn local(text: &str) -> Part<'_> {
     let mut rest = text;
     loop {
         rest = around(rest);
-        let (behind, piece) =
-            if rest.starts_with('"') { quoted(rest)? } else { run(rest, is_atom) };
+        let (after, piece) = if rest.starts_with('"') { quoted(rest)? } else { run(rest, is_atom) };
         if piece.is_empty() {
             return None;
         }
         pieces.push(piece);
-        rest = around(behind);
+        rest = around(after);
         match rest.strip_prefix('.') {
             Some(more) => rest = more,
             None => return Some((rest, pieces.join("."))),
@@ -36,20 +35,20 @@ fn quoted(text: &str) -> Part<'_> {
     let mut rest = &text[1..];
     loop {
         rest = fold(rest).unwrap_or(rest);
-        if let Some(behind) = rest.strip_prefix('"') {
-            return Some((behind, kept + "\""));
+        if let Some(after) = rest.strip_prefix('"') {
+            return Some((after, kept + "\""));
         }
         if rest.starts_with('\\') {
             let pair = rest.get(..2).filter(|pair| pair.is_ascii())?;
             kept.push_str(pair);
             rest = &rest[2..];
         } else {
-            let (behind, some) = run(rest, |c| is_text(c) && c != '"' && c != '\\');
+            let (after, some) = run(rest, |c| is_text(c) && c != '"' && c != '\\');
             if some.is_empty() {
                 return None;
             }
             kept.push_str(&some);
-            rest = behind;
+            rest = after;
         }
     }
 }
@@ -60,27 +59,27 @@ fn domain(text: &str) -> Part<'_> {
         let mut kept = String::from("[");
         loop {
             rest = fold(rest).unwrap_or(rest);
-            if let Some(behind) = rest.strip_prefix(']') {
-                return Some((around(behind), kept + "]"));
+            if let Some(after) = rest.strip_prefix(']') {
+                return Some((around(after), kept + "]"));
             }
-            let (behind, some) = run(rest, |c| is_text(c) && !matches!(c, '[' | ']' | '\\'));
+            let (after, some) = run(rest, |c| is_text(c) && !matches!(c, '[' | ']' | '\\'));
             if some.is_empty() {
                 return None;
             }
             kept.push_str(&some);
-            rest = behind;
+            rest = after;
         }
     }
     let (mut rest, first) = label(text)?;
     let mut labels = vec![first];
-    while let Some(behind) = rest.strip_prefix('.') {
-        match label(behind) {
+    while let Some(after) = rest.strip_prefix('.') {
+        match label(after) {
             Some((more, next)) => {
                 labels.push(next);
                 rest = more;
             }
             // The dot was the trailing one.
-            None => return Some((behind, labels.join("."))),
+            None => return Some((after, labels.join("."))),
         }
     }
     Some((rest, labels.join(".")))
@@ -101,7 +100,7 @@ fn is_atom(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+/=?^_`{|}~-".contains(c)
 }
 
-/// Visible ASCII, and the control characters that are neither blanks, line ends nor NUL.
+/// Visible ASCII, and the control characters other than blanks, line ends and NUL.
 fn is_text(c: char) -> bool {
     matches!(c, '!'..='~' | '\u{1}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}')
 }

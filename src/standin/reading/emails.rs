@@ -1,11 +1,11 @@
-//! The `emails` of a user, and the value paths by which a PATCH changes them from 5.35 on.
+//! The `emails` of a user, and the value paths by which a PATCH changes them since 5.35.
 
 use std::slice;
 
 use serde_json::value::RawValue;
 
 use super::filter::{Attribute, Comparison, Literal};
-use super::json::{Object, as_boolean, as_list, as_text};
+use super::json::{Object, as_array, as_boolean, as_string};
 use super::{Fault, email};
 
 /// An entry of `emails`.
@@ -26,13 +26,13 @@ impl Email {
 
 /// Parses an entry.
 pub(super) fn entry(object: &Object<'_>) -> Result<Email, Fault> {
-    let Some(address) = email::canonical(&object.required_text("value")?) else {
+    let Some(address) = email::canonical(&object.required_string("value")?) else {
         return Fault::parse("emails.value");
     };
-    Ok(Email { address, kind: object.text("type")?, primary: object.boolean("primary")? })
+    Ok(Email { address, kind: object.string("type")?, primary: object.boolean("primary")? })
 }
 
-/// `remove` on a value path, whatever its sub-attribute.
+/// `remove` on a value path with any sub-attribute.
 pub(super) fn remove(
     emails: &mut Vec<Email>,
     attribute: &Attribute,
@@ -56,7 +56,7 @@ pub(super) fn put(
         None => put_entries(emails, filter, value),
         Some("value") => put_address(emails, filter, value),
         Some("type") => {
-            let kind = as_text(value).ok_or_else(|| Fault::value("type must be a string"))?;
+            let kind = as_string(value).ok_or_else(|| Fault::value("type must be a string"))?;
             each_match(emails, filter, |email| email.kind = Some(kind.clone()));
             Ok(())
         }
@@ -77,13 +77,13 @@ fn is_emails(attribute: &Attribute) -> Result<(), Fault> {
     Err(Fault::rule("invalidPath", "value paths are supported for emails only"))
 }
 
-/// Whole entries, from the last to the first, each against the array as it then is.
+/// Adds whole entries, from the last to the first, each to the array as left by the one before.
 fn put_entries(
     emails: &mut Vec<Email>,
     filter: &Comparison,
     value: &RawValue,
 ) -> Result<(), Fault> {
-    let list = as_list(value);
+    let list = as_array(value);
     let read = |raw| entry(&Object::read(raw, "value")?);
     let entries = list.as_deref().unwrap_or(slice::from_ref(&value)).iter().map(|raw| read(raw));
     let entries: Vec<Email> =
@@ -96,19 +96,19 @@ fn put_entries(
     Ok(())
 }
 
-/// An address; where nothing matches `type eq "..."`, it becomes an entry of that type.
+/// Sets an address; if nothing matches `type eq "..."`, an entry of that type is added.
 fn put_address(
     emails: &mut Vec<Email>,
     filter: &Comparison,
     value: &RawValue,
 ) -> Result<(), Fault> {
-    let address = as_text(value).and_then(|text| email::canonical(&text));
+    let address = as_string(value).and_then(|text| email::canonical(&text));
     let address = address.ok_or_else(|| Fault::value("not an email address"))?;
     if each_match(emails, filter, |email| email.address.clone_from(&address)) {
         return Ok(());
     }
     let Comparison { attribute, operator, literal } = filter;
-    if let (true, "eq", Literal::Text(kind)) =
+    if let (true, "eq", Literal::String(kind)) =
         (attribute.name.eq_ignore_ascii_case("type"), operator.as_str(), literal)
     {
         emails.push(Email { address, kind: Some(kind.clone()), primary: None });
@@ -116,7 +116,7 @@ fn put_address(
     Ok(())
 }
 
-/// Changes every match; whether there was one.
+/// Changes every match; returns whether there was one.
 fn each_match(
     emails: &mut [Email],
     filter: &Comparison,
@@ -130,14 +130,14 @@ fn each_match(
     any
 }
 
-/// What cannot be compared matches nothing.
+/// Whether an entry matches; what cannot be compared does not match.
 fn matches(filter: &Comparison, email: &Email) -> bool {
     let Comparison { attribute, operator, literal } = filter;
     match (attribute.name.to_ascii_lowercase().as_str(), literal) {
-        ("type", Literal::Text(text)) => {
+        ("type", Literal::String(text)) => {
             compare(email.kind.as_deref().unwrap_or_default(), operator, text)
         }
-        ("value", Literal::Text(text)) => compare(&email.address, operator, text),
+        ("value", Literal::String(text)) => compare(&email.address, operator, text),
         ("primary", Literal::Boolean(value)) => match operator.as_str() {
             "eq" => email.primary == Some(*value),
             "ne" => email.primary != Some(*value),

@@ -1,4 +1,4 @@
-//! Filters and paths: split into words, of which only the last may hold blanks.
+//! Filters and paths: split into words, of which only the last may contain blanks.
 
 use super::Fault;
 
@@ -8,14 +8,14 @@ pub(super) const EXTENSION: &str = "urn:ietf:params:scim:schemas:extension:wire:
 const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
 const OPERATORS: [&str; 9] = ["eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"];
 
-/// A filter for users that can be answered.
+/// A filter for users that Wire supports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserFilter {
     UserName(String),
     ExternalId(String),
 }
 
-/// An attribute with the schema in front and the sub-attribute behind it.
+/// An attribute with its schema and its sub-attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Attribute {
     pub(super) schema: Option<&'static str>,
@@ -33,9 +33,9 @@ pub(super) struct Comparison {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Literal {
-    Text(String),
+    String(String),
     Boolean(bool),
-    /// A number or null, which nothing is compared with.
+    /// A number or null, which are not compared with anything.
     Other,
 }
 
@@ -46,21 +46,21 @@ pub(super) enum Path {
     Values { attribute: Attribute, filter: Comparison, sub: Option<String> },
 }
 
-/// Reads a filter for users.
+/// Parses a filter for users.
 pub fn user_filter(text: &str) -> Result<UserFilter, Fault> {
     let Comparison { attribute, operator, literal } = read(text)?;
     match (attribute.name.to_lowercase().as_str(), operator.as_str(), literal) {
-        ("username", "eq", Literal::Text(text)) => Ok(UserFilter::UserName(text)),
-        ("externalid", "eq", Literal::Text(text)) => Ok(UserFilter::ExternalId(text)),
+        ("username", "eq", Literal::String(text)) => Ok(UserFilter::UserName(text)),
+        ("externalid", "eq", Literal::String(text)) => Ok(UserFilter::ExternalId(text)),
         _ => Err(Fault::rule("invalidFilter", "filter is not supported")),
     }
 }
 
-/// Reads a filter for groups: the text that displayName is to contain.
+/// Parses a filter for groups: the string that displayName must contain.
 pub fn group_filter(text: &str) -> Result<String, Fault> {
     let Comparison { attribute, operator, literal } = read(text)?;
     match (attribute.name.to_lowercase().as_str(), attribute.sub, operator.as_str(), literal) {
-        ("displayname", false, "co", Literal::Text(text)) => Ok(text),
+        ("displayname", false, "co", Literal::String(text)) => Ok(text),
         _ => Err(Fault::Rule {
             status: 500,
             scim_type: None,
@@ -77,7 +77,7 @@ fn read(text: &str) -> Result<Comparison, Fault> {
     }
 }
 
-/// Reads a path; `None` if it is none.
+/// Parses a path; `None` if it is not a path.
 pub(super) fn path(text: &str) -> Option<Path> {
     let schemas = [CORE, PROFILE, EXTENSION];
     let (attribute, rest) = attribute(text, &schemas)?;
@@ -130,7 +130,7 @@ fn name(text: &str) -> Option<(&str, &str)> {
 /// A literal, and what follows it.
 fn literal(text: &str) -> Option<(Literal, &str)> {
     if text.starts_with('"') {
-        return string(text).map(|(string, rest)| (Literal::Text(string), rest));
+        return string(text).map(|(string, rest)| (Literal::String(string), rest));
     }
     if let Some(rest) = text.strip_prefix("null") {
         return Some((Literal::Other, rest));
@@ -144,7 +144,7 @@ fn literal(text: &str) -> Option<(Literal, &str)> {
     if unsigned.len() < text.len() && unsigned.starts_with('-') {
         return None;
     }
-    // The longest run that may be a number is shortened until it is one.
+    // The longest prefix of characters of numbers, shortened until it is a number.
     let run = unsigned
         .find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c))
         .unwrap_or(unsigned.len());

@@ -19,14 +19,14 @@ pub fn group(body: &[u8]) -> Result<Group, Fault> {
             return Fault::parse(list);
         }
     }
-    object.texts("schemas")?;
-    let display_name = object.required_text("displayname")?;
+    object.strings("schemas")?;
+    let display_name = object.required_string("displayname")?;
     let mut members = Vec::new();
-    for member in object.list("members")? {
+    for member in object.array("members")? {
         let member = Object::read(member, "members")?;
-        member.required_text("type")?;
-        member.required_text("$ref")?;
-        members.push(member.required_text("value")?);
+        member.required_string("type")?;
+        member.required_string("$ref")?;
+        members.push(member.required_string("value")?);
     }
     if !members.iter().all(|id| is_uuid(id)) {
         return Err(Fault::value("a member's value is not a UUID"));

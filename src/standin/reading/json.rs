@@ -1,4 +1,4 @@
-//! JSON objects as Wire takes them: lazily, name by name, so that what nobody reads may be anything.
+//! JSON objects as Wire reads them: lazily, name by name, so that attributes which are not read can have any value.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::Fault;
 
-/// A value that was scanned, but not read.
+/// A value that was scanned but not parsed.
 pub(super) type Raw<'a> = &'a RawValue;
 
-/// The members of an object in the order they stand, of equal names the first only.
+/// The members of an object in order; of equal names only the first.
 #[derive(Debug, Default)]
 pub(super) struct Members<'a>(pub Vec<(String, Raw<'a>)>);
 
@@ -41,7 +41,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// An object by its folded names; of several spellings the greatest counts.
+/// An object by its folded names; of several spellings, the greatest is used.
 #[derive(Debug)]
 pub(super) struct Object<'a>(BTreeMap<String, Raw<'a>>);
 
@@ -58,33 +58,33 @@ impl<'a> Object<'a> {
         self.0.get(name).copied()
     }
 
-    /// The value under a name; `None` also for null.
+    /// The value of a name; `None` also for null.
     pub(super) fn some(&self, name: &str) -> Option<Raw<'a>> {
         self.get(name).filter(|raw| raw.get() != "null")
     }
 
-    pub(super) fn text(&self, name: &str) -> Result<Option<String>, Fault> {
+    pub(super) fn string(&self, name: &str) -> Result<Option<String>, Fault> {
         self.some(name)
-            .map(|raw| as_text(raw).ok_or_else(|| Fault::Parse(format!("Error in $.{name}"))))
+            .map(|raw| as_string(raw).ok_or_else(|| Fault::Parse(format!("Error in $.{name}"))))
             .transpose()
     }
 
-    pub(super) fn required_text(&self, name: &str) -> Result<String, Fault> {
-        self.text(name)?
+    pub(super) fn required_string(&self, name: &str) -> Result<String, Fault> {
+        self.string(name)?
             .ok_or_else(|| Fault::Parse(format!("Error in $: key \"{name}\" not found")))
     }
 
-    /// A list; null and nothing are empty.
-    pub(super) fn list(&self, name: &str) -> Result<Vec<Raw<'a>>, Fault> {
+    /// An array; null and a missing value are empty.
+    pub(super) fn array(&self, name: &str) -> Result<Vec<Raw<'a>>, Fault> {
         match self.some(name) {
             None => Ok(Vec::new()),
-            Some(raw) => as_list(raw).ok_or_else(|| Fault::Parse(format!("Error in $.{name}"))),
+            Some(raw) => as_array(raw).ok_or_else(|| Fault::Parse(format!("Error in $.{name}"))),
         }
     }
 
-    pub(super) fn texts(&self, name: &str) -> Result<Vec<String>, Fault> {
-        let list = self.list(name)?.into_iter().map(as_text).collect::<Option<_>>();
-        list.ok_or_else(|| Fault::Parse(format!("Error in $.{name}: no text")))
+    pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, Fault> {
+        let list = self.array(name)?.into_iter().map(as_string).collect::<Option<_>>();
+        list.ok_or_else(|| Fault::Parse(format!("Error in $.{name}: not a string")))
     }
 
     pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, Fault> {
@@ -96,20 +96,20 @@ impl<'a> Object<'a> {
     }
 }
 
-pub(super) fn as_text(raw: Raw<'_>) -> Option<String> {
+pub(super) fn as_string(raw: Raw<'_>) -> Option<String> {
     serde_json::from_str(raw.get()).ok()
 }
 
-pub(super) fn as_list(raw: Raw<'_>) -> Option<Vec<Raw<'_>>> {
+pub(super) fn as_array(raw: Raw<'_>) -> Option<Vec<Raw<'_>>> {
     serde_json::from_str(raw.get()).ok()
 }
 
-/// A boolean, or a text that says one in any case.
+/// A boolean, or a string with its name in any case.
 pub(super) fn as_boolean(raw: Raw<'_>) -> Option<bool> {
     match raw.get() {
         "true" => Some(true),
         "false" => Some(false),
-        _ => match fold(&as_text(raw)?).as_str() {
+        _ => match fold(&as_string(raw)?).as_str() {
             "true" => Some(true),
             "false" => Some(false),
             _ => None,
@@ -117,13 +117,13 @@ pub(super) fn as_boolean(raw: Raw<'_>) -> Option<bool> {
     }
 }
 
-/// Scans a body; serde_json checks all of it, however deep.
+/// Scans a body; serde_json checks the syntax of all of it, at any depth.
 pub(super) fn scan(text: &str) -> Result<Raw<'_>, Fault> {
     serde_json::from_str(text).map_err(|_| Fault::Parse("Error in $: not enough input".into()))
 }
 
-/// The body as text that serde_json reads like Wire: control characters in a text are let pass behind
-/// its first backslash or non-ASCII character, so these are written as escapes.
+/// The body in a form that serde_json reads like Wire: Wire accepts control characters in a string after its first
+/// backslash or non-ASCII character, so those are written as escapes.
 pub(super) fn text_of(body: &[u8]) -> Result<String, Fault> {
     let text =
         std::str::from_utf8(body).map_err(|_| Fault::Parse("Error in $: invalid UTF-8".into()))?;
@@ -131,7 +131,7 @@ pub(super) fn text_of(body: &[u8]) -> Result<String, Fault> {
     let (mut quoted, mut lenient, mut escaped) = (false, false, false);
     for c in text.chars() {
         if quoted && lenient && c < ' ' {
-            // An escape that ends in a control character is none.
+            // A backslash before a control character is not an escape.
             if escaped {
                 return Err(Fault::Parse("Error in $: invalid escape".into()));
             }
@@ -153,13 +153,13 @@ pub(super) fn text_of(body: &[u8]) -> Result<String, Fault> {
     if surrogates_are_paired(&out) { Ok(out) } else { Fault::parse("a lone surrogate") }
 }
 
-/// Whether every escaped surrogate has its other half; serde_json does not look at texts it skips.
+/// Whether every escaped surrogate has its other half; serde_json does not check strings that it skips.
 fn surrogates_are_paired(text: &str) -> bool {
     let code = |escape: &str| u32::from_str_radix(escape.strip_prefix('u')?.get(..4)?, 16).ok();
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
         rest = &rest[at + 1..];
-        let behind = rest.chars().next().map_or(0, char::len_utf8);
+        let after = rest.chars().next().map_or(0, char::len_utf8);
         match code(rest) {
             Some(0xD800..=0xDBFF) => {
                 let low = rest[5..].strip_prefix('\\').and_then(code);
@@ -169,19 +169,19 @@ fn surrogates_are_paired(text: &str) -> bool {
                 rest = &rest[11..];
             }
             Some(0xDC00..=0xDFFF) => return false,
-            _ => rest = &rest[behind..],
+            _ => rest = &rest[after..],
         }
     }
     true
 }
 
-/// Whether a body is JSON at all.
+/// Whether a body is JSON.
 pub fn is_json(body: &[u8]) -> bool {
     text_of(body).is_ok_and(|text| scan(&text).is_ok())
 }
 
-/// Full case folding by way of upper case, which joins what folding joins, but for these: the dotless i
-/// has an upper case that is not its own, the capital sharp s is two letters, and Cherokee folds upwards.
+/// Full case folding by converting to upper case, which has the same result except for these: the dotless i shares its
+/// upper case with another letter, the capital sharp s folds to two letters, and Cherokee folds to upper case.
 pub(super) fn fold(text: &str) -> String {
     let folded = |c: char| -> String {
         match c {
@@ -198,7 +198,7 @@ pub(super) fn fold(text: &str) -> String {
 mod tests {
     #[test]
     fn folding_is_that_of_another_implementation() {
-        // Letters of the newest versions of Unicode, which not every implementation has.
+        // Letters of the newest versions of Unicode, which not every implementation knows.
         let new = |c: char| {
             matches!(c, '\u{1c89}' | '\u{a7cb}'..='\u{a7e2}' | '\u{ab6c}' | '\u{ab6d}' | '\u{10d50}'..='\u{10d65}'
                 | '\u{16ea0}'..='\u{16ed3}' | '\u{1df40}'..='\u{1df95}')

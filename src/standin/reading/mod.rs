@@ -1,6 +1,5 @@
-//! The stand-in's own reading of bodies and filters: plain serde_json and its own folding, written
-//! from the same contract as the guard but sharing no code with it, so that each can be held
-//! against the other.
+//! The stand-in's own parsers of bodies and filters: plain serde_json and its own case folding, an implementation of
+//! the same contract as the guard's that shares no code with it, so that tests can compare the two.
 
 mod email;
 mod emails;
@@ -21,19 +20,19 @@ pub use json::is_json;
 pub use patch::{Patch, patch};
 pub use user::{user, validate};
 
-/// What a token's team knows its users by.
+/// How the team of a token identifies its users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Email,
     Saml,
 }
 
-/// Why something is refused.
+/// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// It could not be parsed: Wire answers 400 with bare text.
+    /// It could not be parsed: Wire answers 400 with plain text.
     Parse(String),
-    /// It broke a rule: Wire answers with a SCIM error, or with a 500.
+    /// It violated a rule: Wire answers with a SCIM error, or with a 500.
     Rule { status: u16, scim_type: Option<&'static str>, detail: String },
 }
 
@@ -66,13 +65,13 @@ pub struct User {
 }
 
 impl User {
-    /// The entry of `emails` that Wire keeps, if there is one.
+    /// The entry of `emails` that Wire stores, if there is one.
     pub fn kept_email(&self) -> Option<&Email> {
         self.emails.iter().find(|email| email.primary == Some(true)).or(self.emails.first())
     }
 }
 
-/// What is stored of a user.
+/// The stored attributes of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reading {

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::filter::{Attribute, EXTENSION, PROFILE, Path, path};
-use super::json::{Members, Object, as_boolean, as_list, as_text, fold, scan, text_of};
+use super::json::{Members, Object, as_array, as_boolean, as_string, fold, scan, text_of};
 use super::{Fault, User, emails, rich_info, user};
 use crate::release::Release;
 
@@ -24,13 +24,13 @@ struct Operation {
 pub fn patch(body: &[u8]) -> Result<Patch, Fault> {
     let text = text_of(body)?;
     let object = Object::read(scan(&text)?, "patch")?;
-    if !object.texts("schemas")?.iter().any(|urn| urn == PATCH_OP)
+    if !object.strings("schemas")?.iter().any(|urn| urn == PATCH_OP)
         || object.some("operations").is_none()
     {
         return Fault::parse("schemas");
     }
     object
-        .list("operations")?
+        .array("operations")?
         .into_iter()
         .map(|raw| operation(&Object::read(raw, "Operations")?))
         .collect::<Result<_, _>>()
@@ -38,12 +38,12 @@ pub fn patch(body: &[u8]) -> Result<Patch, Fault> {
 }
 
 fn operation(object: &Object<'_>) -> Result<Operation, Fault> {
-    let remove = match object.required_text("op")?.to_lowercase().as_str() {
+    let remove = match object.required_string("op")?.to_lowercase().as_str() {
         "add" | "replace" => false,
         "remove" => true,
         _ => return Fault::parse("op"),
     };
-    let path = match object.text("path")? {
+    let path = match object.string("path")? {
         Some(text) => Some(path(&text).ok_or_else(|| Fault::Parse("Error in $.path".into()))?),
         None => None,
     };
@@ -51,7 +51,7 @@ fn operation(object: &Object<'_>) -> Result<Operation, Fault> {
 }
 
 impl Patch {
-    /// The user after all operations; Wire's rules are to be held against it.
+    /// The user after all operations, to which Wire's rules are applied.
     pub fn apply(&self, user: &User, release: Release) -> Result<User, Fault> {
         let mut user = user.clone();
         for operation in &self.0 {
@@ -103,7 +103,7 @@ fn clear(user: &mut User, attribute: &Attribute) -> Result<(), Fault> {
 }
 
 fn set(user: &mut User, attribute: &Attribute, value: &RawValue) -> Result<(), Fault> {
-    let text = || as_text(value).ok_or_else(|| Fault::value("expected a text"));
+    let text = || as_string(value).ok_or_else(|| Fault::value("expected a string"));
     match attribute.name.to_lowercase().as_str() {
         "username" => user.user_name = text()?,
         "displayname" => user.display_name = Some(text()?),
@@ -113,9 +113,9 @@ fn set(user: &mut User, attribute: &Attribute, value: &RawValue) -> Result<(), F
                 Some(as_boolean(value).ok_or_else(|| Fault::value("expected a boolean"))?);
         }
         "roles" => {
-            let roles = as_list(value)
-                .and_then(|list| list.into_iter().map(as_text).collect::<Option<_>>());
-            user.roles = roles.ok_or_else(|| Fault::value("expected a list of texts"))?;
+            let roles = as_array(value)
+                .and_then(|list| list.into_iter().map(as_string).collect::<Option<_>>());
+            user.roles = roles.ok_or_else(|| Fault::value("expected an array of strings"))?;
         }
         _ => {
             let detail =
@@ -126,7 +126,7 @@ fn set(user: &mut User, attribute: &Attribute, value: &RawValue) -> Result<(), F
     Ok(())
 }
 
-/// A value without a path: a whole user of five attributes, of which the roles are not taken.
+/// A value without a path: a user with five attributes, of which the roles are ignored.
 fn replace(user: &mut User, value: &RawValue) -> Result<(), Fault> {
     let refused = || Fault::rule("invalidPath", "unsupported attributes in a value without path");
     let Members(members) = serde_json::from_str(value.get()).map_err(|_| refused())?;
@@ -165,7 +165,7 @@ fn rich(
     if remove {
         user.rich_info.retain(|(other, _)| fold(other) != key);
     } else {
-        let text = value.and_then(as_text).ok_or_else(|| Fault::value("expected a text"))?;
+        let text = value.and_then(as_string).ok_or_else(|| Fault::value("expected a string"))?;
         match user.rich_info.iter_mut().find(|(other, _)| fold(other) == key) {
             Some(field) => *field = (attribute.name.clone(), text),
             None => user.rich_info.push((attribute.name.clone(), text)),

@@ -1,9 +1,9 @@
-//! Rich info of both URNs, merged the way Wire merges it.
+//! Rich info of both URNs, merged as Wire merges it.
 
 use std::collections::HashSet;
 
 use super::Fault;
-use super::json::{Members, Object, Raw, as_list, as_text, fold};
+use super::json::{Members, Object, Raw, as_array, as_string, fold};
 
 type Fields = Vec<(String, String)>;
 
@@ -24,22 +24,24 @@ fn map(raw: Raw<'_>) -> Result<Fields, Fault> {
     let Ok(Members(members)) = serde_json::from_str(raw.get()) else {
         return Fault::parse("richInfo");
     };
-    let texts =
-        members.into_iter().map(|(key, value)| Some((key, as_text(value)?))).collect::<Option<_>>();
-    texts.ok_or_else(|| Fault::Parse("Error in $: rich info is no map of texts".into()))
+    let strings = members
+        .into_iter()
+        .map(|(key, value)| Some((key, as_string(value)?)))
+        .collect::<Option<_>>();
+    strings.ok_or_else(|| Fault::Parse("Error in $: rich info is not a map of strings".into()))
 }
 
 fn list(raw: Raw<'_>) -> Result<Fields, Fault> {
     let profile = Object::read(raw, "richInfo")?;
     let Some(rich_info) = profile.get("richinfo") else { return Fault::parse("richInfo") };
-    if let Some(legacy) = as_list(rich_info) {
+    if let Some(legacy) = as_array(rich_info) {
         return legacy.into_iter().map(field).collect();
     }
     let versioned = Object::read(rich_info, "richInfo")?;
     if !versioned.get("version").is_some_and(|version| is_zero(version.get())) {
         return Fault::parse("richInfo.version");
     }
-    let Some(fields) = versioned.get("fields").and_then(as_list) else {
+    let Some(fields) = versioned.get("fields").and_then(as_array) else {
         return Fault::parse("richInfo.fields");
     };
     let fields = fields.into_iter().map(field).collect::<Result<Fields, _>>()?;
@@ -55,11 +57,11 @@ fn field(raw: Raw<'_>) -> Result<(String, String), Fault> {
     let Ok(Members(members)) = serde_json::from_str(raw.get()) else {
         return Fault::parse("richInfo.fields");
     };
-    let text = |name: &str| as_text(members.iter().find(|(key, _)| key == name)?.1);
+    let text = |name: &str| as_string(members.iter().find(|(key, _)| key == name)?.1);
     text("type").zip(text("value")).ok_or_else(|| Fault::Parse("Error in $.richInfo.fields".into()))
 }
 
-/// Whether a number is 0, however it is written.
+/// Whether a number is 0, in any notation.
 fn is_zero(number: &str) -> bool {
     number.starts_with(['-', '0'])
         && number
@@ -69,7 +71,7 @@ fn is_zero(number: &str) -> bool {
 }
 
 fn merge(mut map: Fields, mut list: Fields) -> Fields {
-    // In ascending order of spelling, so that the greatest of those that fold alike comes last.
+    // In ascending order of spelling, so that the greatest of those with the same folded name comes last.
     map.sort();
     let mut by_key: Vec<(String, (String, String))> = Vec::new();
     for field in map {
@@ -87,7 +89,7 @@ fn merge(mut map: Fields, mut list: Fields) -> Fields {
     normal(list)
 }
 
-/// Without empty values, and of equal keys the first only.
+/// Removes empty values, and of equal keys all but the first.
 pub(super) fn normal(list: Fields) -> Fields {
     let mut seen = HashSet::new();
     list.into_iter().filter(|(key, value)| !value.is_empty() && seen.insert(fold(key))).collect()

@@ -1,8 +1,8 @@
-//! Absolute URIs, taken apart at their delimiters (RFC 3986, appendix B).
+//! Absolute URIs, split at their delimiters (RFC 3986, appendix B).
 
 use std::net::Ipv6Addr;
 
-/// Whether a text is an absolute URI to Wire.
+/// Whether Wire accepts a string as an absolute URI.
 pub(super) fn is_absolute(text: &str) -> bool {
     let (text, fragment) = text.split_once('#').unwrap_or((text, ""));
     let (text, query) = text.split_once('?').unwrap_or((text, ""));
@@ -48,7 +48,7 @@ fn is_authority(authority: &str) -> bool {
         && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// What stands between brackets.
+/// Whether the contents of brackets are an IP literal.
 fn is_literal(literal: &str) -> bool {
     if let Some(future) = literal.strip_prefix('v') {
         let Some((version, address)) = future.split_once('.') else { return false };
@@ -65,7 +65,8 @@ fn is_literal(literal: &str) -> bool {
     zone.is_none_or(|zone| !zone.is_empty() && consists_of(zone, "")) && is_ipv6(address)
 }
 
-/// The standard library's reading, but for the zeros that may lead in the last four numbers.
+/// Whether a string is an IPv6 address to the standard library, which refuses leading zeros in the last four numbers:
+/// these are accepted here.
 fn is_ipv6(address: &str) -> bool {
     let Some((head, tail)) = address.rsplit_once(':').filter(|(_, tail)| tail.contains('.')) else {
         return address.parse::<Ipv6Addr>().is_ok();

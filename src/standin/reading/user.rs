@@ -1,6 +1,6 @@
-//! A user: parsed whole first, then held against Wire's rules.
+//! A user: parsed completely first, then checked against Wire's rules.
 
-use super::json::{Object, Raw, as_text, scan, text_of};
+use super::json::{Object, Raw, as_string, scan, text_of};
 use super::{Fault, Mode, Reading, User, email, emails, rich_info, uri};
 use crate::release::Release;
 
@@ -10,12 +10,12 @@ pub fn user(body: &[u8]) -> Result<User, Fault> {
     from_object(&Object::read(scan(&text)?, "user")?)
 }
 
-/// The parse stage on an object whose names are folded.
+/// Parses an object whose names are folded.
 pub(super) fn from_object(object: &Object<'_>) -> Result<User, Fault> {
-    object.texts("schemas")?;
-    let user_name = object.required_text("username")?;
+    object.strings("schemas")?;
+    let user_name = object.required_string("username")?;
     for name in ["nickname", "title", "usertype", "locale"] {
-        object.text(name)?;
+        object.string(name)?;
     }
     check_uri(object, "profileurl")?;
     if let Some(name) = object.some("name") {
@@ -48,26 +48,26 @@ pub(super) fn from_object(object: &Object<'_>) -> Result<User, Fault> {
         emails.push(emails::entry(entry)?);
         Ok(())
     })?;
-    object.texts("entitlements")?;
+    object.strings("entitlements")?;
     Ok(User {
         user_name,
-        external_id: object.text("externalid")?,
-        display_name: object.text("displayname")?,
+        external_id: object.string("externalid")?,
+        display_name: object.string("displayname")?,
         emails,
         active: object.boolean("active")?,
-        preferred_language: object.text("preferredlanguage")?,
-        roles: object.texts("roles")?,
+        preferred_language: object.string("preferredlanguage")?,
+        roles: object.strings("roles")?,
         rich_info: rich_info::read(object)?,
-        password: object.text("password")?,
+        password: object.string("password")?,
     })
 }
 
 fn check_texts(object: &Object<'_>, names: &[&str]) -> Result<(), Fault> {
-    names.iter().try_for_each(|name| object.text(name).map(drop))
+    names.iter().try_for_each(|name| object.string(name).map(drop))
 }
 
 fn check_uri(object: &Object<'_>, name: &str) -> Result<(), Fault> {
-    let absolute = |raw: Raw<'_>| as_text(raw).is_some_and(|text| uri::is_absolute(&text));
+    let absolute = |raw: Raw<'_>| as_string(raw).is_some_and(|text| uri::is_absolute(&text));
     match object.some(name) {
         Some(raw) if !absolute(raw) => Fault::parse(name),
         _ => Ok(()),
@@ -79,7 +79,7 @@ fn each(
     list: &str,
     mut check: impl FnMut(&Object<'_>) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
-    object.list(list)?.into_iter().try_for_each(|entry| check(&Object::read(entry, list)?))
+    object.array(list)?.into_iter().try_for_each(|entry| check(&Object::read(entry, list)?))
 }
 
 /// Wire's rules, in Wire's order.
@@ -151,7 +151,7 @@ pub fn validate(user: &User, mode: Mode, release: Release) -> Result<Reading, Fa
     })
 }
 
-/// The codes that Wire's ISO 639-1 list holds.
+/// The codes in Wire's list of ISO 639-1.
 const LANGUAGES: &str = "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz \
      ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik \
      io is it iu ja jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml \
@@ -159,7 +159,7 @@ const LANGUAGES: &str = "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm b
      se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi \
      vo wa wo xh yi yo za zh zu";
 
-/// The code of a text's first two characters: lower case, and known by their upper case.
+/// The code of a string's first two characters: in lower case, looked up by their upper case.
 fn language(text: &str) -> Option<String> {
     let two: Vec<char> = text.chars().take(2).collect();
     if two.len() < 2 || !two.iter().all(|c| c.is_lowercase()) {

@@ -1,4 +1,4 @@
-//! Connections and memory in Prometheus, read where they are counted when somebody asks.
+//! Connections and memory in Prometheus. Their own counters are copied into metrics on each scrape.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,18 +6,18 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
-use crate::proxy::Connections;
-use crate::proxy::budget::{Budget, Kind};
+use super::Connections;
+use super::budget::{Budget, Kind};
 
-/// What clients make the guard hold.
-pub(super) struct Memory {
+/// Collects the connections and buffered bytes of clients.
+pub struct MemoryMetrics {
     budget: Arc<Budget>,
     connections: Arc<Connections>,
     families: Mutex<Families>,
     descs: Vec<Desc>,
 }
 
-/// Empty metrics, filled anew for each answer.
+/// Metrics that are filled on each scrape.
 struct Families {
     connections: IntGauge,
     used: IntGaugeVec,
@@ -31,28 +31,25 @@ impl Families {
     }
 }
 
-impl Memory {
-    pub(super) fn new(
+impl MemoryMetrics {
+    pub fn new(
         budget: Arc<Budget>,
         connections: Arc<Connections>,
     ) -> Result<Self, prometheus::Error> {
         let families = Families {
             connections: IntGauge::new("scim_guard_connections", "Open client connections.")?,
             used: IntGaugeVec::new(
-                Opts::new(
-                    "scim_guard_buffered_bytes",
-                    "Bytes held for clients, by what they are held for.",
-                ),
+                Opts::new("scim_guard_buffered_bytes", "Bytes buffered for clients, by purpose."),
                 &["kind"],
             )?,
             limit: IntGauge::new(
                 "scim_guard_buffered_bytes_limit",
-                "limits.buffered_bytes: how many bytes may be held together.",
+                "limits.buffered_bytes: the limit of all buffered bytes.",
             )?,
             refused: IntCounterVec::new(
                 Opts::new(
                     "scim_guard_buffered_refused_total",
-                    "Requests that were refused or given up for lack of memory, by what there was none for.",
+                    "Requests that were refused or aborted because of that limit, by purpose.",
                 ),
                 &["kind"],
             )?,
@@ -63,13 +60,13 @@ impl Memory {
     }
 }
 
-impl Collector for Memory {
+impl Collector for MemoryMetrics {
     fn desc(&self) -> Vec<&Desc> {
         self.descs.iter().collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // Filled and read by one at a time.
+        // Concurrent scrapes take turns to fill and read them.
         let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         families.connections.set(i64::try_from(self.connections.open()).unwrap_or(i64::MAX));
         families.refused.reset();

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The build that ships: profile `dist`, optimised by the profile of the training run (pgo/dist.profdata, `make pgo`).
+#
+#     scripts/dist.sh            builds the program, into target/dist/wire-scim-guard
+#     scripts/dist.sh EXAMPLE    builds an example in the same way, into target/dist/examples/EXAMPLE
+#
+# A profile of other sources or of another compiler is refused, because the compiler would silently ignore its counts
+# for every function that has changed. PGO=off builds without a profile.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/profiled.sh
+
+target=${CARGO_TARGET_DIR:-target}
+profile=pgo/dist.profdata
+case "${PGO:-on}" in
+on)
+    if [ ! -e "$profile" ] || [ "$(cat pgo/dist.inputs 2>/dev/null)" != "$(scripts/profile-inputs.sh)" ]; then
+        printf 'dist: pgo/dist.profdata was not trained with these sources and this compiler: train it again with `make pgo`, or build without it with `make dist PGO=off`.\n' >&2
+        exit 1
+    fi
+    # Under a name of its own, because cargo builds again when a flag changes, and not when the profile does.
+    mkdir -p "$target/dist"
+    sum=$(sha256sum "$profile")
+    cp "$profile" "$target/dist/${sum:0:16}.profdata"
+    profiled "-Cprofile-use=$(realpath "$target/dist/${sum:0:16}.profdata")"
+    ;;
+off)
+    printf 'dist: building without a profile (PGO=off); the program will be slower.\n' >&2
+    profiled
+    ;;
+*)
+    printf 'dist: PGO is `%s`; it can be `on` or `off`.\n' "$PGO" >&2
+    exit 1
+    ;;
+esac
+
+name=wire-scim-guard kind=--bin folder=
+if [ $# -gt 0 ]; then
+    name=$1 kind=--example folder=examples/
+fi
+triple=$(host)
+"${CARGO:-cargo}" build --profile dist --target "$triple" "$kind" "$name"
+mkdir -p "$target/dist/$folder"
+# Replaced as a whole, so that a program that runs from there does not matter.
+cp "$target/$triple/dist/$folder$name" "$target/dist/$folder$name.new"
+mv "$target/dist/$folder$name.new" "$target/dist/$folder$name"

@@ -119,7 +119,7 @@ fn what_only_an_operator_asks_for_is_told_so() {
         }
         let refusal = refusal.unwrap();
         assert_eq!(refusal.rule.id(), format!("{family}.schema"), "{more}: {}", refusal.detail);
-        let told = format!("The operator of this proxy asks for it in the schema {file}.");
+        let told = format!("The operator of this proxy requires it in the schema {file}.");
         for phrase in [phrase, &told] {
             assert!(refusal.detail.contains(phrase), "{more}: {} lacks {phrase}", refusal.detail);
         }

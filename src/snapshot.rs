@@ -117,7 +117,7 @@ impl Snapshots {
     /// Makes the next snapshot from the current one. Requests that have begun keep theirs. Tokens
     /// keep their counters and their used rates where their labels stay the same. `None` from `next`
     /// changes nothing.
-    pub fn publish(&self, next: impl FnOnce(&Snapshot) -> Option<Snapshot>) {
+    pub(crate) fn publish(&self, next: impl FnOnce(&Snapshot) -> Option<Snapshot>) {
         let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
         let Some(mut next) = next(&current) else { return };

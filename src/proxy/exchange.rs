@@ -1,8 +1,8 @@
-//! One request that was read whole, sent to a backend server, and the answer handed back.
+//! Sends one request that was read whole to a backend server, and hands back the answer.
 //!
 //! Pingora's own way to the backend is made for streams: the body goes through channels, and the
 //! head is flushed before it. A SCIM request has been read and judged before it leaves, so that it
-//! goes in one piece. Pingora's HTTP/1 client reads the answer.
+//! is sent in one write. Pingora's HTTP/1 client reads the answer.
 
 use std::time::Duration;
 
@@ -26,20 +26,20 @@ use super::upstream::servers::Upstreams;
 use super::upstream::{forward, lack, pool, throttle};
 use super::{GuardProxy, ProxyCtx};
 
-/// How much of an answer is read before anything of it is handed back.
+/// How much of an answer is read before any of it is handed back.
 const READ_FIRST: usize = 64 * 1024;
 
 /// What Pingora reads of an answer at once, at most.
 const READER: usize = 64 * 1024;
 
-/// An answer that is read without asking for room. Most are of this kind.
-const SMALL: usize = 8 * 1024;
+/// Answers up to this size are read without reserving memory. Most are.
+const SMALL_ANSWER: usize = 8 * 1024;
 
 impl GuardProxy {
     /// Sends the request with its body, and hands back the answer.
     ///
-    /// SECURITY: one deadline for the whole, so that neither a backend nor a client that goes on
-    /// drop by drop holds a request for ever.
+    /// SECURITY: one deadline for the whole, so that neither a backend nor a client that sends
+    /// or reads very slowly holds a request for ever.
     pub(super) async fn exchange(
         &self,
         session: &mut Session,
@@ -97,7 +97,7 @@ impl GuardProxy {
         if handed.as_ref().is_err_and(|error| !throttle::is_throttled(error)) {
             return handed;
         }
-        // By these a server says that it has not taken the request, and may take the rest for another one.
+        // With these a server has not read the request, and may read the rest of it as another one.
         if matches!(
             backend.get_status(),
             Some(StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE)
@@ -175,7 +175,7 @@ impl GuardProxy {
         // there has to be room before any of a larger one is read.
         let is_http2 = session.is_http2();
         let size = if has_body { answer_size(&answer).min(READER) } else { 0 };
-        let reader = if is_http2 && size > SMALL { size } else { 0 };
+        let reader = if is_http2 && size > SMALL_ANSWER { size } else { 0 };
         if reader > 0 {
             let room = ctx.filter.reserve(Kind::Answer, 2 * reader);
             while_wanted(session, room).await?;

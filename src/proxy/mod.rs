@@ -108,7 +108,7 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
     ) -> Result<()> {
         if *self.stopping.borrow() {
-            // The client is told that its connection ends, and sends its next request elsewhere.
+            // The client learns that its connection ends, and sends its next request elsewhere.
             session.set_keepalive(None);
         }
         self.filter.upstream_response_filter(answer, &mut ctx.filter).await

@@ -4,7 +4,7 @@
 //! period on SIGTERM even when it is idle, and cuts what still runs then. An embedding service that
 //! wants it hosts the [`Downstream`] as a `ServerApp`.
 //!
-//! Stopping: no more is accepted, resting connections are closed, requests in flight are finished,
+//! Stopping: no more is accepted, idle connections are closed, requests in flight are finished,
 //! and the workers end as soon as that is done, or after `limits.shutdown_timeout`.
 
 use std::io;
@@ -34,8 +34,8 @@ use super::{Connections, Downstream, GuardProxy, RequestFilter, trim};
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;
 
-/// How long the start waits for the names of the backend servers.
-const FIRST_ANSWER: Duration = Duration::from_secs(3);
+/// How long the start waits for the names of the backend servers to be resolved.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why the guard cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +84,8 @@ impl Signals {
         Ok(Self { runtime, terminate, interrupt })
     }
 
-    /// Has SIGHUP, by which many programs are told to read their config again, say that this one
-    /// doesn't, instead of ending the process.
+    /// Logs on SIGHUP, which asks many programs to reload their config, that this one does not
+    /// reload. Without a handler the signal would end the process.
     fn note_hangups(&self) -> io::Result<()> {
         let _in_runtime = self.runtime.enter();
         let mut hangup = signal(SignalKind::hangup())?;
@@ -160,7 +160,7 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
     });
     control.spawn(check::keep_checking(Arc::clone(&upstreams), Arc::clone(&snapshots)));
     // The first requests find addresses, if the names can be resolved at all.
-    let _ = first_answer.recv_timeout(FIRST_ANSWER);
+    let _ = first_answer.recv_timeout(RESOLVE_TIMEOUT);
 
     let listeners: Vec<std::net::TcpListener> =
         listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;

@@ -23,7 +23,7 @@ use super::Downstream;
 pub(super) struct Worker<A> {
     runtime: Runtime,
     listeners: Vec<TcpListener>,
-    edge: Arc<Downstream<A>>,
+    downstream: Arc<Downstream<A>>,
     stopping: ShutdownWatch,
     snapshots: Arc<Snapshots>,
 }
@@ -36,7 +36,7 @@ where
     /// here, so that the start fails without.
     pub(super) fn new(
         listeners: &[std::net::TcpListener],
-        edge: Downstream<A>,
+        downstream: Downstream<A>,
         stopping: ShutdownWatch,
         snapshots: Arc<Snapshots>,
     ) -> io::Result<Self> {
@@ -47,20 +47,20 @@ where
             .map(|listener| TcpListener::from_std(listener.try_clone()?))
             .collect::<io::Result<_>>()?;
         drop(in_runtime);
-        Ok(Self { runtime, listeners, edge: Arc::new(edge), stopping, snapshots })
+        Ok(Self { runtime, listeners, downstream: Arc::new(downstream), stopping, snapshots })
     }
 
     /// Serves until the process is to stop and the last request is finished, or
     /// `limits.shutdown_timeout` is over.
     pub(super) fn run(self) {
-        let Self { runtime, listeners, edge, stopping, snapshots } = self;
-        runtime.block_on(serve(listeners, edge, stopping, &snapshots));
+        let Self { runtime, listeners, downstream, stopping, snapshots } = self;
+        runtime.block_on(serve(listeners, downstream, stopping, &snapshots));
     }
 }
 
 async fn serve<A>(
     listeners: Vec<TcpListener>,
-    edge: Arc<Downstream<A>>,
+    downstream: Arc<Downstream<A>>,
     stopping: ShutdownWatch,
     snapshots: &Snapshots,
 ) where
@@ -77,8 +77,8 @@ async fn serve<A>(
         tokio::select! {
             stream = accepted.recv() => match stream {
                 Some(stream) => {
-                    let (edge, stopping) = (Arc::clone(&edge), stopping.clone());
-                    connections.spawn(async move { serve_stream(&edge, stream, &stopping).await });
+                    let (downstream, stopping) = (Arc::clone(&downstream), stopping.clone());
+                    connections.spawn(async move { serve_stream(&downstream, stream, &stopping).await });
                 }
                 None => break,
             },
@@ -110,14 +110,14 @@ async fn accept_all(
                     return;
                 }
             }
-            // Out of descriptors, most likely: waiting for some to be freed is all that helps.
+            // Most likely out of descriptors: the only remedy is to wait until some are freed.
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
-    // The kernel has taken these for the guard already, and would reset them.
+    // The kernel has accepted these already, and would reset them.
     if let Ok(listener) = listener.into_std() {
         while let Ok((stream, _)) = listener.accept() {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
@@ -130,8 +130,11 @@ async fn accept_all(
     }
 }
 
-async fn serve_stream<A>(edge: &Arc<Downstream<A>>, stream: TcpStream, stopping: &ShutdownWatch)
-where
+async fn serve_stream<A>(
+    downstream: &Arc<Downstream<A>>,
+    stream: TcpStream,
+    stopping: &ShutdownWatch,
+) where
     Downstream<A>: ServerApp,
 {
     // An answer is written as a whole; waiting for more to fill a segment would only delay it.
@@ -139,5 +142,5 @@ where
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
     let mut stream = L4Stream::from(stream);
     stream.set_socket_digest(digest);
-    edge.process_new(Box::new(stream), stopping).await;
+    downstream.process_new(Box::new(stream), stopping).await;
 }

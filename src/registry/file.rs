@@ -1,5 +1,5 @@
-//! The register as a file: YAML like the config, so that there is one format to know, entries can
-//! carry comments, and every mistake has a line and a column.
+//! The registry's file: YAML like the config, so that there is one format to know, entries can have
+//! comments, and every mistake has a line and a column.
 //!
 //! ```yaml
 //! tokens:
@@ -36,7 +36,7 @@ use super::{Entry, Methods, Resources, TokenRegistry};
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 8 * 1024 * 1024;
 
-/// The most tokens in a register: their labels become label values of a metric.
+/// Tokens in a registry: their labels become label values of a metric.
 const MAX_ENTRIES: usize = 10_000;
 
 /// The longest label.
@@ -47,9 +47,9 @@ pub fn load(path: &Path) -> Result<TokenRegistry, LoadError> {
     read_file(path, MAX_FILE, parse)
 }
 
-/// Reads a register. On failure the mistakes are in the order of the text.
+/// Reads a registry. On failure the mistakes are in the order of the file.
 ///
-/// A text without any entry is a register too: no token is in it.
+/// A file without any entry is a registry without tokens.
 pub fn parse(text: &str) -> Result<TokenRegistry, Vec<Diagnostic>> {
     let notes = Diagnostics::default();
     let (node, mistakes) = yaml::read(text);
@@ -114,7 +114,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
     (at, entry)
 }
 
-/// Two entries under one label could not be told apart in logs, and of two for one token only the
+/// Two entries under one label could not be distinguished in logs, and of two for one token only the
 /// first would count.
 fn note_repetitions(read: &[Read], notes: &Diagnostics) {
     let mut labels = HashMap::new();

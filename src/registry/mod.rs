@@ -1,7 +1,7 @@
-//! The register: which tokens may provision, until when, from where, for what, and how fast. It holds
-//! hashes, never tokens.
+//! The token registry: which tokens may provision, until when, from where, for what, and how fast. It
+//! holds hashes, never tokens.
 //!
-//! [`mod@file`] says how it is written, [`watch`] keeps it up to date while the guard runs.
+//! [`mod@file`] reads it, [`watch`] finds out when its file has changed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -42,24 +42,24 @@ pub struct Entry {
     pub networks: Option<Vec<IpNet>>,
     pub methods: Methods,
     pub resources: Resources,
-    /// What the team of this token knows its users by, in place of the configured mode.
+    /// How the team of this token identifies its users, in place of the configured mode.
     pub identity: Option<Identity>,
     pub rate: Option<Rate>,
-    /// How much of the rate is used; the same one in every version of the register.
+    /// How much of the rate is used; the same one in every version of the registry.
     pub meter: Arc<Meter>,
 }
 
 impl TokenRegistry {
     pub fn new(entries: Vec<Entry>) -> Self {
-        let mut register = Self::default();
+        let mut registry = Self::default();
         for (place, entry) in entries.iter().enumerate() {
             let index = match entry.hash {
-                StoredHash::Sha256(_) => &mut register.by_sha256,
-                StoredHash::Sha512(_) => &mut register.by_sha512,
+                StoredHash::Sha256(_) => &mut registry.by_sha256,
+                StoredHash::Sha512(_) => &mut registry.by_sha512,
             };
             index.entry(prefix(&entry.hash)).or_default().push(place);
         }
-        Self { entries, ..register }
+        Self { entries, ..registry }
     }
 
     /// The entry of a token. `digest` is the token's own, where it is known already.
@@ -136,7 +136,7 @@ fn prefix(hash: &StoredHash) -> u64 {
     hash.bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// The name of a token in logs and metrics, and what its requests came to.
+/// The label of a token in logs and metrics, and the number of its requests by verdict.
 #[derive(Clone)]
 pub struct TokenLabel(Arc<Account>);
 
@@ -159,7 +159,7 @@ impl TokenLabel {
         self.0.verdicts[verdict as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many requests came to this.
+    /// How many requests had this verdict.
     pub fn counted(&self, verdict: VerdictLabel) -> u64 {
         self.0.verdicts[verdict as usize].load(Ordering::Relaxed)
     }
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_that_begin_alike_are_told_apart() {
+    fn hashes_with_the_same_prefix_are_distinguished() {
         let mut other = StoredHash::short(b"one");
         if let StoredHash::Sha256(bytes) = &mut other {
             bytes[31] ^= 1;

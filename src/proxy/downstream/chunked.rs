@@ -1,21 +1,21 @@
 //! Where a chunked body ends, found while its bytes pass by (RFC 9112 §7.1).
 //!
-//! SECURITY: the chunks themselves are read by Pingora, which forgives much: a line end inside of an
-//! extension, a size without digits, trailers that are no fields. A reader in front that takes these
-//! another way would see other requests on the same connection. Here they are told apart from a body
-//! that has one reading, and what stands behind its end is known to be the next request.
+//! SECURITY: the chunks themselves are read by Pingora, which accepts much: a line end inside of an
+//! extension, a size without digits, trailers that are no fields. A proxy in front that reads these
+//! differently would see other requests on the same connection. Only a body with one reading passes
+//! here, so that what follows its end is known to be the next request.
 
-/// The most digits of a chunk's size: those of 64 bits.
-const DIGITS: u8 = 16;
+/// Digits of a chunk's size: those of 64 bits.
+const MAX_DIGITS: u8 = 16;
 
-/// The most bytes of a chunk's extensions, or of all trailers.
-const EXTRAS: u16 = 4096;
+/// Bytes of a chunk's extensions, or of all trailers.
+const MAX_EXTRAS: u16 = 4096;
 
 /// A body on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunked {
     state: State,
-    /// Bytes of the chunk at hand that are still to come.
+    /// Bytes of the current chunk that are still to come.
     left: u64,
     digits: u8,
     extras: u16,
@@ -83,7 +83,7 @@ impl Chunked {
         use State as S;
         let text = matches!(byte, b'\t' | b' '..=b'~' | 0x80..);
         match (self.state, byte) {
-            (S::Size, _) if byte.is_ascii_hexdigit() && self.digits < DIGITS => {
+            (S::Size, _) if byte.is_ascii_hexdigit() && self.digits < MAX_DIGITS => {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 self.left = self.left << 4 | u64::from(digit);
                 self.digits += 1;
@@ -116,7 +116,7 @@ impl Chunked {
 
     fn extra(&mut self, next: State) -> State {
         self.extras += 1;
-        if self.extras > EXTRAS { State::Broken } else { next }
+        if self.extras > MAX_EXTRAS { State::Broken } else { next }
     }
 }
 
@@ -142,15 +142,15 @@ mod tests {
     }
 
     #[test]
-    fn a_body_ends_behind_its_last_line_and_nowhere_else() {
+    fn a_body_ends_after_its_last_line_and_nowhere_else() {
         for body in [
             "0\r\n\r\n",
             "000\r\n\r\n",
             "3\r\nabc\r\n0\r\n\r\n",
             "A;a=b;c=\"d e\"\r\n0\r\n\r\n12345\r\n0\r\nX-A: 1\r\nX-B:\r\n\r\n",
         ] {
-            let behind = format!("{body}GET / HTTP/1.1\r\n");
-            assert_eq!(end(behind.as_bytes()), Ok(Some(body.len())), "{body:?}");
+            let bytes = format!("{body}GET / HTTP/1.1\r\n");
+            assert_eq!(end(bytes.as_bytes()), Ok(Some(body.len())), "{body:?}");
             assert_eq!(end(&body.as_bytes()[..body.len() - 1]), Ok(None), "{body:?}");
         }
     }

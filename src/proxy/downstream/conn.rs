@@ -1,8 +1,8 @@
-//! A client's connection as Pingora sees it: the edge reads heads from it first, and Pingora then
-//! gets exactly the bytes of one message.
+//! A client's connection as Pingora sees it: `Downstream` reads heads from it first, and Pingora
+//! then gets exactly the bytes of one message.
 //!
 //! Pingora takes whatever a read yields, also the beginning of the next request, and then gives
-//! the connection up, or fails the request at hand when the bytes come while it waits for the
+//! the connection up, or fails the current request when the bytes arrive while it waits for the
 //! backend. Here it is known where the body ends, so that what follows is kept for the next turn
 //! instead.
 
@@ -38,10 +38,10 @@ use crate::proxy::budget::{Connection, Place};
 /// How much is read at once while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 4 * 1024;
 
-/// How much is read at once of a request that comes before the one at hand is answered.
+/// How much is read at once of a request that arrives before the current one is answered.
 const IDLE_CHUNK: usize = 512;
 
-/// What is gathered before it is written: a head and a short body go out in one segment.
+/// What is gathered before it is written: a head and a short body are sent in one segment.
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// A client's connection.
@@ -50,14 +50,14 @@ pub(in crate::proxy) struct ClientConn {
     /// Read from the socket and not handed out yet.
     read_ahead: BytesMut,
     extent: Extent,
-    /// The chunks of the message at hand are none.
+    /// The chunks of the current message are malformed.
     misframed: AtomicBool,
     write_through: AtomicBool,
     /// The target of the message as it was sent, where Pingora got another spelling of it.
     sent_target: Option<Box<[u8]>>,
     /// To be written to the socket.
-    write_behind: BytesMut,
-    /// Of the request at hand.
+    write_buffer: BytesMut,
+    /// Of the current request.
     snapshot: Arc<Snapshot>,
     /// While it takes nothing.
     stalled: Option<Stall>,
@@ -65,9 +65,9 @@ pub(in crate::proxy) struct ClientConn {
     account: Option<Arc<Connection>>,
     /// HTTP/2 only.
     h2_heads: Option<H2Heads>,
-    /// How many bytes the head of the message at hand has.
+    /// How many bytes the head of the current message has.
     head: usize,
-    /// How often something came, for whoever asked.
+    /// How often something was read, if that is counted.
     reads: Option<Arc<AtomicUsize>>,
 }
 
@@ -87,7 +87,7 @@ impl ClientConn {
             misframed: AtomicBool::new(false),
             write_through: AtomicBool::new(false),
             sent_target: None,
-            write_behind: BytesMut::new(),
+            write_buffer: BytesMut::new(),
             snapshot,
             stalled: None,
             account: None,
@@ -97,7 +97,7 @@ impl ClientConn {
         }
     }
 
-    /// The snapshot of the request at hand, or of the connection while there is none.
+    /// The snapshot of the current request, or of the connection while there is none.
     pub(in crate::proxy) fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
@@ -120,7 +120,7 @@ impl ClientConn {
         self.account.as_ref()
     }
 
-    /// How many bytes the head of the message at hand has.
+    /// How many bytes the head of the current message has.
     pub(in crate::proxy) fn head(&self) -> usize {
         self.head
     }
@@ -136,7 +136,7 @@ impl ClientConn {
         Arc::clone(self.reads.get_or_insert_default())
     }
 
-    /// The connection behind a stream that Pingora gives back.
+    /// The connection in a stream that Pingora gives back.
     pub(in crate::proxy) fn recover(stream: Stream) -> Option<Box<Self>> {
         stream.into_any().downcast().ok()
     }
@@ -148,7 +148,7 @@ impl ClientConn {
 
     /// Reads more into the buffer; 0 is the end of the stream.
     ///
-    /// Nothing is allocated before there is something to keep: most connections rest most of the
+    /// Nothing is allocated before there is something to keep: most connections are idle most of the
     /// time.
     pub(in crate::proxy) async fn read_more(&mut self) -> io::Result<usize> {
         poll_fn(|cx| {
@@ -166,7 +166,7 @@ impl ClientConn {
         HeadRules::of(&self.snapshot.config).check(&self.read_ahead[..end])
     }
 
-    /// Takes the head and what is there of its body, for Pingora to parse; the rest of the body is
+    /// Takes the head and what was read of its body, for Pingora to parse; the rest of the body is
     /// read through this connection, and what follows the message stays here.
     pub(in crate::proxy) fn take_message(&mut self, head: usize, extent: Extent) -> BytesMut {
         *self.misframed.get_mut() = false;
@@ -178,7 +178,7 @@ impl ClientConn {
         self.read_ahead.split_to(head + taken)
     }
 
-    /// How many of the bytes that were read ahead, from `from` on, belong to the message at hand.
+    /// How many of the bytes that were read ahead, from `from` on, belong to the current message.
     fn belonging(&mut self, from: usize) -> io::Result<usize> {
         self.extent.pass(&self.read_ahead[from..]).map_err(|Misframed| self.broken())
     }
@@ -188,12 +188,12 @@ impl ClientConn {
         io::ErrorKind::InvalidData.into()
     }
 
-    /// Whether the body of the message at hand is none that has one reading.
+    /// Whether the body of the current message is malformed.
     pub(in crate::proxy) fn is_misframed(&self) -> bool {
         self.misframed.load(Ordering::Relaxed)
     }
 
-    /// Has every piece of the answer at hand written when it comes, as it may be long until the next.
+    /// Has every piece of the current answer written at once, as the next may take long.
     pub(in crate::proxy) fn write_through(&self) {
         self.write_through.store(true, Ordering::Relaxed);
     }
@@ -207,10 +207,10 @@ impl ClientConn {
         self.sent_target.as_deref()
     }
 
-    /// Says good-bye so that the client reads the answer before it sees the end: closing with
-    /// unread bytes would reset the connection, and the reset overtakes the answer.
-    pub(in crate::proxy) async fn linger(mut self, at_most: Duration) {
-        let farewell = async {
+    /// Closes so that the client reads the answer before it sees the end: closing with unread bytes
+    /// would reset the connection, and the reset overtakes the answer.
+    pub(in crate::proxy) async fn linger(mut self, timeout: Duration) {
+        let closing = async {
             Shutdown::shutdown(&mut self).await;
             loop {
                 self.read_ahead.clear();
@@ -220,17 +220,17 @@ impl ClientConn {
                 }
             }
         };
-        let _ = tokio::time::timeout(at_most, farewell).await;
+        let _ = tokio::time::timeout(timeout, closing).await;
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.write_behind.is_empty() {
-            let written = Pin::new(&mut self.io).poll_write(cx, &self.write_behind);
+        while !self.write_buffer.is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.write_buffer);
             let written = ready!(self.watch(cx, written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.write_behind.advance(written);
+            self.write_buffer.advance(written);
         }
         Poll::Ready(Ok(()))
     }
@@ -250,10 +250,10 @@ impl ClientConn {
         let write_timeout = self.snapshot.config.limits.write_timeout;
         let (heads, account) = (&self.h2_heads, &self.account);
         let stalled = self.stalled.get_or_insert_with(|| Stall {
-            over: Box::pin(tokio::time::sleep(write_timeout)),
+            timeout: Box::pin(tokio::time::sleep(write_timeout)),
             place: heads.as_ref().and(account.as_ref()).map(Connection::stall),
         });
-        let has_to_end = stalled.over.as_mut().poll(cx).is_ready()
+        let has_to_end = stalled.timeout.as_mut().poll(cx).is_ready()
             || stalled.place.as_ref().is_some_and(|place| place.poll_gave_way(cx).is_ready());
         if !has_to_end {
             return Poll::Pending;
@@ -261,8 +261,8 @@ impl ClientConn {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Nothing of the message is left: Pingora only wants to know whether the client has gone.
-    /// Bytes that come are the next request and are kept.
+    /// The message was read: Pingora only waits for the client to go away. Bytes that arrive are the
+    /// next request and are kept.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.read_ahead.is_empty() {
             return Poll::Pending;
@@ -280,8 +280,7 @@ impl ClientConn {
 
 /// A client that takes nothing.
 struct Stall {
-    /// It has done so for too long.
-    over: Pin<Box<Sleep>>,
+    timeout: Pin<Box<Sleep>>,
     place: Option<Place>,
 }
 
@@ -331,7 +330,7 @@ impl AsyncRead for ClientConn {
             let there = this.read_ahead.len().min(buf.remaining());
             buf.put_slice(&this.read_ahead.split_to(there));
         }
-        // What came behind the end of the message is the next one.
+        // What arrived after the end of the message is the next one.
         let came = &buf.filled()[before..];
         if let Some(heads) = &mut this.h2_heads {
             heads.pass(came);
@@ -358,8 +357,8 @@ impl AsyncWrite for ClientConn {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let holds = !*this.write_through.get_mut();
-        if holds && this.write_behind.len() + bytes.len() <= WRITE_BUFFER {
-            this.write_behind.put_slice(bytes);
+        if holds && this.write_buffer.len() + bytes.len() <= WRITE_BUFFER {
+            this.write_buffer.put_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
         ready!(this.poll_drain(cx))?;
@@ -383,14 +382,14 @@ impl AsyncWrite for ClientConn {
 #[async_trait]
 impl Shutdown for ClientConn {
     async fn shutdown(&mut self) {
-        // A client that has gone needs no good-bye.
+        // An error means that the client has closed already.
         let _ = AsyncWriteExt::shutdown(self).await;
     }
 }
 
 #[async_trait]
 impl Peek for ClientConn {
-    /// Only what was read ahead can be looked at; the edge has read enough before it asks.
+    /// Only what was read ahead can be peeked at; enough was read before Pingora asks.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
         let Some(bytes) = self.read_ahead.get(..buf.len()) else { return Ok(false) };
         buf.copy_from_slice(bytes);

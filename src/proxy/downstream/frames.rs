@@ -1,5 +1,5 @@
-//! Where the frames of an HTTP/2 connection begin and end, for what its codec holds of a head that
-//! has not come to its end.
+//! Where the frames of an HTTP/2 connection begin and end, to know what its codec holds of an
+//! incomplete head.
 
 /// The header of a frame (RFC 9113 §4.1).
 const HEADER: usize = 9;
@@ -15,27 +15,27 @@ const END_HEADERS: u8 = 4;
 /// the fields. Measured.
 const COST: usize = 3;
 
-/// Follows what a client sends behind the preface.
+/// Follows what a client sends, from its preface on.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Frames {
     /// The part of a frame's header that has come.
     header: [u8; HEADER],
     have: usize,
-    /// Bytes of the frame at hand that are still to come.
+    /// Bytes of the current frame that are still to come.
     left: usize,
-    /// Whether the frame at hand is the last one of a head.
+    /// Whether the current frame is the last one of a head.
     ends_head: bool,
-    /// Bytes of the head that is under way; 0 for none.
+    /// Bytes of the incomplete head; 0 for none.
     head: usize,
 }
 
 impl Frames {
-    /// Begins with the preface of the connection, before its first frame.
-    pub(in crate::proxy) fn behind_preface() -> Self {
+    /// Before the preface of a connection.
+    pub(in crate::proxy) fn new() -> Self {
         Self { left: PREFACE, ..Self::default() }
     }
 
-    /// Takes note of bytes that came.
+    /// Notes bytes that were read.
     pub(in crate::proxy) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -76,7 +76,7 @@ impl Frames {
         }
     }
 
-    /// What the codec holds of a head that is under way, in bytes.
+    /// What the codec holds of an incomplete head, in bytes.
     pub(in crate::proxy) fn held(&self) -> usize {
         COST * self.head
     }

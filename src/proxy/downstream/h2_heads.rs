@@ -1,5 +1,4 @@
-//! What the codec of an HTTP/2 connection holds of a head that has not come to its end: counted,
-//! and bounded in time.
+//! What the codec of an HTTP/2 connection holds of an incomplete head: counted, and bounded in time.
 //!
 //! SECURITY: the codec gathers up to `limits.header_bytes` of a head before anything of the guard
 //! runs, and waits for its end without a deadline.
@@ -17,20 +16,20 @@ use tokio::time::Sleep;
 use super::frames::Frames;
 use crate::proxy::budget::{Connection, Kind, Place, Share};
 
-/// How often it is looked whether there is room for more.
-const AGAIN: Duration = Duration::from_millis(100);
+/// How often it is checked whether there is room for more.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The heads of one connection.
 pub(in crate::proxy) struct H2Heads {
     frames: Frames,
     share: Share,
     header_timeout: Duration,
-    under_way: Option<UnderWay>,
+    incomplete: Option<Incomplete>,
     digest: Option<Arc<ProxyDigest>>,
 }
 
 /// A head of which some is still to come.
-struct UnderWay {
+struct Incomplete {
     deadline: Pin<Box<Sleep>>,
     place: Place,
     again: Option<Pin<Box<Sleep>>>,
@@ -39,10 +38,10 @@ struct UnderWay {
 impl H2Heads {
     pub(in crate::proxy) fn new(connection: &Arc<Connection>, header_timeout: Duration) -> Self {
         Self {
-            frames: Frames::behind_preface(),
+            frames: Frames::new(),
             share: Share::of_connection(connection),
             header_timeout,
-            under_way: None,
+            incomplete: None,
             digest: digest(Arc::clone(connection)),
         }
     }
@@ -55,12 +54,13 @@ impl H2Heads {
 
     /// Whether more may be read; an error ends the connection.
     pub(in crate::proxy) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(head) = &mut self.under_way else { return Poll::Ready(Ok(())) };
+        let Some(head) = &mut self.incomplete else { return Poll::Ready(Ok(())) };
         if head.deadline.as_mut().poll(cx).is_ready() || head.place.poll_gave_way(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         while self.share.lacks_room(Kind::Head) {
-            let again = head.again.get_or_insert_with(|| Box::pin(tokio::time::sleep(AGAIN)));
+            let again =
+                head.again.get_or_insert_with(|| Box::pin(tokio::time::sleep(RETRY_INTERVAL)));
             if again.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -69,15 +69,15 @@ impl H2Heads {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes note of bytes that came.
+    /// Notes bytes that were read.
     pub(in crate::proxy) fn pass(&mut self, bytes: &[u8]) {
         self.frames.pass(bytes);
         let held = self.frames.held();
         self.share.set(Kind::Head, held);
         if held == 0 {
-            self.under_way = None;
-        } else if self.under_way.is_none() {
-            self.under_way = Some(UnderWay {
+            self.incomplete = None;
+        } else if self.incomplete.is_none() {
+            self.incomplete = Some(Incomplete {
                 deadline: Box::pin(tokio::time::sleep(self.header_timeout)),
                 place: self.share.stall(Instant::now()),
                 again: None,
@@ -87,7 +87,7 @@ impl H2Heads {
 }
 
 fn digest(connection: Arc<Connection>) -> Option<Arc<ProxyDigest>> {
-    // Pingora has it hold an answer, which nobody looks at.
+    // Pingora requires an answer here, which nothing reads.
     let answer = ResponseHeader::build_no_case(200, None).ok()?;
     Some(Arc::new(ProxyDigest::new(Box::new(answer), Some(Box::new(connection)))))
 }

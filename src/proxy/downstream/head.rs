@@ -1,7 +1,7 @@
-//! The head of an HTTP/1 request as raw bytes: read strictly, before any parser that forgives.
+//! The head of an HTTP/1 request as raw bytes: checked strictly, before a lenient parser reads it.
 //!
 //! SECURITY: two readers that disagree on where a request ends, or on which of two headers counts,
-//! let a client hide one request inside another (request smuggling). Pingora accepts, mends or
+//! let a client hide one request inside another (request smuggling). Pingora accepts, fixes or
 //! answers itself much of what is looked at here: bare LF, doubled Content-Length, Transfer-Encoding
 //! beside Content-Length, other codings than `chunked`, a missing Host. Every such head is refused,
 //! so that what reaches a backend has one reading only (RFC 9112 §2.2, §3.2, §5.2, §6.1, §6.3).
@@ -21,7 +21,7 @@ use crate::target;
 use super::chunked::Chunked;
 use super::syntax::{decimal, is_tchar};
 
-/// How far a message goes behind its head.
+/// How far a message extends after its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// This many bytes of the body are still to come; what follows is not Pingora's.
@@ -46,7 +46,7 @@ pub struct HeadRules<'c> {
 /// A head that has one reading only.
 #[derive(PartialEq, Eq)]
 pub struct Head {
-    /// How far the message goes behind the head.
+    /// How far the message extends after the head.
     pub extent: Extent,
     /// The head as Pingora can parse it, where that differs from what came.
     pub rewritten: Option<Vec<u8>>,
@@ -59,9 +59,9 @@ impl fmt::Debug for Head {
     }
 }
 
-/// The end of the first head in `bytes`, searching from `from` on: the place behind its empty line.
+/// The end of the first head in `bytes`, searching from `from` on: the position after its empty line.
 pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
-    // An empty line is looked for behind every LF, so that a head with bare LFs ends too, and is
+    // An empty line is looked for after every LF, so that a head with bare LFs ends too, and is
     // then refused for them. Three bytes back: the empty line may have come in pieces.
     let start = from.saturating_sub(3);
     memchr::memchr_iter(b'\n', &bytes[start..]).map(|at| start + at).find_map(|at| {
@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_and_brackets_are_told_apart() {
+    fn ports_and_brackets_are_distinguished() {
         for (host, name) in [
             ("wire.example", "wire.example"),
             ("wire.example.:8080", "wire.example."),

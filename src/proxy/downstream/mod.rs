@@ -60,13 +60,13 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// How long a connection is read on after a refusal, for the client to take the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long an HTTP/2 client may show no sign of life when the process is to stop.
+/// How long an HTTP/2 client may send nothing when the process is to stop.
 const DRAIN_SILENCE: Duration = Duration::from_secs(1);
 
 /// How long a connection that was just used is kept for one more request when the process stops.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
-/// The edge in front of an HTTP application of Pingora's, which serves HTTP/2 itself if its options
+/// Client connections of an HTTP application of Pingora's, which serves HTTP/2 itself if its options
 /// say `h2c`.
 #[derive(Debug)]
 pub struct Downstream<A> {
@@ -137,7 +137,7 @@ where
         }
         let address = client_network(&conn);
         conn.set_account(self.budget.connection(address));
-        // Waiting marks the stop as seen, and Pingora wants to see it for itself.
+        // Waiting marks the stop as seen, and Pingora has to see it as well.
         let mut own_shutdown = shutdown.clone();
         // A client that has just connected is about to send.
         let timeout = conn.limits().header_timeout;
@@ -154,7 +154,7 @@ where
         let app = Arc::new(Http2App::new(Arc::clone(&self.app), conn.limits()));
         tokio::select! {
             _ = ServerApp::process_new(&app, conn, shutdown) => {}
-            () = falls_silent(own_shutdown, &reads, &app.open) => {}
+            () = is_silent(own_shutdown, &reads, &app.open) => {}
         }
         None
     }
@@ -217,7 +217,7 @@ where
         }
     }
 
-    /// Reads until the end of a head. Some of it is there already.
+    /// Reads until the end of a head, part of which may have been read already.
     ///
     /// SECURITY: one deadline for the whole head, so that a byte a second does not hold a
     /// connection for ever.
@@ -225,7 +225,7 @@ where
         let Limits { header_bytes, header_timeout, .. } = *conn.limits();
         let mut searched = 0;
         let mut share = conn.account().map(Share::of_connection);
-        // Nobody knows yet whose it is.
+        // Its token is not known yet.
         share.iter_mut().for_each(Share::is_a_strangers);
         let began = std::time::Instant::now();
         loop {
@@ -306,8 +306,8 @@ where
     }
 }
 
-/// Reads more of a head whose beginning is there, and counts that. The outer error: there is no
-/// memory for it.
+/// Reads more of a head whose beginning was read, and counts its memory. The outer error: there is
+/// no memory for it.
 async fn read_counted(
     conn: &mut ClientConn,
     share: &mut Share,
@@ -321,7 +321,7 @@ async fn read_counted(
     read.map_err(|GaveWay| share.refuse(Kind::Head))
 }
 
-/// Whether the connection begins as HTTP/2. One that ends or rests before that is clear does not.
+/// Whether the connection begins as HTTP/2. One that ends or is idle before that is clear does not.
 async fn speaks_h2(conn: &mut ClientConn, deadline: Instant) -> bool {
     loop {
         let seen = conn.buffered();
@@ -348,7 +348,7 @@ struct Http2App<A> {
     options: Option<HttpServerOptions>,
 }
 
-/// What Pingora's HTTP/2 is told when a connection begins.
+/// Settings of an HTTP/2 connection.
 struct Http2Limits {
     streams: u32,
     header_bytes: u32,
@@ -405,10 +405,10 @@ where
     }
 }
 
-/// Waits until the process is to stop, nothing is under way for the client, and it shows no sign of life
-/// for a moment. One that is there answers the PING with which Pingora says good-bye; for one that
-/// isn't, the process would wait until `limits.shutdown_timeout`.
-async fn falls_silent(mut shutdown: ShutdownWatch, heard: &AtomicUsize, open: &AtomicUsize) {
+/// Waits until the process is to stop, the client has no request in flight, and it sends nothing for a
+/// moment. A client that is alive answers the PING by which Pingora announces the end; for one that is
+/// not, the process would wait until `limits.shutdown_timeout`.
+async fn is_silent(mut shutdown: ShutdownWatch, heard: &AtomicUsize, open: &AtomicUsize) {
     // The sender lives as long as the process serves.
     let _ = shutdown.wait_for(|stop| *stop).await;
     loop {

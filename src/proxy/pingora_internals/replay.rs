@@ -1,11 +1,8 @@
-//! Handing a body out again that was read to be judged.
+//! Lets Pingora read a body again that was read to be judged.
 //!
-//! Pingora keeps 64 KiB of a body for that and silently loses what is longer. Above, a session
-//! that yields the saved body takes the place of the real one while the request is forwarded, and
-//! the real one comes back at the end, so that the connection can serve the next request.
-//!
-//! The trait of such a session is hidden from Pingora's documentation and may change with any
-//! release; the exact version is pinned for it.
+//! Pingora itself keeps 64 KiB of a body for that and silently drops what is longer. Here a session
+//! that yields the saved body replaces the real one while the request is forwarded, and the real one
+//! is put back at the end, so that the connection can serve the next request.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,7 +117,7 @@ impl CustomSession for Replay {
     }
 
     // The saved body is handed out once, when a server has taken the connection; a service that
-    // would try another one after that is told that the body is gone.
+    // would try another one after that learns that the body is gone.
     fn enable_retry_buffering(&mut self) {}
 
     fn retry_buffer_truncated(&self) -> bool {

@@ -19,14 +19,14 @@ use crate::proxy::upstream::forward::{SCIM_GUARD_RULE, X_REQUEST_ID};
 
 /// Writes a refusal as the answer to the session's request. Returns the bytes of its body.
 ///
-/// `close` ends the connection behind it, as the request was left unread. `patience`: how long a stream
+/// `close` ends the connection after it, as the request was left unread. `timeout`: how long a stream
 /// of HTTP/2 waits for its client to take the answer.
 pub(in crate::proxy) async fn send(
     session: &mut ServerSession,
     refusal: &Refusal,
     request_id: &HeaderValue,
     close: bool,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<usize> {
     let http2 = session.is_http2();
     let write = write(session, refusal, request_id, close);
@@ -36,12 +36,12 @@ pub(in crate::proxy) async fn send(
     let written = match refusal.rule {
         _ if !http2 => return write.await,
         Rule::LimitsBufferedBytes => at_once(write).await,
-        _ => tokio::time::timeout(patience, write).await.ok(),
+        _ => tokio::time::timeout(timeout, write).await.ok(),
     };
     written.unwrap_or_else(|| Err(Error::new(ErrorType::WriteTimedout)))
 }
 
-/// What comes of some work if it has not to wait.
+/// The result of some work, if it is ready without waiting.
 async fn at_once<T>(work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|context| match work.as_mut().poll(context) {
@@ -76,7 +76,7 @@ async fn write(
     if close {
         session.set_keepalive(None);
     }
-    // The length of what a GET would get stands in the answer to a HEAD, the body does not.
+    // The answer to a HEAD has the length that a GET would get, without the body.
     let body = if session.req_header().method == Method::HEAD { Vec::new() } else { body };
     let length = body.len();
     session.write_response_header(Box::new(head)).await?;
@@ -85,7 +85,7 @@ async fn write(
 }
 
 /// A refusal as bytes of HTTP/1.1, for requests that never became a session. The connection is
-/// closed behind it. Returns the length of the body as well.
+/// closed after it. Returns the length of the body as well.
 pub(in crate::proxy) fn raw(
     refusal: &Refusal,
     request_id: &str,

@@ -16,7 +16,7 @@ use crate::proxy::budget::{GaveWay, Kind, Share};
 /// Why a body was not read.
 #[derive(Debug)]
 pub(in crate::proxy) enum Unread {
-    /// The client gets an answer; the connection ends behind it.
+    /// The client gets an answer; the connection is closed after it.
     Refused(Refusal),
     /// The client has gone.
     Gone(BError),
@@ -63,9 +63,9 @@ async fn read_all(
         if keep {
             let came = Instant::now();
             share.grow(Kind::Body, chunk.len()).await?;
-            // Waiting for memory is not the client's doing.
+            // Waiting for memory does not count against the client.
             began += came.elapsed();
-            // A body that comes in one piece, as most do, is judged where it lies.
+            // A body that arrives in one piece, as most do, is not copied.
             if only.is_empty() {
                 only = chunk;
             } else {

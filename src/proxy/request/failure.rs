@@ -1,4 +1,4 @@
-//! What a client is told when a request could not be carried to the backend and back.
+//! Which answer a client gets when a request or its answer could not be forwarded.
 
 use pingora::{Error, ErrorSource, ErrorType};
 

@@ -1,4 +1,4 @@
-//! The guard as a part of any Pingora service: one handle with a call for each phase that needs one.
+//! The guard in a Pingora service: one handle with a method for each phase that needs one.
 //!
 //! A service keeps a [`RequestFilter`], puts a [`FilterCtx`] into its own context, and calls from its
 //! `ProxyHttp` the method of the same name as the phase. The order matters: Pingora connects to the
@@ -138,13 +138,13 @@ impl RequestFilter {
         // answer only so many are waited for.
         ctx.share.give_back();
         let place = if session.is_http2() { self.budget.linger() } else { None };
-        let patience = if place.is_some() { DRAIN_TIMEOUT } else { Duration::ZERO };
+        let timeout = if place.is_some() { DRAIN_TIMEOUT } else { Duration::ZERO };
         self.recorder.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
         ctx.record.at.clone_from(&refusal.at);
         let close = rest == Rest::LeftUnread;
         let waits = expects_continue(session);
         let id = ctx.record.request_id.clone();
-        ctx.record.bytes_out = answer::send(session, refusal, &id, close, patience).await?;
+        ctx.record.bytes_out = answer::send(session, refusal, &id, close, timeout).await?;
         ctx.record.ended = Some(Instant::now());
         // Closing a connection with unread bytes, or a stream whose body is on its way, resets it, and the
         // reset overtakes the answer, or is taken for one; so some of them are read. Over HTTP/1 Pingora
@@ -191,8 +191,8 @@ impl RequestFilter {
     /// Looks at a part of a body that streams to the backend.
     ///
     /// SECURITY: Pingora writes an empty last part, with which HTTP/2 ends many bodies, as a last chunk
-    /// and another one behind it. The backend would answer to that as to a request of its own, and a
-    /// stranger who comes over the same connection would get that answer.
+    /// and another one after it. The backend would answer the second as a request of its own, and
+    /// another client's request on the same connection would get that answer.
     pub async fn request_body_filter(&self, body: &mut Option<Bytes>, end_of_stream: bool) {
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
@@ -212,7 +212,7 @@ impl RequestFilter {
         }
         forward::response(upstream_response, &ctx.record.request_id)?;
         if throttle::is_throttling(status) && ctx.snapshot.config.map_420 {
-            // A backend that throttles is there, and the request reached it.
+            // A backend that throttles is healthy, and the request reached it.
             let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
             self.recorder.answered(&mut ctx.record, Rule::UpstreamThrottled, verdict);
             throttle::translate(upstream_response)?;
@@ -272,7 +272,7 @@ impl RequestFilter {
         if answered {
             return gone;
         }
-        // Pingora closes the connection behind a request that it sent itself: it may be left unread.
+        // Pingora closes the connection after a request that it sent itself: it may be left unread.
         let close = !matches!(ctx.state, State::Exchanging { .. });
         let id = ctx.record.request_id.clone();
         let sent = answer::send(session, &refusal, &id, close, DRAIN_TIMEOUT).await;

@@ -1,7 +1,7 @@
-//! Verdicts on large bodies, which are reached on threads of their own.
+//! Judges large bodies on threads of their own.
 //!
 //! SECURITY: a worker serves many connections, and all of them would wait while it judges a body of
-//! megabytes. What is small is judged where it was read, as handing it over costs more than the verdict.
+//! megabytes. Small bodies are judged on the worker, as handing them over costs more than the verdict.
 
 use std::sync::Arc;
 use std::thread;
@@ -21,7 +21,7 @@ use super::recorder::RequestRecord;
 /// at once, and each verdict takes up to two milliseconds; what honest clients send of a user has a few KiB.
 const ON_WORKER: usize = 32 * 1024;
 
-/// Who judges bodies.
+/// Threads that judge bodies.
 #[derive(Debug)]
 pub(in crate::proxy) struct JudgePool {
     /// One for each large body that may be judged at the same time.
@@ -62,7 +62,7 @@ impl JudgePool {
         let (snapshot, body) = (Arc::clone(snapshot), body.clone());
         let mut remarks = std::mem::take(&mut record.remarks);
         let judging = tokio::task::spawn_blocking(move || {
-            // Given back when the verdict is there, also if its client has gone meanwhile.
+            // Released when the verdict is reached, also if the client has gone meanwhile.
             let _turn = turn;
             let started = Instant::now();
             let verdict = Evaluator::judge_body(&snapshot, task, &body, &mut remarks);
@@ -74,7 +74,7 @@ impl JudgePool {
                 record.validation += took;
                 verdict
             }
-            // Only what is shutting down cancels it, and nobody waits for the answer then.
+            // Only a shutdown cancels it, and nothing waits for the answer then.
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => std::future::pending().await,

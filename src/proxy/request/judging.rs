@@ -144,7 +144,7 @@ impl RequestFilter {
         }
     }
 
-    /// A request whose body nobody judges.
+    /// A request whose body is not judged.
     async fn pass_unjudged(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<Decision> {
         let unjudged = ctx.is_unjudged();
         if unjudged && let Some(conn) = client_conn(session) {

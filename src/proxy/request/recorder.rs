@@ -1,4 +1,4 @@
-//! What is noted of one request on its way, for metrics and the access log.
+//! What is recorded of one request, for metrics and the access log.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(in crate::proxy) struct RequestRecord {
     pub method: MethodLabel,
     pub request_id: HeaderValue,
     pub client: Option<IpAddr>,
-    /// The token's name in the register.
+    /// The token's label in the registry.
     pub token: Option<TokenLabel>,
     pub digest: Option<TokenDigest>,
     pub remarks: Remarks,

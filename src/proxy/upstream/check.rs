@@ -1,7 +1,7 @@
-//! Asks the backend servers again and again whether they are well, if the operator wants it.
+//! Health checks of the backend servers, where they are configured.
 //!
-//! Without it only requests tell: a server that refuses a connection, or fails several requests in
-//! a row, is left alone for a while.
+//! Without them only requests show it: a server that refuses a connection, or fails several requests
+//! in a row, is skipped for a while.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(in crate::proxy) async fn keep_checking(upstreams: Arc<Upstreams>, snapshots
         }
         while let Some(answer) = asked.join_next().await {
             if let Ok((server, Some(answer))) = answer {
-                // Until the check after the next one, which may say otherwise before.
+                // Counts until the check after the next one.
                 upstreams.checked(server, answer.err(), 2 * check.every + ANSWER_TIMEOUT);
             }
         }
@@ -49,7 +49,7 @@ pub(in crate::proxy) async fn keep_checking(upstreams: Arc<Upstreams>, snapshots
     }
 }
 
-/// Why a server is not well; `None` if it could not be asked, for a reason that is not the server's.
+/// Why a server is unhealthy; `None` if it could not be asked, for a reason on this machine.
 async fn ask(server: SocketAddr, path: &str) -> Option<Result<(), String>> {
     match TcpStream::connect(server).await {
         Ok(stream) => Some(ask_over(stream, server, path).await),

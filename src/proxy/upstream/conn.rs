@@ -1,7 +1,7 @@
 //! A connection to a backend server, as Pingora's HTTP/1 client sees it.
 //!
-//! What is written leaves when the answer is read, or when it is too much to be held, so that a
-//! request of common size is one segment, and is looked at once by the server.
+//! What is written is sent when the answer is read, or when it exceeds the buffer, so that a request
+//! of common size is one segment.
 
 use std::fmt;
 use std::io;
@@ -26,7 +26,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// What is held back at most.
+/// Bytes that are held back at most.
 const WRITE_BUFFER: usize = 16 * 1024;
 
 /// How much is read of an answer that comes before the request has been taken.
@@ -48,9 +48,9 @@ pub(in crate::proxy) struct BackendConn {
     early: Option<BytesMut>,
     /// It has carried a request before.
     reused: bool,
-    /// Nothing had come when this was last looked at, and nothing was written since.
+    /// Nothing had arrived at the last check, and nothing was written since.
     quiet: bool,
-    /// Something came before the whole request had been written.
+    /// Something arrived before the whole request had been written.
     unasked: bool,
     /// A byte of an answer to the request has been read.
     answered: bool,
@@ -81,7 +81,7 @@ impl fmt::Debug for BackendConn {
 }
 
 /// Whether all that has come so far are interim answers (RFC 9110 §15.2): the server goes on to take
-/// the request, and the final answer comes behind them.
+/// the request, and the final answer follows.
 fn is_interim(mut answers: &[u8]) -> bool {
     const INTERIM: &[u8] = b"HTTP/1.? 1";
     if answers.len() > INTERIM_BYTES {
@@ -140,8 +140,8 @@ impl BackendConn {
     /// before.
     ///
     /// SECURITY: a server that answers early may take the rest of a request for another one, and the answer to
-    /// that would go to whoever comes next.
-    pub(in crate::proxy) fn rest(&mut self) -> bool {
+    /// that would go to the next client.
+    pub(in crate::proxy) fn make_reusable(&mut self) -> bool {
         self.reused = true;
         self.quiet = false;
         self.answered = false;
@@ -282,7 +282,7 @@ impl AsyncWrite for BackendConn {
 #[async_trait]
 impl Shutdown for BackendConn {
     async fn shutdown(&mut self) {
-        // A server that has gone needs no good-bye.
+        // An error means that the server has closed already.
         let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
     }
 }

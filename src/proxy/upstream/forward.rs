@@ -1,5 +1,5 @@
-//! What leaves for the backend, and what goes back: the headers that are a proxy's own business
-//! (RFC 9110 §7.6). All others pass untouched.
+//! The headers of requests and answers that a proxy has to change (RFC 9110 §7.6). All others are
+//! forwarded unchanged.
 
 use std::net::IpAddr;
 
@@ -16,7 +16,7 @@ use crate::target;
 
 use super::lookalike;
 
-// Names as HTTP/1 readers are used to see them; Pingora writes them so.
+// The usual spelling of these names, in which Pingora writes them.
 pub(in crate::proxy) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
 pub(in crate::proxy) const X_REQUEST_ID: &str = "X-Request-Id";
 pub(in crate::proxy) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
@@ -28,13 +28,13 @@ pub(in crate::proxy) enum BodyFraming {
     Length(usize),
     /// No body goes.
     Nothing,
-    /// As it comes: with its length if it has one, else chunked by Pingora.
+    /// As it arrives: with its length if it has one, else chunked by Pingora.
     Streamed,
 }
 
-/// What the gate knows of a request that is forwarded.
+/// What the filter adds to the head of a request that is forwarded.
 pub(in crate::proxy) struct OutboundHead<'a> {
-    /// `None`: under the target it came with.
+    /// `None`: the target of the client's head.
     pub target: Option<&'a [u8]>,
     pub framing: BodyFraming,
     /// The version that the client speaks, for Via.
@@ -56,7 +56,7 @@ pub(in crate::proxy) fn cookies(head: &RequestHeader) -> Option<Vec<u8>> {
 }
 
 impl OutboundHead<'_> {
-    /// Whether a header of the client's goes to the backend as it came.
+    /// Whether a header of the client's is forwarded unchanged.
     fn keeps(&self, name: &[u8], nominated: &[HeaderName]) -> bool {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         let replaced = match name.len() {
@@ -108,9 +108,9 @@ pub(in crate::proxy) fn request(
         head.set_raw_path(target::encoded(target).as_deref().unwrap_or(target))?;
     }
     let nominated = nominated(&head.headers);
-    let gone = |name: &&HeaderName| !leaving.keeps(name.as_str().as_bytes(), &nominated);
-    let gone: Vec<HeaderName> = head.headers.keys().filter(gone).cloned().collect();
-    for name in &gone {
+    let removed = |name: &&HeaderName| !leaving.keeps(name.as_str().as_bytes(), &nominated);
+    let removed: Vec<HeaderName> = head.headers.keys().filter(removed).cloned().collect();
+    for name in &removed {
         head.remove_header(name);
     }
     if !head.headers.contains_key(header::HOST)
@@ -170,7 +170,7 @@ pub(in crate::proxy) fn response(
     request_id: &HeaderValue,
 ) -> Result<()> {
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(improper("a switch of protocols that nobody asked for"));
+        return Err(improper("a switch of protocols that was not requested"));
     }
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !head.headers.get_all(header::TRANSFER_ENCODING).iter().all(chunked) {
@@ -198,7 +198,7 @@ pub(in crate::proxy) fn response(
     head.insert_header(X_REQUEST_ID, request_id.clone())
 }
 
-/// Frames an answer for a client of HTTP/1.0, which knows no chunks: where no length is told, its end is
+/// Frames an answer for a client of HTTP/1.0, which has no chunks: where no length is given, its end is
 /// that of the connection (RFC 9112 §6.3).
 pub(in crate::proxy) fn unchunk(session: &mut Session, head: &mut ResponseHeader) {
     head.remove_header(&header::TRANSFER_ENCODING);
@@ -269,7 +269,7 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Whether `Z-*` headers are passed on: by them Wire's nginx tells its services who is logged in.
 ///
-/// SECURITY: kept only where the operator says that nginx stands in front, and only on the API
+/// SECURITY: kept only where the operator says that nginx is in front, and only on the API
 /// whose login nginx has checked.
 pub(in crate::proxy) fn keeps_z_headers(
     rule: &ZHeaders,
@@ -297,7 +297,8 @@ pub(in crate::proxy) fn request_id(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
-/// SECURITY: the id stands in logs here and behind, so it is short and cannot break out of a line.
+/// SECURITY: the id appears in logs here and in the backend, so it is short and cannot break out of a
+/// line.
 fn is_request_id(id: &[u8]) -> bool {
     (1..=128).contains(&id.len())
         && id.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))

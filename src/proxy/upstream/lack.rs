@@ -1,5 +1,5 @@
-//! A lack of descriptors, ports or memory on this machine. It keeps the guard from opening a connection to the
-//! backend, and is no failure of the backend's.
+//! A shortage of descriptors, ports or memory on this machine: no connection to the backend can be
+//! opened, but the backend has not failed.
 
 use std::io;
 use std::sync::Mutex;
@@ -13,10 +13,10 @@ use crate::rule::Rule;
 
 const LACKING: ErrorType = ErrorType::Custom("out of descriptors, ports or memory");
 
-/// A lack that lasts is logged this often.
-const LOG_EVERY: Duration = Duration::from_secs(10);
+/// How often a lasting shortage is logged.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Whether an error of the system says so.
+/// Whether an error of the system reports such a shortage.
 pub(in crate::proxy) fn is_lack(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw);
     matches!(
@@ -25,7 +25,7 @@ pub(in crate::proxy) fn is_lack(error: &io::Error) -> bool {
     )
 }
 
-/// The same of an error of connecting, which wraps that of the system.
+/// The same for a connection error, which wraps that of the system.
 pub(in crate::proxy) fn caused(error: &Error) -> bool {
     error.etype() == &LACKING || system_error(error).is_some_and(is_lack)
 }
@@ -46,9 +46,9 @@ fn system_error(error: &Error) -> Option<&io::Error> {
 /// The error that a request ends with for it. It is logged, but not for each request.
 pub(in crate::proxy) fn error() -> BError {
     static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
-    // Whoever finds it locked leaves the line to the other one.
+    // If it is locked, another thread logs the line.
     if let Ok(mut logged) = LOGGED.try_lock()
-        && logged.is_none_or(|at| at.elapsed() >= LOG_EVERY)
+        && logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL)
     {
         *logged = Some(Instant::now());
         tracing::warn!(

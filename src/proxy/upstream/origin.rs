@@ -1,4 +1,4 @@
-//! Who sends a request: the client's address, found behind the proxies that are trusted.
+//! The client's address, as trusted proxies report it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,11 +14,11 @@ pub(in crate::proxy) struct Origin {
     pub forwarded_for: Option<HeaderValue>,
 }
 
-/// Finds the client behind the trusted proxies, walking X-Forwarded-For from its end.
+/// Finds the client, walking X-Forwarded-For from its end through the trusted proxies.
 ///
 /// Wire's nginx takes the LAST element for the client and limits requests by it, so the client's
-/// address has to stand there: what trusted proxies appended behind it is cut off, and an
-/// untrusted peer is appended itself. What stands before is kept as it came, as hearsay.
+/// address has to be there: what trusted proxies appended after it is cut off, and an untrusted peer
+/// is appended itself. What is before it is kept, unverified.
 ///
 /// SECURITY: an untrusted peer's X-Forwarded-For is never believed; the walk ends at the first
 /// element that is no address.
@@ -52,7 +52,7 @@ pub(in crate::proxy) fn find(
     Origin { client: Some(client), forwarded_for: HeaderValue::from_maybe_shared(value).ok() }
 }
 
-/// The address of an element, behind which some load balancers write a port.
+/// The address of an element, after which some load balancers write a port.
 fn address(element: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(element).ok()?;
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
@@ -83,9 +83,9 @@ mod tests {
     }
 
     #[test]
-    fn the_client_stands_last_in_x_forwarded_for() {
+    fn the_client_is_last_in_x_forwarded_for() {
         let cases = [
-            // An untrusted peer is the client, whatever it claims.
+            // An untrusted peer is the client, whatever it sends.
             (vec![], "192.0.2.9", vec![], ("192.0.2.9", "192.0.2.9")),
             (
                 vec![("x-forwarded-for", "203.0.113.1")],
@@ -93,7 +93,7 @@ mod tests {
                 vec![],
                 ("192.0.2.9", "203.0.113.1, 192.0.2.9"),
             ),
-            // A trusted one is believed, and so is every trusted one before it.
+            // A trusted peer is believed, and so is every trusted address before it.
             (
                 vec![("x-forwarded-for", "1.2.3.4, 203.0.113.1, 10.0.0.2")],
                 "10.0.0.1",
@@ -114,7 +114,7 @@ mod tests {
                 vec!["10.0.0.0/8"],
                 ("10.0.0.1", "unknown, 10.0.0.1"),
             ),
-            // Some load balancers write a port behind the address.
+            // Some load balancers write a port after the address.
             (
                 vec![("x-forwarded-for", "1.2.3.4, 203.0.113.1:51234")],
                 "10.0.0.1",

@@ -1,6 +1,6 @@
-//! Connections to the backend servers: opened, kept while they rest, and used again.
+//! Connections to the backend servers: opened, kept while they are idle, and reused.
 //!
-//! One pool belongs to one worker, so that nothing of it is handed between threads.
+//! Each worker has its own pool, so that no connection moves between threads.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,32 +17,32 @@ use crate::config::Limits;
 use super::conn::{BackendConn, Came};
 use super::lack;
 
-/// Connections that rest, at most, for each server.
-const MOST_RESTING: usize = 128;
+/// Idle connections to each server.
+const MAX_IDLE: usize = 128;
 
-/// A server that closes a connection so soon after its answer could have announced it.
+/// A server that closes a connection so soon after its answer should have announced it.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How long connections to a server are not used again that was seen to misuse them.
-const DISTRUST: Duration = Duration::from_secs(30);
+/// How long connections to a server are not reused after it was seen to misuse one.
+const DISTRUST_TIME: Duration = Duration::from_secs(30);
 
-/// Connections to the backend that rest until the next request.
+/// Connections to the backend that are idle until the next request.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Pool {
-    resting: Mutex<Resting>,
+    idle: Mutex<Idle>,
 }
 
 #[derive(Debug, Default)]
-struct Resting {
-    /// The one that rests shortest is last, and is used first.
-    conns: HashMap<SocketAddr, Vec<Rested>>,
+struct Idle {
+    /// The most recently used one is last, and is used first.
+    conns: HashMap<SocketAddr, Vec<IdleConn>>,
     /// Servers whose connections are not kept, and until when.
     distrusted: HashMap<SocketAddr, Instant>,
-    /// A task closes what rests too long.
+    /// A task closes what is idle for too long.
     swept: bool,
 }
 
-impl Resting {
+impl Idle {
     /// Closes the connections to a server, and keeps none for a while.
     ///
     /// SECURITY: an answer that comes after another request has been sent is taken for the answer to that one.
@@ -51,11 +51,11 @@ impl Resting {
     fn distrust(&mut self, server: SocketAddr, why: &str) {
         self.conns.remove(&server);
         self.distrusted.retain(|_, until| Instant::now() < *until);
-        self.distrusted.insert(server, Instant::now() + DISTRUST);
+        self.distrusted.insert(server, Instant::now() + DISTRUST_TIME);
         tracing::warn!(
             %server,
             "connections to a backend server are not used again for {} seconds: {why}",
-            DISTRUST.as_secs()
+            DISTRUST_TIME.as_secs()
         );
     }
 
@@ -65,14 +65,14 @@ impl Resting {
 }
 
 #[derive(Debug)]
-struct Rested {
+struct IdleConn {
     conn: Box<BackendConn>,
     since: Instant,
     until: Instant,
 }
 
 impl Pool {
-    /// A connection to this server: one that rests and is still open, or a new one.
+    /// A connection to this server: an idle one that is still open, or a new one.
     pub(in crate::proxy) async fn get(
         &self,
         server: SocketAddr,
@@ -85,18 +85,18 @@ impl Pool {
     }
 
     fn take(&self, server: SocketAddr, limits: &Limits) -> Option<Box<BackendConn>> {
-        let mut resting = self.resting();
-        let conns = resting.conns.get_mut(&server)?;
-        while let Some(Rested { mut conn, since, .. }) = conns.pop() {
-            let rested = since.elapsed();
+        let mut idle = self.idle();
+        let conns = idle.conns.get_mut(&server)?;
+        while let Some(IdleConn { mut conn, since, .. }) = conns.pop() {
+            let age = since.elapsed();
             match conn.came() {
-                Came::Nothing if rested < limits.upstream_idle_timeout => return Some(conn),
+                Came::Nothing if age < limits.upstream_idle_timeout => return Some(conn),
                 Came::Bytes => {
-                    resting.distrust(server, "it sends what nobody asked for");
+                    idle.distrust(server, "it sends bytes without a request");
                     return None;
                 }
-                Came::End if rested < SOON => {
-                    resting.distrust(server, "it closes connections without announcing it");
+                Came::End if age < SOON => {
+                    idle.distrust(server, "it closes connections without announcing it");
                     return None;
                 }
                 Came::Nothing | Came::End => {}
@@ -108,44 +108,44 @@ impl Pool {
     /// Keeps a connection whose answer has been read to its end.
     pub(in crate::proxy) fn keep(self: &Arc<Self>, stream: Stream, limits: &Limits) {
         let Ok(mut conn) = stream.into_any().downcast::<BackendConn>() else { return };
-        if !conn.rest() {
+        if !conn.make_reusable() {
             return;
         }
-        let mut resting = self.resting();
-        if resting.distrusts(conn.server()) {
+        let mut idle = self.idle();
+        if idle.distrusts(conn.server()) {
             return;
         }
-        let conns = resting.conns.entry(conn.server()).or_default();
-        if conns.len() < MOST_RESTING {
+        let conns = idle.conns.entry(conn.server()).or_default();
+        if conns.len() < MAX_IDLE {
             let since = Instant::now();
-            conns.push(Rested { conn, since, until: since + limits.upstream_idle_timeout });
+            conns.push(IdleConn { conn, since, until: since + limits.upstream_idle_timeout });
         }
-        if !resting.swept {
-            resting.swept = true;
+        if !idle.swept {
+            idle.swept = true;
             tokio::spawn(Self::sweep(Arc::clone(self), limits.upstream_idle_timeout));
         }
     }
 
-    /// Closes what rests too long, until nothing rests.
+    /// Closes what is idle for too long, until nothing is idle.
     async fn sweep(self: Arc<Self>, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
-            let mut resting = self.resting();
-            resting.conns.retain(|_, conns| {
-                conns.retain_mut(|rested| {
-                    Instant::now() < rested.until && rested.conn.came() == Came::Nothing
+            let mut idle = self.idle();
+            idle.conns.retain(|_, conns| {
+                conns.retain_mut(|conn| {
+                    Instant::now() < conn.until && conn.conn.came() == Came::Nothing
                 });
                 !conns.is_empty()
             });
-            if resting.conns.is_empty() {
-                resting.swept = false;
+            if idle.conns.is_empty() {
+                idle.swept = false;
                 return;
             }
         }
     }
 
-    fn resting(&self) -> MutexGuard<'_, Resting> {
-        self.resting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

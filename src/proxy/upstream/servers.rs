@@ -1,5 +1,5 @@
-//! The backend servers: resolved by name again and again, taken in turn, and left alone for a while
-//! after they refused a connection.
+//! The backend servers: their names are resolved at intervals, they are used in turn, and skipped for
+//! a while after failures.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -17,16 +17,16 @@ use crate::metrics::ServerState;
 use crate::snapshot::Snapshots;
 
 /// How often names are resolved again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The shortest time between two resolutions, when failures ask for them.
-const RESOLVE_AT_MOST: Duration = Duration::from_secs(2);
+/// The shortest time between two resolutions that failures ask for.
+const MIN_RESOLVE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long a server that refused a connection is left alone, as long as there are others.
-const REST: Duration = Duration::from_secs(5);
+/// How long a server is skipped after a failure, as long as there are others.
+const SKIP_TIME: Duration = Duration::from_secs(5);
 
-/// How many requests in a row a server may fail before it is left alone.
-const FAILURES: u32 = 3;
+/// How many requests in a row a server may fail before it is skipped.
+const MAX_FAILURES: u32 = 3;
 
 /// The backend servers.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub struct Upstreams {
     found: ArcSwap<Found>,
     turn: AtomicUsize,
     started: Instant,
-    /// Asks for a resolution before its time.
+    /// Asks for an early resolution.
     wanted: Notify,
 }
 
@@ -50,11 +50,11 @@ struct Found {
 #[derive(Debug)]
 struct Endpoint {
     address: SocketAddr,
-    /// Milliseconds since the start until which the server is left alone, as requests went wrong there.
-    rests_until: AtomicU64,
-    /// The same, as it failed its check.
-    unwell_until: AtomicU64,
-    /// Requests in a row that it took and gave no proper answer to.
+    /// Milliseconds since the start until which the server is skipped, as requests failed there.
+    skipped_until: AtomicU64,
+    /// The same, as its health check failed.
+    unhealthy_until: AtomicU64,
+    /// Requests in a row that it accepted without a valid answer.
     failures: AtomicU32,
 }
 
@@ -62,15 +62,15 @@ impl Endpoint {
     fn new(address: SocketAddr) -> Self {
         Self {
             address,
-            rests_until: AtomicU64::new(0),
-            unwell_until: AtomicU64::new(0),
+            skipped_until: AtomicU64::new(0),
+            unhealthy_until: AtomicU64::new(0),
             failures: AtomicU32::new(0),
         }
     }
 
-    fn is_awake(&self, now: u64) -> bool {
+    fn is_healthy(&self, now: u64) -> bool {
         let until = |at: &AtomicU64| at.load(Ordering::Relaxed);
-        until(&self.rests_until).max(until(&self.unwell_until)) <= now
+        until(&self.skipped_until).max(until(&self.unhealthy_until)) <= now
     }
 }
 
@@ -129,7 +129,7 @@ impl Upstreams {
 
     /// The next server in turn that this request has not tried; `None` when all were tried.
     ///
-    /// Resting servers come last, so that a request is refused only when every server refuses it,
+    /// Skipped servers come last, so that a request is refused only when every server refuses it,
     /// and a single server that comes back is found at once.
     pub(in crate::proxy) fn next(&self, attempts: &mut Attempts) -> Option<SocketAddr> {
         let Attempts { found, refused, at } = attempts;
@@ -146,8 +146,8 @@ impl Upstreams {
                 .filter(|at| !refused.contains(at))
         };
         let now = self.now();
-        let awake = |at: &usize| found.endpoints[*at].is_awake(now);
-        *at = untried().find(awake).or_else(|| untried().next());
+        let healthy = |at: &usize| found.endpoints[*at].is_healthy(now);
+        *at = untried().find(healthy).or_else(|| untried().next());
         at.map(|at| found.endpoints[at].address)
     }
 
@@ -168,10 +168,10 @@ impl Upstreams {
         attempts.found.as_ref().is_some_and(|found| attempts.refused.len() < found.endpoints.len())
     }
 
-    /// Notes that the server that is tried now took the request and gave no proper answer.
+    /// Notes that the server that is tried now accepted the request and gave no valid answer.
     pub(in crate::proxy) fn failed(&self, attempts: &Attempts) {
         if let Some(endpoint) = attempts.endpoint()
-            && endpoint.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES
+            && endpoint.failures.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_FAILURES
         {
             self.skip(endpoint, "it gives no proper answers");
         }
@@ -189,20 +189,20 @@ impl Upstreams {
         if endpoint.failures.load(Ordering::Relaxed) != 0 {
             endpoint.failures.store(0, Ordering::Relaxed);
         }
-        self.end(endpoint, &endpoint.rests_until);
+        self.end(endpoint, &endpoint.skipped_until);
     }
 
-    /// Ends a rest of a server, and says so if it is in rotation by that.
-    fn end(&self, endpoint: &Endpoint, rest: &AtomicU64) {
-        if rest.load(Ordering::Relaxed) != 0
-            && rest.swap(0, Ordering::Relaxed) != 0
-            && endpoint.is_awake(self.now())
+    /// Ends the skipping of a server for one reason, and logs it if the server is back in rotation.
+    fn end(&self, endpoint: &Endpoint, until: &AtomicU64) {
+        if until.load(Ordering::Relaxed) != 0
+            && until.swap(0, Ordering::Relaxed) != 0
+            && endpoint.is_healthy(self.now())
         {
             tracing::info!(server = %endpoint.address, "a backend server is in rotation again");
         }
     }
 
-    /// Notes how a server's check ended: why it is not well, and how long that counts.
+    /// Notes the outcome of a server's health check: why it is unhealthy, and how long that counts.
     pub(in crate::proxy) fn checked(
         &self,
         server: SocketAddr,
@@ -214,21 +214,21 @@ impl Upstreams {
         match fault {
             None => {
                 self.works(endpoint);
-                self.end(endpoint, &endpoint.unwell_until);
+                self.end(endpoint, &endpoint.unhealthy_until);
             }
             Some(fault) => {
                 let until = self.now() + counts.as_millis() as u64;
-                if endpoint.unwell_until.swap(until, Ordering::Relaxed) == 0 {
+                if endpoint.unhealthy_until.swap(until, Ordering::Relaxed) == 0 {
                     tracing::warn!(%server, fault, "a backend server fails its check");
                 }
             }
         }
     }
 
-    /// Leaves a server alone for a while, which is told when it begins.
+    /// Skips a server for a while, and logs it when that begins.
     fn skip(&self, endpoint: &Endpoint, why: &str) {
-        let until = self.now() + REST.as_millis() as u64;
-        if endpoint.rests_until.swap(until, Ordering::Relaxed) == 0 {
+        let until = self.now() + SKIP_TIME.as_millis() as u64;
+        if endpoint.skipped_until.swap(until, Ordering::Relaxed) == 0 {
             tracing::warn!(server = %endpoint.address, "a backend server is skipped: {why}");
         }
     }
@@ -237,7 +237,7 @@ impl Upstreams {
     pub(super) fn states(&self) -> Vec<(SocketAddr, bool)> {
         let now = self.now();
         let found = self.found.load();
-        found.endpoints.iter().map(|e| (e.address, e.is_awake(now))).collect()
+        found.endpoints.iter().map(|e| (e.address, e.is_healthy(now))).collect()
     }
 
     /// All servers with their states, for operators.
@@ -263,10 +263,10 @@ impl Upstreams {
     pub async fn keep_resolving(&self, snapshots: &Snapshots) {
         loop {
             let early = async {
-                tokio::time::sleep(RESOLVE_AT_MOST).await;
+                tokio::time::sleep(MIN_RESOLVE_INTERVAL).await;
                 self.wanted.notified().await;
             };
-            let _ = tokio::time::timeout(RESOLVE_EVERY, early).await;
+            let _ = tokio::time::timeout(RESOLVE_INTERVAL, early).await;
             self.resolve(&snapshots.current().config.upstream).await;
         }
     }
@@ -371,9 +371,9 @@ mod tests {
     }
 
     /// The ports of the servers in rotation.
-    fn awake(upstreams: &Upstreams) -> Vec<u16> {
+    fn in_rotation(upstreams: &Upstreams) -> Vec<u16> {
         let states = upstreams.states();
-        states.iter().filter(|(_, awake)| *awake).map(|(server, _)| server.port()).collect()
+        states.iter().filter(|(_, healthy)| *healthy).map(|(server, _)| server.port()).collect()
     }
 
     #[test]
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_refused_is_left_alone_while_others_serve() {
+    fn a_server_that_refused_is_skipped_while_others_serve() {
         let upstreams = upstreams(&[1, 2]);
         let mut attempts = Attempts::default();
         let mut other = Attempts::default();
@@ -407,45 +407,45 @@ mod tests {
         for _ in 0..4 {
             assert_eq!(next(&upstreams, &mut Attempts::default()), Some(2));
         }
-        assert_eq!(awake(&upstreams), [2]);
+        assert_eq!(in_rotation(&upstreams), [2]);
         upstreams.answered(&other);
-        assert_eq!(awake(&upstreams), [1, 2]);
+        assert_eq!(in_rotation(&upstreams), [1, 2]);
     }
 
     #[test]
-    fn a_server_that_is_not_well_is_left_alone_whatever_it_answers() {
+    fn an_unhealthy_server_is_skipped_whatever_it_answers() {
         let upstreams = upstreams(&[1, 2]);
-        let mut under_way = Attempts::default();
-        assert_eq!(next(&upstreams, &mut under_way), Some(1));
+        let mut in_flight = Attempts::default();
+        assert_eq!(next(&upstreams, &mut in_flight), Some(1));
         let server = "127.0.0.1:1".parse().unwrap();
         let counts = Duration::from_secs(3600);
         upstreams.checked(server, Some("status 503".into()), counts);
-        upstreams.answered(&under_way);
-        assert_eq!(awake(&upstreams), [2]);
-        upstreams.refused(&mut under_way);
+        upstreams.answered(&in_flight);
+        assert_eq!(in_rotation(&upstreams), [2]);
+        upstreams.refused(&mut in_flight);
         upstreams.checked(server, None, counts);
-        assert_eq!(awake(&upstreams), [1, 2]);
+        assert_eq!(in_rotation(&upstreams), [1, 2]);
     }
 
     #[test]
-    fn a_server_that_fails_in_a_row_is_left_alone() {
+    fn a_server_that_fails_several_times_in_a_row_is_skipped() {
         let upstreams = upstreams(&[1, 2]);
         let mut attempts = Attempts::default();
         assert_eq!(next(&upstreams, &mut attempts), Some(1));
-        for _ in 1..FAILURES {
+        for _ in 1..MAX_FAILURES {
             upstreams.failed(&attempts);
         }
         upstreams.answered(&attempts);
-        for _ in 1..FAILURES {
+        for _ in 1..MAX_FAILURES {
             upstreams.failed(&attempts);
-            assert_eq!(awake(&upstreams), [1, 2]);
+            assert_eq!(in_rotation(&upstreams), [1, 2]);
         }
         upstreams.failed(&attempts);
-        assert_eq!(awake(&upstreams), [2]);
+        assert_eq!(in_rotation(&upstreams), [2]);
     }
 
     #[test]
-    fn a_single_server_is_tried_even_while_it_rests() {
+    fn a_single_server_is_tried_even_while_it_is_skipped() {
         let upstreams = upstreams(&[1]);
         let mut attempts = Attempts::default();
         next(&upstreams, &mut attempts);
@@ -456,10 +456,14 @@ mod tests {
     #[test]
     fn servers_that_stay_configured_keep_their_state() {
         let upstreams = upstreams(&[1, 2]);
-        upstreams.checked("127.0.0.1:1".parse().unwrap(), Some("status 503".into()), RESOLVE_EVERY);
+        upstreams.checked(
+            "127.0.0.1:1".parse().unwrap(),
+            Some("status 503".into()),
+            RESOLVE_INTERVAL,
+        );
         upstreams.configure(&[server("127.0.0.1", 3), server("127.0.0.1", 1)]);
         let states: Vec<_> =
-            upstreams.states().iter().map(|(server, awake)| (server.port(), *awake)).collect();
+            upstreams.states().iter().map(|(server, awake)| (server.port(), *healthy)).collect();
         assert_eq!(states, [(3, true), (1, false)]);
     }
 

@@ -39,7 +39,7 @@ pub(in crate::proxy) fn without_body(head: &ResponseHeader) -> BError {
     Error::explain(THROTTLED, wait.unwrap_or_default().to_owned())
 }
 
-/// Whether an answer was given up for want of a body.
+/// Whether an answer was given up because it has no body.
 pub(in crate::proxy) fn is_throttled(error: &Error) -> bool {
     error.etype() == &THROTTLED
 }

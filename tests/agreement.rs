@@ -201,7 +201,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn on_users(user in users(), faults in vec(faults(), 0..3)) {
+    fn users_agree(user in users(), faults in vec(faults(), 0..3)) {
         let body = written(&spoilt(user, faults));
         for Judge { guard, release, mode } in JUDGES.iter() {
             let outcome =
@@ -211,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn on_patches(operations in vec((operations(), vec(faults(), 0..2)), 0..4)) {
+    fn patches_agree(operations in vec((operations(), vec(faults(), 0..2)), 0..4)) {
         let operations: Vec<String> =
             operations.into_iter().map(|(operation, faults)| written(&spoilt(operation, faults))).collect();
         let body = format!(
@@ -229,7 +229,7 @@ proptest! {
     }
 
     #[test]
-    fn on_groups(name in values(), id in "[0-9a-fA-F]{8}(-[0-9a-f]{4}){3}-[0-9a-g]{12}", faults in vec(faults(), 0..3)) {
+    fn groups_agree(name in values(), id in "[0-9a-fA-F]{8}(-[0-9a-f]{4}){3}-[0-9a-g]{12}", faults in vec(faults(), 0..3)) {
         let member = format!(r#"{{"value":"{id}","type":"User","$ref":""}}"#);
         let group = [("schemas", "[]".to_owned()), ("displayName", name), ("members", format!("[{member}]"))];
         let body = written(&spoilt(group.map(|(name, value)| (name.to_owned(), value)).to_vec(), faults));
@@ -238,7 +238,7 @@ proptest! {
     }
 
     #[test]
-    fn on_filters(
+    fn filters_agree(
         name in select(vec!["userName", "EXTERNALID", "displayName", "userName.x", "id", "uſerName"]),
         blanks in select(vec![" ", "  ", "\t", "\u{a0}", ""]),
         operator in select(vec!["eq", "EQ", "co", "ne", "pr"]),

@@ -84,7 +84,7 @@ fn is_named(release: Release) {
 }
 
 #[test]
-fn a_backend_of_each_known_release_is_named() {
+fn each_known_release_is_recognised() {
     // A run takes long for the pace of its requests alone.
     std::thread::scope(|scope| {
         for release in Release::ALL {
@@ -94,7 +94,7 @@ fn a_backend_of_each_known_release_is_named() {
 }
 
 #[test]
-fn what_no_release_answers_is_listed() {
+fn answers_of_no_known_release_are_listed() {
     // It searches groups by `eq`.
     let backend = wire(Release::R5_35, |seen| {
         let searched = seen.line().starts_with("GET /scim/v2/Groups?filter=displayName%20eq");
@@ -120,7 +120,7 @@ fn what_no_release_answers_is_listed() {
 }
 
 #[test]
-fn without_a_token_it_is_undetermined_and_what_was_left_out_is_said() {
+fn without_a_token_the_release_is_undetermined_and_skipped_probes_are_reported() {
     let standin = standin_of(Release::R5_35);
     let (code, out, errors) = compare(standin.addr(), &[]);
     assert_eq!((code, errors.as_str()), (0, ""), "{out}");
@@ -130,7 +130,7 @@ fn without_a_token_it_is_undetermined_and_what_was_left_out_is_said() {
 }
 
 #[test]
-fn without_a_test_user_it_is_undetermined_and_no_write_carries_the_token_but_for_patches() {
+fn without_a_test_user_the_release_is_undetermined_and_only_patches_carry_the_token() {
     let backend = wire(Release::R5_35, |_| None);
     let file = token_file(TOKEN);
     let (code, out, errors) = compare(backend.addr, &["--token-file", file.to_str().unwrap()]);
@@ -143,7 +143,7 @@ fn without_a_test_user_it_is_undetermined_and_no_write_carries_the_token_but_for
 }
 
 #[test]
-fn a_guard_is_refused() {
+fn a_guard_in_place_of_a_backend_is_rejected() {
     let standin = standin_of(Release::R5_35);
     let guarded = Guarded::configured(&[standin.addr()], |_| {});
     let (code, out, errors) = compare_all(guarded.addr, &[]);
@@ -152,7 +152,7 @@ fn a_guard_is_refused() {
 }
 
 #[test]
-fn a_backend_that_wants_a_pause_gets_it() {
+fn retry_after_of_the_backend_is_respected() {
     let times = Arc::new(Mutex::new(Vec::new()));
     let (seen_at, count) = (Arc::clone(&times), AtomicUsize::new(0));
     let backend = wire(Release::R5_34, move |_| {
@@ -179,7 +179,7 @@ fn a_backend_that_wants_a_pause_gets_it() {
 }
 
 #[test]
-fn a_pause_that_is_too_long_is_said_instead_of_waited_for() {
+fn a_retry_after_that_is_too_long_is_an_error() {
     let slow = |_: &Seen| {
         Some(b"HTTP/1.1 503 Slow\r\nRetry-After: 86400\r\nContent-Length: 0\r\n\r\n".to_vec())
     };
@@ -189,7 +189,7 @@ fn a_pause_that_is_too_long_is_said_instead_of_waited_for() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_said_in_one_sentence() {
+fn failures_of_compare_are_one_sentence() {
     let standin = standin_of(Release::R5_35);
     let (known, unknown) = (token_file(TOKEN), token_file(support::TOKEN));
     let (known, unknown) = (known.to_str().unwrap(), unknown.to_str().unwrap());
@@ -252,7 +252,7 @@ fn changes_nothing(apply: naive::Apply) {
 }
 
 #[test]
-fn nothing_is_created_deleted_or_changed_where_everything_is_accepted() {
+fn a_server_that_accepts_everything_is_left_unchanged() {
     std::thread::scope(|scope| {
         for apply in [naive::by_name, naive::without_filter, naive::selecting] {
             scope.spawn(move || changes_nothing(apply));
@@ -261,7 +261,7 @@ fn nothing_is_created_deleted_or_changed_where_everything_is_accepted() {
 }
 
 #[test]
-fn a_test_user_who_changes_is_reported_and_left_alone() {
+fn a_changed_test_user_is_reported_and_gets_no_further_requests() {
     let users = Map::from_iter([(USER_ID.to_owned(), json!({"userName": "sample"}))]);
     let server = naive::start(Arc::new(Mutex::new(users)), naive::spoiling);
     let (code, out, errors) = compare_all(server.addr, &[]);

@@ -109,7 +109,7 @@ fn stopping_under_load_loses_no_request() {
 }
 
 #[test]
-fn a_hang_up_is_noted_and_ends_nothing() {
+fn sighup_is_logged_and_ignored() {
     let backend = Backend::fine();
     let place = Place::new("hang-up", &backend, "");
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-hang-up.log");
@@ -122,7 +122,7 @@ fn a_hang_up_is_noted_and_ends_nothing() {
 }
 
 #[test]
-fn killed_under_load_it_starts_again_at_once_on_the_same_address() {
+fn after_sigkill_under_load_it_restarts_on_the_same_address() {
     let backend = Backend::fine();
     let place = Place::new("kill", &backend, "log: {access: false}\n");
     let mut running = place.run("exec \"$@\"", Stdio::null());
@@ -143,7 +143,7 @@ fn killed_under_load_it_starts_again_at_once_on_the_same_address() {
 }
 
 #[test]
-fn an_abort_is_mended_by_whoever_supervises_it() {
+fn after_an_abort_the_supervisor_restarts_it() {
     let backend = Backend::fine();
     let place = Place::new("abort", &backend, "");
     // As `Restart=on-failure` of systemd: death by a signal is a failure, a stop is none.
@@ -166,7 +166,7 @@ fn an_abort_is_mended_by_whoever_supervises_it() {
 }
 
 #[test]
-fn a_full_disk_under_the_log_stops_no_request() {
+fn a_full_log_disk_fails_no_request() {
     let backend = Backend::fine();
     let place = Place::new("full", &backend, "log: {level: debug}\n");
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -179,7 +179,7 @@ fn a_full_disk_under_the_log_stops_no_request() {
 }
 
 #[test]
-fn without_free_descriptors_new_clients_wait_and_are_served_later() {
+fn without_free_descriptors_new_clients_are_queued_and_served_later() {
     let backend = Backend::fine();
     let place = Place::new("descriptors", &backend, "");
     let mut running = place.run("ulimit -n 40 && exec \"$@\"", Stdio::null());
@@ -202,7 +202,7 @@ fn without_free_descriptors_new_clients_wait_and_are_served_later() {
 }
 
 #[test]
-fn a_lack_of_descriptors_is_not_taken_for_a_failure_of_the_backends() {
+fn descriptor_exhaustion_is_not_counted_as_backend_failure() {
     // Each request needs a new connection.
     let backends = [(); 2].map(|()| Backend::start(|_| last()));
     let place = Place::before("lack", &backends.each_ref(), "threads: 1\n");
@@ -237,7 +237,7 @@ fn a_lack_of_descriptors_is_not_taken_for_a_failure_of_the_backends() {
 }
 
 #[test]
-fn a_config_that_is_probably_not_meant_is_said_in_the_log_of_the_start() {
+fn config_warnings_are_logged_at_start() {
     let backend = Backend::fine();
     let place = Place::new("warning", &backend, "shield: {failures: 7}\n");
     let _running = place.run_logged("exec \"$@\"");
@@ -252,7 +252,7 @@ fn a_config_that_is_probably_not_meant_is_said_in_the_log_of_the_start() {
 }
 
 #[test]
-fn an_unreadable_schema_stops_the_start_with_a_sentence() {
+fn an_unreadable_schema_prevents_the_start_with_one_sentence() {
     let backend = Backend::fine();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-schemas");
     let _ = std::fs::remove_dir_all(&folder);

@@ -131,7 +131,7 @@ fn mutate(numbers: &mut Numbers, seeds: &[Vec<u8>], words: &[Vec<u8>]) -> Vec<u8
 }
 
 #[test]
-fn hold_on_the_corpus_and_on_mutations_of_it() {
+fn invariants_hold_on_the_corpus_and_on_mutations_of_it() {
     let words = words();
     assert!(words.len() > 50);
     for (name, invariant) in invariants::ALL {

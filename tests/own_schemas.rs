@@ -68,7 +68,7 @@ fn patch(operation: &Value) -> Value {
 }
 
 #[test]
-fn what_only_an_operator_asks_for_is_told_so() {
+fn constraints_of_an_operator_schema_are_reported_as_schema_rules() {
     let group = json!({"schemas": [], "displayName": "g", "members": []});
     let two_schemas = json!({"schemas": [PATCH_OP, "urn:x"], "Operations": []});
     let named = |name: &str| json!({"required": [name]});
@@ -127,7 +127,7 @@ fn what_only_an_operator_asks_for_is_told_so() {
 }
 
 #[test]
-fn what_wire_asks_for_keeps_its_rule_and_its_advice() {
+fn constraints_of_wire_keep_their_rule_and_advice() {
     let folder = own("wires", "user.json", &json!({"required": ["emails"]}));
     for (body, rule) in [
         (user(&json!({"roles": [{"value": "member"}], "emails": []})), "user.type"),
@@ -145,7 +145,7 @@ fn what_wire_asks_for_keeps_its_rule_and_its_advice() {
 }
 
 #[test]
-fn a_fault_that_is_only_reported_hides_no_other() {
+fn a_reported_fault_does_not_hide_enforced_faults() {
     let folder = own("hides", "user.json", &json!({"properties": {"title": {"type": "string"}}}));
     let body = |more: usize| {
         let mut body = user(&json!({"title": null, "nickName": 5}));
@@ -166,7 +166,7 @@ fn a_fault_that_is_only_reported_hides_no_other() {
 }
 
 #[test]
-fn faults_are_looked_for_where_something_may_come_of_it() {
+fn faults_of_rules_that_are_off_are_not_searched_for() {
     let numbers = |count: usize, last: Value| {
         let mut emails = vec![json!(1); count];
         emails.push(last);
@@ -193,7 +193,7 @@ fn faults_are_looked_for_where_something_may_come_of_it() {
 }
 
 #[test]
-fn operations_are_told_by_their_places_in_the_list() {
+fn operations_are_reported_by_index() {
     let mut policy = enforced();
     policy.set("patch.operations", Action::Report).unwrap();
     for (operation, phrase) in [
@@ -243,7 +243,7 @@ fn of_all_kinds() -> Value {
 }
 
 #[test]
-fn a_large_document_is_judged_as_a_small_one() {
+fn a_large_document_is_judged_like_a_small_one() {
     let folder = own("large", "user.json", &of_all_kinds());
     let email = |more: Value| {
         let mut email = json!({"value": "a@example.com", "primary": true, "type": "work"});
@@ -344,7 +344,7 @@ fn a_large_document_is_judged_as_a_small_one() {
 }
 
 #[test]
-fn a_schema_that_costs_too_much_is_refused_at_its_place() {
+fn an_expensive_schema_is_rejected_with_its_position() {
     let mut defs = json!({"d40": {"type": "string"}});
     for nth in 0..40 {
         let next = json!({"$ref": format!("#/$defs/d{}", nth + 1)});

@@ -226,7 +226,7 @@ fn all() -> impl Iterator<Item = (Profile, Releases, Identity)> {
 
 /// What a PATCH decides by itself is decided; what the stored user decides is forwarded.
 #[test]
-fn what_the_stored_user_decides_is_forwarded() {
+fn requests_that_depend_on_the_stored_user_are_forwarded() {
     let mut compared = 0;
     for releases in RELEASES {
         let guard = guard(Profile::AsServed, Identity::Any, releases);
@@ -257,7 +257,7 @@ fn what_the_stored_user_decides_is_forwarded() {
 }
 
 #[test]
-fn two_primary_addresses_are_reported_where_only_an_older_release_serves_them() {
+fn two_primary_addresses_are_reported_if_only_an_older_release_serves_them() {
     let user = |name: &str, value: &str| {
         let emails = r#"[{"value":"a@b","primary":true},{"value":"c@d","primary":"TRUE"}]"#;
         format!(
@@ -287,7 +287,7 @@ fn two_primary_addresses_are_reported_where_only_an_older_release_serves_them() 
 }
 
 #[test]
-fn the_limit_of_rich_info_is_the_backends() {
+fn the_rich_info_limit_is_configurable() {
     let user = |length: usize| {
         let urn = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
         let value = "x".repeat(length - 1);
@@ -310,7 +310,7 @@ fn the_limit_of_rich_info_is_the_backends() {
 
 /// What repeats is read as Wire reads it where an operator lets it pass.
 #[test]
-fn without_its_strictest_rules_the_guard_judges_repeated_keys_as_wire_does() {
+fn without_stricter_rules_repeated_keys_are_judged_as_wire_does() {
     let mut repeated = 0;
     for identity in [Identity::Email, Identity::Saml, Identity::Any] {
         let mut config = Config::new(Vec::new(), Vec::new());
@@ -336,7 +336,7 @@ fn without_its_strictest_rules_the_guard_judges_repeated_keys_as_wire_does() {
 }
 
 #[test]
-fn of_keys_of_rich_info_that_are_spelled_alike_the_first_is_read() {
+fn the_first_of_equal_rich_info_keys_is_used() {
     let mut config = Config::new(Vec::new(), Vec::new());
     config.policy.set("json.duplicate_key", Action::Off).unwrap();
     let guard = Guard::new(&config).ok().unwrap();
@@ -357,7 +357,7 @@ fn of_keys_of_rich_info_that_are_spelled_alike_the_first_is_read() {
 
 /// Faults that are only reported don't hide one that is enforced, however many they are.
 #[test]
-fn all_faults_of_a_document_are_looked_at() {
+fn all_faults_of_a_document_are_evaluated() {
     let mut config = Config::new(Vec::new(), Vec::new());
     config.policy.set("user.type", Action::Report).unwrap();
     let guard = Guard::new(&config).ok().unwrap();
@@ -375,7 +375,7 @@ fn all_faults_of_a_document_are_looked_at() {
 }
 
 #[test]
-fn the_list_of_stricter_rules_names_rules() {
+fn stricter_rules_are_existing_rules() {
     for id in STRICTER.iter().chain(&DOCUMENTED) {
         assert!(Rule::from_id(id).is_some(), "{id}");
     }

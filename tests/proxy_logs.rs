@@ -35,7 +35,7 @@ impl log::Log for Collector {
 }
 
 #[test]
-fn nothing_of_a_request_is_logged() {
+fn request_contents_are_never_logged() {
     log::set_logger(&Collector).unwrap();
     // The cap that `logging::init` sets for other crates.
     log::set_max_level(log::LevelFilter::Warn);

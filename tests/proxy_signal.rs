@@ -23,7 +23,7 @@ fn terminate() {
 }
 
 #[test]
-fn sigterm_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
+fn sigterm_finishes_requests_in_flight_and_exits_at_once_when_idle() {
     let (go, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let backend = Backend::start(move |_| {

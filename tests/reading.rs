@@ -114,7 +114,7 @@ impl Comparison {
 }
 
 #[test]
-fn the_stand_in_reads_every_payload_of_the_corpus_as_wire_does() {
+fn the_stand_in_judges_every_corpus_payload_as_wire_does() {
     let mut comparison = Comparison::default();
     for row in corpus::rows("payloads.jsonl") {
         comparison.compare(&row, &row["wire"], Release::R5_34);
@@ -123,7 +123,7 @@ fn the_stand_in_reads_every_payload_of_the_corpus_as_wire_does() {
 }
 
 #[test]
-fn from_5_35_on_it_reads_the_same_but_for_the_rows_that_changed() {
+fn the_5_35_stand_in_differs_only_in_the_changed_corpus_rows() {
     let changed: HashMap<String, Value> = corpus::rows("changed-in-5.35.jsonl")
         .into_iter()
         .filter(|row| row["file"] == "payloads.jsonl")
@@ -140,7 +140,7 @@ fn from_5_35_on_it_reads_the_same_but_for_the_rows_that_changed() {
 }
 
 #[test]
-fn it_reads_what_5_35_changed_as_each_release_does() {
+fn the_stand_in_judges_the_changed_rows_as_each_release_does() {
     let mut comparison = Comparison::default();
     for row in corpus::rows("payloads-5.35.jsonl") {
         for release in Release::ALL {

@@ -50,7 +50,7 @@ fn agreement(rule: &str, outcome: &str) -> String {
 }
 
 #[test]
-fn entras_change_of_a_work_address_reaches_a_wire_that_serves_it() {
+fn entra_work_address_patch_is_forwarded_to_a_release_that_serves_it() {
     for releases in [Releases::Any, Releases::Only(Release::R5_35)] {
         let standin = wire(Release::R5_35);
         let guarded = guarded(&standin, releases);
@@ -63,7 +63,7 @@ fn entras_change_of_a_work_address_reaches_a_wire_that_serves_it() {
 }
 
 #[test]
-fn an_older_wire_refuses_it_itself_where_its_release_is_not_known() {
+fn with_an_unknown_release_an_older_wire_refuses_the_patch_itself() {
     let standin = wire(Release::R5_34);
     let guarded = guarded(&standin, Releases::Any);
     let path = format!("/scim/v2/Users/{USER_ID}");
@@ -78,7 +78,7 @@ fn an_older_wire_refuses_it_itself_where_its_release_is_not_known() {
 }
 
 #[test]
-fn the_guard_refuses_it_for_an_older_wire_that_is_known() {
+fn with_a_known_older_release_the_guard_refuses_the_patch() {
     let standin = wire(Release::R5_34);
     let guarded = guarded(&standin, Releases::Only(Release::R5_34));
     let before = standin.connections();
@@ -122,7 +122,7 @@ fn report(config: &mut Config) {
 const REFUSED: &str = r#"{"detail":"alice@example.com is taken","schemas":[],"scimType":"invalidValue","status":"400"}"#;
 
 #[test]
-fn a_reported_rule_that_wire_refuses_is_confirmed() {
+fn a_reported_rule_is_confirmed_when_wire_refuses() {
     let (guarded, _) = posted(&json!({"roles": ["king"]}), report, 400, REFUSED);
     guarded.wait_metric(&agreement("user.roles", "confirmed"), 1.0);
     let line = guarded.access_line(1);
@@ -131,7 +131,7 @@ fn a_reported_rule_that_wire_refuses_is_confirmed() {
 }
 
 #[test]
-fn a_reported_rule_that_wire_serves_is_overruled_and_logged() {
+fn a_reported_rule_is_overruled_and_logged_when_wire_serves() {
     let (guarded, _) = posted(&json!({"roles": ["king"]}), report, 201, r#"{"id":"alice"}"#);
     guarded.wait_metric(&agreement("user.roles", "overruled"), 1.0);
     wait_until("a line", || !guarded.disagreements().is_empty());
@@ -144,7 +144,7 @@ fn a_reported_rule_that_wire_serves_is_overruled_and_logged() {
 }
 
 #[test]
-fn a_refusal_that_the_guard_did_not_know_is_missed_and_logged_with_its_scim_type() {
+fn an_unpredicted_refusal_is_counted_as_missed_and_logged_with_its_scim_type() {
     for (body, scim_type) in [
         (REFUSED, json!("invalidValue")),
         ("plain text", Value::Null),
@@ -164,7 +164,7 @@ fn a_refusal_that_the_guard_did_not_know_is_missed_and_logged_with_its_scim_type
 }
 
 #[test]
-fn what_only_wire_knows_and_what_is_forwarded_knowingly_is_agreed() {
+fn refusals_that_only_wire_can_decide_count_as_agreed() {
     for status in [201, 401, 403, 404, 409, 412] {
         let (guarded, _) = posted(&json!({}), |_| {}, status, "{}");
         guarded.wait_metric(&agreement("none", "agreed"), 1.0);
@@ -179,7 +179,7 @@ fn what_only_wire_knows_and_what_is_forwarded_knowingly_is_agreed() {
 }
 
 #[test]
-fn other_statuses_and_no_answer_decide_nothing() {
+fn other_statuses_and_missing_answers_count_as_undecided() {
     for status in [302, 500, 503] {
         let (guarded, _) = posted(&json!({}), |_| {}, status, "{}");
         guarded.wait_metric(&agreement("none", "undecided"), 1.0);
@@ -191,7 +191,7 @@ fn other_statuses_and_no_answer_decide_nothing() {
 }
 
 #[test]
-fn what_is_not_judged_or_not_forwarded_is_not_counted() {
+fn requests_that_are_not_judged_or_not_forwarded_are_not_counted() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     assert_eq!(guarded.ask(request("GET", "/scim/auth-tokens", "")).status, 200);
@@ -206,7 +206,7 @@ fn what_is_not_judged_or_not_forwarded_is_not_counted() {
 }
 
 #[test]
-fn a_wire_that_throttles_with_429_has_the_client_wait_too() {
+fn a_429_from_wire_gets_a_retry_after() {
     for (status, body) in [(420, ""), (429, ""), (429, "slow down")] {
         let bytes = answer(status, body);
         let backend = Backend::start(move |_| Reply::Bytes(bytes.clone()));

@@ -111,7 +111,7 @@ fn difference(row: &Value, answer: Option<&Response>, seen: &[Seen]) -> Option<S
 }
 
 #[test]
-fn every_request_of_the_corpus_is_judged_as_wire_judges_it() {
+fn every_corpus_request_is_judged_as_wire_judges_it() {
     for releases in [Releases::Only(Release::R5_34), Releases::Only(Release::R5_35), Releases::Any]
     {
         send_all_rows(Profile::AsServed, releases);
@@ -119,7 +119,7 @@ fn every_request_of_the_corpus_is_judged_as_wire_judges_it() {
 }
 
 #[test]
-fn the_documented_profile_refuses_two_rules_more_and_nothing_else() {
+fn the_documented_profile_enforces_exactly_two_more_rules() {
     send_all_rows(Profile::Documented, Releases::Any);
 }
 
@@ -174,7 +174,7 @@ fn send_all_rows(profile: Profile, releases: Releases) {
 const FAULTY: &str = r#"{"schemas":[],"userName":"bad one","externalId":"a@example.com","displayName":"A","members":[]}"#;
 
 #[test]
-fn no_target_that_wire_serves_goes_past_the_guard() {
+fn no_target_that_wire_serves_bypasses_the_guard() {
     for other_paths in [PathPolicy::Refuse, PathPolicy::Forward] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| {

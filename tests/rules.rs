@@ -124,7 +124,7 @@ fn golden(response: &Response) -> String {
 }
 
 #[test]
-fn every_rule_refuses_what_it_is_for_and_nothing_else() {
+fn every_rule_refuses_its_case_and_not_the_nearest_valid_one() {
     let mut answers: BTreeMap<Rule, Response> = BTreeMap::new();
     for case in cases() {
         let rule = case.rule;
@@ -196,7 +196,7 @@ fn compare_with_docs(text: &str) {
 }
 
 #[test]
-fn a_reported_rule_is_counted_and_the_request_goes_on_unchanged() {
+fn a_reported_rule_is_counted_and_the_request_is_forwarded_unchanged() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.policy.set("user.user_name", Action::Report).unwrap();
@@ -218,7 +218,7 @@ fn a_reported_rule_is_counted_and_the_request_goes_on_unchanged() {
 }
 
 #[test]
-fn the_global_switch_lets_everything_pass_that_can_be_read() {
+fn mode_off_forwards_everything_that_can_be_parsed() {
     for mode in [Action::Report, Action::Off] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| config.policy.cap(mode));

@@ -74,7 +74,7 @@ fn provisioned(standin: &Standin, emails: &Value) -> (Response, String) {
 }
 
 #[test]
-fn an_address_with_its_type_is_changed_through_a_value_path_from_5_35_on() {
+fn from_5_35_on_a_value_path_changes_an_address_with_a_type() {
     let standin = of_release(Release::R5_35);
     let sent = json!([
         {"value": "old@example.com", "type": "home"},
@@ -107,7 +107,7 @@ fn a_value_path_has_no_effect_on_an_address_without_a_type() {
 }
 
 #[test]
-fn up_to_5_34_value_paths_are_refused_and_types_not_kept() {
+fn before_5_35_value_paths_are_refused_and_types_are_dropped() {
     let standin = of_release(Release::R5_34);
     let sent = json!([{"value": "work@example.com", "type": "work", "primary": true}]);
     let (created, target) = provisioned(&standin, &sent);
@@ -118,7 +118,7 @@ fn up_to_5_34_value_paths_are_refused_and_types_not_kept() {
 }
 
 #[test]
-fn two_primary_addresses_are_refused_from_5_35_on() {
+fn from_5_35_on_two_primary_addresses_are_refused() {
     let user = json!({
         "userName": "carol", "externalId": "c-1", "displayName": "Carol", "emails": [
             {"value": "one@example.com", "primary": "True"}, {"value": "two@example.com", "primary": true}
@@ -146,7 +146,7 @@ fn differs(row: &Value, status: Option<u64>, answer: &Response) -> Option<String
 }
 
 #[test]
-fn the_stand_in_answers_the_requests_of_the_corpus_as_each_release_does() {
+fn the_stand_in_answers_corpus_requests_as_each_release_does() {
     let changed: BTreeMap<String, u64> = corpus::rows("changed-in-5.35.jsonl")
         .iter()
         .filter(|row| row["file"] == "requests.jsonl")
@@ -210,7 +210,7 @@ fn answers_the_requests_of_the_corpus(release: Release, wire: impl Fn(&Value) ->
 }
 
 #[test]
-fn the_stand_in_routes_the_targets_of_the_corpus_as_wire_does() {
+fn the_stand_in_routes_corpus_targets_as_wire_does() {
     let standin = start();
     let faulty = json!({
         "schemas": [], "userName": "bad one", "externalId": "a@example.com", "displayName": "A", "members": []

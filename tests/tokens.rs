@@ -10,10 +10,10 @@ mod canary;
 mod command;
 #[path = "tokens/program.rs"]
 mod program;
-#[path = "tokens/register.rs"]
-mod register;
-#[path = "tokens/shield.rs"]
-mod shield;
+#[path = "tokens/refusals.rs"]
+mod refusals;
+#[path = "tokens/registry.rs"]
+mod registry;
 #[path = "tokens/throttled.rs"]
 mod throttled;
 

@@ -40,7 +40,7 @@ fn a_refusal_leaves_the_connection_open() {
 }
 
 #[test]
-fn requests_sent_ahead_are_answered_in_order() {
+fn pipelined_requests_are_answered_in_order() {
     let (go, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let backend = Backend::start(move |seen| {
@@ -79,7 +79,7 @@ fn requests_sent_ahead_are_answered_in_order() {
 }
 
 #[test]
-fn a_client_that_closes_its_half_gets_its_answer() {
+fn a_client_that_half_closes_gets_its_answer() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -90,7 +90,7 @@ fn a_client_that_closes_its_half_gets_its_answer() {
 }
 
 #[test]
-fn close_is_respected_and_http_1_0_closes_by_itself() {
+fn connection_close_is_respected_and_http_1_0_closes_by_default() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     for request in [
@@ -106,7 +106,7 @@ fn close_is_respected_and_http_1_0_closes_by_itself() {
 }
 
 #[test]
-fn a_connection_ends_after_its_number_of_requests() {
+fn a_connection_is_closed_after_its_maximum_number_of_requests() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.limits.requests_per_connection = 3;
@@ -120,7 +120,7 @@ fn a_connection_ends_after_its_number_of_requests() {
 }
 
 #[test]
-fn more_connections_than_the_limit_are_told_so() {
+fn connections_over_the_limit_are_answered_503_and_do_not_count() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| config.limits.connections = 2);
     let mut held = [guarded.client(), guarded.client()];
@@ -154,7 +154,7 @@ fn more_connections_than_the_limit_are_told_so() {
 }
 
 #[test]
-fn one_address_has_its_share_of_the_connections_and_trusted_proxies_have_them_all() {
+fn connections_are_limited_per_address_except_for_trusted_proxies() {
     let backend = Backend::fine();
     let drained = |guarded: &Guarded| {
         let running = guarded.running.as_ref().unwrap();
@@ -204,7 +204,7 @@ fn one_address_has_its_share_of_the_connections_and_trusted_proxies_have_them_al
 }
 
 #[test]
-fn a_client_has_one_backend_connection_as_long_as_it_can_be_used_again() {
+fn a_client_reuses_one_backend_connection() {
     for threads in [1, 2] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| config.threads = threads);
@@ -220,7 +220,7 @@ fn a_client_has_one_backend_connection_as_long_as_it_can_be_used_again() {
 }
 
 #[test]
-fn stopping_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
+fn stopping_finishes_requests_in_flight_and_ends_at_once_when_idle() {
     let (go, held) = mpsc::channel::<()>();
     let held = Arc::new(Mutex::new(held));
     let backend = Backend::start(move |_| {
@@ -272,7 +272,7 @@ fn stopping_is_bounded() {
 }
 
 #[test]
-fn an_address_in_use_is_a_clear_error() {
+fn an_address_in_use_is_reported_with_the_address() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
     let mut config = wire_scim_guard::config::Config::new(vec![addr], Vec::new());

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_request_leaves_under_its_canonical_target_with_its_end_to_end_headers() {
+fn a_request_is_forwarded_with_its_canonical_target_and_end_to_end_headers() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let body = user(300);
@@ -57,7 +57,7 @@ fn a_trusted_proxy_names_the_client() {
 }
 
 #[test]
-fn login_headers_are_kept_from_named_peers_on_the_token_api_only() {
+fn login_headers_are_kept_only_from_named_peers_on_the_token_api() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.z_headers = ZHeaders::KeepFrom(vec!["127.0.0.1/32".parse().unwrap()]);
@@ -97,7 +97,7 @@ const LOOKALIKES: [(&str, &str); 14] = [
 ];
 
 #[test]
-fn headers_that_servers_fold_into_guarded_ones_never_reach_the_backend() {
+fn headers_that_resemble_guarded_ones_never_reach_the_backend() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
@@ -155,7 +155,7 @@ fn headers_that_servers_fold_into_guarded_ones_never_reach_the_backend() {
 }
 
 #[test]
-fn answers_are_framed_for_the_client_and_improper_ones_answered_for() {
+fn answers_are_reframed_for_the_client_and_malformed_ones_become_502() {
     let cases = [
         ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 204),
         ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204),
@@ -200,7 +200,7 @@ fn answers_are_framed_for_the_client_and_improper_ones_answered_for() {
 }
 
 #[test]
-fn an_answer_comes_back_as_it_is() {
+fn an_answer_is_passed_on_unchanged() {
     let backend = Backend::start(|_| {
         Reply::Bytes(
             b"HTTP/1.1 418 Odd\r\nContent-Type: text/odd\r\nX-Odd: 1\r\nX-Odd: 2\r\n\
@@ -228,7 +228,7 @@ fn an_answer_comes_back_as_it_is() {
 }
 
 #[test]
-fn an_answer_of_unknown_length_and_one_without_a_body_keep_the_connection() {
+fn answers_of_unknown_length_and_without_a_body_keep_the_connection() {
     let backend = Backend::start(|seen| {
         if seen.line().starts_with("DELETE") {
             Reply::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())
@@ -248,7 +248,7 @@ fn an_answer_of_unknown_length_and_one_without_a_body_keep_the_connection() {
 }
 
 #[test]
-fn an_older_client_gets_no_chunks() {
+fn an_http_1_0_client_gets_no_chunks() {
     let chunked = |body: &str| {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).into_bytes()

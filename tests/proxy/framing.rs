@@ -138,7 +138,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn each_is_refused_by_its_rule_and_nothing_reaches_the_backend() {
+fn each_ambiguous_request_is_refused_and_not_forwarded() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.hosts = vec!["wire.example".into()];
@@ -167,7 +167,7 @@ fn each_is_refused_by_its_rule_and_nothing_reaches_the_backend() {
 }
 
 #[test]
-fn what_cannot_become_a_request_is_answered_at_once() {
+fn malformed_heads_are_answered_at_once() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     // None of these has the empty line that ends a head; no deadline is awaited.
@@ -188,7 +188,7 @@ fn what_cannot_become_a_request_is_answered_at_once() {
 }
 
 #[test]
-fn an_offer_to_go_on_in_http2_is_passed_over() {
+fn an_upgrade_to_h2c_is_ignored() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let offer =
@@ -210,7 +210,7 @@ fn an_offer_to_go_on_in_http2_is_passed_over() {
 }
 
 #[test]
-fn what_asks_for_no_protocol_and_names_no_header_is_passed_over() {
+fn an_empty_upgrade_and_invalid_connection_options_are_ignored() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let lines: [&[u8]; 8] = [
@@ -247,7 +247,7 @@ fn what_asks_for_no_protocol_and_names_no_header_is_passed_over() {
 }
 
 #[test]
-fn a_head_that_comes_byte_by_byte_is_read_like_any_other() {
+fn a_head_sent_byte_by_byte_is_parsed_like_any_other() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -258,7 +258,7 @@ fn a_head_that_comes_byte_by_byte_is_read_like_any_other() {
 }
 
 #[test]
-fn what_pingora_does_not_take_in_a_query_reaches_the_backend_as_it_was_sent() {
+fn query_bytes_that_pingora_rejects_are_forwarded_unchanged() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
@@ -283,7 +283,7 @@ fn what_pingora_does_not_take_in_a_query_reaches_the_backend_as_it_was_sent() {
 }
 
 #[test]
-fn an_answer_to_head_has_a_length_and_no_body() {
+fn an_answer_to_head_has_a_content_length_and_no_body() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -298,7 +298,7 @@ fn an_answer_to_head_has_a_length_and_no_body() {
 }
 
 #[test]
-fn http2_requests_are_held_to_the_same_rules() {
+fn the_same_rules_apply_to_http2_requests() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.hosts = vec!["127.0.0.1".into()];

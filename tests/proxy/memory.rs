@@ -51,7 +51,7 @@ fn write(guarded: &Guarded) -> u16 {
 }
 
 #[test]
-fn bodies_that_stall_give_way_to_others() {
+fn stalled_bodies_are_evicted_for_other_requests() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, |_| {});
     // Wire knows both tokens, so that the whole part for bodies is open to them.
@@ -74,7 +74,7 @@ fn bodies_that_stall_give_way_to_others() {
 }
 
 #[test]
-fn a_body_that_no_room_is_enough_for_is_refused_at_once() {
+fn a_body_larger_than_its_share_is_refused_at_once() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.limits.buffered_bytes = 100 * KIB;
@@ -87,7 +87,7 @@ fn a_body_that_no_room_is_enough_for_is_refused_at_once() {
 }
 
 #[test]
-fn strangers_have_a_part_of_the_memory_for_bodies() {
+fn unknown_tokens_are_limited_to_a_share_of_body_memory() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, |_| {});
     assert_eq!(guarded.ask(control()).status, 200);
@@ -109,7 +109,7 @@ fn strangers_have_a_part_of_the_memory_for_bodies() {
 }
 
 #[test]
-fn heads_that_stall_are_counted_and_give_way() {
+fn stalled_heads_are_counted_and_evicted() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, |config| config.limits.buffered_bytes = MIB);
     let part = head("GET", USER) + &format!("X-Long: {}\r\n", "a".repeat(30_000));
@@ -135,7 +135,7 @@ fn heads_that_stall_are_counted_and_give_way() {
 }
 
 #[test]
-fn a_connection_that_has_sent_nothing_waits_for_the_time_of_a_head() {
+fn a_silent_connection_is_closed_after_the_header_timeout() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, |config| {
         config.limits.header_timeout = Duration::from_millis(200);

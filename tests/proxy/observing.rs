@@ -49,7 +49,7 @@ fn requests_and_rule_hits_are_counted() {
 }
 
 #[test]
-fn servers_in_rotation_lost_lines_and_processor_time_are_metrics() {
+fn servers_in_rotation_dropped_lines_and_processor_time_are_metrics() {
     let backend = Backend::fine();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let guarded = Guarded::configured(&[backend.addr, nobody], |config| {
@@ -85,7 +85,7 @@ fn servers_in_rotation_lost_lines_and_processor_time_are_metrics() {
 }
 
 #[test]
-fn a_client_that_has_gone_before_its_answer_is_told_apart() {
+fn a_client_that_disconnects_before_its_answer_is_counted_as_499() {
     let (gone, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let backend = Backend::start(move |_| {
@@ -105,7 +105,7 @@ fn a_client_that_has_gone_before_its_answer_is_told_apart() {
 }
 
 #[test]
-fn what_is_refused_before_it_is_a_request_is_told_with_id_and_client() {
+fn malformed_heads_are_logged_with_request_id_and_client() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
@@ -138,7 +138,7 @@ fn what_is_refused_before_it_is_a_request_is_told_with_id_and_client() {
 }
 
 #[test]
-fn what_clients_leave_undone_is_no_failure_of_the_backends() {
+fn requests_abandoned_by_clients_are_not_backend_failures() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     // Gone after the word to go on, which is no answer.
@@ -157,7 +157,7 @@ fn what_clients_leave_undone_is_no_failure_of_the_backends() {
 }
 
 #[test]
-fn a_reported_rule_is_counted_before_the_request_leaves_and_the_request_passes() {
+fn a_reported_rule_is_counted_before_the_request_is_forwarded() {
     let backend = Backend::start(|_| Reply::Stall);
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.policy.set("user.user_name", wire_scim_guard::policy::Action::Report).unwrap();
@@ -173,7 +173,7 @@ fn a_reported_rule_is_counted_before_the_request_leaves_and_the_request_passes()
 }
 
 #[test]
-fn an_access_line_tells_the_request_without_what_is_in_it() {
+fn an_access_line_describes_the_request_without_its_contents() {
     let backend = Backend::start(|_| Reply::Bytes(crate::support::answer(201, "{\"id\":1}")));
     let guarded = Guarded::before(&backend);
     let body = user(300);
@@ -223,7 +223,7 @@ fn admin(guarded: &Guarded, method: &str, path: &str) -> (u16, String) {
 }
 
 #[test]
-fn the_admin_listener_serves_metrics_and_probes_and_nothing_else() {
+fn the_admin_listener_serves_only_metrics_and_probes() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     for path in ["/metrics", "/i/metrics"] {

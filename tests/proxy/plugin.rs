@@ -24,7 +24,7 @@ fn served(backend: &Backend) -> SocketAddr {
 }
 
 #[test]
-fn another_service_guards_with_the_gate() {
+fn another_service_embeds_the_request_filter() {
     let backend = Backend::fine();
     let mut client = Client::connect(served(&backend));
     client.send(with_length("POST", "/scim/Users", b"{"));
@@ -44,7 +44,7 @@ fn another_service_guards_with_the_gate() {
 }
 
 #[test]
-fn a_request_whose_bytes_have_left_is_not_sent_again() {
+fn a_request_that_was_partly_sent_is_not_retried() {
     let backend = Backend::start(|seen| {
         if seen.line().starts_with("DELETE") { Reply::Last(Vec::new()) } else { ok("{}") }
     });

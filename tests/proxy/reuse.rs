@@ -41,7 +41,7 @@ fn bodiless(method: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_request_that_may_be_repeated_is_sent_once_more_when_a_kept_connection_ends() {
+fn an_idempotent_request_is_retried_once_when_a_reused_connection_closes() {
     for (method, request) in [
         ("GET", bodiless("GET")),
         ("HEAD", bodiless("HEAD")),
@@ -67,7 +67,7 @@ fn a_request_that_may_be_repeated_is_sent_once_more_when_a_kept_connection_ends(
 }
 
 #[test]
-fn a_request_that_may_not_be_repeated_never_is() {
+fn a_reused_connection_is_not_retried_for_post_and_patch() {
     let patch = br#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[]}"#;
     for request in [
         control(),
@@ -89,7 +89,7 @@ fn a_request_that_may_not_be_repeated_never_is() {
 }
 
 #[test]
-fn nothing_is_repeated_but_once_and_only_where_no_byte_of_an_answer_came() {
+fn requests_are_retried_at_most_once_and_only_before_the_first_answer_byte() {
     // Of an answer that has begun, another one may be the rest.
     for begun in ["H", "HTTP/1.1 200 OK\r\nConte", "HTTP/1.1 100 Continue\r\n\r\n"] {
         let backend = second(match begun.len() {
@@ -128,7 +128,7 @@ fn nothing_is_repeated_but_once_and_only_where_no_byte_of_an_answer_came() {
 }
 
 #[test]
-fn a_backend_that_closes_without_announcing_it_costs_no_reading_request() {
+fn unannounced_closes_of_the_backend_fail_no_get() {
     for most in [1, 10] {
         let turns = Turns::default();
         let backend = Backend::start(move |seen| {
@@ -151,7 +151,7 @@ fn a_backend_that_closes_without_announcing_it_costs_no_reading_request() {
 }
 
 #[test]
-fn the_connection_of_a_head_is_used_again_and_interim_answers_before_its_end_pass() {
+fn a_connection_is_reused_after_head_and_interim_answers() {
     for target in [USER, "/scim/auth-tokens"] {
         let backend = Backend::start(|seen| {
             let mut bytes = Vec::new();
@@ -184,7 +184,7 @@ fn the_connection_of_a_head_is_used_again_and_interim_answers_before_its_end_pas
 }
 
 #[test]
-fn what_a_server_sends_behind_an_answer_reaches_nobody() {
+fn bytes_after_an_answer_reach_no_client() {
     type Sent = fn() -> Vec<u8>;
     let sent: [(&str, Sent); 5] = [
         ("POST", || [answer(200, "own"), answer(200, "stray")].concat()),
@@ -272,7 +272,7 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
 }
 
 #[test]
-fn a_late_second_answer_on_a_kept_connection_reaches_nobody() {
+fn a_late_second_answer_on_an_idle_connection_reaches_no_client() {
     let backend = Stray::start();
     let guarded = one_worker(backend.addr);
     let ask_for = |target: &str, id: &str| {
@@ -296,7 +296,7 @@ fn a_late_second_answer_on_a_kept_connection_reaches_nobody() {
 }
 
 #[test]
-fn a_connection_is_not_used_again_whose_server_answered_before_it_had_taken_the_request() {
+fn a_connection_is_not_reused_after_an_answer_that_precedes_the_whole_request() {
     // By the status of the second a server says that it has not read what it was sent.
     for (status, size) in [(200, 16_000_000), (413, 300), (408, 300)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -332,7 +332,7 @@ fn a_connection_is_not_used_again_whose_server_answered_before_it_had_taken_the_
 }
 
 #[test]
-fn connections_of_a_server_that_closes_them_at_once_are_not_used_again() {
+fn connections_of_a_server_that_closes_them_at_once_are_not_reused() {
     let turns = Turns::default();
     let backend = Backend::start(move |seen| {
         if turns.of(seen) == 1 && seen.connection == 1 {

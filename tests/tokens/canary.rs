@@ -130,7 +130,7 @@ fn requests(canaries: &mut Canaries) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn tokens_are_nowhere_in_what_the_process_writes() {
+fn tokens_appear_in_no_output_of_the_process() {
     let folder = folder("canary");
     let mut canaries = Canaries::new();
     let (known, answered) = (canaries.next(), canaries.next());
@@ -205,7 +205,7 @@ fn tokens_are_nowhere_in_what_the_process_writes() {
 }
 
 #[test]
-fn commands_do_not_repeat_a_token() {
+fn commands_never_print_a_token() {
     let whole = Canaries::new().next();
     // A double click does not take the `=`.
     for token in [whole.as_str(), &whole[..43]] {

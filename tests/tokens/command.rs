@@ -45,7 +45,7 @@ fn url(addr: SocketAddr) -> String {
 }
 
 #[test]
-fn a_token_lives_from_its_creation_through_the_guard_to_its_deletion() {
+fn a_token_is_created_used_through_the_guard_and_deleted() {
     let folder = folder("life");
     let wire = wire();
     let register = folder.join("tokens.yaml");
@@ -118,7 +118,7 @@ fn a_token_lives_from_its_creation_through_the_guard_to_its_deletion() {
 }
 
 #[test]
-fn an_older_wire_gives_no_names() {
+fn an_older_wire_has_no_token_names() {
     let folder = folder("older");
     let url = url(wire_until_7().addr);
     let (code, out, errors) = token(&folder, &["create"], &url, &["--description", "x"]);
@@ -150,7 +150,7 @@ fn wire_until_7() -> Backend {
 }
 
 #[test]
-fn every_failure_is_one_sentence_and_a_code() {
+fn every_failure_is_one_sentence_and_an_exit_code() {
     let folder = folder("failures");
     let labelled = |path: &'static str, status: u16, label: &'static str| {
         Backend::start(move |seen| {
@@ -206,7 +206,7 @@ fn every_failure_is_one_sentence_and_a_code() {
 }
 
 #[test]
-fn a_second_factor_is_sent_for_and_asked_for() {
+fn a_second_factor_code_is_requested_and_prompted_for() {
     let folder = folder("factor");
     let backend = Backend::start(|seen| {
         let body = String::from_utf8_lossy(&seen.body).into_owned();
@@ -274,7 +274,7 @@ fn tls_server() -> SocketAddr {
 }
 
 #[test]
-fn a_certificate_that_is_not_trusted_is_told_as_such() {
+fn an_untrusted_certificate_is_reported_as_such() {
     let folder = folder("tls");
     let url = format!("https://localhost:{}", tls_server().port());
     let (code, _, errors) = token(&folder, &["list"], &url, &[]);
@@ -328,7 +328,7 @@ fn hash_reads_standard_input_and_prints_both_forms() {
 }
 
 #[test]
-fn nothing_is_created_that_could_not_be_written_down() {
+fn no_token_is_created_that_cannot_be_saved() {
     let folder = folder("unwritten");
     let backend = Backend::fine();
     let register = folder.join("tokens.yaml");

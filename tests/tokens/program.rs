@@ -81,7 +81,7 @@ fn text(addr: SocketAddr, admin: SocketAddr, backend: SocketAddr, more: &str) ->
 }
 
 #[test]
-fn a_bad_register_stops_the_start_with_all_its_mistakes() {
+fn an_invalid_registry_prevents_the_start_and_reports_all_errors() {
     let folder = folder("bad");
     let config = folder.join("config.yaml");
     std::fs::write(&config, text(free(), free(), free(), "tokens: tokens.yaml\n")).unwrap();
@@ -105,7 +105,7 @@ fn a_bad_register_stops_the_start_with_all_its_mistakes() {
 }
 
 #[test]
-fn a_relative_register_begins_at_the_folder_of_the_config() {
+fn a_relative_registry_path_is_resolved_from_the_config_folder() {
     let folder = folder("relative");
     std::fs::copy(register(&[entry("known", TOKEN, "")]), folder.join("known.yaml")).unwrap();
     let config = folder.join("config.yaml");

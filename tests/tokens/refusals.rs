@@ -15,7 +15,7 @@ fn picky() -> Backend {
 }
 
 #[test]
-fn a_token_that_was_just_refused_is_answered_by_the_guard_and_asked_again_later() {
+fn a_refused_token_is_cached_until_it_expires() {
     let backend = picky();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.shield.refused_for = Duration::from_secs(3);
@@ -30,7 +30,7 @@ fn a_token_that_was_just_refused_is_answered_by_the_guard_and_asked_again_later(
 }
 
 #[test]
-fn a_token_that_was_accepted_is_never_shut_out() {
+fn an_accepted_token_is_never_cached_as_refused() {
     let status = std::sync::Arc::new(AtomicU16::new(200));
     let now = std::sync::Arc::clone(&status);
     let backend = Backend::start(move |_| Reply::Bytes(answer(now.load(Ordering::SeqCst), "{}")));
@@ -47,7 +47,7 @@ fn a_token_that_was_accepted_is_never_shut_out() {
 }
 
 #[test]
-fn answers_to_others_than_scim_tokens_teach_nothing() {
+fn answers_without_a_scim_token_are_not_cached() {
     let backend = Backend::start(|_| Reply::Bytes(answer(401, "{}")));
     let guarded = Guarded::before(&backend);
     for _ in 0..3 {
@@ -58,7 +58,7 @@ fn answers_to_others_than_scim_tokens_teach_nothing() {
 }
 
 #[test]
-fn an_address_with_many_failures_is_slowed_and_its_good_tokens_are_not() {
+fn an_address_with_many_failures_is_limited_but_its_valid_tokens_are_not() {
     let backend = picky();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.shield.failures = 3;
@@ -86,7 +86,7 @@ fn an_address_with_many_failures_is_slowed_and_its_good_tokens_are_not() {
 }
 
 #[test]
-fn tokens_that_a_register_does_not_know_are_failures_and_those_it_knows_are_let_through() {
+fn unregistered_tokens_count_as_failures_and_registered_ones_pass() {
     let backend = Backend::fine();
     let path = register(&[entry("known", TOKEN, "")]);
     let guarded = Guarded::configured(&[backend.addr], |config| {
@@ -103,7 +103,7 @@ fn tokens_that_a_register_does_not_know_are_failures_and_those_it_knows_are_let_
 }
 
 #[test]
-fn the_shield_can_be_switched_off() {
+fn the_refusal_cache_can_be_switched_off() {
     use wire_scim_guard::policy::Action;
     let backend = picky();
     let guarded = Guarded::configured(&[backend.addr], |config| {
@@ -119,7 +119,7 @@ fn the_shield_can_be_switched_off() {
 }
 
 #[test]
-fn nobody_is_refused_for_an_address_that_is_not_known_to_be_the_clients() {
+fn failures_are_not_counted_for_addresses_that_may_be_shared() {
     for (trusted, by_address, counted) in [
         (false, None, false),
         (false, Some(true), true),

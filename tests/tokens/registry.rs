@@ -36,7 +36,7 @@ fn replace(path: &Path, text: &str) {
 }
 
 #[test]
-fn an_empty_register_refuses_every_token_and_none_forwards_them() {
+fn an_empty_registry_refuses_every_token_and_a_missing_one_forwards_them() {
     let backend = Backend::fine();
     let empty = guarded(&backend, &[]);
     for token in [TOKEN, OTHER] {
@@ -61,7 +61,7 @@ fn a_token_expires_while_the_guard_runs() {
 }
 
 #[test]
-fn networks_are_those_of_the_client_behind_trusted_proxies() {
+fn networks_apply_to_the_client_address_behind_trusted_proxies() {
     let backend = Backend::fine();
     let path = register(&[entry("office", TOKEN, "networks: [203.0.113.0/24, \"2001:db8::/32\"]")]);
     let guarded = Guarded::configured(&[backend.addr], |config| {
@@ -81,7 +81,7 @@ fn networks_are_those_of_the_client_behind_trusted_proxies() {
 }
 
 #[test]
-fn operations_are_those_that_the_entry_names() {
+fn only_operations_of_the_entry_are_allowed() {
     let backend = Backend::fine();
     let guarded = guarded(
         &backend,
@@ -121,7 +121,7 @@ fn operations_are_those_that_the_entry_names() {
 }
 
 #[test]
-fn the_rate_is_that_of_one_token_and_says_how_long_to_wait() {
+fn rates_are_per_token_and_set_retry_after() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, &[entry("slow", TOKEN, "rate: 3/h"), entry("free", OTHER, "")]);
     for _ in 0..3 {
@@ -138,7 +138,7 @@ fn the_rate_is_that_of_one_token_and_says_how_long_to_wait() {
 }
 
 #[test]
-fn the_identity_of_a_token_decides_how_its_users_are_read() {
+fn the_identity_of_a_token_decides_how_its_users_are_judged() {
     let backend = Backend::fine();
     let guarded = guarded(
         &backend,
@@ -168,7 +168,7 @@ fn the_identity_of_a_token_decides_how_its_users_are_read() {
 }
 
 #[test]
-fn the_label_is_in_the_log_and_in_one_metric_and_unknown_tokens_have_none() {
+fn labels_appear_in_the_log_and_one_metric_and_unknown_tokens_have_none() {
     let backend = Backend::fine();
     let guarded =
         guarded(&backend, &[entry("okta", TOKEN, "methods: [GET]"), entry("idle", OTHER, "")]);
@@ -194,7 +194,7 @@ fn the_label_is_in_the_log_and_in_one_metric_and_unknown_tokens_have_none() {
 }
 
 #[test]
-fn a_register_can_be_tried_out_before_it_is_enforced() {
+fn a_registry_can_be_reported_before_it_is_enforced() {
     let backend = Backend::fine();
     let path =
         register(&[entry("slow", TOKEN, "rate: 1/h, methods: [POST], networks: [192.0.2.1]")]);
@@ -213,7 +213,7 @@ fn a_register_can_be_tried_out_before_it_is_enforced() {
 }
 
 #[test]
-fn a_register_holds_even_if_the_form_of_tokens_is_not_judged() {
+fn a_registry_is_enforced_even_if_token_syntax_is_not() {
     let backend = Backend::fine();
     let path = register(&[entry("known", TOKEN, "")]);
     let guarded = Guarded::configured(&[backend.addr], |config| {
@@ -229,7 +229,7 @@ fn a_register_holds_even_if_the_form_of_tokens_is_not_judged() {
 }
 
 #[test]
-fn changes_are_live_within_five_seconds_and_lose_no_request_under_load() {
+fn registry_changes_apply_within_five_seconds_and_fail_no_request() {
     let backend = Backend::fine();
     // As Kubernetes mounts a secret: the file is a link through a folder that is swapped.
     let folder = register(&[]).with_extension("mounted");
@@ -280,7 +280,7 @@ fn changes_are_live_within_five_seconds_and_lose_no_request_under_load() {
 }
 
 #[test]
-fn a_bad_change_keeps_the_last_good_register_and_says_so() {
+fn an_invalid_change_keeps_the_last_valid_registry_and_is_reported() {
     let backend = Backend::fine();
     let path = register(&[entry("good", TOKEN, "")]);
     let guarded = Guarded::configured(&[backend.addr], |config| config.tokens = Some(path.clone()));

@@ -1,5 +1,5 @@
-//! What a refusal says to mistakes that directories and clients are known for: the place, what is
-//! wrong there, and how to mend it.
+//! Advice in refusals for the mistakes that directories and clients are known for: each names the place, what
+//! is wrong there, and how to fix it.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
@@ -31,7 +31,7 @@ fn says(guard: &Guard, kind: CheckKind, body: &[u8], phrases: &[&str]) {
     }
 }
 
-/// A user with one attribute more, or another.
+/// A user with one attribute added or replaced.
 fn user(name: &str, value: Value) -> Vec<u8> {
     let mut user = json!({"userName": "alice", "externalId": "a@example.com", "displayName": "A"});
     user[name] = value;

@@ -1,4 +1,4 @@
-//! The program as operators run it: exit codes, messages, help.
+//! The program as operators run it: exit codes, messages and help.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::io::Write;
@@ -11,7 +11,7 @@ const GOOD: &str =
 const BAD: &str =
     r#"{"userName":"new user","displayName":"New User","externalId":"a@example.com"}"#;
 
-/// Runs the program and gives its exit code, standard output and standard error.
+/// Runs the program and returns its exit code, standard output and standard error.
 fn run(arguments: &[&str]) -> (i32, String, String) {
     run_with(arguments, "")
 }
@@ -24,7 +24,7 @@ fn run_with(arguments: &[&str], input: &str) -> (i32, String, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A program that ends before it has read its input closes the pipe.
+    // A program that exits before it has read its input closes the pipe.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -42,7 +42,7 @@ impl Folder {
         Self(path)
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.0.join(name);
         std::fs::write(&path, content).unwrap();
@@ -120,7 +120,7 @@ fn only_regular_files_are_read() {
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
         path.to_str().unwrap().to_owned()
     };
-    // Nobody writes into these pipes: who opens one waits for good.
+    // Nothing writes to these pipes: a reader that opens one blocks forever.
     let least = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
     std::fs::create_dir(folder.0.join("schemas")).unwrap();
     let wanted = "this is a pipe (FIFO), and only regular files are read";
@@ -144,7 +144,7 @@ fn only_regular_files_are_read() {
     assert!(err.contains("/dev/zero: this is a device, and only regular files"), "{err}");
     let (_, _, err) = run(&["config", "check", "--config", folder.0.to_str().unwrap()]);
     assert!(err.contains("this is a folder, and only regular files"), "{err}");
-    // A link to a file is as good as the file: mounted ConfigMaps are full of them.
+    // A link to a file is accepted like the file itself: mounted ConfigMaps consist of links.
     let link = folder.0.join("link.yaml");
     std::os::unix::fs::symlink(folder.file("good.yaml", least), &link).unwrap();
     let (code, out, err) = run(&["config", "check", "--config", link.to_str().unwrap()]);

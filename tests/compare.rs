@@ -1,4 +1,4 @@
-//! `compare` against stand-ins of each release, and against servers that are none.
+//! `compare` against stand-ins of each release, and against servers that are not Wire.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod support;
@@ -18,7 +18,7 @@ use wire_scim_guard::standin::{self, Standin, TOKEN, USER_ID};
 #[path = "compare/naive.rs"]
 mod naive;
 
-/// Runs `compare` and gives its exit code, standard output and standard error.
+/// Runs `compare` and returns its exit code, standard output and standard error.
 fn compare(addr: SocketAddr, more: &[&str]) -> (i32, String, String) {
     let backend = format!("http://{addr}");
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_wire-scim-guard"))
@@ -32,7 +32,7 @@ fn compare(addr: SocketAddr, more: &[&str]) -> (i32, String, String) {
     (status.code().unwrap(), out, errors)
 }
 
-/// A file with a token.
+/// A file that contains a token.
 fn token_file(token: &str) -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("compare-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
@@ -41,7 +41,7 @@ fn token_file(token: &str) -> PathBuf {
     path
 }
 
-/// With the token and the test user of the stand-in.
+/// Runs `compare` with the token and the test user of the stand-in.
 fn compare_all(addr: SocketAddr, more: &[&str]) -> (i32, String, String) {
     let file = token_file(TOKEN);
     let given = ["--token-file", file.to_str().unwrap(), "--test-user", USER_ID];
@@ -52,7 +52,7 @@ fn standin_of(release: Release) -> Standin {
     Standin::of_release("127.0.0.1:0".parse().unwrap(), release).unwrap()
 }
 
-/// A stand-in behind a script that may answer in its place.
+/// A proxy in front of a stand-in; a function may answer in its place.
 fn wire(
     release: Release,
     quirk: impl Fn(&Seen) -> Option<Vec<u8>> + Send + Sync + 'static,
@@ -74,7 +74,7 @@ fn wire(
     })
 }
 
-fn is_named(release: Release) {
+fn is_recognised(release: Release) {
     let standin = standin_of(release);
     let (code, out, errors) = compare_all(standin.addr(), &[]);
     assert_eq!((code, errors.as_str()), (0, ""), "{out}");
@@ -85,17 +85,17 @@ fn is_named(release: Release) {
 
 #[test]
 fn each_known_release_is_recognised() {
-    // A run takes long for the pace of its requests alone.
+    // In parallel, as the request rate limit alone makes each run slow.
     std::thread::scope(|scope| {
         for release in Release::ALL {
-            scope.spawn(move || is_named(release));
+            scope.spawn(move || is_recognised(release));
         }
     });
 }
 
 #[test]
 fn answers_of_no_known_release_are_listed() {
-    // It searches groups by `eq`.
+    // This server supports searching groups by `eq`.
     let backend = wire(Release::R5_35, |seen| {
         let searched = seen.line().starts_with("GET /scim/v2/Groups?filter=displayName%20eq");
         searched.then(|| answer(200, r#"{"Resources":[]}"#))
@@ -221,7 +221,7 @@ fn failures_of_compare_are_one_sentence() {
     }
 }
 
-/// Against a server that accepts everything and applies it in its own way.
+/// Against a server that accepts everything and applies PATCHes in its own way.
 fn changes_nothing(apply: naive::Apply) {
     let before = json!({
         "id": USER_ID, "userName": "sample", "displayName": "Sample User", "active": true,
@@ -269,6 +269,6 @@ fn a_changed_test_user_is_reported_and_gets_no_further_requests() {
     assert!(out.contains("test user: CHANGED in spoilt;"), "{out}");
     let seen = server.seen();
     let writes = seen.iter().filter(|seen| seen.line().starts_with("PATCH /scim/v2/Users/5b8c"));
-    // The empty one, and the first that did something.
+    // The one without operations, and the first that changed something.
     assert_eq!(writes.count(), 2);
 }

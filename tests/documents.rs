@@ -1,4 +1,4 @@
-//! What the documents say of the project's own files is true.
+//! Files and tests that the documentation names exist.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// What stands between backticks.
+/// The strings between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -74,7 +74,7 @@ fn every_module_named_in_architecture_md_exists() {
     let mut modules = 0;
     for name in quoted(&text).filter(|name| name.ends_with(".rs") || name.ends_with('/')) {
         let place = |folder: &str| Path::new(folder).join(name).exists();
-        let within = ["", "src", "src/register", "src/scim", "src/proxy"].into_iter().any(place);
+        let within = ["", "src", "src/registry", "src/scim", "src/proxy"].into_iter().any(place);
         assert!(within, "{name}");
         modules += 1;
     }

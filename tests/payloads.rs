@@ -1,5 +1,5 @@
-//! Every payload of the corpus, judged as Wire's own code judged it: both identity modes and
-//! `any`, both profiles, verdict, status, scimType and reading.
+//! Every payload of the corpus is judged as Wire's own code judged it: for both identity modes and `any`,
+//! both profiles; compared are verdict, status, scimType and the parsed values.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
@@ -38,11 +38,11 @@ struct Row {
     body: Vec<u8>,
     /// Wire's verdict for each release, oldest first.
     wire: [Value; 2],
-    /// What a PATCH decides by itself for each release, where the corpus says it.
+    /// Whether a PATCH alone decides the verdict, for each release, where the corpus says so.
     determined: Option<[String; 2]>,
 }
 
-/// All rows of both files; rows of the older one hold for 5.35 but for those that changed.
+/// All rows of both files; rows of the older file hold for 5.35 too, except for those that changed.
 fn rows() -> Vec<Row> {
     let changed: HashMap<String, Value> = corpus::rows("changed-in-5.35.jsonl")
         .into_iter()
@@ -100,8 +100,8 @@ fn guard(profile: Profile, identity: Identity, releases: Releases) -> Guard {
     Guard::new(&config).ok().unwrap()
 }
 
-/// Wire's verdicts for every release and identity mode that the backend may have: newest release
-/// first, email mode first.
+/// Wire's verdicts for every release and identity mode that the backend may have: newest release first, email
+/// mode first.
 fn verdicts(row: &Row, identity: Identity, releases: Releases) -> Vec<&Value> {
     let modes: &[&str] = match identity {
         Identity::Email => &["email"],
@@ -116,15 +116,15 @@ fn verdicts(row: &Row, identity: Identity, releases: Releases) -> Vec<&Value> {
     releases.candidates().iter().flat_map(of_release).collect()
 }
 
-/// The verdict that the guard has to give: what is served anywhere is not refused, and otherwise the
-/// first error is shown.
+/// The verdict that the guard has to return: it does not refuse what any release or mode serves; otherwise the
+/// first error is returned.
 fn expected(row: &Row, identity: Identity, releases: Releases) -> &Value {
     let verdicts = verdicts(row, identity, releases);
     verdicts.iter().find(|verdict| verdict["ok"] == true).unwrap_or(&verdicts[0])
 }
 
-/// Whether the stored user decides about a PATCH, so that it is forwarded whatever becomes of the
-/// sample user.
+/// Whether the verdict on a PATCH depends on the stored user, so that it is forwarded whatever the verdict for
+/// the sample user is.
 fn is_left_to_wire(row: &Row, releases: Releases) -> bool {
     let Some(determined) = &row.determined else { return false };
     releases.candidates().iter().any(|release| determined[*release as usize] != "refuse")
@@ -224,7 +224,7 @@ fn all() -> impl Iterator<Item = (Profile, Releases, Identity)> {
     })
 }
 
-/// What a PATCH decides by itself is decided; what the stored user decides is forwarded.
+/// PATCHes whose verdict does not depend on the stored user are decided; the others are forwarded.
 #[test]
 fn requests_that_depend_on_the_stored_user_are_forwarded() {
     let mut compared = 0;
@@ -242,7 +242,7 @@ fn requests_that_depend_on_the_stored_user_are_forwarded() {
                 .is_some_and(|refusal| STRICTER.contains(&refusal.rule.id()));
             let left = is_left_to_wire(&row, releases);
             assert!(own || forwarded == left, "{} {releases:?}: {:?}", row.id, report.refusal);
-            // A verdict that Wire may contradict is known to be one.
+            // A verdict that Wire may overrule is marked as left to Wire.
             let served_by_all = releases
                 .candidates()
                 .iter()
@@ -280,7 +280,7 @@ fn two_primary_addresses_are_reported_if_only_an_older_release_serves_them() {
             assert_eq!(at.as_ref().unwrap().as_str(), "emails[1].primary");
         }
     }
-    // Where 5.34 refuses the user for another reason, the error of 5.35 is shown.
+    // If 5.34 refuses the user for another reason, the error of 5.35 is returned.
     let guard = guard(Profile::Documented, Identity::Any, Releases::Any);
     let report = guard.check(CheckKind::User, user("roles", r#"["king"]"#).as_bytes());
     assert_eq!(report.refusal.unwrap().rule, Rule::UserEmailsPrimary);
@@ -308,7 +308,7 @@ fn the_rich_info_limit_is_configurable() {
     }
 }
 
-/// What repeats is read as Wire reads it where an operator lets it pass.
+/// Repeated keys are read as Wire reads them if an operator lets them pass.
 #[test]
 fn without_stricter_rules_repeated_keys_are_judged_as_wire_does() {
     let mut repeated = 0;
@@ -355,7 +355,7 @@ fn the_first_of_equal_rich_info_keys_is_used() {
     assert_eq!(user(r#""k":5,"k":"v""#).refusal.unwrap().rule, Rule::UserRichInfo);
 }
 
-/// Faults that are only reported don't hide one that is enforced, however many they are.
+/// Reported faults don't hide an enforced one, however many there are.
 #[test]
 fn all_faults_of_a_document_are_evaluated() {
     let mut config = Config::new(Vec::new(), Vec::new());

@@ -1,5 +1,5 @@
-//! The stand-in's own reading of payloads, held against the corpus: it is a second reading of the
-//! same contract, so it has to agree with Wire everywhere, not only where the guard does.
+//! The stand-in's parsing and validation against the corpus: it is an independent implementation of the same
+//! contract, and has to agree with Wire everywhere, also where the guard is stricter.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod support;
@@ -13,7 +13,7 @@ use wire_scim_guard::standin::reading::{self, Email, Fault, Mode, User};
 
 const MODES: [(Mode, &str); 2] = [(Mode::Email, "email"), (Mode::Saml, "saml")];
 
-/// The stored user of the corpus, to whom a PATCH is applied.
+/// The stored user of the corpus, to which PATCHes are applied.
 fn sample() -> User {
     User {
         user_name: "sample".into(),
@@ -28,7 +28,7 @@ fn sample() -> User {
     }
 }
 
-/// The outcome in the form of the corpus: ok with a reading, or status, scimType and stage.
+/// The outcome in the form of the corpus: ok with the parsed values, or status, scimType and stage.
 fn outcome<T: serde::Serialize>(result: Result<T, Fault>) -> Value {
     match result {
         Ok(reading) => json!({"ok": true, "reading": reading}),
@@ -74,7 +74,7 @@ fn differs(wire: &Value, got: &Value) -> bool {
     wire["ok"] != got["ok"] || reading || fault
 }
 
-/// Where the stand-in's reading is not Wire's.
+/// The differences between the stand-in and Wire.
 #[derive(Default)]
 struct Comparison {
     compared: usize,
@@ -82,7 +82,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// Compares one row; `wire` is the outcome by identity mode, or a flat one.
+    /// Compares one row; `wire` is an outcome for each identity mode, or one for both.
     fn compare(&mut self, row: &Value, wire: &Value, release: Release) {
         let (kind, body) = (row["kind"].as_str().unwrap(), corpus::body(row));
         for (mode, name) in MODES {

@@ -1,5 +1,5 @@
-//! The guard in front of Wire of a known release, over real sockets: what each release is sent, and
-//! what its answers say of the guard's verdicts.
+//! The guard in front of each release of Wire, over real sockets: what each release is sent, and how its answers
+//! are compared with the guard's verdicts.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod support;
@@ -11,7 +11,7 @@ use wire_scim_guard::policy::{Action, Identity};
 use wire_scim_guard::release::{Release, Releases};
 use wire_scim_guard::standin::{Standin, TOKEN, USER_ID};
 
-/// The change of a work address as Entra ID sends it.
+/// A change of a work address as Entra ID sends it.
 const ENTRA: &str = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"Add","path":"emails[type eq \"work\"].value","value":"new@example.com"}]}"#;
 
 /// A request to the stand-in, with one of its tokens.
@@ -31,7 +31,7 @@ fn guarded(standin: &Standin, releases: Releases) -> Guarded {
     Guarded::configured(&[standin.addr()], |config| config.policy.releases = releases)
 }
 
-/// Creates a user with a work address; the path of it.
+/// Creates a user with a work address and returns its path.
 fn created(guarded: &Guarded) -> String {
     let body = r#"{"userName":"anna.b","externalId":"anna@example.com","displayName":"Anna","emails":[{"value":"old@example.com","type":"work"}]}"#;
     let answer = guarded.ask(request("POST", "/scim/v2/Users", body));
@@ -72,7 +72,7 @@ fn with_an_unknown_release_an_older_wire_refuses_the_patch_itself() {
     let error = answer.json();
     assert_eq!(error["schemas"][0], "urn:ietf:params:scim:api:messages:2.0:Error");
     assert_eq!(error["scimType"], "invalidPath");
-    // The guard forwarded it knowingly.
+    // The guard left the verdict to Wire.
     guarded.wait_metric(&agreement("none", "agreed"), 1.0);
     assert_eq!(guarded.disagreements(), [] as [Value; 0]);
 }
@@ -95,7 +95,7 @@ fn with_a_known_older_release_the_guard_refuses_the_patch() {
     assert_eq!(line["at"], json!(["Operations[0].path"]));
 }
 
-/// A POST of a user with other attributes than usual, to a backend that answers with this status
+/// A POST of a user with these attributes changed, to a backend that answers with this status
 /// and body.
 fn posted(
     change: &Value,
@@ -151,7 +151,7 @@ fn an_unpredicted_refusal_is_counted_as_missed_and_logged_with_its_scim_type() {
         (r#"{"scimType":"alice@example.com"}"#, Value::Null),
     ] {
         let (guarded, answer) = posted(&json!({}), |_| {}, 400, body);
-        // The answer passes as it came.
+        // The answer is passed on unchanged.
         assert_eq!((answer.status, answer.body.as_slice()), (400, body.as_bytes()));
         guarded.wait_metric(&agreement("none", "missed"), 1.0);
         wait_until("a line", || !guarded.disagreements().is_empty());
@@ -169,10 +169,10 @@ fn refusals_that_only_wire_can_decide_count_as_agreed() {
         let (guarded, _) = posted(&json!({}), |_| {}, status, "{}");
         guarded.wait_metric(&agreement("none", "agreed"), 1.0);
     }
-    // The identity mode decides: without SAML, externalId would have to be an address.
+    // The identity mode decides: without SAML, externalId would have to be an email address.
     let (guarded, _) = posted(&json!({"externalId": "name-id"}), |_| {}, 400, REFUSED);
     guarded.wait_metric(&agreement("none", "agreed"), 1.0);
-    // Where the mode is known, Wire's refusal is a surprise.
+    // With a known identity mode, the guard did not expect Wire's refusal.
     let saml = |config: &mut Config| config.policy.identity = Identity::Saml;
     let (guarded, _) = posted(&json!({"externalId": "name-id"}), saml, 400, REFUSED);
     guarded.wait_metric(&agreement("none", "missed"), 1.0);

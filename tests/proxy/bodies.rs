@@ -1,4 +1,4 @@
-//! Bodies arrive byte for byte, whatever their size and framing, or do not leave at all.
+//! Bodies are forwarded byte for byte, whatever their size and framing, or not at all.
 
 use wire_scim_guard::policy::Action;
 
@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 const KIB: usize = 1024;
-/// Around Pingora's own buffer of 64 KiB, and up to the limit.
+/// Sizes around Pingora's buffer of 64 KiB, and up to the limit.
 const SIZES: [usize; 6] = [KIB, 63 * KIB, 64 * KIB, 65 * KIB, 200 * KIB, 512 * KIB];
 
 fn arrived(backend: &Backend, nth: usize, body: &[u8]) {
@@ -187,7 +187,7 @@ fn bodies_to_the_token_api_are_streamed() {
     assert!(seen.body == body && seen.chunked);
 }
 
-/// A user whose emails are so many values of the wrong type, and then this one.
+/// A user with this many emails of a wrong type, followed by this one.
 fn many_faults(count: usize, last: &str) -> Vec<u8> {
     let user = String::from_utf8(user(300)).unwrap();
     let emails = format!("{{\"emails\":[{}{last}],", "1,".repeat(count));
@@ -247,7 +247,7 @@ fn a_large_body_is_judged_like_a_small_one_compressed_or_not() {
             client.response().refused("user.user_name");
         }
     }
-    // Neither form may exceed the limit.
+    // Neither the compressed nor the inflated body may exceed the limit.
     client.send(packed(&user(2048 * KIB + 1)));
     client.response().refused("body.too_large");
     assert_eq!(backend.seen().len(), forwarded);
@@ -261,7 +261,7 @@ fn a_worker_serves_other_requests_while_a_large_body_is_judged() {
         config.threads = 1;
         config.policy.set("user.type", Action::Report).unwrap();
     });
-    // It takes a second or more in this build; the others are asked again and again until it is there.
+    // Judging takes a second or more in a debug build; the metric shows when the whole body has arrived.
     let large = with_length("POST", "/scim/v2/Users", &many_faults(3_000_000, "1"));
     let mut slow = guarded.client();
     slow.send(large);
@@ -272,7 +272,7 @@ fn a_worker_serves_other_requests_while_a_large_body_is_judged() {
     quick.send(control());
     assert_eq!(quick.response().status, 200);
     assert_eq!(slow.response().status, 200);
-    // In the order in which they came to the backend.
+    // In the order in which they arrived at the backend.
     assert!(backend.wait(2).body.len() > 1 << 20);
     assert!(backend.seen()[0].body.len() < 1 << 20);
 }

@@ -1,21 +1,21 @@
-//! Requests that HTTP/1 readers disagree on, sent as raw bytes: refused by their rule, as a SCIM
-//! error, with nothing at the backend.
+//! Requests that HTTP/1 parsers read differently, sent as raw bytes: each is refused by its rule with a SCIM
+//! error, and nothing reaches the backend.
 
 use crate::support::{Backend, Guarded, control, h2c};
 
-/// A POST whose chunks are these.
+/// A POST with these bytes as its chunked body.
 fn chunks(body: &str) -> Vec<u8> {
     let line = "Transfer-Encoding: chunked\r\n\r\n";
     (crate::support::head("POST", "/scim/v2/Users") + line + body).into_bytes()
 }
 
-/// A request that one reader finds in a chunk, and another one behind the body.
-fn control_behind(first: &str) -> String {
+/// A body in which one parser finds another request inside of a chunk, and another parser after the body.
+fn control_after(first: &str) -> String {
     let hidden = String::from_utf8(control()).unwrap();
     format!("{first}{:x}\r\n0\r\n\r\n{hidden}\r\n0\r\n\r\n", hidden.len())
 }
 
-/// Method line and headers after `Host`, or the whole head where it does not begin with `/`.
+/// Request line and headers after `Host`, or the whole head if it does not begin with `/`.
 fn requests() -> Vec<(&'static str, Vec<u8>)> {
     let authorized = format!("Authorization: Bearer {}", crate::support::TOKEN);
     let get = |lines: &str| {
@@ -112,7 +112,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("framing.message", chunks("2\r\n{}\r\n0\r\nno field\r\n\r\n")),
         (
             "framing.message",
-            chunks(&control_behind("2;\nxx\r\n")),
+            chunks(&control_after("2;\nxx\r\n")),
         ),
         ("framing.transfer_encoding", post("Transfer-Encoding:\r\n", "{}")),
         (
@@ -161,7 +161,7 @@ fn each_ambiguous_request_is_refused_and_not_forwarded() {
     assert_eq!(backend.accepted(), 0);
     assert_eq!(guarded.ask(control()).status, 200);
     assert_eq!(backend.accepted(), 1);
-    // The same host, written as a full name.
+    // The same host, written as a fully qualified name with a port.
     let full = "GET /scim/v2/Schemas HTTP/1.1\r\nHost: Wire.Example.:443\r\n\r\n";
     assert_eq!(guarded.ask(full).status, 200);
 }
@@ -170,7 +170,7 @@ fn each_ambiguous_request_is_refused_and_not_forwarded() {
 fn malformed_heads_are_answered_at_once() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
-    // None of these has the empty line that ends a head; no deadline is awaited.
+    // None of these has the empty line that ends a head; they are answered before any deadline.
     let openings: [&[u8]; 4] = [
         b"GET /scim/v2/Users\r\n",
         b"GET /scim/v2/Users HTTP/1.1\n",
@@ -236,7 +236,7 @@ fn an_empty_upgrade_and_invalid_connection_options_are_ignored() {
         for name in ["connection", "upgrade"] {
             assert_eq!(seen.header(name), Vec::<&str>::new(), "{}", line.escape_ascii());
         }
-        // The connection is still one of HTTP/1.
+        // The connection still speaks HTTP/1.
         client.send(control());
         assert_eq!(client.response().status, 200);
     }
@@ -268,9 +268,9 @@ fn query_bytes_that_pingora_rejects_are_forwarded_unchanged() {
     let cases = [
         (format!("/scim/v2/Users?{query}"), format!("/scim/v2/Users?{query}")),
         (format!("/scim/Users/?{query}"), format!("/scim/v2/Users?{query}")),
-        // As long as may be, though not if it were encoded.
+        // As long as the limit allows, though percent-encoding would exceed it.
         (format!("/scim/v2/Users?{long}"), format!("/scim/v2/Users?{long}")),
-        // Pingora itself carries what is no SCIM path.
+        // Pingora itself forwards paths outside of SCIM.
         ("/search?q=\"x\"".into(), "/search?q=%22x%22".into()),
         ("/scim/v2/Schemas/%22%7b".into(), "/scim/v2/Schemas/%22%7B".into()),
     ];
@@ -316,7 +316,7 @@ fn the_same_rules_apply_to_http2_requests() {
     for (rule, answer) in rules.iter().zip(h2c::ask(guarded.addr, requests)) {
         assert_eq!(answer.unwrap().rule(), *rule);
     }
-    // What HTTP/2 itself forbids, Pingora or the codec below it answers: a reset or an empty 400.
+    // What HTTP/2 itself forbids is answered by Pingora or its codec: a reset or an empty 400.
     let malformed = vec![
         empty(build("/scim/v2/Users").header("host", "other.example")),
         (

@@ -51,8 +51,8 @@ fn requests_and_rule_hits_are_counted() {
 #[test]
 fn servers_in_rotation_dropped_lines_and_processor_time_are_metrics() {
     let backend = Backend::fine();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let guarded = Guarded::configured(&[backend.addr, nobody], |config| {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let guarded = Guarded::configured(&[backend.addr, unused], |config| {
         let host = "does-not-exist.invalid".into();
         config.upstream.push(wire_scim_guard::config::Server { host, port: 7 });
     });
@@ -62,7 +62,7 @@ fn servers_in_rotation_dropped_lines_and_processor_time_are_metrics() {
     let text = |metrics: &Guarded| {
         String::from_utf8(metrics.running.as_ref().unwrap().metrics().text()).unwrap()
     };
-    assert_eq!(in_rotation(&nobody.to_string()), 1.0);
+    assert_eq!(in_rotation(&unused.to_string()), 1.0);
     assert_eq!(in_rotation(&backend.addr.to_string()), 1.0);
     for _ in 0..2 {
         assert_eq!(guarded.ask(control()).status, 200);
@@ -70,14 +70,14 @@ fn servers_in_rotation_dropped_lines_and_processor_time_are_metrics() {
     assert_eq!(in_rotation(&backend.addr.to_string()), 1.0);
     let text = text(&guarded);
     for series in [
-        &format!("scim_guard_upstream_in_rotation{{server=\"{nobody}\"}} 0"),
+        &format!("scim_guard_upstream_in_rotation{{server=\"{unused}\"}} 0"),
         "scim_guard_upstream_in_rotation{server=\"does-not-exist.invalid:7\"} 0",
         "scim_guard_log_lines_dropped_total 0",
     ] {
         assert!(text.lines().any(|line| line == series), "{series}");
     }
-    // Whole seconds are what a test would take long to get past.
-    wait_until("processor time in fractions", || {
+    // Reaching whole seconds would make the test slow.
+    wait_until("fractional processor time", || {
         guarded.metric("process_cpu_seconds_total").fract() > 0.0
     });
     assert_eq!(text.matches("\nprocess_cpu_seconds_total ").count(), 1);
@@ -126,12 +126,12 @@ fn malformed_heads_are_logged_with_request_id_and_client() {
         let line = guarded.access_line(nth + 1);
         assert_eq!((&line["request"], &line["client"]), (&"abc".into(), &"192.0.2.7".into()));
     }
-    // The line of the proxy stands behind more lines than are taken.
+    // The trusted proxy's line comes after more header lines than the limit allows.
     let lines = "X-A: 1\r\n".repeat(150);
     let forged = format!("GET /x HTTP/1.1\r\nX-Forwarded-For: 192.0.2.66\r\n{lines}{more}\r\n");
     guarded.ask(forged).refused("limits.headers");
     assert_eq!(guarded.access_line(4)["client"], "192.0.2.7");
-    // A line that cannot be read stands before it.
+    // A malformed line comes before it.
     let cut = format!("GET /x HTTP/1.1\r\nX-Forwarded-For: 192.0.2.66\r\nX-A: 1\n{more}\r\n");
     guarded.ask(cut).refused("framing.message");
     assert_eq!(guarded.access_line(5)["client"], "127.0.0.1");
@@ -141,7 +141,7 @@ fn malformed_heads_are_logged_with_request_id_and_client() {
 fn requests_abandoned_by_clients_are_not_backend_failures() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
-    // Gone after the word to go on, which is no answer.
+    // The client disconnects after `100 Continue`, which is not a final answer.
     let mut client = guarded.client();
     client.send(
         head("POST", "/scim/v2/Users") + "Expect: 100-continue\r\nContent-Length: 50\r\n\r\n",
@@ -149,7 +149,7 @@ fn requests_abandoned_by_clients_are_not_backend_failures() {
     assert_eq!(client.response().status, 100);
     drop(client);
     guarded.wait_metric(&requests("/scim/v2/Users", "POST", 499, "failed"), 1.0);
-    // A body that streams, and is none.
+    // A streamed body that is malformed.
     let mut client = guarded.client();
     client.send(head("POST", "/scim/auth-tokens") + "Transfer-Encoding: chunked\r\n\r\nnone\r\n");
     client.response().refused("framing.message");
@@ -166,7 +166,7 @@ fn a_reported_rule_is_counted_before_the_request_is_forwarded() {
     let mut client = guarded.client();
     client.send(with_length("POST", "/scim/v2/Users", body.as_bytes()));
     assert_eq!(String::from_utf8(backend.wait(1).body).unwrap(), body);
-    // No answer has come, and the verdict and the hit stand already.
+    // There is no answer yet, but the verdict and the rule hit are counted.
     let verdicts = "scim_guard_verdicts_total{handler=\"/scim/v2/Users\",verdict=\"reported\"}";
     assert_eq!(guarded.metric(verdicts), 1.0);
     assert_eq!(guarded.metric(&hits("user.user_name", "report")), 1.0);

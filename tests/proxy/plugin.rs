@@ -1,4 +1,4 @@
-//! The example of an embedding service, run as it stands.
+//! The example of an embedding service, compiled and run unchanged.
 
 #[path = "../../examples/plugin.rs"]
 #[allow(dead_code, reason = "its main is not called here")]
@@ -52,7 +52,7 @@ fn a_request_that_was_partly_sent_is_not_retried() {
     let mut client = Client::connect(addr);
     client.send(control());
     assert_eq!(client.response().status, 200);
-    // It goes over the connection of the first, where Pingora alone would try once more.
+    // It uses the connection of the first request; Pingora alone would retry it.
     client.send(head("DELETE", USER) + "\r\n");
     client.response().refused("upstream.answer");
     let mut client = Client::connect(addr);

@@ -1,5 +1,5 @@
-//! Backend connections that are used again: none that the server has closed costs an answer that could be had,
-//! none that carries bytes of another answer hands it to a stranger.
+//! Reuse of backend connections: a connection that the server has closed does not fail a request that can be
+//! retried, and bytes of another answer never reach a client.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -13,7 +13,7 @@ use crate::support::{
 
 const USERS: &str = "/scim/v2/Users";
 
-/// Which request of its connection each is, from 1.
+/// The number of each request on its connection, from 1.
 #[derive(Default)]
 struct Turns(Mutex<HashMap<usize, usize>>);
 
@@ -26,7 +26,7 @@ impl Turns {
     }
 }
 
-/// A backend that does something else with every second request of a connection.
+/// A backend that answers every second request of a connection in its own way.
 fn second(reply: fn(&Seen) -> Reply) -> Backend {
     let turns = Turns::default();
     Backend::start(move |seen| if turns.of(seen) == 2 { reply(seen) } else { ok("{}") })
@@ -58,10 +58,10 @@ fn an_idempotent_request_is_retried_once_when_a_reused_connection_closes() {
         assert_eq!(client.response_to(method).unwrap().status, 200, "{method}");
         let seen = backend.seen();
         assert_eq!((seen.len(), backend.accepted()), (3, 2), "{method}");
-        // The same request, as a whole, over a connection of its own.
+        // The same complete request, on a new connection.
         assert_eq!((&seen[1].head, &seen[1].body), (&seen[2].head, &seen[2].body));
         assert_eq!((seen[1].connection, seen[2].connection), (1, 2));
-        // What was answered after all is no failure.
+        // A retried request that was answered is not counted as failed.
         assert_eq!(guarded.access_line(2)["verdict"], "forwarded");
     }
 }
@@ -73,7 +73,7 @@ fn a_reused_connection_is_not_retried_for_post_and_patch() {
         control(),
         with_length("POST", USERS, &user(100_000)),
         with_length("PATCH", USER, patch),
-        // What streams goes Pingora's own way.
+        // A streamed request, which Pingora forwards.
         (head("GET", "/scim/auth-tokens") + "\r\n").into_bytes(),
     ] {
         let backend = second(|_| Reply::Reset);
@@ -90,7 +90,7 @@ fn a_reused_connection_is_not_retried_for_post_and_patch() {
 
 #[test]
 fn requests_are_retried_at_most_once_and_only_before_the_first_answer_byte() {
-    // Of an answer that has begun, another one may be the rest.
+    // After the first byte of an answer, the answer to a retry could be taken for the rest of it.
     for begun in ["H", "HTTP/1.1 200 OK\r\nConte", "HTTP/1.1 100 Continue\r\n\r\n"] {
         let backend = second(match begun.len() {
             1 => |_| Reply::Last(b"H".to_vec()),
@@ -102,7 +102,7 @@ fn requests_are_retried_at_most_once_and_only_before_the_first_answer_byte() {
         guarded.ask(bodiless("GET")).refused("upstream.answer");
         assert_eq!(backend.seen().len(), 2, "{begun:?}");
     }
-    // A new connection that ends says that the server does not answer, and so does a second one.
+    // A new connection that closes means that the server does not answer, and so does a second one.
     let backend = Backend::start(|_| Reply::Reset);
     one_worker(backend.addr).ask(bodiless("GET")).refused("upstream.answer");
     assert_eq!(backend.seen().len(), 1);
@@ -116,7 +116,7 @@ fn requests_are_retried_at_most_once_and_only_before_the_first_answer_byte() {
     assert_eq!(guarded.ask(control()).status, 200);
     guarded.ask(bodiless("GET")).refused("upstream.answer");
     assert_eq!((backend.seen().len(), backend.accepted()), (3, 2));
-    // Nor is one that comes too late.
+    // A request is not retried after a timeout either.
     let backend = second(|_| Reply::Stall);
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.threads = 1;
@@ -205,7 +205,7 @@ fn bytes_after_an_answer_reach_no_client() {
         });
         let guarded = one_worker(backend.addr);
         let mut client = guarded.client();
-        // What streams goes Pingora's own way.
+        // A streamed request, which Pingora forwards.
         let next = match method {
             "GET" => (head("GET", "/scim/auth-tokens") + "\r\n").into_bytes(),
             _ => control(),
@@ -218,7 +218,7 @@ fn bytes_after_an_answer_reach_no_client() {
     }
 }
 
-/// A backend that names in each answer the request it is for, and sends another answer behind it when it is told to.
+/// A backend whose answers name their request, and which sends a second answer on demand.
 struct Stray {
     addr: SocketAddr,
     /// The connection of each request that was answered.
@@ -245,15 +245,15 @@ impl Stray {
         Self { addr, answered }
     }
 
-    /// Sends another answer to the nth request, when that has been answered.
+    /// Sends another answer to the nth request after that has been answered.
     fn send(&self, nth: usize) {
-        wait_until("the answer before", || self.answered.lock().unwrap().len() >= nth);
+        wait_until("the first answer", || self.answered.lock().unwrap().len() >= nth);
         // The guard may have closed the connection.
         let _ = (&self.answered.lock().unwrap()[nth - 1]).write_all(&answer(200, "stray"));
     }
 }
 
-/// Reads a request to its end, and gives its X-Request-Id.
+/// Reads a whole request and returns its X-Request-Id.
 fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -285,8 +285,8 @@ fn a_late_second_answer_on_an_idle_connection_reaches_no_client() {
         backend.send(nth);
         ask_for(target, "second");
     }
-    // A server that did so once is not asked over a kept connection, so that the next such answer finds nobody,
-    // at whatever moment it comes.
+    // After the first unexpected answer, connections of this server are not reused, so that later ones reach no
+    // client, whenever they arrive.
     std::thread::scope(|scope| {
         scope.spawn(|| (5..55).for_each(|nth| backend.send(nth)));
         for number in 5..55 {
@@ -297,7 +297,7 @@ fn a_late_second_answer_on_an_idle_connection_reaches_no_client() {
 
 #[test]
 fn a_connection_is_not_reused_after_an_answer_that_precedes_the_whole_request() {
-    // By the status of the second a server says that it has not read what it was sent.
+    // The status codes 413 and 408 say that the server has not read the whole request.
     for (status, size) in [(200, 16_000_000), (413, 300), (408, 300)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -324,7 +324,7 @@ fn a_connection_is_not_reused_after_an_answer_that_precedes_the_whole_request() 
         });
         let response = guarded.ask(with_length("POST", USERS, &user(size)));
         assert_eq!(response.status, status, "{size}");
-        // Over the same connection the backend would never answer it.
+        // On the same connection the backend would never answer it.
         assert_eq!(guarded.ask(bodiless("GET")).status, 200);
         drop(done);
         answering.join().unwrap();

@@ -1,4 +1,4 @@
-//! Clients that take their time are cut off at a deadline, and others don't notice.
+//! Slow clients are cut off at a deadline, and don't affect others.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ fn an_http2_body_that_never_arrives_is_cut_off() {
         let request = h2c::head("POST", "/scim/v2/Users", guarded.addr).body(()).unwrap();
         let mut sender = sender.ready().await.unwrap();
         let (response, _stream) = sender.send_request(request, false).unwrap();
-        let response = tokio::time::timeout(crate::support::PATIENCE, response).await;
+        let response = tokio::time::timeout(crate::support::WAIT_TIMEOUT, response).await;
         let response = response.unwrap().unwrap();
         response.headers()["scim-guard-rule"].to_str().unwrap().to_owned()
     });
@@ -120,7 +120,7 @@ fn a_client_that_does_not_read_its_answer_is_cut_off() {
     client.send(control());
     backend.wait(1);
     let running = guarded.running.as_ref().unwrap();
-    wait_until("the connection to be cut", || running.connections() == 0);
+    wait_until("the connection to be closed", || running.connections() == 0);
     guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
 }
 
@@ -153,7 +153,7 @@ fn slow_uploads_do_not_make_a_server_unhealthy() {
         config.limits.request_timeout = SHORT;
     });
     let request = with_length("POST", "/scim/v2/Users", &user(300));
-    // First the body takes all of it, then the backend does.
+    // First the clients' bodies use up the time, then the backend does.
     for (sent, rule) in [(350, "body.timeout"), (request.len(), "upstream.timeout")] {
         let mut clients: Vec<_> = (0..4).map(|_| guarded.client()).collect();
         for client in &mut clients {
@@ -197,12 +197,12 @@ fn an_endlessly_dripping_answer_is_cut_off_at_the_request_deadline() {
         let mut client = guarded.client();
         client.send(head(method, USER) + "\r\n");
         if begun {
-            // A part of the answer has been handed on; the rest never comes.
+            // A part of the answer has been forwarded; the rest never arrives.
             assert!(client.response_to("GET").is_none());
         } else {
             assert!(client.response_to(method).unwrap().rule().starts_with("upstream."));
         }
-        // The backend sees the end too.
+        // The backend's connection is closed too.
         dripping.join().unwrap();
         guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
     }
@@ -230,7 +230,7 @@ fn requests_outside_scim_are_streamed() {
     client.send(head("GET", "/assets/1") + "\r\n");
     let mut seen = Vec::new();
     for pieces in 1..=4 {
-        // Each piece comes before the backend sends the next one.
+        // Each piece arrives before the backend sends the next one.
         while !seen.ends_with(&b"\r\n\r\naaaa"[..4 + pieces]) {
             let mut chunk = [0; 4096];
             let read = client.stream.read(&mut chunk).unwrap();

@@ -1,5 +1,5 @@
-//! Backends that fail: a SCIM error in bounded time, another server where no byte has left, and no
-//! request repeated.
+//! Failing backends: a SCIM error in bounded time, failover where no byte has been sent, and no request sent
+//! twice.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::support::{
 };
 use wire_scim_guard::config::UpstreamCheck;
 
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
+/// An address without a listener.
+fn unused_addr() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -59,7 +59,7 @@ fn truncated_and_stalled_answers_are_not_passed_on_as_complete() {
     let cases: [(&str, Failing); 2] =
         [("upstream.answer", Reply::Last), ("upstream.timeout", Reply::Bytes)];
     for (rule, reply) in cases {
-        // A short answer has not been begun yet and is answered for; a long one breaks off.
+        // A short answer has not been started and becomes an error; a long one is cut off.
         for length in [10, 100_000] {
             let backend = Backend::start(move |_| reply(part(length)));
             let guarded = Guarded::configured(&[backend.addr], |config| {
@@ -82,7 +82,7 @@ fn truncated_and_stalled_answers_are_not_passed_on_as_complete() {
 
 #[test]
 fn a_dead_server_gives_502_until_it_recovers() {
-    let addr = nobody();
+    let addr = unused_addr();
     let guarded = Guarded::configured(&[addr], |_| {});
     guarded.ask(control()).refused("upstream.connect");
     let listener = TcpListener::bind(addr).unwrap();
@@ -100,7 +100,7 @@ fn a_dead_server_gives_502_until_it_recovers() {
 #[test]
 fn a_refused_connection_fails_over_to_the_next_server() {
     let backend = Backend::fine();
-    let guarded = Guarded::configured(&[nobody(), backend.addr, nobody()], |_| {});
+    let guarded = Guarded::configured(&[unused_addr(), backend.addr, unused_addr()], |_| {});
     for nth in 1..=6 {
         for size in [300, 100_000] {
             let body = user(size + nth);
@@ -149,15 +149,15 @@ fn a_server_that_fails_its_health_check_gets_no_requests_until_it_passes() {
             assert_eq!(guarded.ask(control()).status, 200);
         }
     };
-    let left_alone = || guarded.ready().contains("skipped after failures");
+    let is_skipped = || guarded.ready().contains("skipped after failures");
     ask(4);
     assert_eq!(served(&doubtful), 2);
     well.store(false, Ordering::SeqCst);
-    wait_until("the check to fail", left_alone);
+    wait_until("the check to fail", is_skipped);
     ask(4);
     assert_eq!(served(&doubtful), 2);
     well.store(true, Ordering::SeqCst);
-    wait_until("the check to pass", || !left_alone());
+    wait_until("the check to pass", || !is_skipped());
     ask(4);
     assert_eq!(served(&doubtful), 4);
     assert_eq!(served(&steady), 8);
@@ -210,7 +210,7 @@ fn an_answer_sent_before_the_body_was_read_is_forwarded() {
     let answering = std::thread::spawn(move || {
         let mut held = Vec::new();
         for mut stream in listener.incoming().take(2).map(Result::unwrap) {
-            // The head, and nothing of the body behind it.
+            // Reads the head, and nothing of the body.
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 let mut byte = [0];
@@ -252,8 +252,8 @@ fn an_interim_answer_does_not_interrupt_the_body() {
             let mut chunk = vec![0; 1 << 16];
             let mut taken = stream.read(&mut chunk).unwrap();
             stream.write_all(interim.as_bytes()).unwrap();
-            // The guard has met this answer when there is nothing more to take, or all was taken.
-            stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+            // The guard has seen this answer when nothing more arrives, or when everything has arrived.
+            stream.set_read_timeout(Some(crate::support::WAIT_TIMEOUT)).unwrap();
             while taken < body.len() {
                 match stream.read(&mut chunk) {
                     Ok(0) | Err(_) => break,
@@ -296,11 +296,11 @@ fn client_connections_survive_backend_failures_and_throttling() {
         wait_until("the backend to close", || backend.closed() == nth);
     }
     wait_until("all access lines", || guarded.access_lines().len() == 5);
-    let told = |nth: usize| {
+    let logged = |nth: usize| {
         let line = guarded.access_line(nth);
         (line["verdict"].as_str().unwrap().to_owned(), line["rule"].as_str().map(str::to_owned))
     };
-    assert_eq!(told(1), ("failed".into(), Some("upstream.answer".into())));
-    assert_eq!(told(2), ("forwarded".into(), Some("upstream.throttled".into())));
-    assert_eq!(told(3), ("forwarded".into(), None));
+    assert_eq!(logged(1), ("failed".into(), Some("upstream.answer".into())));
+    assert_eq!(logged(2), ("forwarded".into(), Some("upstream.throttled".into())));
+    assert_eq!(logged(3), ("forwarded".into(), None));
 }

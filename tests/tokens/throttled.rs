@@ -1,4 +1,4 @@
-//! 420, with which Wire's nginx throttles, and what clients get of it.
+//! Status 420, with which Wire's nginx throttles, and the answers that clients get instead.
 
 use crate::support::{Backend, Guarded, Reply, TOKEN, answer, control, h2c};
 use crate::{USER, get};

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""How long small requests wait beside verdicts on large bodies: latencies of a GET at 100 requests a second,
-alone and beside clients that send each kind of large body without a pause; and the guard's memory at its peak.
+"""How much verdicts on large bodies delay small requests: latencies of a GET at 100 requests a second, alone and while
+clients send each kind of large body without a pause; and the guard's peak memory.
 
     benches/beside.py --binary target/release/wire-scim-guard [--seconds N] [--clients N]
 """
@@ -35,7 +35,7 @@ PROFILE = "urn:wire:scim:schemas:profile:1.0"
 
 
 def with_list(key, item, size):
-    """A user with so many bytes of this item in a list."""
+    """A user with an array of this item that takes this many bytes."""
     text = json.dumps(USER | {key: []})
     return text.replace("[]", "[" + ",".join([item] * (size // (len(item) + 1))) + "]").encode()
 
@@ -111,7 +111,7 @@ def large(port, request, ending, answers):
 
 
 def small(port, seconds):
-    """Latencies in milliseconds, each counted from when it was due; every request has a connection of its own."""
+    """Latencies in milliseconds, each measured from the time the request was due; every request has its own connection."""
     request = head("GET", "/scim/v2/Users?filter=userName%20eq%20%22alice%22", "Connection: close")
     took, due = [], time.monotonic()
     end = due + seconds

@@ -1,5 +1,5 @@
-//! What a verdict costs, from bytes to verdict, beside a pure scan of the same bytes and the plain
-//! way (a tree of values, then the schema). Only ratios within one run count.
+//! The cost of a verdict, from bytes to verdict, compared with a plain scan of the same bytes and with the
+//! straightforward implementation (a tree of values, then the schema). Only compare ratios within one run.
 
 use std::hint::black_box;
 
@@ -97,7 +97,7 @@ fn head(c: &mut Criterion) {
 /// About the size of a large body; the limit is 512 KiB.
 const LARGE: usize = 440 * 1024;
 
-/// The cost for each byte must not grow with the size.
+/// The cost per byte must not grow with the size.
 fn linear(c: &mut Criterion) {
     let guard = guard();
     let mut bench = c.benchmark_group("by size");

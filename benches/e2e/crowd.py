@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Honest requests beside thousands of idle and hundreds of dripping connections: latencies at 300 requests a
-second without and with the crowd, in one run.
+"""Latencies of regular requests while thousands of connections are idle and hundreds send a byte per second: at 300
+requests a second, without and with these connections, in one run.
 
     benches/e2e/crowd.py [--idle N] [--dripping N] [--seconds N] [--rounds N]
 """
@@ -22,7 +22,7 @@ HEAD = b"POST /scim/v2/Users HTTP/1.1\r\nHost: wire.example\r\nX-Drip: " + 100 *
 
 
 async def idle(port, settled):
-    """Connects, and says nothing for as long as the guard allows."""
+    """Connects, and sends nothing for as long as the guard allows."""
     while True:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         settled.release()
@@ -31,7 +31,7 @@ async def idle(port, settled):
 
 
 async def dripping(port, settled, answers):
-    """Sends a byte of a head every second until it is cut off, and comes again."""
+    """Sends one byte of a head per second until it is cut off, and connects again."""
     while True:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         settled.release()
@@ -49,7 +49,7 @@ async def dripping(port, settled, answers):
 
 
 async def crowd(arguments):
-    """The crowd's own process: says `ready`, and stays until its standard input ends."""
+    """The process of the slow connections: prints `ready`, and runs until its standard input ends."""
     settled, answers = asyncio.Semaphore(0), {}
     tasks = [asyncio.ensure_future(idle(arguments.port, settled)) for _ in range(arguments.idle)]
     tasks += [asyncio.ensure_future(dripping(arguments.port, settled, answers)) for _ in range(arguments.dripping)]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What preflight takes for a directory of many people: time, entries a second, and memory at its peak."""
+"""What preflight needs for a large directory: time, entries per second, and peak memory."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from people import CONFIG, FAULTS, STOPS, directory  # noqa: E402
 
 
 def measured(command, output):
-    """Seconds, and the most memory in MiB."""
+    """Seconds, and peak memory in MiB."""
     begin = time.monotonic()
     with open(output, "wb") as out:
         child = subprocess.Popen(command, stdout=out)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""preflight against what the bridge really did, hard inputs, and a real OpenLDAP."""
+"""preflight with the recorded requests of the bridge, difficult inputs, and a real OpenLDAP."""
 
 import argparse
 import sys
@@ -51,7 +51,7 @@ def within_a_folder(scenario):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True)
-    parser.add_argument("--only", default="", help="scenarios with this in their name")
+    parser.add_argument("--only", default="", help="run only scenarios whose name contains this")
     options = parser.parse_args()
     program.BINARY[0] = options.binary
     chosen = [(name, within_a_folder(scenario)) for name, scenario in SCENARIOS if options.only in name]

@@ -2,7 +2,7 @@
 """How much verdicts on large bodies delay small requests: latencies of a GET at 100 requests a second, alone and while
 clients send each kind of large body without a pause; and the guard's peak memory.
 
-    benches/beside.py --binary target/release/wire-scim-guard [--seconds N] [--clients N]
+    benches/large_bodies.py --binary target/release/wire-scim-guard [--seconds N] [--clients N]
 """
 
 import argparse
@@ -105,7 +105,7 @@ def large(port, request, ending, answers):
         try:
             status = ask(stream, request)
         except OSError:
-            status = "broken off"
+            status = "connection closed"
             stream = socket.create_connection(("127.0.0.1", port))
         answers[status] = answers.get(status, 0) + 1
 
@@ -156,15 +156,15 @@ def measure(binary, name, backend, seconds, clients):
             senders = [threading.Thread(target=large, args=(port, request, ending, answers)) for _ in range(clients)]
             for sender in senders:
                 sender.start()
-            beside = small(port, seconds)
+            loaded = small(port, seconds)
             ending.set()
             for sender in senders:
                 sender.join()
-            p99 = [times[int(len(times) * 0.99)] for times in (alone, beside)]
-            middle = [statistics.median(times) for times in (alone, beside)]
+            p99 = [times[int(len(times) * 0.99)] for times in (alone, loaded)]
+            middle = [statistics.median(times) for times in (alone, loaded)]
             print(
-                f"{name:26} alone p50 {middle[0]:5.1f} p99 {p99[0]:6.1f} ms; beside p50 {middle[1]:5.1f} p99 {p99[1]:6.1f} ms; "
-                f"peak {before:5.1f} -> {peak(guard.pid):6.1f} MiB; large answers {answers}",
+                f"{name:26} alone p50 {middle[0]:5.1f} p99 {p99[0]:6.1f} ms; under load p50 {middle[1]:5.1f} p99 {p99[1]:6.1f} ms; "
+                f"peak {before:5.1f} -> {peak(guard.pid):6.1f} MiB; answers to large bodies {answers}",
                 flush=True,
             )
         finally:
@@ -177,7 +177,7 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("shapes", nargs="*", help=f"of {', '.join(SHAPES)}; default: all")
+    parser.add_argument("shapes", nargs="*", help=f"one or more of {', '.join(SHAPES)}; default: all")
     arguments = parser.parse_args()
     backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=backend.serve_forever, daemon=True).start()

@@ -79,7 +79,7 @@ fn head(c: &mut Criterion) {
         ("POST", Method::POST, "/scim/v2/Users"),
         ("GET with a filter", Method::GET, "/scim/v2/Users?filter=userName%20eq%20%22alice%22"),
         (
-            "PATCH, path to mend",
+            "PATCH, non-canonical path",
             Method::PATCH,
             "/v7/scim/Users/5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f/",
         ),

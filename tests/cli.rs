@@ -227,7 +227,7 @@ fn a_valid_config_is_ok() {
 
 #[test]
 fn all_errors_of_a_config_are_reported_with_positions() {
-    let folder = Folder::new("mistakes");
+    let folder = Folder::new("errors");
     let path = folder.file(
         "bad.yaml",
         "listen: [\"127.0.0.1\"]\nupstreams: {}\nlimits: {body: 0}\nrules:\n  mode: maybe\n",

@@ -186,7 +186,8 @@ fn without_free_descriptors_new_clients_are_queued_and_served_later() {
     let mut first = Client::connect(place.addr);
     first.send(control());
     assert_eq!(first.response().status, 200);
-    let crowd: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(place.addr).unwrap()).collect();
+    let connections: Vec<TcpStream> =
+        (0..60).map(|_| TcpStream::connect(place.addr).unwrap()).collect();
     let mut waiting = Client::connect(place.addr);
     waiting.send(control());
     // Open connections are still served.
@@ -194,7 +195,7 @@ fn without_free_descriptors_new_clients_are_queued_and_served_later() {
         first.send(control());
         assert_eq!(first.response().status, 200);
     }
-    drop(crowd);
+    drop(connections);
     assert_eq!(waiting.response().status, 200);
     assert_eq!(place.status(), 200);
     running.signal("-TERM");
@@ -211,23 +212,23 @@ fn descriptor_exhaustion_is_not_counted_as_backend_failure() {
     client.send(control());
     assert_eq!(client.response().status, 200);
     wait_until("the backend to close", || backends.iter().any(|backend| backend.closed() == 1));
-    let crowd = place.starve();
+    let connections = place.starve();
     for _ in 0..5 {
         client.send(control());
         let refused = client.response();
         refused.refused("limits.descriptors");
         assert_eq!(refused.header("retry-after"), Some("5"));
     }
-    drop(crowd);
+    drop(connections);
     wait_until("free descriptors", || place.ready().contains("in rotation"));
     assert_eq!(place.ready().matches("in rotation").count(), 2, "{}", place.ready());
     client.send(control());
     assert_eq!(client.response().status, 200);
     // The same for streamed requests, whose connections Pingora opens.
-    let crowd = place.starve();
+    let connections = place.starve();
     client.send(head("GET", "/scim/auth-tokens") + "\r\n");
     client.response().refused("limits.descriptors");
-    drop(crowd);
+    drop(connections);
     let log = place.logged();
     assert!(!log.contains("is skipped"), "{log}");
     // The log is rate-limited, not one line for each request.

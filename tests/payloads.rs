@@ -78,7 +78,7 @@ fn rows() -> Vec<Row> {
             }
         })
         .collect();
-    assert!(rows.len() > 4900 && changed.len() > 50, "the corpus is not whole");
+    assert!(rows.len() > 4900 && changed.len() > 50, "the corpus is incomplete");
     rows
 }
 
@@ -137,7 +137,7 @@ fn compare(row: &Row, wire: &Value, profile: Profile, report: &CheckReport) -> O
         (true, None) if row.kind == CheckKind::User => {
             let reading = serde_json::to_value(&report.reading).unwrap();
             (reading != wire["reading"])
-                .then(|| format!("second reading: {} is not {}", reading, wire["reading"]))
+                .then(|| format!("parsed {} instead of {}", reading, wire["reading"]))
         }
         (true, None) => None,
         (true, Some(_)) if STRICTER.contains(&rule.unwrap()) => None,

@@ -103,7 +103,7 @@ impl Comparison {
 
     fn agrees(&self, least: usize) {
         let Self { compared, differences } = self;
-        assert!(*compared >= least, "the corpus is not whole: {compared}");
+        assert!(*compared >= least, "the corpus is incomplete: {compared}");
         assert!(
             differences.is_empty(),
             "{} differ:\n{}",

@@ -39,7 +39,7 @@ fn judging(config: &mut Config, profile: Profile, releases: Releases) {
 /// The rows for a release: 5.35 serves some requests that 5.34 refuses.
 fn rows(releases: Releases) -> Vec<Value> {
     let mut rows = corpus::rows("requests.jsonl");
-    assert!(rows.len() > 500, "the corpus is not whole");
+    assert!(rows.len() > 500, "the corpus is incomplete");
     if releases == Releases::Only(Release::R5_34) {
         return rows;
     }
@@ -182,7 +182,7 @@ fn no_target_that_wire_serves_bypasses_the_guard() {
             config.other_paths = other_paths;
         });
         let rows = corpus::rows("targets.jsonl");
-        assert!(rows.len() > 400, "the corpus is not whole");
+        assert!(rows.len() > 400, "the corpus is incomplete");
         let (mut judged, mut refused, mut passed) = (0, 0, 0);
         for row in &rows {
             let id = &row["id"];
@@ -195,7 +195,7 @@ fn no_target_that_wire_serves_bypasses_the_guard() {
             let seen = backend.seen().split_off(before);
             match answer.rule() {
                 "-" => {
-                    assert_eq!(row["served"], false, "{id}: {target} went past the guard");
+                    assert_eq!(row["served"], false, "{id}: {target} bypassed the guard");
                     assert_eq!(other_paths, PathPolicy::Forward, "{id}: {target} was forwarded");
                     let target = seen[0].line().to_ascii_lowercase();
                     assert!(!target.contains("scim"), "{id}: {target}");

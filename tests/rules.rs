@@ -47,7 +47,7 @@ fn without_descriptors() -> Response {
     let mut client = Client::connect(place.addr);
     client.send(control());
     assert_eq!(client.response().rule(), "-");
-    let _crowd = place.starve();
+    let _connections = place.starve();
     client.send(control());
     let refused = client.response();
     assert_eq!(backend.seen().len(), 1);

@@ -205,7 +205,7 @@ fn answers_the_requests_of_the_corpus(release: Release, wire: impl Fn(&Value) ->
             );
         }
     }
-    assert!(compared > 500, "the corpus is not whole");
+    assert!(compared > 500, "the corpus is incomplete");
     assert!(differences.is_empty(), "{} of {compared}: {differences:#?}", differences.len());
 }
 

@@ -392,8 +392,8 @@ def path(rng):
     if how < 0.92:
         value = rng.choice(['"work"', "true", "TRUE", "null", "NULL", "5", "+5", "-1.5e3", '"a]b"', '"', "x"])
         operator = rng.choice(["eq", "EQ", "co", "xx", "eq ", " eq"])
-        behind = rng.choice(["", ".value", ".", ".1", "x", ".a.b"])
-        return f"emails[type {operator} {value}]{behind}"
+        rest = rng.choice(["", ".value", ".", ".1", "x", ".a.b"])
+        return f"emails[type {operator} {value}]{rest}"
     return rng.choice(
         [
             "",

@@ -188,7 +188,7 @@ fn connections_are_limited_per_address_except_for_trusted_proxies() {
         config.limits.connections = 40;
         config.limits.connections_per_address = 2;
     });
-    let crowd: Vec<_> = (0..200).map(|_| guarded.client()).collect();
+    let rejected: Vec<_> = (0..200).map(|_| guarded.client()).collect();
     let metric = "scim_guard_rule_hits_total{action=\"enforce\",rule=\"limits.address\"}";
     wait_until("a rejected connection", || guarded.metric(metric) >= 1.0);
     for _ in 0..10 {
@@ -196,7 +196,7 @@ fn connections_are_limited_per_address_except_for_trusted_proxies() {
         other.send(control());
         assert_eq!(other.response().status, 200);
     }
-    drop(crowd);
+    drop(rejected);
 
     let guarded = limited(&["127.0.0.0/8"]);
     let _held = hold(&guarded);

@@ -15,9 +15,9 @@ const USERS: &str = "/scim/v2/Users";
 
 /// The number of each request on its connection, from 1.
 #[derive(Default)]
-struct Turns(Mutex<HashMap<usize, usize>>);
+struct RequestCounter(Mutex<HashMap<usize, usize>>);
 
-impl Turns {
+impl RequestCounter {
     fn of(&self, seen: &Seen) -> usize {
         let mut turns = self.0.lock().unwrap();
         let turn = turns.entry(seen.connection).or_default();
@@ -27,8 +27,8 @@ impl Turns {
 }
 
 /// A backend that answers every second request of a connection in its own way.
-fn second(reply: fn(&Seen) -> Reply) -> Backend {
-    let turns = Turns::default();
+fn deviating_on_second(reply: fn(&Seen) -> Reply) -> Backend {
+    let turns = RequestCounter::default();
     Backend::start(move |seen| if turns.of(seen) == 2 { reply(seen) } else { ok("{}") })
 }
 
@@ -49,7 +49,7 @@ fn an_idempotent_request_is_retried_once_when_a_reused_connection_closes() {
         ("PUT", with_length("PUT", USER, &user(300))),
         ("PUT", with_length("PUT", USER, &user(100_000))),
     ] {
-        let backend = second(|_| Reply::Reset);
+        let backend = deviating_on_second(|_| Reply::Reset);
         let guarded = one_worker(backend.addr);
         let mut client = guarded.client();
         client.send(control());
@@ -76,7 +76,7 @@ fn a_reused_connection_is_not_retried_for_post_and_patch() {
         // A streamed request, which Pingora forwards.
         (head("GET", "/scim/auth-tokens") + "\r\n").into_bytes(),
     ] {
-        let backend = second(|_| Reply::Reset);
+        let backend = deviating_on_second(|_| Reply::Reset);
         let guarded = one_worker(backend.addr);
         let mut client = guarded.client();
         let streams = request.starts_with(b"GET");
@@ -92,7 +92,7 @@ fn a_reused_connection_is_not_retried_for_post_and_patch() {
 fn requests_are_retried_at_most_once_and_only_before_the_first_answer_byte() {
     // After the first byte of an answer, the answer to a retry could be taken for the rest of it.
     for begun in ["H", "HTTP/1.1 200 OK\r\nConte", "HTTP/1.1 100 Continue\r\n\r\n"] {
-        let backend = second(match begun.len() {
+        let backend = deviating_on_second(match begun.len() {
             1 => |_| Reply::Last(b"H".to_vec()),
             2..25 => |_| Reply::Last(b"HTTP/1.1 200 OK\r\nConte".to_vec()),
             _ => |_| Reply::Last(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()),
@@ -117,7 +117,7 @@ fn requests_are_retried_at_most_once_and_only_before_the_first_answer_byte() {
     guarded.ask(bodiless("GET")).refused("upstream.answer");
     assert_eq!((backend.seen().len(), backend.accepted()), (3, 2));
     // A request is not retried after a timeout either.
-    let backend = second(|_| Reply::Stall);
+    let backend = deviating_on_second(|_| Reply::Stall);
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.threads = 1;
         config.limits.upstream_timeout = std::time::Duration::from_millis(300);
@@ -130,7 +130,7 @@ fn requests_are_retried_at_most_once_and_only_before_the_first_answer_byte() {
 #[test]
 fn unannounced_closes_of_the_backend_fail_no_get() {
     for most in [1, 10] {
-        let turns = Turns::default();
+        let turns = RequestCounter::default();
         let backend = Backend::start(move |seen| {
             if turns.of(seen) == most { Reply::Last(answer(200, "{}")) } else { ok("{}") }
         });
@@ -333,7 +333,7 @@ fn a_connection_is_not_reused_after_an_answer_that_precedes_the_whole_request() 
 
 #[test]
 fn connections_of_a_server_that_closes_them_at_once_are_not_reused() {
-    let turns = Turns::default();
+    let turns = RequestCounter::default();
     let backend = Backend::start(move |seen| {
         if turns.of(seen) == 1 && seen.connection == 1 {
             Reply::Last(answer(200, "{}"))

@@ -84,9 +84,9 @@ impl Place {
     pub fn starve(&self) -> Vec<TcpStream> {
         let refusals = || self.logged().matches("cannot accept a connection").count();
         let before = refusals();
-        let crowd = (0..60).map(|_| TcpStream::connect(self.addr).unwrap()).collect();
+        let connections = (0..60).map(|_| TcpStream::connect(self.addr).unwrap()).collect();
         wait_until("the guard to be out of descriptors", || refusals() > before);
-        crowd
+        connections
     }
 }
 

@@ -52,7 +52,7 @@ fn standin_of(release: Release) -> Standin {
     Standin::of_release("127.0.0.1:0".parse().unwrap(), release).unwrap()
 }
 
-/// A proxy in front of a stand-in; a function may answer in its place.
+/// A backend that answers like a stand-in of this release, unless `quirk` returns another answer.
 fn wire(
     release: Release,
     quirk: impl Fn(&Seen) -> Option<Vec<u8>> + Send + Sync + 'static,

@@ -155,7 +155,10 @@ fn advice_for_patches() {
             &["letters, digits", "all ASCII"],
         ),
         (replace("urn:example:2.0:User:x", json!("5")), &["a schema that Wire does not know"]),
-        (replace("phoneNumbers[type eq \"work\"].value", json!("5")), &["filter in brackets"]),
+        (
+            replace("phoneNumbers[type eq \"work\"].value", json!("a@b.example")),
+            &["filter in brackets", "emails alone"],
+        ),
         (json!({"op": "remove"}), &["has no path", "\"path\": \"roles\""]),
         (remove("externalId"), &["Operations[0] removes externalId", "Every user must have one"]),
         (remove("displayName"), &["Operations[0] removes displayName", "in its place"]),

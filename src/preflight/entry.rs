@@ -45,6 +45,8 @@ impl Entry {
 
 /// Whether `written` is the attribute `name` to a server: in any case, with any options.
 pub fn is_spelling_of(written: &[u8], name: &str) -> bool {
-    let base = written.split(|byte| *byte == b';').next().unwrap_or_default();
-    base.eq_ignore_ascii_case(name.as_bytes()) || written.eq_ignore_ascii_case(name.as_bytes())
+    let name = name.as_bytes();
+    written.eq_ignore_ascii_case(name)
+        || written.get(name.len()) == Some(&b';')
+            && written[..name.len()].eq_ignore_ascii_case(name)
 }

@@ -131,7 +131,7 @@ impl Conflicts {
         self.of.iter().filter_map(first_of)
     }
 
-    /// What this record has in common with which others, of each kind at most [`MOST`].
+    /// What this record has in common with which others, of each kind at most a hundred.
     pub fn of(&self, record: u32) -> Vec<(On, u32)> {
         let begin = self.of.partition_point(|(known, ..)| *known < record);
         let own: Vec<_> =

@@ -159,7 +159,8 @@ impl Preflight<'_> {
             return people;
         }
         let wanted = conflicts.records();
-        // What cannot be read has been reported.
+        let last = wanted.last().copied();
+        // What cannot be read has been reported; nothing after the last of them has to be read.
         let _ = self.source.pass(&self.bar, &mut |index, item| {
             if let Item::Candidate(mut candidate) = item
                 && wanted.binary_search(&index).is_ok()
@@ -167,7 +168,7 @@ impl Preflight<'_> {
                 candidate.body = None;
                 people.insert(index, *candidate);
             }
-            Ok(())
+            if Some(index) == last { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
         });
         people
     }

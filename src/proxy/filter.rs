@@ -224,7 +224,7 @@ impl RequestFilter {
         }
     }
 
-    /// The same for a service behind an [`Downstream`](super::Edge), which has checked the framing of
+    /// The same for a service behind an [`Downstream`](super::Downstream), which has checked the framing of
     /// every HTTP/1 head from its bytes already.
     pub fn behind_edge(self) -> Self {
         Self { behind_edge: true, ..self }

@@ -1,5 +1,5 @@
 //! What can be said of a request's framing once its head has been parsed: all there is for HTTP/2,
-//! and for services without an [`Downstream`](super::Edge). Behind an edge, HTTP/1 heads have been looked
+//! and for services without an [`Downstream`](super::Downstream). Behind an edge, HTTP/1 heads have been looked
 //! at byte by byte before.
 //!
 //! SECURITY: HTTP/2 has its own framing, but what is forwarded becomes HTTP/1, and headers that

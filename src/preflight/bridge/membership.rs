@@ -1,7 +1,7 @@
 //! Which of the bridge's two searches returns an entry.
 
 use super::config::{BridgeConfig, Search};
-use crate::preflight::dn::{Dn, folded};
+use crate::preflight::dn::{Base, folded};
 use crate::preflight::entry::Entry;
 
 /// Which searches return an entry.
@@ -24,7 +24,7 @@ pub struct Searches {
 
 #[derive(Debug)]
 struct Ready {
-    base: Dn,
+    base: Base,
     filters: Vec<(String, String)>,
 }
 
@@ -43,8 +43,8 @@ impl Searches {
         if !search && !delete {
             return Membership::default();
         }
-        let dn = Dn::new(&entry.dn_text());
-        let within = |ready: &Ready| dn.is_within(&ready.base);
+        let dn = entry.dn_text();
+        let within = |ready: &Ready| ready.base.holds(&dn);
         Membership {
             search: search && within(&self.search),
             delete: delete && self.delete.as_ref().is_some_and(within),
@@ -62,16 +62,22 @@ impl Ready {
     fn new(search: &Search) -> Self {
         let filters = search.filters.iter();
         Self {
-            base: Dn::new(&search.base),
+            base: Base::new(&search.base),
             filters: filters.map(|(name, value)| (name.value.clone(), folded(value))).collect(),
         }
     }
 
     fn filters_match(&self, entry: &Entry) -> bool {
-        self.filters.iter().all(|(name, wanted)| {
-            entry
-                .values_at_server(name)
-                .any(|value| folded(&String::from_utf8_lossy(value)) == *wanted)
-        })
+        self.filters
+            .iter()
+            .all(|(name, wanted)| entry.values_at_server(name).any(|value| is_equal(value, wanted)))
     }
+}
+
+/// Whether a server would take the value for `wanted`, which is folded.
+fn is_equal(value: &[u8], wanted: &str) -> bool {
+    if value.iter().all(u8::is_ascii_graphic) {
+        return value.eq_ignore_ascii_case(wanted.as_bytes());
+    }
+    folded(&String::from_utf8_lossy(value)) == wanted
 }

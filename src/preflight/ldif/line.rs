@@ -261,6 +261,12 @@ impl<R: BufRead> Lines<R> {
 
 impl Unkept {
     fn take(&mut self, piece: &[u8]) {
+        let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+        if self.padding == 0 && !self.blank && piece.iter().all(is_digit) {
+            // As nearly all lines of a photo are.
+            self.digits += piece.len() as u64;
+            return;
+        }
         for byte in piece {
             match byte {
                 b' ' if self.digits == 0 && self.padding == 0 => {}

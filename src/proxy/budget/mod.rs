@@ -1,8 +1,8 @@
 //! The memory that clients can make the guard hold: bounded for all of them together, for one
 //! address and for one connection.
 //!
-//! A [`Share`] is what one request holds. When memory is short, requests that have waited for
-//! their client longest give way first ([`stalled`]), so that those who hold memory without using
+//! A `Share` is what one request holds. When memory is short, requests that have waited for
+//! their client longest give way first (`stalled`), so that those who hold memory without using
 //! it cannot deny service to the others.
 
 mod address;

@@ -1,12 +1,12 @@
-//! Bodies for benchmarks and for the counting of instructions: usual ones, and what an attacker would
-//! send to make a verdict take more than its size is worth.
+//! Bodies for benchmarks and instruction counts: typical ones, and ones by which an attacker would try to make
+//! verdicts disproportionately expensive.
 
 use serde_json::{Value, json};
 use wire_scim_guard::api::BodyKind;
 
 const WIRE_USER: &str = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
 
-/// A user as Entra ID sends one: about 1 KB, with the attributes that Wire ignores.
+/// A user as Entra ID sends it: about 1 KB, including attributes that Wire ignores.
 pub fn user() -> Value {
     json!({
         "schemas": [
@@ -37,17 +37,17 @@ pub fn user() -> Value {
     })
 }
 
-/// A body that can be made in any size.
+/// A body that can be generated in any size.
 pub struct Shape {
     pub name: &'static str,
     pub kind: BodyKind,
-    /// So many elements, keys or characters.
+    /// Generates a body with this many elements, keys or characters.
     pub make: fn(usize) -> Vec<u8>,
-    /// A size that makes a body of a few kilobytes.
+    /// The size for a body of a few kilobytes.
     pub small: usize,
 }
 
-/// Every one of these takes time in proportion to its size.
+/// The time for each of these is proportional to its size.
 pub const SHAPES: [Shape; 14] = [
     Shape { name: "long text", kind: BodyKind::NewUser, make: long_text, small: 8000 },
     Shape { name: "unknown names", kind: BodyKind::NewUser, make: unknown_names, small: 400 },
@@ -76,7 +76,7 @@ fn with(name: &str, value: Value) -> Vec<u8> {
     user.to_string().into_bytes()
 }
 
-/// A user with these members, written down as they are.
+/// A user with these members, given as JSON source.
 fn with_raw(members: impl Iterator<Item = String>) -> Vec<u8> {
     let user = user().to_string();
     let members: String = members.map(|member| member + ",").collect();
@@ -91,12 +91,12 @@ fn unknown_names(size: usize) -> Vec<u8> {
     with_raw((0..size).map(|at| format!("\"x{at}\":{at}")))
 }
 
-/// One that Wire reads, but not in a user.
+/// A name that Wire reads, but not in a user.
 fn one_name(size: usize) -> Vec<u8> {
     with_raw((0..size).map(|_| "\"value\":1".to_owned()))
 }
 
-/// As many as there are, of a name that Wire reads, but not here.
+/// All spellings of a name that Wire reads, but not in a user.
 fn spellings(size: usize) -> Vec<u8> {
     let spelled = |at: usize| -> String {
         let letters = "honorificprefix".chars().enumerate();

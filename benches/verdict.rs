@@ -1,5 +1,5 @@
-//! What a verdict costs, from bytes to verdict, beside a pure scan of the same bytes and the plain
-//! way (a tree of values, then the schema). Only ratios within one run count.
+//! The cost of a verdict, from bytes to verdict, compared with a plain scan of the same bytes and with the
+//! straightforward implementation (a tree of values, then the schema). Only compare ratios within one run.
 
 use std::hint::black_box;
 
@@ -76,7 +76,7 @@ fn head(c: &mut Criterion) {
         ("POST", Method::POST, "/scim/v2/Users"),
         ("GET with a filter", Method::GET, "/scim/v2/Users?filter=userName%20eq%20%22alice%22"),
         (
-            "PATCH, path to mend",
+            "PATCH, non-canonical path",
             Method::PATCH,
             "/v7/scim/Users/5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f/",
         ),
@@ -95,7 +95,7 @@ fn head(c: &mut Criterion) {
 /// About the size of a large body; the limit is 512 KiB.
 const LARGE: usize = 440 * 1024;
 
-/// The cost for each byte must not grow with the size.
+/// The cost per byte must not grow with the size.
 fn linear(c: &mut Criterion) {
     let snapshot = guard().snapshots().current();
     let limit = snapshot.config.limits.body;

@@ -1,11 +1,11 @@
-//! Pingora alone: forwards everything, looks at nothing, with every default. What the guard costs is
-//! measured against it.
+//! Pingora alone with its default settings: forwards everything without checks. The guard's cost is compared
+//! with it.
 //!
 //! ```text
 //! cargo run --example bare_proxy -- 127.0.0.1:8080 127.0.0.1:8088
 //! ```
 //!
-//! The first address is where it listens, the second the backend.
+//! The first address is the listener, the second the backend.
 #![allow(clippy::print_stderr, reason = "it speaks to who starts it")]
 
 use std::net::SocketAddr;

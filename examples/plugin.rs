@@ -1,11 +1,11 @@
-//! The guard inside another Pingora service: a reverse proxy with business of its own, which asks
-//! the guard in each phase.
+//! The guard embedded in another Pingora service: a reverse proxy with its own logic, which calls the guard in
+//! each phase.
 //!
 //! ```text
 //! cargo run --example plugin -- 127.0.0.1:8080 127.0.0.1:8088
 //! ```
 //!
-//! The first address is where it listens, the second the backend.
+//! The first address is the listener, the second the backend.
 #![allow(clippy::print_stderr, reason = "it speaks to who starts it")]
 
 use std::net::SocketAddr;
@@ -26,15 +26,15 @@ use wire_scim_guard::logging::AccessLog;
 use wire_scim_guard::metrics::Metrics;
 use wire_scim_guard::proxy::{Connections, Downstream, FilterCtx, RequestFilter};
 
-/// A service that marks every answer, and guards SCIM on the way.
+/// A service that adds a header to every answer, and guards SCIM requests.
 struct MyService {
-    gate: Arc<RequestFilter>,
+    filter: Arc<RequestFilter>,
     backend: SocketAddr,
 }
 
-/// Its context holds the gate's, and whatever it needs itself.
+/// The context contains the request filter's context and the service's own data.
 struct MyCtx {
-    gate: FilterCtx,
+    filter: FilterCtx,
 }
 
 #[async_trait]
@@ -42,17 +42,17 @@ impl ProxyHttp for MyService {
     type CTX = MyCtx;
 
     fn new_ctx(&self) -> MyCtx {
-        MyCtx { gate: self.gate.new_ctx() }
+        MyCtx { filter: self.filter.new_ctx() }
     }
 
-    // The only phase before Pingora connects to the backend: `true` says that the guard answered.
+    // The only phase before Pingora connects to the backend: `true` means that the guard has answered.
     async fn request_filter(&self, session: &mut Session, ctx: &mut MyCtx) -> Result<bool> {
-        self.gate.request_filter(session, &mut ctx.gate).await
+        self.filter.request_filter(session, &mut ctx.filter).await
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut MyCtx) -> Result<Box<HttpPeer>> {
-        ctx.gate.set_upstream(self.backend);
-        Ok(Box::new(ctx.gate.peer(self.backend)))
+        ctx.filter.set_upstream(self.backend);
+        Ok(Box::new(ctx.filter.peer(self.backend)))
     }
 
     async fn upstream_request_filter(
@@ -61,7 +61,7 @@ impl ProxyHttp for MyService {
         request: &mut RequestHeader,
         ctx: &mut MyCtx,
     ) -> Result<()> {
-        self.gate.upstream_request_filter(session, request, &mut ctx.gate).await
+        self.filter.upstream_request_filter(session, request, &mut ctx.filter).await
     }
 
     async fn request_body_filter(
@@ -71,7 +71,7 @@ impl ProxyHttp for MyService {
         end_of_stream: bool,
         _: &mut MyCtx,
     ) -> Result<()> {
-        self.gate.request_body_filter(body, end_of_stream).await;
+        self.filter.request_body_filter(body, end_of_stream).await;
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl ProxyHttp for MyService {
         response: &mut ResponseHeader,
         _: &mut MyCtx,
     ) -> Result<()> {
-        self.gate.response_filter(session, response).await;
+        self.filter.response_filter(session, response).await;
         Ok(())
     }
 
@@ -91,7 +91,7 @@ impl ProxyHttp for MyService {
         response: &mut ResponseHeader,
         ctx: &mut MyCtx,
     ) -> Result<()> {
-        self.gate.upstream_response_filter(response, &mut ctx.gate).await?;
+        self.filter.upstream_response_filter(response, &mut ctx.filter).await?;
         response.insert_header("X-My-Service", "1")
     }
 
@@ -103,7 +103,7 @@ impl ProxyHttp for MyService {
         _: &mut MyCtx,
         _reused: bool,
     ) -> BError {
-        self.gate.error_while_proxy(error)
+        self.filter.error_while_proxy(error)
     }
 
     async fn fail_to_proxy(
@@ -112,14 +112,14 @@ impl ProxyHttp for MyService {
         error: &Error,
         ctx: &mut MyCtx,
     ) -> FailToProxy {
-        self.gate.fail_to_proxy(session, error, &mut ctx.gate).await
+        self.filter.fail_to_proxy(session, error, &mut ctx.filter).await
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut MyCtx) {
-        self.gate.logging(session, error, &mut ctx.gate).await;
+        self.filter.logging(session, error, &mut ctx.filter).await;
     }
 
-    // Pingora's own lines about requests hold targets with their queries.
+    // Pingora's own log lines about requests contain targets with their queries.
     fn suppress_error_log(&self, _: &Session, _: &MyCtx, _: &Error) -> bool {
         true
     }
@@ -139,7 +139,7 @@ impl ProxyHttp for MyService {
     }
 }
 
-/// Serves until the process is told to stop.
+/// Serves until the process is stopped.
 pub fn run(listen: &str, backend: &str) -> Result<(), Box<dyn std::error::Error>> {
     let backend: SocketAddr = backend.parse()?;
     let config = Config::new(vec![listen.parse()?], Vec::new());
@@ -149,13 +149,13 @@ pub fn run(listen: &str, backend: &str) -> Result<(), Box<dyn std::error::Error>
 
     let mut server = Server::new(None)?;
     server.bootstrap();
-    let gate = Arc::new(RequestFilter::new(guard, metrics, access).behind_downstream());
-    let service = MyService { gate: Arc::clone(&gate), backend };
+    let filter = Arc::new(RequestFilter::new(guard, metrics, access).behind_downstream());
+    let service = MyService { filter: Arc::clone(&filter), backend };
     let app = http_proxy(&server.configuration, service);
     // `Downstream` reads HTTP/1 heads strictly before Pingora parses them. A service without it
     // leaves out `behind_downstream` above, and hosts `app` itself.
     let connections = Arc::new(Connections::default());
-    let downstream = Downstream::new(Arc::new(app), &gate, connections);
+    let downstream = Downstream::new(Arc::new(app), &filter, connections);
     let mut service = Service::new("guarded proxy".to_owned(), downstream);
     service.add_tcp(listen);
     server.add_service(service);

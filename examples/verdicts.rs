@@ -1,12 +1,12 @@
-//! Judges one request again and again: what an instruction counter is held to.
+//! Judges one request repeatedly, for counting instructions.
 //!
 //! ```text
 //! cargo run --release --example verdicts -- user 1000
 //! cargo run --release --example verdicts -- shape 3 800
 //! ```
 //!
-//! The kinds are `user`, `refused`, `patch`, `group` and `find`, judged so many times; or the body of a
-//! shape, which is made in a size and judged once. `shapes` lists them with a size for each.
+//! The kinds are `user`, `refused`, `patch`, `group` and `find`, which are judged this many times; or the body of a
+//! shape, which is generated in this size and judged once. `shapes` lists them with a size for each.
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "it speaks to who starts it")]
 
 use std::hint::black_box;
@@ -84,7 +84,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Judges one body, often enough to count for more than its making.
+/// Judges one body often enough for its generation to be negligible.
 fn judge_shape(shape: &shapes::Shape, size: usize) -> ExitCode {
     let Ok(guard) = Evaluator::new(&Config::new(Vec::new(), Vec::new())) else {
         eprintln!("verdicts: no guard");

@@ -1,5 +1,5 @@
-//! What holds for every input, each told by one function from bytes: for the fuzzer, and for the
-//! test that tries them on the corpus without one.
+//! Invariants that hold for every input, one function of bytes for each: for the fuzzer, and for the test that
+//! checks them on the corpus without it.
 
 use wire_scim_guard::api::Handler;
 use wire_scim_guard::evaluator::CheckKind;
@@ -33,8 +33,8 @@ pub const ALL: [(&str, Invariant); 10] = [
     ("ldif", read_ldif),
 ];
 
-/// Reading a target is idempotent, and what is no SCIM route of Wire's stays none, however often it is
-/// decoded on its way.
+/// Parsing a target is idempotent, and a target that is not a SCIM route of Wire does not become one, however often
+/// it is decoded on the way.
 pub fn read_target(bytes: &[u8]) {
     let Ok(read) = target::read(bytes) else { return };
     let leaving = read.canonical.as_deref().unwrap_or(bytes);
@@ -57,16 +57,16 @@ pub fn read_target(bytes: &[u8]) {
 fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut rest = bytes;
-    while let [first, behind @ ..] = rest {
-        let digits = behind.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+    while let [first, tail @ ..] = rest {
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
         let byte = digits.filter(|_| *first == b'%').and_then(|d| u8::from_str_radix(d, 16).ok());
         out.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &behind[2..] } else { behind };
+        rest = if byte.is_some() { &tail[2..] } else { tail };
     }
     out
 }
 
-/// The document says what serde_json, the slow reference, reads in the same bytes.
+/// The document contains the same values that serde_json, the slow reference, reads from the same bytes.
 pub fn read_document(bytes: &[u8]) {
     let reference = serde_json::from_slice::<serde_json::Value>(bytes);
     match json::parse(bytes) {
@@ -78,7 +78,7 @@ pub fn read_document(bytes: &[u8]) {
                 alike(document.root(), &reference);
             }
         }
-        // Limits that serde_json does not have.
+        // serde_json does not have these limits.
         Err(JsonError::Depth { .. } | JsonError::Number { .. }) => {}
         Err(error) => assert!(reference.is_err(), "refused though it is JSON: {error}"),
     }
@@ -106,7 +106,7 @@ fn alike(value: Value<'_>, reference: &serde_json::Value) {
                 assert_eq!(member.name(), Name::of(member.key()));
                 last.insert(member.key(), member.value);
             }
-            // Of equal names serde_json keeps the last.
+            // serde_json keeps the last of equal names.
             assert_eq!(last.len(), reference.len());
             for (key, value) in last {
                 alike(value, &reference[key]);
@@ -116,7 +116,7 @@ fn alike(value: Value<'_>, reference: &serde_json::Value) {
     }
 }
 
-/// The guard and the stand-in, which share no code, make the same of a user.
+/// The guard and the stand-in, which share no code, agree on a user.
 pub fn judge_user(bytes: &[u8]) {
     for Judge { guard, release, mode } in JUDGES.iter() {
         let outcome =
@@ -125,7 +125,7 @@ pub fn judge_user(bytes: &[u8]) {
     }
 }
 
-/// The same for a PATCH and what it makes of several stored users.
+/// The same for a PATCH of several stored users.
 pub fn judge_patch(bytes: &[u8]) {
     for Judge { guard, release, mode } in JUDGES.iter() {
         let outcomes: Vec<_> = stored()
@@ -145,7 +145,7 @@ pub fn judge_group(bytes: &[u8]) {
     agree(&shown(bytes), &JUDGES[0].guard.check(CheckKind::Group, bytes), &[outcome]);
 }
 
-/// The same for the filters of both searches.
+/// The same for the filters of users and of groups.
 pub fn judge_filter(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let outcome = reading::user_filter(text).map(|_| ());
@@ -156,7 +156,7 @@ pub fn judge_filter(bytes: &[u8]) {
     }
 }
 
-/// What is read of a filter or of a PATCH path, written down again, reads the same.
+/// A parsed filter or PATCH path is parsed to the same value after it is serialised.
 pub fn read_path(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Some(read) = filter::read(text) {
@@ -191,8 +191,8 @@ fn written(attribute: &Attribute<'_>) -> String {
     format!("{schema}{}{sub}", attribute.name)
 }
 
-/// A head that is taken is one to httparse, another reader, as well: with as many header lines, and
-/// with the length that it says.
+/// A head that is accepted is accepted by httparse, another parser, as well, with the same number of header
+/// lines and the same Content-Length.
 pub fn read_head(bytes: &[u8]) {
     let Some(end) = head::end(bytes, 0) else { return };
     let rules = HeadRules { headers: 100, hosts: &[], body: 512 };
@@ -223,8 +223,8 @@ pub fn read_head(bytes: &[u8]) {
     }
 }
 
-/// A chunked body that is passed on ends where httparse, the reader behind, says that it does, however it
-/// comes in pieces.
+/// A chunked body that is forwarded ends where httparse, which reads it next, finds its end, however it
+/// is split.
 pub fn pass_chunks(bytes: &[u8]) {
     let mut body = Chunked::default();
     let passed = body.pass(bytes);
@@ -249,15 +249,15 @@ pub fn pass_chunks(bytes: &[u8]) {
         assert!(rest.starts_with(b"\r\n"));
         rest = &rest[2..];
     }
-    // What is left are trailers, each a field.
+    // The rest consists of trailers, each of them a header field.
     assert!(rest.ends_with(b"\r\n"));
     for line in rest.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end) {
         assert!(line.is_empty() || line.contains(&b':'));
     }
 }
 
-/// A directory reads the same however it comes in pieces; what is not wanted changes nothing of what else is
-/// read; and what was read, written down again, reads the same.
+/// LDIF is parsed to the same records however it is split; attributes that are not requested don't affect the
+/// others; and serialised records are parsed to the same records again.
 pub fn read_ldif(bytes: &[u8]) {
     let all = records(bytes, 8192, true);
     assert_eq!(records(bytes, 1, true), all);
@@ -269,7 +269,7 @@ pub fn read_ldif(bytes: &[u8]) {
         entries.collect()
     };
     let unkept = records(bytes, 3, false);
-    // Only in a value that is kept a NUL is seen.
+    // A NUL is detected only in values that are kept.
     if !bytes.contains(&0) {
         assert_eq!(names(&unkept), names(&all));
         assert_eq!(unkept.len(), all.len());
@@ -284,7 +284,7 @@ pub fn read_ldif(bytes: &[u8]) {
     assert_eq!(records(&written, 8192, true), entries);
 }
 
-/// The records of a file that comes in pieces of this size; of faults their line.
+/// The records of a file that is read in pieces of this size; for errors, their line.
 fn records(bytes: &[u8], piece: usize, wanted: bool) -> Vec<Result<Record, u64>> {
     let mut reader = ldif::Reader::new(std::io::BufReader::with_capacity(piece, bytes));
     let next = || {

@@ -35,7 +35,7 @@ def chunked(body, size):
 
 
 def directories():
-    """Records of the recorded directory, alone and in other line ends, and records of any values."""
+    """Records of the recorded directory, also with other line endings, and records with arbitrary values."""
     records = (ROOT / "tests/corpus/ldap-scim-bridge.ldif").read_bytes().split(b"\n\n")
     for record in records:
         yield record + b"\n"

@@ -1,5 +1,5 @@
-//! What a refusal says to mistakes that directories and clients are known for: the place, what is
-//! wrong there, and how to mend it.
+//! Advice in refusals for the mistakes that directories and clients are known for: each names the place, what
+//! is wrong there, and how to fix it.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
@@ -31,7 +31,7 @@ fn says(guard: &Evaluator, kind: CheckKind, body: &[u8], phrases: &[&str]) {
     }
 }
 
-/// A user with one attribute more, or another.
+/// A user with one attribute added or replaced.
 fn user(name: &str, value: Value) -> Vec<u8> {
     let mut user = json!({"userName": "alice", "externalId": "a@example.com", "displayName": "A"});
     user[name] = value;
@@ -44,7 +44,7 @@ fn patch(operation: &Value) -> Vec<u8> {
 }
 
 #[test]
-fn of_users() {
+fn advice_for_users() {
     let guard = guard();
     let cases: [(&str, Value, &[&str]); 16] = [
         ("userName", json!("alice@corp.example"), &["an `@`", "Entra ID: Item(", "Okta:"]),
@@ -125,7 +125,7 @@ fn of_users() {
 }
 
 #[test]
-fn of_patches() {
+fn advice_for_patches() {
     let guard = guard();
     let replace = |path: &str, value: Value| json!({"op": "replace", "path": path, "value": value});
     let remove = |path: &str| json!({"op": "remove", "path": path});
@@ -183,7 +183,7 @@ fn of_patches() {
 }
 
 #[test]
-fn of_groups_and_filters() {
+fn advice_for_groups_and_filters() {
     let guard = guard();
     let group = |name: &str, members: Value| {
         json!({"schemas": [], "displayName": name, "members": members}).to_string().into_bytes()
@@ -214,7 +214,7 @@ fn of_groups_and_filters() {
 }
 
 #[test]
-fn of_tokens() {
+fn advice_for_tokens() {
     const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
     let guard = guard();
     let encoded = TOKEN.replace('=', "%3D");
@@ -255,7 +255,7 @@ fn of_tokens() {
 }
 
 #[test]
-fn of_targets() {
+fn advice_for_targets() {
     for (target, rule, phrase) in [
         ("/scim/v2/User", "target.not_found", "in exactly this spelling"),
         ("/scim/v2/scim/v2/Users", "target.not_found", "it contains the base URL twice"),

@@ -1,6 +1,6 @@
-//! The guard held against the stand-in on generated documents: two readings of the same contract that
-//! share no code. What the one serves the other serves, with the same reading, but for the rules by which
-//! the guard may be stricter.
+//! Differential tests of the guard and the stand-in on generated documents: two implementations of the same
+//! contract that share no code. They serve the same documents and parse them to the same values, except for
+//! the rules by which the guard may be stricter.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use proptest::collection::vec;
@@ -16,7 +16,7 @@ mod readings;
 
 use readings::{JUDGES, Judge, agree, stored};
 
-/// A name and a value as JSON text, so that names may repeat and values may be anything.
+/// A name and a value as JSON source, so that names may repeat and values may be anything.
 type Member = (String, String);
 
 fn written(members: &[Member]) -> String {
@@ -24,7 +24,7 @@ fn written(members: &[Member]) -> String {
     format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(","))
 }
 
-fn texts() -> impl Strategy<Value = String> {
+fn strings() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[a-z]{1,8}",
         1 => "[a-zA-Z0-9@._ -]{0,12}",
@@ -40,10 +40,10 @@ fn addresses() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Any JSON value, as text.
+/// Any JSON value, as JSON source.
 fn values() -> impl Strategy<Value = String> {
     prop_oneof![
-        3 => texts().prop_map(|text| Value::from(text).to_string()),
+        3 => strings().prop_map(|text| Value::from(text).to_string()),
         1 => select(vec!["null", "true", "false", "0", "-0", "0e5", "1e999", "1.5", "[]", "{}", "\"TRUE\"", "\"falſe\"",
             "[null]", "[\"admin\"]", "[\"x\",\"y\"]", "[{\"value\":\"a\"}]", "\"\\ud83d\\ude00\"", "\"\\ud800\"",
         ]).prop_map(str::to_owned),
@@ -57,7 +57,7 @@ fn rich_fields() -> impl Strategy<Value = Vec<Member>> {
     vec((key, value), 0..4)
 }
 
-/// A user that is valid or nearly so: the attributes that Wire reads, each with a likely value.
+/// A user that is valid or nearly valid: the attributes that Wire reads, each with a likely value.
 fn users() -> impl Strategy<Value = Vec<Member>> {
     let text = |text: String| Value::from(text).to_string();
     let address_list = |address: String| json!([{"value": address, "primary": "true"}]).to_string();
@@ -73,7 +73,7 @@ fn users() -> impl Strategy<Value = Vec<Member>> {
             .prop_map(move |value| value.map(|value| (name.to_owned(), value)))
     };
     let attributes = (
-        optional("displayName", texts().prop_map(text).boxed()),
+        optional("displayName", strings().prop_map(text).boxed()),
         optional("emails", addresses().prop_map(address_list).boxed()),
         optional(
             "active",
@@ -97,7 +97,7 @@ fn users() -> impl Strategy<Value = Vec<Member>> {
             select(vec!["\"x:\"", "\"a\"", "\"http://[::1]\""]).prop_map(str::to_owned).boxed(),
         ),
     );
-    (texts(), addresses(), attributes).prop_map(move |(name, id, (a, b, c, d, e, f, g, h))| {
+    (strings(), addresses(), attributes).prop_map(move |(name, id, (a, b, c, d, e, f, g, h))| {
         let mut members =
             vec![("userName".to_owned(), text(name)), ("externalId".to_owned(), text(id))];
         members.extend([a, b, c, d, e, f, g, h].into_iter().flatten());
@@ -105,9 +105,9 @@ fn users() -> impl Strategy<Value = Vec<Member>> {
     })
 }
 
-/// One thing that is changed about an object.
+/// One mutation of an object.
 #[derive(Debug, Clone)]
-enum Spoil {
+enum Mutation {
     Value(String),
     Upper,
     LongS,
@@ -117,20 +117,20 @@ enum Spoil {
     TwiceFolded(String),
 }
 
-fn faults() -> impl Strategy<Value = (usize, Spoil)> {
+fn faults() -> impl Strategy<Value = (usize, Mutation)> {
     let fault = prop_oneof![
-        2 => values().prop_map(Spoil::Value),
-        1 => Just(Spoil::Upper),
-        1 => Just(Spoil::LongS),
-        1 => Just(Spoil::Kelvin),
-        1 => Just(Spoil::Gone),
-        1 => values().prop_map(Spoil::Twice),
-        1 => values().prop_map(Spoil::TwiceFolded),
+        2 => values().prop_map(Mutation::Value),
+        1 => Just(Mutation::Upper),
+        1 => Just(Mutation::LongS),
+        1 => Just(Mutation::Kelvin),
+        1 => Just(Mutation::Gone),
+        1 => values().prop_map(Mutation::Twice),
+        1 => values().prop_map(Mutation::TwiceFolded),
     ];
     (any::<usize>(), fault)
 }
 
-fn spoilt(mut members: Vec<Member>, faults: Vec<(usize, Spoil)>) -> Vec<Member> {
+fn with_faults(mut members: Vec<Member>, faults: Vec<(usize, Mutation)>) -> Vec<Member> {
     for (at, fault) in faults {
         if members.is_empty() {
             break;
@@ -138,13 +138,13 @@ fn spoilt(mut members: Vec<Member>, faults: Vec<(usize, Spoil)>) -> Vec<Member> 
         let at = at % members.len();
         let name = members[at].0.clone();
         match fault {
-            Spoil::Value(value) => members[at].1 = value,
-            Spoil::Upper => members[at].0 = name.to_uppercase(),
-            Spoil::LongS => members[at].0 = name.replacen('s', "ſ", 1),
-            Spoil::Kelvin => members[at].0 = name.replacen('k', "K", 1),
-            Spoil::Gone => drop(members.remove(at)),
-            Spoil::Twice(value) => members.push((name, value)),
-            Spoil::TwiceFolded(value) => members.insert(0, (name.to_lowercase(), value)),
+            Mutation::Value(value) => members[at].1 = value,
+            Mutation::Upper => members[at].0 = name.to_uppercase(),
+            Mutation::LongS => members[at].0 = name.replacen('s', "ſ", 1),
+            Mutation::Kelvin => members[at].0 = name.replacen('k', "K", 1),
+            Mutation::Gone => drop(members.remove(at)),
+            Mutation::Twice(value) => members.push((name, value)),
+            Mutation::TwiceFolded(value) => members.insert(0, (name.to_lowercase(), value)),
         }
     }
     members
@@ -201,8 +201,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn on_users(user in users(), faults in vec(faults(), 0..3)) {
-        let body = written(&spoilt(user, faults));
+    fn users_agree(user in users(), faults in vec(faults(), 0..3)) {
+        let body = written(&with_faults(user, faults));
         for Judge { guard, release, mode } in JUDGES.iter() {
             let outcome =
                 reading::user(body.as_bytes()).and_then(|user| reading::validate(&user, *mode, *release));
@@ -211,9 +211,9 @@ proptest! {
     }
 
     #[test]
-    fn on_patches(operations in vec((operations(), vec(faults(), 0..2)), 0..4)) {
+    fn patches_agree(operations in vec((operations(), vec(faults(), 0..2)), 0..4)) {
         let operations: Vec<String> =
-            operations.into_iter().map(|(operation, faults)| written(&spoilt(operation, faults))).collect();
+            operations.into_iter().map(|(operation, faults)| written(&with_faults(operation, faults))).collect();
         let body = format!(
             r#"{{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{}]}}"#,
             operations.join(",")
@@ -229,29 +229,29 @@ proptest! {
     }
 
     #[test]
-    fn on_groups(name in values(), id in "[0-9a-fA-F]{8}(-[0-9a-f]{4}){3}-[0-9a-g]{12}", faults in vec(faults(), 0..3)) {
+    fn groups_agree(name in values(), id in "[0-9a-fA-F]{8}(-[0-9a-f]{4}){3}-[0-9a-g]{12}", faults in vec(faults(), 0..3)) {
         let member = format!(r#"{{"value":"{id}","type":"User","$ref":""}}"#);
         let group = [("schemas", "[]".to_owned()), ("displayName", name), ("members", format!("[{member}]"))];
-        let body = written(&spoilt(group.map(|(name, value)| (name.to_owned(), value)).to_vec(), faults));
+        let body = written(&with_faults(group.map(|(name, value)| (name.to_owned(), value)).to_vec(), faults));
         let outcome = reading::group(body.as_bytes()).map(|group| group.display_name);
         agree(&body, &JUDGES[0].guard.check(CheckKind::Group, body.as_bytes()), &[outcome]);
     }
 
     #[test]
-    fn on_filters(
+    fn filters_agree(
         name in select(vec!["userName", "EXTERNALID", "displayName", "userName.x", "id", "uſerName"]),
         blanks in select(vec![" ", "  ", "\t", "\u{a0}", ""]),
         operator in select(vec!["eq", "EQ", "co", "ne", "pr"]),
         literal in prop_oneof![values(), "[-+0-9.eE]{1,5}", select(vec!["NULL", "True", "x"]).prop_map(str::to_owned)],
-        behind in select(vec!["", "", "", " ", " and x eq 1", ")"]),
+        rest in select(vec!["", "", "", " ", " and x eq 1", ")"]),
     ) {
-        let filter = format!("{name}{blanks}{operator} {literal}{behind}");
+        let filter = format!("{name}{blanks}{operator} {literal}{rest}");
         let guard = &JUDGES[0].guard;
         let outcome = reading::user_filter(&filter).map(|_| ());
         agree(&filter, &guard.check(CheckKind::Filter, filter.as_bytes()), &[outcome]);
         let outcome = reading::group_filter(&filter).map(|_| ());
         let report = guard.check(CheckKind::GroupFilter, filter.as_bytes());
-        // Where Wire can only fail, the guard says what is unsupported.
+        // For what Wire answers with a 500, the guard says that it is not supported.
         let failing = matches!(outcome, Err(Fault::Rule { status: 500, .. }));
         if failing {
             assert_eq!(report.refusal.map(|refusal| refusal.rule), Some(Rule::FilterUnsupported));

@@ -1,4 +1,4 @@
-//! The program as operators run it: exit codes, messages, help.
+//! The program as operators run it: exit codes, messages and help.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::io::Write;
@@ -11,7 +11,7 @@ const GOOD: &str =
 const BAD: &str =
     r#"{"userName":"new user","displayName":"New User","externalId":"a@example.com"}"#;
 
-/// Runs the program and gives its exit code, standard output and standard error.
+/// Runs the program and returns its exit code, standard output and standard error.
 fn run(arguments: &[&str]) -> (i32, String, String) {
     run_with(arguments, "")
 }
@@ -24,7 +24,7 @@ fn run_with(arguments: &[&str], input: &str) -> (i32, String, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A program that ends before it has read its input closes the pipe.
+    // A program that exits before it has read its input closes the pipe.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -42,7 +42,7 @@ impl Folder {
         Self(path)
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.0.join(name);
         std::fs::write(&path, content).unwrap();
@@ -57,7 +57,7 @@ impl Drop for Folder {
 }
 
 #[test]
-fn a_release_is_a_number_of_the_form_that_wire_has() {
+fn wire_release_must_look_like_a_wire_version() {
     for command in ["demo", "standin"] {
         for release in ["any", "5", "5.35.1", ""] {
             let (code, out, err) = run(&[command, "--release", release]);
@@ -68,7 +68,7 @@ fn a_release_is_a_number_of_the_form_that_wire_has() {
 }
 
 #[test]
-fn help_and_version_are_there_on_every_command() {
+fn every_command_has_help_and_version() {
     for command in [
         &[][..],
         &["serve"],
@@ -120,7 +120,7 @@ fn only_regular_files_are_read() {
         assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
         path.to_str().unwrap().to_owned()
     };
-    // Nobody writes into these pipes: who opens one waits for good.
+    // Nothing writes to these pipes: a reader that opens one blocks forever.
     let least = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
     std::fs::create_dir(folder.0.join("schemas")).unwrap();
     let wanted = "this is a pipe (FIFO), and only regular files are read";
@@ -144,7 +144,7 @@ fn only_regular_files_are_read() {
     assert!(err.contains("/dev/zero: this is a device, and only regular files"), "{err}");
     let (_, _, err) = run(&["config", "check", "--config", folder.0.to_str().unwrap()]);
     assert!(err.contains("this is a folder, and only regular files"), "{err}");
-    // A link to a file is as good as the file: mounted ConfigMaps are full of them.
+    // A link to a file is accepted like the file itself: mounted ConfigMaps consist of links.
     let link = folder.0.join("link.yaml");
     std::os::unix::fs::symlink(folder.file("good.yaml", least), &link).unwrap();
     let (code, out, err) = run(&["config", "check", "--config", link.to_str().unwrap()]);
@@ -153,7 +153,7 @@ fn only_regular_files_are_read() {
 }
 
 #[test]
-fn a_schema_and_a_list_that_cost_too_much_are_mistakes_with_their_places() {
+fn expensive_schemas_and_long_arrays_are_errors_with_positions() {
     let folder = Folder::new("costly");
     let least = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
     let hosts: Vec<String> = (0..100_000).map(|nth| format!("h{nth}")).collect();
@@ -181,7 +181,7 @@ fn a_schema_and_a_list_that_cost_too_much_are_mistakes_with_their_places() {
 }
 
 #[test]
-fn a_warning_stands_beside_ok_and_changes_nothing() {
+fn a_warning_does_not_change_the_outcome_of_config_check() {
     let folder = Folder::new("warning");
     let config = folder.file(
         "guard.yaml",
@@ -194,7 +194,7 @@ fn a_warning_stands_beside_ok_and_changes_nothing() {
 }
 
 #[test]
-fn unusable_arguments_are_one_sentence_and_exit_code_2() {
+fn invalid_arguments_give_one_sentence_and_exit_code_2() {
     for (arguments, wanted) in [
         (&["serve"][..], "required arguments were not provided: --config <FILE>"),
         (&["sevre"], "unrecognized subcommand 'sevre'"),
@@ -218,7 +218,7 @@ fn unusable_arguments_are_one_sentence_and_exit_code_2() {
 }
 
 #[test]
-fn a_good_config_is_ok() {
+fn a_valid_config_is_ok() {
     assert_eq!(
         run(&["config", "check", "--config", EXAMPLE]),
         (0, format!("{EXAMPLE}: ok\n"), String::new())
@@ -226,8 +226,8 @@ fn a_good_config_is_ok() {
 }
 
 #[test]
-fn a_bad_config_shows_all_its_mistakes_with_their_places() {
-    let folder = Folder::new("mistakes");
+fn all_errors_of_a_config_are_reported_with_positions() {
+    let folder = Folder::new("errors");
     let path = folder.file(
         "bad.yaml",
         "listen: [\"127.0.0.1\"]\nupstreams: {}\nlimits: {body: 0}\nrules:\n  mode: maybe\n",
@@ -250,7 +250,7 @@ fn a_bad_config_shows_all_its_mistakes_with_their_places() {
 }
 
 #[test]
-fn files_that_are_no_config_are_refused() {
+fn files_that_are_not_a_config_are_rejected() {
     let folder = Folder::new("no-config");
     let check = |path: &str| {
         let (code, out, err) = run(&["config", "check", "--config", path]);
@@ -269,7 +269,7 @@ fn files_that_are_no_config_are_refused() {
 }
 
 #[test]
-fn schemas_are_read_from_beside_the_config_and_checked_with_it() {
+fn schemas_are_resolved_relative_to_the_config_and_checked_with_it() {
     let folder = Folder::new("schemas");
     let config = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [wire:80]}\nschemas: own\n";
     let path = folder.file("config.yaml", config);
@@ -305,7 +305,7 @@ fn schemas_are_read_from_beside_the_config_and_checked_with_it() {
 }
 
 #[test]
-fn mistakes_of_a_config_and_of_all_files_that_it_names_come_at_once() {
+fn errors_in_a_config_and_in_the_files_it_names_are_reported_together() {
     let folder = Folder::new("all-at-once");
     std::fs::create_dir(folder.0.join("own")).unwrap();
     folder.file("own/patch.json", "{");
@@ -342,14 +342,14 @@ fn mistakes_of_a_config_and_of_all_files_that_it_names_come_at_once() {
 }
 
 #[test]
-fn the_rules_are_a_table() {
+fn rules_prints_a_table() {
     let (code, out, err) = run(&["rules"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    insta::assert_snapshot!(out);
+    insta::assert_snapshot!("the_rules_are_a_table", out);
 }
 
 #[test]
-fn the_rules_are_a_json_array() {
+fn rules_prints_a_json_array() {
     let (code, out, err) = run(&["rules", "--json"]);
     assert_eq!((code, err.as_str()), (0, ""));
     let rules: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
@@ -372,7 +372,7 @@ fn the_rules_are_a_json_array() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_failure() {
+fn a_closed_pipe_is_not_an_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wire-scim-guard"))
         .arg("rules")
         .stdout(Stdio::piped())
@@ -385,7 +385,7 @@ fn a_closed_pipe_is_no_failure() {
 }
 
 #[test]
-fn documents_are_judged_in_order_and_the_worst_gives_the_exit_code() {
+fn documents_are_judged_in_order_and_the_worst_verdict_sets_the_exit_code() {
     let folder = Folder::new("check");
     let (good, bad) = (folder.file("good.json", GOOD), folder.file("bad.json", BAD));
     assert_eq!(run(&["check", &good]), (0, format!("{good}: ok\n"), String::new()));
@@ -401,7 +401,7 @@ fn documents_are_judged_in_order_and_the_worst_gives_the_exit_code() {
 }
 
 #[test]
-fn standard_input_filters_and_profiles() {
+fn check_reads_standard_input_filters_and_profiles() {
     let upper = GOOD.replace("new.user", "New.User");
     assert_eq!(run_with(&["check", "-"], &upper).0, 1);
     assert_eq!(run_with(&["check", "--profile", "as-served", "-"], &upper).0, 0);
@@ -414,7 +414,7 @@ fn standard_input_filters_and_profiles() {
 }
 
 #[test]
-fn a_config_says_how_documents_are_judged() {
+fn check_follows_the_config() {
     let folder = Folder::new("check-config");
     let config = folder.file(
         "config.yaml",
@@ -430,7 +430,7 @@ fn a_config_says_how_documents_are_judged() {
 }
 
 #[test]
-fn json_lines_have_every_key() {
+fn every_json_line_has_every_key() {
     let folder = Folder::new("json");
     let (good, bad) = (folder.file("good.json", GOOD), folder.file("bad.json", BAD));
     let (code, out, _) = run(&["check", "--json", &good, &bad]);
@@ -460,7 +460,7 @@ fn json_lines_have_every_key() {
 }
 
 #[test]
-fn rows_are_judged_each_by_its_kind() {
+fn each_row_is_judged_by_its_kind() {
     let folder = Folder::new("rows");
     let row = |value: serde_json::Value| format!("{value}\n");
     let rows = [
@@ -497,7 +497,7 @@ fn rows_are_judged_each_by_its_kind() {
 }
 
 #[test]
-fn a_taken_address_is_a_failure_while_running() {
+fn an_address_in_use_fails_at_runtime() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let folder = Folder::new("taken");

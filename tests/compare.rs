@@ -1,4 +1,4 @@
-//! `compare` against stand-ins of each release, and against servers that are none.
+//! `compare` against stand-ins of each release, and against servers that are not Wire.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod support;
@@ -18,7 +18,7 @@ use wire_scim_guard::standin::{self, Standin, TOKEN, USER_ID};
 #[path = "compare/naive.rs"]
 mod naive;
 
-/// Runs `compare` and gives its exit code, standard output and standard error.
+/// Runs `compare` and returns its exit code, standard output and standard error.
 fn compare(addr: SocketAddr, more: &[&str]) -> (i32, String, String) {
     let backend = format!("http://{addr}");
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_wire-scim-guard"))
@@ -32,7 +32,7 @@ fn compare(addr: SocketAddr, more: &[&str]) -> (i32, String, String) {
     (status.code().unwrap(), out, errors)
 }
 
-/// A file with a token.
+/// A file that contains a token.
 fn token_file(token: &str) -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("compare-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
@@ -41,7 +41,7 @@ fn token_file(token: &str) -> PathBuf {
     path
 }
 
-/// With the token and the test user of the stand-in.
+/// Runs `compare` with the token and the test user of the stand-in.
 fn compare_all(addr: SocketAddr, more: &[&str]) -> (i32, String, String) {
     let file = token_file(TOKEN);
     let given = ["--token-file", file.to_str().unwrap(), "--test-user", USER_ID];
@@ -52,7 +52,7 @@ fn standin_of(release: Release) -> Standin {
     Standin::of_release("127.0.0.1:0".parse().unwrap(), release).unwrap()
 }
 
-/// A stand-in behind a script that may answer in its place.
+/// A backend that answers like a stand-in of this release, unless `quirk` returns another answer.
 fn wire(
     release: Release,
     quirk: impl Fn(&Seen) -> Option<Vec<u8>> + Send + Sync + 'static,
@@ -74,7 +74,7 @@ fn wire(
     })
 }
 
-fn is_named(release: Release) {
+fn is_recognised(release: Release) {
     let standin = standin_of(release);
     let (code, out, errors) = compare_all(standin.addr(), &[]);
     assert_eq!((code, errors.as_str()), (0, ""), "{out}");
@@ -84,18 +84,18 @@ fn is_named(release: Release) {
 }
 
 #[test]
-fn a_backend_of_each_known_release_is_named() {
-    // A run takes long for the pace of its requests alone.
+fn each_known_release_is_recognised() {
+    // In parallel, as the request rate limit alone makes each run slow.
     std::thread::scope(|scope| {
         for release in Release::ALL {
-            scope.spawn(move || is_named(release));
+            scope.spawn(move || is_recognised(release));
         }
     });
 }
 
 #[test]
-fn what_no_release_answers_is_listed() {
-    // It searches groups by `eq`.
+fn answers_of_no_known_release_are_listed() {
+    // This server supports searching groups by `eq`.
     let backend = wire(Release::R5_35, |seen| {
         let searched = seen.line().starts_with("GET /scim/v2/Groups?filter=displayName%20eq");
         searched.then(|| answer(200, r#"{"Resources":[]}"#))
@@ -120,7 +120,7 @@ fn what_no_release_answers_is_listed() {
 }
 
 #[test]
-fn without_a_token_it_is_undetermined_and_what_was_left_out_is_said() {
+fn without_a_token_the_release_is_undetermined_and_skipped_probes_are_reported() {
     let standin = standin_of(Release::R5_35);
     let (code, out, errors) = compare(standin.addr(), &[]);
     assert_eq!((code, errors.as_str()), (0, ""), "{out}");
@@ -130,7 +130,7 @@ fn without_a_token_it_is_undetermined_and_what_was_left_out_is_said() {
 }
 
 #[test]
-fn without_a_test_user_it_is_undetermined_and_no_write_carries_the_token_but_for_patches() {
+fn without_a_test_user_the_release_is_undetermined_and_only_patches_carry_the_token() {
     let backend = wire(Release::R5_35, |_| None);
     let file = token_file(TOKEN);
     let (code, out, errors) = compare(backend.addr, &["--token-file", file.to_str().unwrap()]);
@@ -143,7 +143,7 @@ fn without_a_test_user_it_is_undetermined_and_no_write_carries_the_token_but_for
 }
 
 #[test]
-fn a_guard_is_refused() {
+fn a_guard_in_place_of_a_backend_is_rejected() {
     let standin = standin_of(Release::R5_35);
     let guarded = Guarded::configured(&[standin.addr()], |_| {});
     let (code, out, errors) = compare_all(guarded.addr, &[]);
@@ -152,7 +152,7 @@ fn a_guard_is_refused() {
 }
 
 #[test]
-fn a_backend_that_wants_a_pause_gets_it() {
+fn retry_after_of_the_backend_is_respected() {
     let times = Arc::new(Mutex::new(Vec::new()));
     let (seen_at, count) = (Arc::clone(&times), AtomicUsize::new(0));
     let backend = wire(Release::R5_34, move |_| {
@@ -179,7 +179,7 @@ fn a_backend_that_wants_a_pause_gets_it() {
 }
 
 #[test]
-fn a_pause_that_is_too_long_is_said_instead_of_waited_for() {
+fn a_retry_after_that_is_too_long_is_an_error() {
     let slow = |_: &Seen| {
         Some(b"HTTP/1.1 503 Slow\r\nRetry-After: 86400\r\nContent-Length: 0\r\n\r\n".to_vec())
     };
@@ -189,7 +189,7 @@ fn a_pause_that_is_too_long_is_said_instead_of_waited_for() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_said_in_one_sentence() {
+fn failures_of_compare_are_one_sentence() {
     let standin = standin_of(Release::R5_35);
     let (known, unknown) = (token_file(TOKEN), token_file(support::TOKEN));
     let (known, unknown) = (known.to_str().unwrap(), unknown.to_str().unwrap());
@@ -221,7 +221,7 @@ fn what_cannot_be_compared_is_said_in_one_sentence() {
     }
 }
 
-/// Against a server that accepts everything and applies it in its own way.
+/// Against a server that accepts everything and applies PATCHes in its own way.
 fn changes_nothing(apply: naive::Apply) {
     let before = json!({
         "id": USER_ID, "userName": "sample", "displayName": "Sample User", "active": true,
@@ -252,7 +252,7 @@ fn changes_nothing(apply: naive::Apply) {
 }
 
 #[test]
-fn nothing_is_created_deleted_or_changed_where_everything_is_accepted() {
+fn a_server_that_accepts_everything_is_left_unchanged() {
     std::thread::scope(|scope| {
         for apply in [naive::by_name, naive::without_filter, naive::selecting] {
             scope.spawn(move || changes_nothing(apply));
@@ -261,7 +261,7 @@ fn nothing_is_created_deleted_or_changed_where_everything_is_accepted() {
 }
 
 #[test]
-fn a_test_user_who_changes_is_reported_and_left_alone() {
+fn a_changed_test_user_is_reported_and_gets_no_further_requests() {
     let users = Map::from_iter([(USER_ID.to_owned(), json!({"userName": "sample"}))]);
     let server = naive::start(Arc::new(Mutex::new(users)), naive::spoiling);
     let (code, out, errors) = compare_all(server.addr, &[]);
@@ -269,6 +269,6 @@ fn a_test_user_who_changes_is_reported_and_left_alone() {
     assert!(out.contains("test user: CHANGED in spoilt;"), "{out}");
     let seen = server.seen();
     let writes = seen.iter().filter(|seen| seen.line().starts_with("PATCH /scim/v2/Users/5b8c"));
-    // The empty one, and the first that did something.
+    // The one without operations, and the first that changed something.
     assert_eq!(writes.count(), 2);
 }

@@ -1,4 +1,4 @@
-//! What the documents say of the project's own files is true.
+//! Files and tests that the documentation names exist.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::path::{Path, PathBuf};
@@ -17,15 +17,15 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// What stands between backticks.
+/// The strings between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
 #[test]
-fn every_test_that_the_promises_name_is_there() {
+fn every_test_named_in_security_md_exists() {
     let security = read(Path::new("SECURITY.md"));
-    let table = security.split("### Stated").next().unwrap();
+    let table = security.split("### Known").next().unwrap();
     let tests: String = files(Path::new("tests"), ".rs").iter().map(|path| read(path)).collect();
     let named = quoted(table)
         .filter(|name| !name.contains([' ', '.', '/', '-', ':']))
@@ -52,7 +52,7 @@ fn every_test_that_the_promises_name_is_there() {
 }
 
 #[test]
-fn every_file_that_the_documents_link_to_is_there() {
+fn every_linked_file_exists() {
     let mut links = 0;
     let documents = [files(Path::new("docs"), ".md"), files(Path::new("."), ".md")].concat();
     for path in documents.iter().filter(|path| !path.starts_with("./target")) {
@@ -69,7 +69,7 @@ fn every_file_that_the_documents_link_to_is_there() {
 }
 
 #[test]
-fn every_module_that_the_architecture_names_is_there() {
+fn every_module_named_in_architecture_md_exists() {
     let text = read(Path::new("ARCHITECTURE.md"));
     let mut modules = 0;
     for name in quoted(&text).filter(|name| name.ends_with(".rs") || name.ends_with('/')) {

@@ -1,5 +1,5 @@
-//! The program when something outside of it fails: it is stopped, killed, or aborts under load, its
-//! log is full, descriptors run out. Each time its promises hold, and it recovers by itself.
+//! Behaviour of the program under external failures: it is stopped, killed or aborts under load, its log disk
+//! is full, descriptors are exhausted. Each time it keeps its guarantees and recovers by itself.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod support;
@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Scope;
 
 use support::program::{PROGRAM, Place, send_signal};
-use support::{Backend, Client, PATIENCE, control, head, last, user, wait_until, with_length};
+use support::{Backend, Client, WAIT_TIMEOUT, control, head, last, user, wait_until, with_length};
 
-/// What came of one request on a connection.
+/// The outcome of one request on a connection.
 enum Outcome {
-    /// The whole answer; the flag says that the connection goes on.
+    /// A complete answer; the flag says whether the connection stays open.
     Answered(u16, bool),
-    /// The connection ended without a byte of an answer.
+    /// The connection ended before the first byte of an answer.
     Nothing,
     Cut,
 }
@@ -47,7 +47,7 @@ fn ask(stream: &mut TcpStream, request: &[u8]) -> Outcome {
     }
 }
 
-/// What the clients of a load have seen.
+/// What the clients of the load observed.
 #[derive(Default)]
 struct Tally {
     answered: AtomicUsize,
@@ -60,8 +60,8 @@ impl Tally {
         self.answered.load(Ordering::SeqCst)
     }
 
-    /// Four clients that send request after request on connections that live on, and four that
-    /// connect for each. All end when nobody listens any more, if `until_refused`.
+    /// Four clients that send requests over persistent connections, and four that open a connection for
+    /// each request. With `until_refused` all of them end when connections are refused.
     fn load<'a>(&'a self, scope: &'a Scope<'a, '_>, addr: SocketAddr, until_refused: bool) {
         for number in 0..8 {
             scope.spawn(move || self.client(addr, number % 2 == 0, until_refused));
@@ -77,7 +77,7 @@ impl Tally {
                 Err(_) if until_refused => return,
                 Err(_) => continue,
             };
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
             match ask(&mut stream, &request) {
                 Outcome::Answered(status, open) => {
                     assert_eq!(status, 200);
@@ -109,7 +109,7 @@ fn stopping_under_load_loses_no_request() {
 }
 
 #[test]
-fn a_hang_up_is_noted_and_ends_nothing() {
+fn sighup_is_logged_and_ignored() {
     let backend = Backend::fine();
     let place = Place::new("hang-up", &backend, "");
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-hang-up.log");
@@ -122,7 +122,7 @@ fn a_hang_up_is_noted_and_ends_nothing() {
 }
 
 #[test]
-fn killed_under_load_it_starts_again_at_once_on_the_same_address() {
+fn after_sigkill_under_load_it_restarts_on_the_same_address() {
     let backend = Backend::fine();
     let place = Place::new("kill", &backend, "log: {access: false}\n");
     let mut running = place.run("exec \"$@\"", Stdio::null());
@@ -137,16 +137,16 @@ fn killed_under_load_it_starts_again_at_once_on_the_same_address() {
         wait_until("load again", || tally.answered() > before + 200);
         tally.stop.store(true, Ordering::SeqCst);
     });
-    // Nothing was sent twice: a request that got no answer may have been processed or not.
+    // Nothing was retried: a request without an answer may or may not have been processed.
     let lost = tally.lost.load(Ordering::SeqCst);
     assert!((tally.answered()..=tally.answered() + lost).contains(&backend.seen().len()));
 }
 
 #[test]
-fn an_abort_is_mended_by_whoever_supervises_it() {
+fn after_an_abort_the_supervisor_restarts_it() {
     let backend = Backend::fine();
     let place = Place::new("abort", &backend, "");
-    // As `Restart=on-failure` of systemd: death by a signal is a failure, a stop is none.
+    // Like `Restart=on-failure` of systemd: death by a signal is a failure, a regular stop is not.
     let supervise = "trap 'kill -TERM $child; wait $child; exit $?' TERM\n\
                      while :; do \"$@\" & child=$!; wait $child && exit; done";
     let mut running = place.run(supervise, Stdio::null());
@@ -166,7 +166,7 @@ fn an_abort_is_mended_by_whoever_supervises_it() {
 }
 
 #[test]
-fn a_full_disk_under_the_log_stops_no_request() {
+fn a_full_log_disk_fails_no_request() {
     let backend = Backend::fine();
     let place = Place::new("full", &backend, "log: {level: debug}\n");
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -179,22 +179,23 @@ fn a_full_disk_under_the_log_stops_no_request() {
 }
 
 #[test]
-fn without_free_descriptors_new_clients_wait_and_are_served_later() {
+fn without_free_descriptors_new_clients_are_queued_and_served_later() {
     let backend = Backend::fine();
     let place = Place::new("descriptors", &backend, "");
     let mut running = place.run("ulimit -n 40 && exec \"$@\"", Stdio::null());
     let mut first = Client::connect(place.addr);
     first.send(control());
     assert_eq!(first.response().status, 200);
-    let crowd: Vec<TcpStream> = (0..60).map(|_| TcpStream::connect(place.addr).unwrap()).collect();
+    let connections: Vec<TcpStream> =
+        (0..60).map(|_| TcpStream::connect(place.addr).unwrap()).collect();
     let mut waiting = Client::connect(place.addr);
     waiting.send(control());
-    // Who is connected is served on.
+    // Open connections are still served.
     for _ in 0..10 {
         first.send(control());
         assert_eq!(first.response().status, 200);
     }
-    drop(crowd);
+    drop(connections);
     assert_eq!(waiting.response().status, 200);
     assert_eq!(place.status(), 200);
     running.signal("-TERM");
@@ -202,8 +203,8 @@ fn without_free_descriptors_new_clients_wait_and_are_served_later() {
 }
 
 #[test]
-fn a_lack_of_descriptors_is_not_taken_for_a_failure_of_the_backends() {
-    // Each request needs a new connection.
+fn descriptor_exhaustion_is_not_counted_as_backend_failure() {
+    // Each request needs a new connection to a backend.
     let backends = [(); 2].map(|()| Backend::start(|_| last()));
     let place = Place::before("lack", &backends.each_ref(), "threads: 1\n");
     let mut running = place.run_logged("ulimit -n 40 && exec \"$@\"");
@@ -211,33 +212,33 @@ fn a_lack_of_descriptors_is_not_taken_for_a_failure_of_the_backends() {
     client.send(control());
     assert_eq!(client.response().status, 200);
     wait_until("the backend to close", || backends.iter().any(|backend| backend.closed() == 1));
-    let crowd = place.starve();
+    let connections = place.starve();
     for _ in 0..5 {
         client.send(control());
         let refused = client.response();
         refused.refused("limits.descriptors");
         assert_eq!(refused.header("retry-after"), Some("5"));
     }
-    drop(crowd);
+    drop(connections);
     wait_until("free descriptors", || place.ready().contains("in rotation"));
     assert_eq!(place.ready().matches("in rotation").count(), 2, "{}", place.ready());
     client.send(control());
     assert_eq!(client.response().status, 200);
-    // The same where Pingora connects, for what streams.
-    let crowd = place.starve();
+    // The same for streamed requests, whose connections Pingora opens.
+    let connections = place.starve();
     client.send(head("GET", "/scim/auth-tokens") + "\r\n");
     client.response().refused("limits.descriptors");
-    drop(crowd);
+    drop(connections);
     let log = place.logged();
     assert!(!log.contains("is skipped"), "{log}");
-    // Not a line for each request.
+    // The log is rate-limited, not one line for each request.
     assert!((1..6).contains(&log.matches("out of descriptors").count()), "{log}");
     running.signal("-TERM");
     assert_eq!(running.exit_code(), Some(0));
 }
 
 #[test]
-fn a_config_that_is_probably_not_meant_is_said_in_the_log_of_the_start() {
+fn config_warnings_are_logged_at_start() {
     let backend = Backend::fine();
     let place = Place::new("warning", &backend, "shield: {failures: 7}\n");
     let _running = place.run_logged("exec \"$@\"");
@@ -252,11 +253,11 @@ fn a_config_that_is_probably_not_meant_is_said_in_the_log_of_the_start() {
 }
 
 #[test]
-fn an_unreadable_schema_stops_the_start_with_a_sentence() {
+fn an_unreadable_schema_prevents_the_start_with_one_sentence() {
     let backend = Backend::fine();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-schemas");
     let _ = std::fs::remove_dir_all(&folder);
-    // A folder where a file is expected cannot be read, not even by root.
+    // A directory where a file is expected cannot be read, not even by root.
     std::fs::create_dir_all(folder.join("user.json")).unwrap();
     let place = Place::new("schema", &backend, &format!("schemas: {}\n", folder.display()));
     let output =

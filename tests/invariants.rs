@@ -1,5 +1,5 @@
-//! The invariants that the fuzzer holds up, on the corpus and on what a few thousand mutations make of
-//! it: a run without the fuzzer, the same each time.
+//! The fuzzer's invariants on the corpus and on a few thousand deterministic mutations of it, so that they are
+//! checked without the fuzzer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,10 +14,10 @@ mod corpus;
 #[path = "../fuzz/invariants.rs"]
 mod invariants;
 
-/// Mutations of all seeds of one invariant.
+/// Mutations for each invariant, over all its seeds.
 const MUTATIONS: usize = 4000;
 
-/// What a seed is that begins like this one, of the kinds that the corpus knows.
+/// The seeds of an invariant, taken from the corpus.
 fn seeds(invariant: &str) -> Vec<Vec<u8>> {
     let of_kind = |kind: &str| -> Vec<Vec<u8>> {
         let rows = corpus::rows("payloads.jsonl");
@@ -74,7 +74,7 @@ fn seeds(invariant: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers that are the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -86,7 +86,7 @@ impl Numbers {
     }
 }
 
-/// The fuzzer's own dictionary.
+/// The entries of the fuzzer's dictionary.
 fn words() -> Vec<Vec<u8>> {
     let text = std::fs::read_to_string("fuzz/dictionary").unwrap();
     let quoted = |line: &str| line.strip_prefix('"')?.strip_suffix('"').map(unescaped);
@@ -95,14 +95,14 @@ fn words() -> Vec<Vec<u8>> {
 
 fn unescaped(text: &str) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::new(), text.as_bytes());
-    while let [first, behind @ ..] = rest {
-        (out, rest) = match (first, behind) {
-            (b'\\', [b'x', high, low, behind @ ..]) => {
+    while let [first, tail @ ..] = rest {
+        (out, rest) = match (first, tail) {
+            (b'\\', [b'x', high, low, tail @ ..]) => {
                 let digit = |byte: &u8| (*byte as char).to_digit(16).unwrap() as u8;
-                ([out, vec![digit(high) * 16 + digit(low)]].concat(), behind)
+                ([out, vec![digit(high) * 16 + digit(low)]].concat(), tail)
             }
-            (b'\\', [quoted, behind @ ..]) => ([out, vec![*quoted]].concat(), behind),
-            _ => ([out, vec![*first]].concat(), behind),
+            (b'\\', [quoted, tail @ ..]) => ([out, vec![*quoted]].concat(), tail),
+            _ => ([out, vec![*first]].concat(), tail),
         };
     }
     out
@@ -120,7 +120,7 @@ fn mutate(numbers: &mut Numbers, seeds: &[Vec<u8>], words: &[Vec<u8>]) -> Vec<u8
             3 if at < bytes.len() => bytes[at] ^= 1 << numbers.below(8),
             4 => drop(bytes.splice(at..at, bytes[at..end].to_vec())),
             _ => {
-                // The beginning of one seed and the end of another.
+                // The beginning of one seed and the end of another one.
                 let other = &seeds[numbers.below(seeds.len())];
                 bytes.truncate(at);
                 bytes.extend_from_slice(&other[numbers.below(other.len() + 1)..]);
@@ -131,7 +131,7 @@ fn mutate(numbers: &mut Numbers, seeds: &[Vec<u8>], words: &[Vec<u8>]) -> Vec<u8
 }
 
 #[test]
-fn hold_on_the_corpus_and_on_mutations_of_it() {
+fn invariants_hold_on_the_corpus_and_on_mutations_of_it() {
     let words = words();
     assert!(words.len() > 50);
     for (name, invariant) in invariants::ALL {

@@ -1,5 +1,5 @@
-//! Schemas of an operator's own: what only they ask for is told apart from what Wire asks for, and looking for
-//! all faults of a document is bounded.
+//! Schemas of operators: their constraints are distinguished from Wire's, and the search for all faults of a
+//! document is bounded.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
@@ -21,22 +21,22 @@ impl Drop for Folder {
     }
 }
 
-/// The schemas of this repository with `more` laid over one of them.
+/// The schemas of this repository with `more` merged into one of them.
 fn own(test: &str, file: &str, more: &Value) -> Folder {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("own-schemas-{test}"));
     std::fs::create_dir_all(&folder).unwrap();
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(file);
     let mut schema = serde_json::from_slice(&std::fs::read(built_in).unwrap()).unwrap();
-    lay_over(&mut schema, more);
+    merge(&mut schema, more);
     std::fs::write(folder.join(file), schema.to_string()).unwrap();
     Folder(folder)
 }
 
-fn lay_over(schema: &mut Value, more: &Value) {
+fn merge(schema: &mut Value, more: &Value) {
     match more {
         Value::Object(members) => {
             for (name, value) in members {
-                lay_over(&mut schema[name], value);
+                merge(&mut schema[name], value);
             }
         }
         Value::Array(items) if schema.is_array() => {
@@ -59,7 +59,7 @@ fn enforced() -> Policy {
 
 fn user(more: &Value) -> Value {
     let mut user = json!({"userName": "alice", "externalId": "alice@example.com"});
-    lay_over(&mut user, more);
+    merge(&mut user, more);
     user
 }
 
@@ -68,7 +68,7 @@ fn patch(operation: &Value) -> Value {
 }
 
 #[test]
-fn what_only_an_operator_asks_for_is_told_so() {
+fn constraints_of_an_operator_schema_are_reported_as_schema_rules() {
     let group = json!({"schemas": [], "displayName": "g", "members": []});
     let two_schemas = json!({"schemas": [PATCH_OP, "urn:x"], "Operations": []});
     let named = |name: &str| json!({"required": [name]});
@@ -110,7 +110,7 @@ fn what_only_an_operator_asks_for_is_told_so() {
             "patch" => CheckKind::Patch,
             _ => CheckKind::Group,
         };
-        let folder = own(&format!("told-{at}"), file, &more);
+        let folder = own(&format!("reported-{at}"), file, &more);
         let refusal = check(Some(&folder), enforced(), kind, &body).refusal;
         assert!(check(None, enforced(), kind, &body).refusal.is_none(), "Wire takes {body}");
         if phrase.is_empty() {
@@ -119,15 +119,15 @@ fn what_only_an_operator_asks_for_is_told_so() {
         }
         let refusal = refusal.unwrap();
         assert_eq!(refusal.rule.id(), format!("{family}.schema"), "{more}: {}", refusal.detail);
-        let told = format!("The operator of this proxy requires it in the schema {file}.");
-        for phrase in [phrase, &told] {
+        let by_operator = format!("The operator of this proxy requires it in the schema {file}.");
+        for phrase in [phrase, &by_operator] {
             assert!(refusal.detail.contains(phrase), "{more}: {} lacks {phrase}", refusal.detail);
         }
     }
 }
 
 #[test]
-fn what_wire_asks_for_keeps_its_rule_and_its_advice() {
+fn constraints_of_wire_keep_their_rule_and_advice() {
     let folder = own("wires", "user.json", &json!({"required": ["emails"]}));
     for (body, rule) in [
         (user(&json!({"roles": [{"value": "member"}], "emails": []})), "user.type"),
@@ -138,14 +138,14 @@ fn what_wire_asks_for_keeps_its_rule_and_its_advice() {
         let refusal = check(Some(&folder), enforced(), CheckKind::User, &body).refusal.unwrap();
         assert_eq!(refusal.rule.id(), rule, "{body}: {}", refusal.detail);
     }
-    // Wire reads such a value as a user; an operator's schema is for whole users.
+    // Wire reads such a value as a user; schemas of operators apply to whole users only.
     let whole = json!({"op": "add", "value": {"userName": "alice", "externalId": "a@example.com"}});
     let report = check(Some(&folder), enforced(), CheckKind::Patch, &patch(&whole));
     assert!(report.refusal.is_none());
 }
 
 #[test]
-fn a_fault_that_is_only_reported_hides_no_other() {
+fn a_reported_fault_does_not_hide_enforced_faults() {
     let folder = own("hides", "user.json", &json!({"properties": {"title": {"type": "string"}}}));
     let body = |more: usize| {
         let mut body = user(&json!({"title": null, "nickName": 5}));
@@ -166,7 +166,7 @@ fn a_fault_that_is_only_reported_hides_no_other() {
 }
 
 #[test]
-fn faults_are_looked_for_where_something_may_come_of_it() {
+fn faults_of_rules_that_are_off_are_not_searched_for() {
     let numbers = |count: usize, last: Value| {
         let mut emails = vec![json!(1); count];
         emails.push(last);
@@ -181,11 +181,11 @@ fn faults_are_looked_for_where_something_may_come_of_it() {
     let report = check(None, all.clone(), CheckKind::User, &numbers(10, bad_address()));
     assert!(report.refusal.is_none());
     assert_eq!(reported(&report), "user.type user.emails");
-    // Nothing can come of it: the first fault stands for all.
+    // With all rules reported no later fault can change the outcome: the search ends at the first one.
     let report = check(None, all, CheckKind::User, &numbers(10_000, bad_address()));
     assert!(report.refusal.is_none());
     assert_eq!(reported(&report), "user.type");
-    // Something can: the last one is found as well.
+    // An enforced rule can change the outcome: the last fault is found as well.
     let mut one = enforced();
     one.set("user.type", Action::Report).unwrap();
     let report = check(None, one, CheckKind::User, &numbers(10_000, bad_address()));
@@ -193,7 +193,7 @@ fn faults_are_looked_for_where_something_may_come_of_it() {
 }
 
 #[test]
-fn operations_are_told_by_their_places_in_the_list() {
+fn operations_are_reported_by_index() {
     let mut policy = enforced();
     policy.set("patch.operations", Action::Report).unwrap();
     for (operation, phrase) in [
@@ -206,8 +206,8 @@ fn operations_are_told_by_their_places_in_the_list() {
     }
 }
 
-/// A schema with every kind of keyword, and with what it has in common with Wire's and beyond it.
-fn of_all_kinds() -> Value {
+/// A schema with every kind of keyword, some of which Wire's own schema has at the same places.
+fn schema_with_every_keyword() -> Value {
     json!({
         "properties": {
             "title": {"type": "string", "maxLength": 20},
@@ -243,11 +243,11 @@ fn of_all_kinds() -> Value {
 }
 
 #[test]
-fn a_large_document_is_judged_as_a_small_one() {
-    let folder = own("large", "user.json", &of_all_kinds());
+fn a_large_document_is_judged_like_a_small_one() {
+    let folder = own("large", "user.json", &schema_with_every_keyword());
     let email = |more: Value| {
         let mut email = json!({"value": "a@example.com", "primary": true, "type": "work"});
-        lay_over(&mut email, &more);
+        merge(&mut email, &more);
         email
     };
     let good = json!([email(json!({}))]);
@@ -316,8 +316,8 @@ fn a_large_document_is_judged_as_a_small_one() {
             for more in &bodies {
                 let verdict = |padding: usize| {
                     let mut body = user(&json!({"emails": good, "displayName": "A"}));
-                    lay_over(&mut body, more);
-                    // What is laid over a list is added to it.
+                    merge(&mut body, more);
+                    // `merge` appends to arrays; here the array is replaced.
                     if let Some(list) = more.get("emails") {
                         body["emails"] = list.clone();
                     }
@@ -326,8 +326,8 @@ fn a_large_document_is_judged_as_a_small_one() {
                     let mut reported: Vec<&str> =
                         report.remarks.reported.iter().map(|hit| hit.rule.id()).collect();
                     reported.sort_unstable();
-                    // Which of several enforced rules answers, and what was reported before it, depends on
-                    // the order in which keywords are looked at.
+                    // Which of several enforced rules is reported, and which reported ones come before it, depends
+                    // on the order in which keywords are evaluated.
                     let answers = |rule: &'static str| if *alone { rule } else { "one of them" };
                     let refused = report.refusal.map(|refusal| answers(refusal.rule.id()));
                     (refused, if refused.is_some() { Vec::new() } else { reported })
@@ -344,7 +344,7 @@ fn a_large_document_is_judged_as_a_small_one() {
 }
 
 #[test]
-fn a_schema_that_costs_too_much_is_refused_at_its_place() {
+fn an_expensive_schema_is_rejected_with_its_position() {
     let mut defs = json!({"d40": {"type": "string"}});
     for nth in 0..40 {
         let next = json!({"$ref": format!("#/$defs/d{}", nth + 1)});

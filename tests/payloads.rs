@@ -1,5 +1,5 @@
-//! Every payload of the corpus, judged as Wire's own code judged it: both identity modes and
-//! `any`, both profiles, verdict, status, scimType and reading.
+//! Every payload of the corpus is judged as Wire's own code judged it: for both identity modes and `any`,
+//! both profiles; compared are verdict, status, scimType and the parsed values.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
@@ -38,11 +38,11 @@ struct Row {
     body: Vec<u8>,
     /// Wire's verdict for each release, oldest first.
     wire: [Value; 2],
-    /// What a PATCH decides by itself for each release, where the corpus says it.
+    /// Whether a PATCH alone decides the verdict, for each release, where the corpus says so.
     determined: Option<[String; 2]>,
 }
 
-/// All rows of both files; rows of the older one hold for 5.35 but for those that changed.
+/// All rows of both files; rows of the older file hold for 5.35 too, except for those that changed.
 fn rows() -> Vec<Row> {
     let changed: HashMap<String, Value> = corpus::rows("changed-in-5.35.jsonl")
         .into_iter()
@@ -78,7 +78,7 @@ fn rows() -> Vec<Row> {
             }
         })
         .collect();
-    assert!(rows.len() > 4900 && changed.len() > 50, "the corpus is not whole");
+    assert!(rows.len() > 4900 && changed.len() > 50, "the corpus is incomplete");
     rows
 }
 
@@ -100,8 +100,8 @@ fn guard(profile: Profile, identity: Identity, releases: Releases) -> Evaluator 
     Evaluator::new(&config).ok().unwrap()
 }
 
-/// Wire's verdicts for every release and identity mode that the backend may have: newest release
-/// first, email mode first.
+/// Wire's verdicts for every release and identity mode that the backend may have: newest release first, email
+/// mode first.
 fn verdicts(row: &Row, identity: Identity, releases: Releases) -> Vec<&Value> {
     let modes: &[&str] = match identity {
         Identity::Email => &["email"],
@@ -116,15 +116,15 @@ fn verdicts(row: &Row, identity: Identity, releases: Releases) -> Vec<&Value> {
     releases.candidates().iter().flat_map(of_release).collect()
 }
 
-/// The verdict that the guard has to give: what is served anywhere is not refused, and otherwise the
-/// first error is shown.
+/// The verdict that the guard has to return: it does not refuse what any release or mode serves; otherwise the
+/// first error is returned.
 fn expected(row: &Row, identity: Identity, releases: Releases) -> &Value {
     let verdicts = verdicts(row, identity, releases);
     verdicts.iter().find(|verdict| verdict["ok"] == true).unwrap_or(&verdicts[0])
 }
 
-/// Whether the stored user decides about a PATCH, so that it is forwarded whatever becomes of the
-/// sample user.
+/// Whether the verdict on a PATCH depends on the stored user, so that it is forwarded whatever the verdict for
+/// the sample user is.
 fn is_left_to_wire(row: &Row, releases: Releases) -> bool {
     let Some(determined) = &row.determined else { return false };
     releases.candidates().iter().any(|release| determined[*release as usize] != "refuse")
@@ -137,7 +137,7 @@ fn compare(row: &Row, wire: &Value, profile: Profile, report: &CheckReport) -> O
         (true, None) if row.kind == CheckKind::User => {
             let reading = serde_json::to_value(&report.reading).unwrap();
             (reading != wire["reading"])
-                .then(|| format!("second reading: {} is not {}", reading, wire["reading"]))
+                .then(|| format!("parsed {} instead of {}", reading, wire["reading"]))
         }
         (true, None) => None,
         (true, Some(_)) if STRICTER.contains(&rule.unwrap()) => None,
@@ -224,9 +224,9 @@ fn all() -> impl Iterator<Item = (Profile, Releases, Identity)> {
     })
 }
 
-/// What a PATCH decides by itself is decided; what the stored user decides is forwarded.
+/// PATCHes whose verdict does not depend on the stored user are decided; the others are forwarded.
 #[test]
-fn what_the_stored_user_decides_is_forwarded() {
+fn requests_that_depend_on_the_stored_user_are_forwarded() {
     let mut compared = 0;
     for releases in RELEASES {
         let guard = guard(Profile::AsServed, Identity::Any, releases);
@@ -242,7 +242,7 @@ fn what_the_stored_user_decides_is_forwarded() {
                 .is_some_and(|refusal| STRICTER.contains(&refusal.rule.id()));
             let left = is_left_to_wire(&row, releases);
             assert!(own || forwarded == left, "{} {releases:?}: {:?}", row.id, report.refusal);
-            // A verdict that Wire may contradict is known to be one.
+            // A verdict that Wire may overrule is marked as left to Wire.
             let served_by_all = releases
                 .candidates()
                 .iter()
@@ -257,7 +257,7 @@ fn what_the_stored_user_decides_is_forwarded() {
 }
 
 #[test]
-fn two_primary_addresses_are_reported_where_only_an_older_release_serves_them() {
+fn two_primary_addresses_are_reported_if_only_an_older_release_serves_them() {
     let user = |name: &str, value: &str| {
         let emails = r#"[{"value":"a@b","primary":true},{"value":"c@d","primary":"TRUE"}]"#;
         format!(
@@ -280,14 +280,14 @@ fn two_primary_addresses_are_reported_where_only_an_older_release_serves_them() 
             assert_eq!(at.as_ref().unwrap().as_str(), "emails[1].primary");
         }
     }
-    // Where 5.34 refuses the user for another reason, the error of 5.35 is shown.
+    // If 5.34 refuses the user for another reason, the error of 5.35 is returned.
     let guard = guard(Profile::Documented, Identity::Any, Releases::Any);
     let report = guard.check(CheckKind::User, user("roles", r#"["king"]"#).as_bytes());
     assert_eq!(report.refusal.unwrap().rule, Rule::UserEmailsPrimary);
 }
 
 #[test]
-fn the_limit_of_rich_info_is_the_backends() {
+fn the_rich_info_limit_is_configurable() {
     let user = |length: usize| {
         let urn = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
         let value = "x".repeat(length - 1);
@@ -308,9 +308,9 @@ fn the_limit_of_rich_info_is_the_backends() {
     }
 }
 
-/// What repeats is read as Wire reads it where an operator lets it pass.
+/// Repeated keys are read as Wire reads them if an operator lets them pass.
 #[test]
-fn without_its_strictest_rules_the_guard_judges_repeated_keys_as_wire_does() {
+fn without_stricter_rules_repeated_keys_are_judged_as_wire_does() {
     let mut repeated = 0;
     for identity in [Identity::Email, Identity::Saml, Identity::Any] {
         let mut config = Config::new(Vec::new(), Vec::new());
@@ -336,7 +336,7 @@ fn without_its_strictest_rules_the_guard_judges_repeated_keys_as_wire_does() {
 }
 
 #[test]
-fn of_keys_of_rich_info_that_are_spelled_alike_the_first_is_read() {
+fn the_first_of_equal_rich_info_keys_is_used() {
     let mut config = Config::new(Vec::new(), Vec::new());
     config.policy.set("json.duplicate_key", Action::Off).unwrap();
     let guard = Evaluator::new(&config).ok().unwrap();
@@ -355,9 +355,9 @@ fn of_keys_of_rich_info_that_are_spelled_alike_the_first_is_read() {
     assert_eq!(user(r#""k":5,"k":"v""#).refusal.unwrap().rule, Rule::UserRichInfo);
 }
 
-/// Faults that are only reported don't hide one that is enforced, however many they are.
+/// Reported faults don't hide an enforced one, however many there are.
 #[test]
-fn all_faults_of_a_document_are_looked_at() {
+fn all_faults_of_a_document_are_evaluated() {
     let mut config = Config::new(Vec::new(), Vec::new());
     config.policy.set("user.type", Action::Report).unwrap();
     let guard = Evaluator::new(&config).ok().unwrap();
@@ -375,7 +375,7 @@ fn all_faults_of_a_document_are_looked_at() {
 }
 
 #[test]
-fn the_list_of_stricter_rules_names_rules() {
+fn stricter_rules_are_existing_rules() {
     for id in STRICTER.iter().chain(&DOCUMENTED) {
         assert!(Rule::from_id(id).is_some(), "{id}");
     }

@@ -1,4 +1,4 @@
-//! The proxy over real sockets: raw bytes in, and what a recording backend got of them.
+//! The proxy over real sockets: raw bytes are sent, and a recording backend shows what arrives.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;

@@ -1,6 +1,6 @@
-//! No log line of any crate holds what a request holds, however the request fails.
+//! No log line of any crate contains data of a request, however the request fails.
 //!
-//! A binary of its own, as a process has one logger.
+//! This is a test binary of its own, as a process has one logger.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::{Backend, Guarded, Reply, TOKEN, chunked, h2c, head, user, with_length};
 
-/// What requests hold and no log may: query, token, body, header value, target.
+/// Request data that must not be logged: query, token, body, header value, target.
 const SECRETS: [&str; 5] = [TOKEN, "secret-query", "alice", "secret-header", "secret-target"];
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -35,9 +35,9 @@ impl log::Log for Collector {
 }
 
 #[test]
-fn nothing_of_a_request_is_logged() {
+fn request_contents_are_never_logged() {
     log::set_logger(&Collector).unwrap();
-    // The cap that `logging::init` sets for other crates.
+    // The maximum level that `logging::init` sets for other crates.
     log::set_max_level(log::LevelFilter::Warn);
     let replies: [fn() -> Reply; 6] = [
         || support::ok("{\"secret-target\":1}"),
@@ -78,7 +78,7 @@ fn nothing_of_a_request_is_logged() {
             client.send(request);
             let _ = client.response_to("GET");
         }
-        // One that goes away in the middle.
+        // A client that disconnects in the middle of its request.
         let mut client = guarded.client();
         client.send(marked("POST", "Content-Length: 9\r\n\r\nalice"));
         drop(client);

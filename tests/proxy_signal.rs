@@ -1,6 +1,6 @@
-//! SIGTERM ends the process as soon as the requests in flight are finished.
+//! SIGTERM ends the process as soon as the requests in flight have finished.
 //!
-//! A binary of its own, as the signal goes to the whole process.
+//! This is a test binary of its own, as the signal goes to the whole process.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -23,7 +23,7 @@ fn terminate() {
 }
 
 #[test]
-fn sigterm_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
+fn sigterm_finishes_requests_in_flight_and_exits_at_once_when_idle() {
     let (go, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let backend = Backend::start(move |_| {
@@ -53,6 +53,6 @@ fn sigterm_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
             assert_eq!(client.response().status, 201);
         }
         serving.join().unwrap().unwrap();
-        assert!(started.elapsed() < support::PATIENCE);
+        assert!(started.elapsed() < support::WAIT_TIMEOUT);
     }
 }

@@ -1,5 +1,5 @@
-//! The stand-in's own reading of payloads, held against the corpus: it is a second reading of the
-//! same contract, so it has to agree with Wire everywhere, not only where the guard does.
+//! The stand-in's parsing and validation against the corpus: it is an independent implementation of the same
+//! contract, and has to agree with Wire everywhere, also where the guard is stricter.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod support;
@@ -13,7 +13,7 @@ use wire_scim_guard::standin::reading::{self, Email, Fault, Mode, User};
 
 const MODES: [(Mode, &str); 2] = [(Mode::Email, "email"), (Mode::Saml, "saml")];
 
-/// The stored user of the corpus, to whom a PATCH is applied.
+/// The stored user of the corpus, to which PATCHes are applied.
 fn sample() -> User {
     User {
         user_name: "sample".into(),
@@ -28,7 +28,7 @@ fn sample() -> User {
     }
 }
 
-/// The outcome in the form of the corpus: ok with a reading, or status, scimType and stage.
+/// The outcome in the form of the corpus: ok with the parsed values, or status, scimType and stage.
 fn outcome<T: serde::Serialize>(result: Result<T, Fault>) -> Value {
     match result {
         Ok(reading) => json!({"ok": true, "reading": reading}),
@@ -74,7 +74,7 @@ fn differs(wire: &Value, got: &Value) -> bool {
     wire["ok"] != got["ok"] || reading || fault
 }
 
-/// Where the stand-in's reading is not Wire's.
+/// The differences between the stand-in and Wire.
 #[derive(Default)]
 struct Comparison {
     compared: usize,
@@ -82,7 +82,7 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// Compares one row; `wire` is the outcome by identity mode, or a flat one.
+    /// Compares one row; `wire` is an outcome for each identity mode, or one for both.
     fn compare(&mut self, row: &Value, wire: &Value, release: Release) {
         let (kind, body) = (row["kind"].as_str().unwrap(), corpus::body(row));
         for (mode, name) in MODES {
@@ -103,7 +103,7 @@ impl Comparison {
 
     fn agrees(&self, least: usize) {
         let Self { compared, differences } = self;
-        assert!(*compared >= least, "the corpus is not whole: {compared}");
+        assert!(*compared >= least, "the corpus is incomplete: {compared}");
         assert!(
             differences.is_empty(),
             "{} differ:\n{}",
@@ -114,7 +114,7 @@ impl Comparison {
 }
 
 #[test]
-fn the_stand_in_reads_every_payload_of_the_corpus_as_wire_does() {
+fn the_stand_in_judges_every_corpus_payload_as_wire_does() {
     let mut comparison = Comparison::default();
     for row in corpus::rows("payloads.jsonl") {
         comparison.compare(&row, &row["wire"], Release::R5_34);
@@ -123,7 +123,7 @@ fn the_stand_in_reads_every_payload_of_the_corpus_as_wire_does() {
 }
 
 #[test]
-fn from_5_35_on_it_reads_the_same_but_for_the_rows_that_changed() {
+fn the_5_35_stand_in_differs_only_in_the_changed_corpus_rows() {
     let changed: HashMap<String, Value> = corpus::rows("changed-in-5.35.jsonl")
         .into_iter()
         .filter(|row| row["file"] == "payloads.jsonl")
@@ -140,7 +140,7 @@ fn from_5_35_on_it_reads_the_same_but_for_the_rows_that_changed() {
 }
 
 #[test]
-fn it_reads_what_5_35_changed_as_each_release_does() {
+fn the_stand_in_judges_the_changed_rows_as_each_release_does() {
     let mut comparison = Comparison::default();
     for row in corpus::rows("payloads-5.35.jsonl") {
         for release in Release::ALL {

@@ -1,5 +1,5 @@
-//! The guard in front of Wire of a known release, over real sockets: what each release is sent, and
-//! what its answers say of the guard's verdicts.
+//! The guard in front of each release of Wire, over real sockets: what each release is sent, and how its answers
+//! are compared with the guard's verdicts.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod support;
@@ -11,7 +11,7 @@ use wire_scim_guard::policy::{Action, Identity};
 use wire_scim_guard::release::{Release, Releases};
 use wire_scim_guard::standin::{Standin, TOKEN, USER_ID};
 
-/// The change of a work address as Entra ID sends it.
+/// A change of a work address as Entra ID sends it.
 const ENTRA: &str = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"Add","path":"emails[type eq \"work\"].value","value":"new@example.com"}]}"#;
 
 /// A request to the stand-in, with one of its tokens.
@@ -31,7 +31,7 @@ fn guarded(standin: &Standin, releases: Releases) -> Guarded {
     Guarded::configured(&[standin.addr()], |config| config.policy.releases = releases)
 }
 
-/// Creates a user with a work address; the path of it.
+/// Creates a user with a work address and returns its path.
 fn created(guarded: &Guarded) -> String {
     let body = r#"{"userName":"anna.b","externalId":"anna@example.com","displayName":"Anna","emails":[{"value":"old@example.com","type":"work"}]}"#;
     let answer = guarded.ask(request("POST", "/scim/v2/Users", body));
@@ -50,7 +50,7 @@ fn agreement(rule: &str, outcome: &str) -> String {
 }
 
 #[test]
-fn entras_change_of_a_work_address_reaches_a_wire_that_serves_it() {
+fn entra_work_address_patch_is_forwarded_to_a_release_that_serves_it() {
     for releases in [Releases::Any, Releases::Only(Release::R5_35)] {
         let standin = wire(Release::R5_35);
         let guarded = guarded(&standin, releases);
@@ -63,7 +63,7 @@ fn entras_change_of_a_work_address_reaches_a_wire_that_serves_it() {
 }
 
 #[test]
-fn an_older_wire_refuses_it_itself_where_its_release_is_not_known() {
+fn with_an_unknown_release_an_older_wire_refuses_the_patch_itself() {
     let standin = wire(Release::R5_34);
     let guarded = guarded(&standin, Releases::Any);
     let path = format!("/scim/v2/Users/{USER_ID}");
@@ -72,13 +72,13 @@ fn an_older_wire_refuses_it_itself_where_its_release_is_not_known() {
     let error = answer.json();
     assert_eq!(error["schemas"][0], "urn:ietf:params:scim:api:messages:2.0:Error");
     assert_eq!(error["scimType"], "invalidPath");
-    // The guard forwarded it knowingly.
+    // The guard left the verdict to Wire.
     guarded.wait_metric(&agreement("none", "agreed"), 1.0);
     assert_eq!(guarded.disagreements(), [] as [Value; 0]);
 }
 
 #[test]
-fn the_guard_refuses_it_for_an_older_wire_that_is_known() {
+fn with_a_known_older_release_the_guard_refuses_the_patch() {
     let standin = wire(Release::R5_34);
     let guarded = guarded(&standin, Releases::Only(Release::R5_34));
     let before = standin.connections();
@@ -95,7 +95,7 @@ fn the_guard_refuses_it_for_an_older_wire_that_is_known() {
     assert_eq!(line["at"], json!(["Operations[0].path"]));
 }
 
-/// A POST of a user with other attributes than usual, to a backend that answers with this status
+/// A POST of a user with these attributes changed, to a backend that answers with this status
 /// and body.
 fn posted(
     change: &Value,
@@ -122,7 +122,7 @@ fn report(config: &mut Config) {
 const REFUSED: &str = r#"{"detail":"alice@example.com is taken","schemas":[],"scimType":"invalidValue","status":"400"}"#;
 
 #[test]
-fn a_reported_rule_that_wire_refuses_is_confirmed() {
+fn a_reported_rule_is_confirmed_when_wire_refuses() {
     let (guarded, _) = posted(&json!({"roles": ["king"]}), report, 400, REFUSED);
     guarded.wait_metric(&agreement("user.roles", "confirmed"), 1.0);
     let line = guarded.access_line(1);
@@ -131,7 +131,7 @@ fn a_reported_rule_that_wire_refuses_is_confirmed() {
 }
 
 #[test]
-fn a_reported_rule_that_wire_serves_is_overruled_and_logged() {
+fn a_reported_rule_is_overruled_and_logged_when_wire_serves() {
     let (guarded, _) = posted(&json!({"roles": ["king"]}), report, 201, r#"{"id":"alice"}"#);
     guarded.wait_metric(&agreement("user.roles", "overruled"), 1.0);
     wait_until("a line", || !guarded.disagreements().is_empty());
@@ -144,14 +144,14 @@ fn a_reported_rule_that_wire_serves_is_overruled_and_logged() {
 }
 
 #[test]
-fn a_refusal_that_the_guard_did_not_know_is_missed_and_logged_with_its_scim_type() {
+fn an_unpredicted_refusal_is_counted_as_missed_and_logged_with_its_scim_type() {
     for (body, scim_type) in [
         (REFUSED, json!("invalidValue")),
         ("plain text", Value::Null),
         (r#"{"scimType":"alice@example.com"}"#, Value::Null),
     ] {
         let (guarded, answer) = posted(&json!({}), |_| {}, 400, body);
-        // The answer passes as it came.
+        // The answer is passed on unchanged.
         assert_eq!((answer.status, answer.body.as_slice()), (400, body.as_bytes()));
         guarded.wait_metric(&agreement("none", "missed"), 1.0);
         wait_until("a line", || !guarded.disagreements().is_empty());
@@ -164,22 +164,22 @@ fn a_refusal_that_the_guard_did_not_know_is_missed_and_logged_with_its_scim_type
 }
 
 #[test]
-fn what_only_wire_knows_and_what_is_forwarded_knowingly_is_agreed() {
+fn refusals_that_only_wire_can_decide_count_as_agreed() {
     for status in [201, 401, 403, 404, 409, 412] {
         let (guarded, _) = posted(&json!({}), |_| {}, status, "{}");
         guarded.wait_metric(&agreement("none", "agreed"), 1.0);
     }
-    // The identity mode decides: without SAML, externalId would have to be an address.
+    // The identity mode decides: without SAML, externalId would have to be an email address.
     let (guarded, _) = posted(&json!({"externalId": "name-id"}), |_| {}, 400, REFUSED);
     guarded.wait_metric(&agreement("none", "agreed"), 1.0);
-    // Where the mode is known, Wire's refusal is a surprise.
+    // With a known identity mode, the guard did not expect Wire's refusal.
     let saml = |config: &mut Config| config.policy.identity = Identity::Saml;
     let (guarded, _) = posted(&json!({"externalId": "name-id"}), saml, 400, REFUSED);
     guarded.wait_metric(&agreement("none", "missed"), 1.0);
 }
 
 #[test]
-fn other_statuses_and_no_answer_decide_nothing() {
+fn other_statuses_and_missing_answers_count_as_undecided() {
     for status in [302, 500, 503] {
         let (guarded, _) = posted(&json!({}), |_| {}, status, "{}");
         guarded.wait_metric(&agreement("none", "undecided"), 1.0);
@@ -191,7 +191,7 @@ fn other_statuses_and_no_answer_decide_nothing() {
 }
 
 #[test]
-fn what_is_not_judged_or_not_forwarded_is_not_counted() {
+fn requests_that_are_not_judged_or_not_forwarded_are_not_counted() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     assert_eq!(guarded.ask(request("GET", "/scim/auth-tokens", "")).status, 200);
@@ -206,7 +206,7 @@ fn what_is_not_judged_or_not_forwarded_is_not_counted() {
 }
 
 #[test]
-fn a_wire_that_throttles_with_429_has_the_client_wait_too() {
+fn a_429_from_wire_gets_a_retry_after() {
     for (status, body) in [(420, ""), (429, ""), (429, "slow down")] {
         let bytes = answer(status, body);
         let backend = Backend::start(move |_| Reply::Bytes(bytes.clone()));

@@ -1,5 +1,5 @@
-//! Every whole request and every target of the corpus over real sockets, in profile `as-served`:
-//! verdict, status, scimType, the target and the body that the backend got.
+//! Every whole request and every target of the corpus over real sockets, in the profile `as-served`: verdict,
+//! status, scimType, and the target and body that the backend received.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod support;
@@ -13,10 +13,10 @@ use wire_scim_guard::config::{Config, PathPolicy};
 use wire_scim_guard::policy::{Identity, Policy, Profile};
 use wire_scim_guard::release::{Release, Releases};
 
-/// Rows that still differ, with the reason; empty, and to be kept so.
+/// Rows that are known to differ, with the reason. It should stay empty.
 const DIFFERING: [(&str, &str); 0] = [];
 
-/// The rules that may refuse what Wire serves, and answer in their own way.
+/// The rules that may refuse what Wire serves, and whose status and scimType may differ from Wire's.
 fn is_stricter(rule: &str) -> bool {
     rule.starts_with("json.")
         || rule.starts_with("token.")
@@ -36,10 +36,10 @@ fn judging(config: &mut Config, profile: Profile, releases: Releases) {
     config.policy.releases = releases;
 }
 
-/// The rows as they are for a release: some that 5.34 refuses are served by 5.35.
+/// The rows for a release: 5.35 serves some requests that 5.34 refuses.
 fn rows(releases: Releases) -> Vec<Value> {
     let mut rows = corpus::rows("requests.jsonl");
-    assert!(rows.len() > 500, "the corpus is not whole");
+    assert!(rows.len() > 500, "the corpus is incomplete");
     if releases == Releases::Only(Release::R5_34) {
         return rows;
     }
@@ -56,12 +56,12 @@ fn rows(releases: Releases) -> Vec<Value> {
     rows
 }
 
-/// An empty query is none to Wire, but a part of the target that is left alone.
+/// Wire treats an empty query like none; the guard forwards it unchanged.
 fn carried(target: &str) -> &str {
     target.trim_end_matches('?')
 }
 
-/// Why a row's outcome is not what the corpus says.
+/// Why a row's outcome differs from the corpus.
 fn difference(row: &Value, answer: Option<&Response>, seen: &[Seen]) -> Option<String> {
     let Some(answer) = answer else { return Some("no answer".into()) };
     let rule = answer.rule();
@@ -85,7 +85,7 @@ fn difference(row: &Value, answer: Option<&Response>, seen: &[Seen]) -> Option<S
         return (judged && seen.body != corpus::body(row))
             .then(|| "the backend got another body".into());
     }
-    // What is pipelined behind a refused request is a request of its own.
+    // What is pipelined after a refused request is a request of its own.
     let pipelined =
         row["raw_base64"].is_string() && seen.iter().all(|seen| seen.line().starts_with("DELETE"));
     if !seen.is_empty() && !pipelined {
@@ -111,7 +111,7 @@ fn difference(row: &Value, answer: Option<&Response>, seen: &[Seen]) -> Option<S
 }
 
 #[test]
-fn every_request_of_the_corpus_is_judged_as_wire_judges_it() {
+fn every_corpus_request_is_judged_as_wire_judges_it() {
     for releases in [Releases::Only(Release::R5_34), Releases::Only(Release::R5_35), Releases::Any]
     {
         send_all_rows(Profile::AsServed, releases);
@@ -119,7 +119,7 @@ fn every_request_of_the_corpus_is_judged_as_wire_judges_it() {
 }
 
 #[test]
-fn the_documented_profile_refuses_two_rules_more_and_nothing_else() {
+fn the_documented_profile_enforces_exactly_two_more_rules() {
     send_all_rows(Profile::Documented, Releases::Any);
 }
 
@@ -137,7 +137,7 @@ fn send_all_rows(profile: Profile, releases: Releases) {
         let mut client = Client::connect(guarded.addr);
         client.send(corpus::request(row, None));
         let answer = client.response_to(row["method"].as_str().unwrap());
-        // Whatever else stands behind a raw request is served too, before the next row begins.
+        // Everything that follows in a raw request is served too before the next row begins.
         client.finish();
         let seen = backend.seen().split_off(before);
         let rule = answer.as_ref().map(Response::rule);
@@ -165,16 +165,16 @@ fn send_all_rows(profile: Profile, releases: Releases) {
     let listed: BTreeSet<&str> = DIFFERING.iter().map(|(id, _)| *id).collect();
     let found: BTreeSet<&str> = differences.keys().copied().collect();
     let new: Vec<_> = differences.iter().filter(|(id, _)| !listed.contains(*id)).collect();
-    let mended: Vec<_> = listed.difference(&found).collect();
+    let fixed: Vec<_> = listed.difference(&found).collect();
     assert!(new.is_empty(), "{new:#?}");
-    assert!(mended.is_empty(), "no longer differing, strike them off the list: {mended:?}");
+    assert!(fixed.is_empty(), "no longer differing, remove them from the list: {fixed:?}");
 }
 
 /// A user and a group whose only fault is a handle that Wire refuses.
 const FAULTY: &str = r#"{"schemas":[],"userName":"bad one","externalId":"a@example.com","displayName":"A","members":[]}"#;
 
 #[test]
-fn no_target_that_wire_serves_goes_past_the_guard() {
+fn no_target_that_wire_serves_bypasses_the_guard() {
     for other_paths in [PathPolicy::Refuse, PathPolicy::Forward] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| {
@@ -182,7 +182,7 @@ fn no_target_that_wire_serves_goes_past_the_guard() {
             config.other_paths = other_paths;
         });
         let rows = corpus::rows("targets.jsonl");
-        assert!(rows.len() > 400, "the corpus is not whole");
+        assert!(rows.len() > 400, "the corpus is incomplete");
         let (mut judged, mut refused, mut passed) = (0, 0, 0);
         for row in &rows {
             let id = &row["id"];
@@ -195,7 +195,7 @@ fn no_target_that_wire_serves_goes_past_the_guard() {
             let seen = backend.seen().split_off(before);
             match answer.rule() {
                 "-" => {
-                    assert_eq!(row["served"], false, "{id}: {target} went past the guard");
+                    assert_eq!(row["served"], false, "{id}: {target} bypassed the guard");
                     assert_eq!(other_paths, PathPolicy::Forward, "{id}: {target} was forwarded");
                     let target = seen[0].line().to_ascii_lowercase();
                     assert!(!target.contains("scim"), "{id}: {target}");
@@ -208,7 +208,7 @@ fn no_target_that_wire_serves_goes_past_the_guard() {
         }
         println!("{other_paths:?}: judged {judged}, refused {refused}, passed on {passed}");
         assert!(judged > 0 && refused > 0);
-        // The backend is there: a target that is fine reaches it.
+        // The backend is reachable: a valid request arrives there.
         guarded.ask(support::control());
         assert!(backend.wait(passed + 1).line().starts_with("POST /scim/v2/Users "));
     }

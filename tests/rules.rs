@@ -1,6 +1,6 @@
-//! Every rule of the guard: a request that hits it and one that barely does not, over real sockets,
-//! in front of a backend that counts its connections. The answers are kept in
-//! `tests/snapshots`, and `docs/rules.md` is written from them.
+//! Every rule of the guard over real sockets: a request that hits it and the most similar one that does not, in
+//! front of a backend that counts its connections. The answers are stored in `tests/snapshots`, and
+//! `docs/rules.md` is generated from them.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 #[path = "rules/cases.rs"]
@@ -16,14 +16,14 @@ use cases::{Case, authorized, cases, changed, post_user, with_token};
 use serde_json::json;
 use support::program::Place;
 use support::{
-    Backend, Client, Guarded, OTHER, Reply, Response, TOKEN, control, entry, head, ok, register,
-    with_length,
+    Backend, Client, Guarded, OTHER, Reply, Response, TOKEN, control, entry, head, ok,
+    registry_file, with_length,
 };
 use wire_scim_guard::config::Config;
 use wire_scim_guard::policy::Action;
 use wire_scim_guard::rule::{Enforcement, Entry, Rule, TABLE};
 
-/// Sends a case's requests; the answer to the one that hits.
+/// Sends the requests of a case and returns the answer to the one that hits the rule.
 fn hit(case: &Case) -> Response {
     let rule = case.rule;
     let backend = Backend::fine();
@@ -39,7 +39,7 @@ fn hit(case: &Case) -> Response {
     refused
 }
 
-/// The answer of a guard that has no descriptor left to connect to the backend with.
+/// The answer of a guard that has no descriptors left for a connection to the backend.
 fn without_descriptors() -> Response {
     let backend = Backend::start(|_| support::last());
     let place = Place::before("rules", &[&backend], "threads: 1\n");
@@ -47,15 +47,15 @@ fn without_descriptors() -> Response {
     let mut client = Client::connect(place.addr);
     client.send(control());
     assert_eq!(client.response().rule(), "-");
-    let _crowd = place.starve();
+    let _connections = place.starve();
     client.send(control());
     let refused = client.response();
     assert_eq!(backend.seen().len(), 1);
     refused
 }
 
-/// The rules that take more than one request to hit.
-fn staged() -> Vec<(Rule, Response)> {
+/// The rules that need more than one request to be hit.
+fn multi_request_cases() -> Vec<(Rule, Response)> {
     let connections = |limit: fn(&mut Config)| {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], limit);
@@ -79,7 +79,7 @@ fn staged() -> Vec<(Rule, Response)> {
         answer
     };
     assert_eq!(answered(|| ok("{}")).rule(), "-");
-    // The first request goes to the backend; the second, with this token, is refused.
+    // The first request goes to the backend; the second one, with the same token, is refused.
     let second = |status, configure: fn(&mut Config), token| {
         let backend = Backend::start(move |_| Reply::Bytes(support::answer(status, "{}")));
         let guarded = Guarded::configured(&[backend.addr], configure);
@@ -106,14 +106,14 @@ fn staged() -> Vec<(Rule, Response)> {
             Rule::TokenRate,
             second(
                 200,
-                |config| config.tokens = Some(register(&[entry("slow", OTHER, "rate: 1/h")])),
+                |config| config.tokens = Some(registry_file(&[entry("slow", OTHER, "rate: 1/h")])),
                 OTHER,
             ),
         ),
     ]
 }
 
-/// The answer without what differs each time.
+/// The answer without the parts that differ from run to run.
 fn golden(response: &Response) -> String {
     let lines = response.head.lines().filter(|line| {
         let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
@@ -124,13 +124,13 @@ fn golden(response: &Response) -> String {
 }
 
 #[test]
-fn every_rule_refuses_what_it_is_for_and_nothing_else() {
+fn every_rule_refuses_its_case_and_not_the_nearest_valid_one() {
     let mut answers: BTreeMap<Rule, Response> = BTreeMap::new();
     for case in cases() {
         let rule = case.rule;
         answers.insert(rule, hit(&case));
     }
-    for (rule, response) in staged() {
+    for (rule, response) in multi_request_cases() {
         response.refused(rule.id());
         answers.insert(rule, response);
     }
@@ -145,10 +145,10 @@ fn every_rule_refuses_what_it_is_for_and_nothing_else() {
     compare_with_docs(&document(&answers));
 }
 
-/// `docs/rules.md`, from the table and the answers.
+/// The contents of `docs/rules.md`, from the rule table and the answers.
 fn document(answers: &BTreeMap<Rule, Response>) -> String {
     let mut text = String::from(
-        "# Rules\n\nEvery rule of the guard. The ids stand in the \
+        "# Rules\n\nEvery rule of the guard. The ids appear in the \
          configuration, in\nmetrics, in the access log and in the `Scim-Guard-Rule` header of an answer. The answers \
          below are those of\nthe project's own tests.\n\n| rule | status | scimType | documented | as-served |\n\
          |---|---|---|---|---|\n",
@@ -168,7 +168,7 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
         )
         .unwrap();
     }
-    text.push_str("\n`always`: cannot be switched; the reason stands with the rule.\n");
+    text.push_str("\n`always`: cannot be switched; the reason is given with the rule.\n");
     for entry in &TABLE {
         let answer = &answers[&entry.rule];
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
@@ -196,7 +196,7 @@ fn compare_with_docs(text: &str) {
 }
 
 #[test]
-fn a_reported_rule_is_counted_and_the_request_goes_on_unchanged() {
+fn a_reported_rule_is_counted_and_the_request_is_forwarded_unchanged() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.policy.set("user.user_name", Action::Report).unwrap();
@@ -209,7 +209,7 @@ fn a_reported_rule_is_counted_and_the_request_goes_on_unchanged() {
         let series = format!("scim_guard_rule_hits_total{{action=\"report\",rule=\"{rule}\"}}");
         guarded.wait_metric(&series, 1.0);
     }
-    // The first enforced rule answers, and what was reported before it is still counted.
+    // The first enforced rule refuses the request; rules reported before it are counted as well.
     let body = changed(&json!({"userName": "a@b.c", "displayName": ""}));
     guarded.ask(post_user(&body)).refused("user.display_name");
     guarded
@@ -218,20 +218,20 @@ fn a_reported_rule_is_counted_and_the_request_goes_on_unchanged() {
 }
 
 #[test]
-fn the_global_switch_lets_everything_pass_that_can_be_read() {
+fn mode_off_forwards_everything_that_can_be_parsed() {
     for mode in [Action::Report, Action::Off] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| config.policy.cap(mode));
         let switchable = |case: &Case| case.rule.entry().enforcement == Enforcement::EveryProfile;
         for (at, case) in cases().into_iter().filter(switchable).enumerate() {
-            // Operators' own schemas are not loaded here, and an email address is one identity's rule.
+            // Schemas of operators are not loaded here, and `externalId` needs an email address in one identity mode only.
             let answer = guarded.ask(&case.hit);
             assert_eq!(answer.rule(), "-", "{} under {mode:?}", case.rule);
             let seen = backend.wait(at + 1);
             let body = case.hit.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
             assert!(seen.body == case.hit[body..], "{} under {mode:?}", case.rule);
         }
-        // A method that Wire does not serve takes its body along.
+        // The body of a request with a method that Wire does not serve is forwarded too.
         assert_eq!(guarded.ask(with_length("PUT", "/scim/v2/Users", b"{]")).rule(), "-");
         assert_eq!(backend.seen().last().unwrap().body, b"{]");
         guarded.ask(head("GET", "/scim/v2/../x") + "\r\n").refused("target.ambiguous");

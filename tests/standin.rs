@@ -62,7 +62,7 @@ fn patch(standin: &Standin, target: &str, operation: &Value) -> Response {
     ask(standin, "PATCH", target, Some(&body))
 }
 
-/// A user with these emails, and its path.
+/// Creates a user with these emails and returns its path.
 fn provisioned(standin: &Standin, emails: &Value) -> (Response, String) {
     let user = json!({
         "userName": "bob", "externalId": "b-1", "displayName": "Bob", "emails": emails
@@ -74,14 +74,14 @@ fn provisioned(standin: &Standin, emails: &Value) -> (Response, String) {
 }
 
 #[test]
-fn an_address_with_its_type_is_changed_through_a_value_path_from_5_35_on() {
+fn from_5_35_on_a_value_path_changes_an_address_with_a_type() {
     let standin = of_release(Release::R5_35);
     let sent = json!([
         {"value": "old@example.com", "type": "home"},
         {"value": "work@example.com", "type": "work", "primary": true}
     ]);
     let (created, target) = provisioned(&standin, &sent);
-    // One address is kept, as it was sent.
+    // One address is stored, as it was sent.
     assert_eq!(created.json()["emails"], json!([sent[1]]));
     let new = json!({
         "op": "Add", "path": "emails[type eq \"work\"].value", "value": "new@example.com"
@@ -107,7 +107,7 @@ fn a_value_path_has_no_effect_on_an_address_without_a_type() {
 }
 
 #[test]
-fn up_to_5_34_value_paths_are_refused_and_types_not_kept() {
+fn before_5_35_value_paths_are_refused_and_types_are_dropped() {
     let standin = of_release(Release::R5_34);
     let sent = json!([{"value": "work@example.com", "type": "work", "primary": true}]);
     let (created, target) = provisioned(&standin, &sent);
@@ -118,7 +118,7 @@ fn up_to_5_34_value_paths_are_refused_and_types_not_kept() {
 }
 
 #[test]
-fn two_primary_addresses_are_refused_from_5_35_on() {
+fn from_5_35_on_two_primary_addresses_are_refused() {
     let user = json!({
         "userName": "carol", "externalId": "c-1", "displayName": "Carol", "emails": [
             {"value": "one@example.com", "primary": "True"}, {"value": "two@example.com", "primary": true}
@@ -133,7 +133,7 @@ fn two_primary_addresses_are_refused_from_5_35_on() {
     assert_eq!((refused.status, &refused.json()["scimType"]), (400, &json!("invalidValue")));
 }
 
-/// Why an answer is not Wire's: another status, where it does not depend on what Wire has stored.
+/// Why an answer differs from Wire's status, where that does not depend on Wire's stored data.
 fn differs(row: &Value, status: Option<u64>, answer: &Response) -> Option<String> {
     match status {
         Some(status) if u64::from(answer.status) == status => None,
@@ -146,7 +146,7 @@ fn differs(row: &Value, status: Option<u64>, answer: &Response) -> Option<String
 }
 
 #[test]
-fn the_stand_in_answers_the_requests_of_the_corpus_as_each_release_does() {
+fn the_stand_in_answers_corpus_requests_as_each_release_does() {
     let changed: BTreeMap<String, u64> = corpus::rows("changed-in-5.35.jsonl")
         .iter()
         .filter(|row| row["file"] == "requests.jsonl")
@@ -170,8 +170,8 @@ fn answers_the_requests_of_the_corpus(release: Release, wire: impl Fn(&Value) ->
     let mut compared = 0;
     for row in corpus::rows("requests.jsonl") {
         let method = row["method"].as_str().unwrap();
-        // How Wire's server frames messages is not what the stand-in is for; what Wire refuses for its
-        // state alone is not in this one's; and OPTIONS is answered by the nginx in front.
+        // Excluded: HTTP framing, which the stand-in does not model; refusals that depend on Wire's stored data;
+        // and OPTIONS, which the nginx in front of Wire answers.
         let by_state = row["wire"] == "reject" && row["proxy"] == "forward";
         if row["raw_base64"].is_string() || by_state || method == "OPTIONS" {
             continue;
@@ -183,11 +183,11 @@ fn answers_the_requests_of_the_corpus(release: Release, wire: impl Fn(&Value) ->
                 standin.wire().add_user(&id.to_lowercase());
             }
         }
-        // Attacks are judged for the target as it was sent, the others for the canonical one.
+        // Attack rows are judged by the target as it was sent, the others by the canonical one.
         let canonical = row["canonical_target"].as_str().filter(|_| row["attack"] != true);
         let mut request = corpus::request(&row, canonical);
         if row["target"].as_str().is_some_and(|target| target.contains("/scim/auth-tokens")) {
-            // As the nginx in front says that somebody is logged in.
+            // The header by which the nginx in front says who is logged in.
             let end = request.windows(2).position(|two| two == b"\r\n").unwrap() + 2;
             request.splice(end..end, *b"Z-User: 00000000-0000-4000-8000-000000000002\r\n");
         }
@@ -205,12 +205,12 @@ fn answers_the_requests_of_the_corpus(release: Release, wire: impl Fn(&Value) ->
             );
         }
     }
-    assert!(compared > 500, "the corpus is not whole");
+    assert!(compared > 500, "the corpus is incomplete");
     assert!(differences.is_empty(), "{} of {compared}: {differences:#?}", differences.len());
 }
 
 #[test]
-fn the_stand_in_routes_the_targets_of_the_corpus_as_wire_does() {
+fn the_stand_in_routes_corpus_targets_as_wire_does() {
     let standin = start();
     let faulty = json!({
         "schemas": [], "userName": "bad one", "externalId": "a@example.com", "displayName": "A", "members": []
@@ -218,7 +218,7 @@ fn the_stand_in_routes_the_targets_of_the_corpus_as_wire_does() {
     let mut differences = Vec::new();
     for row in corpus::rows("targets.jsonl") {
         let (method, target) = (row["method"].as_str().unwrap(), row["target"].as_str().unwrap());
-        // A group has no handle that could be at fault.
+        // A group has no handle that could be invalid.
         let answer = ask(&standin, method, target, Some(&faulty));
         let status = row["wire_status"].as_u64().unwrap();
         if u64::from(answer.status) != status {

@@ -1,5 +1,5 @@
-//! Who may provision, until when, from where, and how fast: over real sockets, in front of a backend
-//! that counts what it gets, and with the program as operators run it.
+//! The token registry and the refusal cache: over real sockets, in front of a backend that counts its requests,
+//! and with the program as operators run it.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod support;
@@ -10,10 +10,10 @@ mod canary;
 mod command;
 #[path = "tokens/program.rs"]
 mod program;
-#[path = "tokens/register.rs"]
-mod register;
-#[path = "tokens/shield.rs"]
-mod shield;
+#[path = "tokens/refusals.rs"]
+mod refusals;
+#[path = "tokens/registry.rs"]
+mod registry;
 #[path = "tokens/throttled.rs"]
 mod throttled;
 
@@ -31,7 +31,7 @@ fn get(token: &str) -> String {
     request("GET", USER, token, "")
 }
 
-/// A token of Wire's form, another one for each number.
+/// A token of Wire's form, a different one for each number.
 fn token(number: u8) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode([number; 32])

@@ -1,4 +1,4 @@
--- The checks that fit into a page: token, media type, handle, display name. No folding of names, no
+-- A minimal set of checks: token, media type, handle, display name. No case folding of names, no
 -- duplicates, no types, no PATCH, no metrics.
 local cjson = require "cjson.safe"
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What a request costs end to end, beside nginx, nginx with Lua, haproxy and Pingora alone.
+"""End-to-end cost of a request, compared with nginx, nginx with Lua, haproxy and Pingora alone.
 
-Every contender stands in front of the same backend, alone on processor 0; backend and load are on
-processor 1. The rounds interleave, and what counts is the processor time that the kernel accounts to
-the contender, for each request, in relation to plain nginx in the same run: times drift, ratios less so.
+Every proxy runs alone on processor 0, in front of the same backend; backend and load generator run on
+processor 1. The rounds are interleaved. The result is the processor time that the kernel accounts to
+the proxy, per request, relative to plain nginx in the same run: times drift, ratios less so.
 
     benches/e2e/run.py [--rounds N] [--requests N] [--connections N] [--seconds N] [--out FOLDER]
                        [NAME=BINARY ...]
 
-A NAME=BINARY is a further build of the guard to measure in the same run, such as the one before a change.
+NAME=BINARY adds another build of the guard to the run, such as the one before a change.
 """
 
 import argparse
@@ -43,7 +43,7 @@ ANSWER = json.dumps(
 
 
 def user(handle):
-    """A user as Entra ID sends one: 1.2 KB with the attributes that Wire ignores."""
+    """A user as Entra ID sends it: 1.2 KB, including attributes that Wire ignores."""
     enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
     return {
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User", enterprise],
@@ -89,7 +89,7 @@ def pinned(processor, command):
 
 
 def tree(pid):
-    """The process and all below it."""
+    """The process and its descendants."""
     found = [pid]
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         try:
@@ -101,7 +101,7 @@ def tree(pid):
 
 
 def processor_time(pids):
-    """Nanoseconds on a processor, of all threads, as the scheduler accounts them."""
+    """Processor time of all threads in nanoseconds, as accounted by the scheduler."""
     total = 0
     for pid in pids:
         for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
@@ -179,7 +179,7 @@ def guard(name, binary, folder, upstream, access="false"):
 
 
 class Work:
-    """A request that is sent again and again."""
+    """A request that is sent repeatedly."""
 
     def __init__(self, name, path, expected, body=None, only=None, token=TOKEN):
         self.name, self.path, self.expected, self.body, self.only, self.token = name, path, expected, body, only, token
@@ -192,14 +192,14 @@ class Work:
 
 
 def counted(output, requests, expected, who):
-    """All answers are there and have the expected class of status."""
+    """Checks that all answers arrived with the expected status class."""
     line = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
     if line is None or int(line.group({2: 1, 4: 3}[expected])) != requests:
         sys.exit(f"{who}: not the expected answers:\n{output}")
 
 
 def load(contender, work, requests, connections):
-    """Processor time for each request, in microseconds."""
+    """Processor time per request, in microseconds."""
     pids = tree(contender.process.pid)
     before = processor_time(pids)
     command = work.command(contender.port, connections)
@@ -248,9 +248,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--requests", type=int, default=20000)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=int, default=10, help="of each run at 300 requests a second; 0: none")
-    parser.add_argument("--out", type=pathlib.Path, help="a folder for table and plot")
-    parser.add_argument("--only", help="contenders, separated by semicolons; plain nginx is always one")
+    parser.add_argument("--seconds", type=int, default=10, help="length of each run at 300 requests a second; 0: none")
+    parser.add_argument("--out", type=pathlib.Path, help="folder for table and plot")
+    parser.add_argument("--only", help="proxies to measure, separated by semicolons; plain nginx is always included")
     parser.add_argument("builds", nargs="*", metavar="NAME=BINARY")
     arguments = parser.parse_args()
 
@@ -301,7 +301,7 @@ def measure(arguments, folder):
                 for contender in contenders:
                     if work.only and not contender.name.startswith(work.only):
                         continue
-                    # The first round warms up and does not count.
+                    # The first round is a warm-up and is discarded.
                     requests = arguments.requests if number else arguments.requests // 4
                     cost = load(contender, work, requests, arguments.connections)
                     if number:
@@ -325,7 +325,7 @@ def measure(arguments, folder):
 def report(contenders, works, spent, arguments):
     base = {work.name: spent[("nginx", "POST" if work.only else work.name)] for work in works}
     names = [work.name for work in works]
-    print("\nprocessor time for each request in relation to plain nginx (of refused ones: to its forwarded POST); "
+    print("\nprocessor time per request relative to plain nginx (for refused ones: to its forwarded POST); "
           "the median of the rounds, and the quartiles\n")
     print("| | " + " | ".join(names) + " |\n|---" * 1 + "|---" * len(names) + "|")
     plot = []

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Instructions of one verdict by kind, and of one whole request through the running guard, counted by
-callgrind and compared with the baseline beside this file.
+"""Counts the instructions of one verdict of each kind, and of one whole request through the running guard, with
+callgrind, and compares them with the baseline in this folder.
 
     benches/instructions/run.py [--write] [--tolerance PERCENT]
 
-Counts repeat where times don't, but they are a build's and a toolchain's: write the baseline anew with
---write, and say why, when either has changed. What a run costs besides is taken out by running twice.
+Counts are reproducible where times are not, but they depend on the build and the toolchain: update the baseline with
+--write, and give the reason, when either has changed. The fixed cost of a run is eliminated by running twice.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def verdict(kind, folder):
 
 
 def growth(folder):
-    """How many times the instructions of a verdict grow when its body does: for every shape about as much."""
+    """The factor by which the instructions of a verdict grow with its body, for each shape."""
     example = str(RELEASE / "examples/verdicts")
     shapes = subprocess.run([example, "shapes"], check=True, capture_output=True, text=True).stdout.splitlines()
     for number, line in enumerate(shapes):
@@ -62,7 +62,7 @@ def growth(folder):
 
 
 def requests(work, folder):
-    """One connection, so that the order of things is the same each time."""
+    """One connection, so that the order of events is deterministic."""
     upstream = e2e.free_port()
     backend = e2e.nginx("upstream", "upstream.conf", folder, upstream, processor=1)
     counts = []
@@ -106,7 +106,7 @@ def main():
         verdict_ = "more than the tolerance" if change > arguments.tolerance else ""
         worse += bool(verdict_)
         print(f"{name:<28}{before:>9}{count:>9}  {change:+.1f} %  {verdict_}".rstrip())
-    print(f"\na body of {TIMES} times the size takes so many times the instructions")
+    print(f"\ngrowth of instructions for a body {TIMES} times the size")
     for name, times in grown.items():
         verdict_ = "more than in proportion" if times > 1.3 * TIMES else ""
         worse += bool(verdict_)

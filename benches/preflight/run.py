@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""What preflight takes for a directory of many people: time, time of the processor, entries a second, and memory at its
-peak."""
+"""What preflight needs for a large directory: time, processor time, entries per second, and peak memory."""
 
 import argparse
 import os
@@ -15,7 +14,7 @@ from people import CONFIG, FAULTS, STOPS, directory  # noqa: E402
 
 
 def measured(command, output):
-    """Seconds, those of the processor, and the most memory in MiB."""
+    """Seconds, processor seconds, and peak memory in MiB."""
     begin = time.monotonic()
     with open(output, "wb") as out:
         child = subprocess.Popen(command, stdout=out)

@@ -1,5 +1,5 @@
-"""A directory in a real OpenLDAP, provisioned the way Wire's ldap-scim-bridge does it: for every entry a look-up
-by externalId, then POST or PUT; for every leaver a look-up and DELETE."""
+"""A directory in a real OpenLDAP, provisioned as Wire's ldap-scim-bridge does it: for every entry a search
+by externalId, then POST or PUT; for every leaver a search and DELETE."""
 
 import base64
 import json
@@ -9,12 +9,12 @@ import tempfile
 import urllib.parse
 from pathlib import Path
 
-from guard import PATIENCE, Demo, expect, free_port
+from guard import WAIT_TIMEOUT, Demo, expect, free_port
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 BASE = "dc=nodomain"
 ADMIN, PASSWORD = f"cn=admin,{BASE}", "secret"
-# As in the bridge's configuration beside the corpus.
+# As in the bridge's configuration in the corpus.
 MAPPING = {"displayName": "displayName", "userName": "uid", "externalId": "mail", "roles": "employeeType"}
 CONFIG = """
 include /etc/ldap/schema/core.schema
@@ -48,7 +48,7 @@ class OpenLdap:
         self.run("ldapadd", "-f", str(CORPUS / "ldap-scim-bridge.ldif"))
 
     def wait(self):
-        for _ in range(PATIENCE * 20):
+        for _ in range(WAIT_TIMEOUT * 20):
             found = subprocess.run(
                 ["ldapsearch", "-x", "-H", self.url, "-b", "", "-s", "base"], capture_output=True
             )
@@ -64,7 +64,7 @@ class OpenLdap:
 
     def run(self, tool, *options, text=None):
         command = [tool, "-x", "-H", self.url, "-D", ADMIN, "-w", PASSWORD, *options]
-        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=WAIT_TIMEOUT)
         if done.returncode != 0:
             raise RuntimeError(f"{tool}: {done.stderr}")
         return done.stdout
@@ -87,18 +87,18 @@ class OpenLdap:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(PATIENCE)
+        self.process.wait(WAIT_TIMEOUT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def bridge(demo, ldap):
-    """One run of the bridge: what became of each address."""
+    """Performs one run of the bridge; returns the outcome for each address."""
     outcome = {}
 
     def find(address):
         query = urllib.parse.quote(f'externalId eq "{address}"')
         status, found = demo.request("GET", f"/scim/v2/Users?filter={query}")
-        expect(f"look-up of {address}", status, 200)
+        expect(f"search for {address}", status, 200)
         return found["Resources"][0]["id"] if found["Resources"] else None
 
     for entry in ldap.entries("People"):
@@ -110,7 +110,7 @@ def bridge(demo, ldap):
         status, answer = demo.request(method, path, user)
         outcome[entry["mail"]] = (method, status)
         if status >= 400 and not answer["detail"]:
-            raise AssertionError(f"{entry['mail']} was refused without a sentence")
+            raise AssertionError(f"{entry['mail']} was refused without a detail")
     for entry in ldap.entries("DeletedPeople"):
         if known := find(entry["mail"]):
             outcome[entry["mail"]] = ("DELETE", demo.request("DELETE", f"/scim/v2/Users/{known}")[0])
@@ -118,7 +118,7 @@ def bridge(demo, ldap):
 
 
 def recorded(run):
-    """What became of each address when the bridge itself ran."""
+    """The outcome for each address in a recorded run of the bridge."""
     rows = [json.loads(line) for line in (CORPUS / "ldap-scim-bridge.jsonl").read_text().splitlines()]
     outcome, address = {}, None
     for row in rows:

@@ -1,4 +1,4 @@
-"""A running guard for scenarios: started as a process, reached over real sockets, stopped at the end."""
+"""A running guard for test scenarios: a separate process that is reached over real sockets and stopped at the end."""
 
 import json
 import socket
@@ -8,16 +8,16 @@ import threading
 import urllib.error
 import urllib.request
 
-PATIENCE = 20
+WAIT_TIMEOUT = 20
 
 
 class Process:
-    """A program whose standard output ends its start with the line `ready`."""
+    """A program that prints the line `ready` to standard output once it has started."""
 
     def __init__(self, command):
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
-        killer = threading.Timer(PATIENCE, self.process.kill)
+        killer = threading.Timer(WAIT_TIMEOUT, self.process.kill)
         killer.start()
         self.lines = []
         for line in self.process.stdout:
@@ -29,7 +29,7 @@ class Process:
             raise RuntimeError(f"{command} did not start: {self.errors()}")
 
     def value(self, name):
-        """What stands behind a word at the beginning of a line."""
+        """The rest of the line that begins with this word."""
         return next(line.split(" ", 1)[1] for line in self.lines if line.startswith(name + " "))
 
     def errors(self):
@@ -39,7 +39,7 @@ class Process:
     def stop(self):
         self.process.terminate()
         try:
-            return self.process.wait(PATIENCE)
+            return self.process.wait(WAIT_TIMEOUT)
         finally:
             self.process.kill()
 
@@ -65,14 +65,14 @@ class Demo(Process):
 
 
 def request(url, token, method, path, body=None):
-    """Status and JSON body of one SCIM request."""
+    """Sends one SCIM request; returns status and JSON body."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/scim+json"}
     if data is not None:
         headers["Content-Type"] = "application/scim+json"
     ask = urllib.request.Request(url + path, data, headers, method=method)
     try:
-        with urllib.request.urlopen(ask, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(ask, timeout=WAIT_TIMEOUT) as answer:
             return answer.status, parsed(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, parsed(error.read())
@@ -83,9 +83,9 @@ def parsed(body):
 
 
 def raw_request(url, message):
-    """Status and body of a request that is sent byte for byte."""
+    """Sends a request byte for byte; returns status and body."""
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+    with socket.create_connection((host, int(port)), timeout=WAIT_TIMEOUT) as connection:
         connection.sendall(message)
         stream = connection.makefile("rb")
         status = int(stream.readline().split(b" ")[1])
@@ -109,13 +109,13 @@ def expect(what, got, wanted):
 
 
 def run(scenarios):
-    """Runs scenarios, (name, function) pairs; prints a line for each and a sum. The exit code."""
+    """Runs scenarios, (name, function) pairs, and prints a line for each and a summary; returns the exit code."""
     failed = 0
     for name, scenario in scenarios:
         try:
             scenario()
             print(f"ok      {name}", flush=True)
-        except Exception as error:  # whatever it is, the scenario has failed and the next one runs
+        except Exception as error:  # any exception fails the scenario, and the next one runs
             failed += 1
             print(f"FAILED  {name}: {type(error).__name__}: {error}", flush=True)
     print(f"{len(scenarios) - failed} scenarios passed, {failed} failed")

@@ -19,10 +19,10 @@ PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
 
 def printed_lines(binary):
-    """Every line that the demo prints does what stands behind it."""
+    """Every curl command that the demo prints has the status that it announces."""
     with Demo(binary) as demo:
         if len(demo.curl_lines) < 10:
-            raise AssertionError("the demo prints hardly anything to try")
+            raise AssertionError("the demo prints too few commands")
         for line in demo.curl_lines:
             command, _, status = line.rpartition(" # expect: ")
             done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=20)
@@ -30,7 +30,7 @@ def printed_lines(binary):
 
 
 def curl(demo, *options):
-    """curl as Wire's documentation uses it: status and JSON."""
+    """Runs curl as in Wire's documentation; returns status and JSON."""
     command = ["curl", "-sS", "-w", "\n%{http_code}", "--max-time", "20"]
     command += ["--header", f"Authorization: Bearer {demo.token}", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
@@ -68,7 +68,7 @@ def documented_curl(binary):
 
 
 def scim2_client(binary):
-    """The library from PyPI, with its own checks of what comes back."""
+    """The library from PyPI, which validates the answers itself."""
     import httpx2
     from scim2_client.engines.httpx2 import SyncSCIMClient
     from scim2_models import (
@@ -117,7 +117,7 @@ def scim2_client(binary):
 
 
 def recorded_bridge(binary, profile, refused):
-    """What the bridge sent, byte for byte, with the ids that this backend gives out."""
+    """Replays the bridge's requests byte for byte, with the ids that this backend assigns."""
     rows = [json.loads(line) for line in (CORPUS / "ldap-scim-bridge.jsonl").read_text().splitlines()]
     with Demo(binary, profile) as demo:
         ids, differing, last_found = {}, set(), None
@@ -125,7 +125,7 @@ def recorded_bridge(binary, profile, refused):
             target = row["target"]
             if row["method"] in ("PUT", "DELETE"):
                 recorded = target.rsplit("/", 1)[1]
-                # The look-up before a change gave the id; here it gave another one.
+                # The preceding search returned the id of the user, which differs here.
                 ids.setdefault(recorded, last_found)
                 if ids[recorded] is None:
                     differing.add(row["id"])
@@ -138,19 +138,19 @@ def recorded_bridge(binary, profile, refused):
                 last_found = answer["Resources"][0]["id"] if answer["Resources"] else None
             if status != row["wire_status"]:
                 differing.add(row["id"])
-        expect("requests that end otherwise than recorded", sorted(differing), sorted(refused))
+        expect("requests with another outcome than recorded", sorted(differing), sorted(refused))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True)
     binary = parser.parse_args().binary
-    # The documented profile asks for a userName without capitals, which one entry does not have: it is never
-    # created, so that the change of run 2 has nothing to change.
+    # The documented profile requires a userName without capitals, which one entry does not have: it is never
+    # created, so the change in run 2 fails as well.
     capitals = ["bridge-run-13", "bridge-run-27"]
     return run(
         [
-            ("every printed line of the demo", functools.partial(printed_lines, binary)),
+            ("every command printed by the demo", functools.partial(printed_lines, binary)),
             ("curl as documented", functools.partial(documented_curl, binary)),
             ("scim2-client", functools.partial(scim2_client, binary)),
             (

@@ -1,4 +1,4 @@
-//! A server that accepts everything, and ways in which such a server may apply a PATCH.
+//! A server that accepts everything, and the ways in which such a server may apply a PATCH.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,8 +11,8 @@ type Users = Arc<Mutex<Map<String, Value>>>;
 /// Applies one operation to a user.
 pub type Apply = fn(&mut Map<String, Value>, &Value);
 
-/// Serves these users; every other request is answered with 200 too. A PUT of an unknown id is not stored,
-/// as no server creates by PUT.
+/// Serves these users and answers every other request with 200 too. A PUT of an unknown id is not stored, as
+/// no server creates by PUT.
 pub fn start(users: Users, apply: Apply) -> Backend {
     Backend::start(move |seen| {
         let mut users = users.lock().unwrap();
@@ -38,7 +38,7 @@ fn write(user: &mut Value, seen: &Seen, apply: Apply) {
     }
 }
 
-/// The path is the name of a member.
+/// Takes the path for the name of a member.
 pub fn by_name(user: &mut Map<String, Value>, operation: &Value) {
     let value = operation["value"].clone();
     match (operation["op"].as_str().unwrap(), operation["path"].as_str()) {
@@ -49,7 +49,7 @@ pub fn by_name(user: &mut Map<String, Value>, operation: &Value) {
     }
 }
 
-/// The attribute counts, and what is selected of it does not.
+/// Uses the attribute of the path and ignores its value filter.
 pub fn without_filter(user: &mut Map<String, Value>, operation: &Value) {
     let mut operation = operation.clone();
     if let Some(path) = operation["path"].as_str() {
@@ -58,7 +58,7 @@ pub fn without_filter(user: &mut Map<String, Value>, operation: &Value) {
     by_name(user, &operation);
 }
 
-/// Values are selected by type, and added where none matches.
+/// Selects values by type, and appends one if none matches.
 pub fn selecting(user: &mut Map<String, Value>, operation: &Value) {
     let path = operation["path"].as_str().unwrap_or_default();
     let Some((attribute, rest)) = path.split_once('[') else { return by_name(user, operation) };
@@ -80,7 +80,7 @@ pub fn selecting(user: &mut Map<String, Value>, operation: &Value) {
     }
 }
 
-/// Whatever the operation is, it leaves a trace.
+/// Every operation changes the user.
 pub fn spoiling(user: &mut Map<String, Value>, _: &Value) {
     user.insert("spoilt".into(), json!(true));
 }

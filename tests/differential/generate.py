@@ -1,6 +1,6 @@
-"""Generated SCIM payloads: valid documents with one fault or several, and mutations of their text.
+"""Generates SCIM payloads: valid documents with one or several faults, and mutations of their characters.
 
-A value is written by dump(), which takes any Python value, Raw JSON text, and Members, a list of
+A value is serialised by dump(), which takes any Python value, Raw JSON source, and Members, a list of
 pairs in which names may repeat.
 """
 
@@ -14,7 +14,7 @@ PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
 
 class Raw(str):
-    """JSON text that is written as it is."""
+    """JSON source that is written unchanged."""
 
 
 class Members(list):
@@ -91,7 +91,7 @@ def word(rng, low=1, high=8):
 
 
 def calm(rng):
-    """Whether to take the plain choice: half of all payloads are to have a fault or two, not ten."""
+    """Whether to take the valid choice: half of all payloads should have one or two faults, not ten."""
     return rng.calm and rng.random() < 0.95
 
 
@@ -345,7 +345,7 @@ def user_members(rng):
 
 
 def spoil(rng, members):
-    """Changes one thing about an object."""
+    """Applies one mutation to an object."""
     if not members:
         return
     at = rng.randrange(len(members))
@@ -392,8 +392,8 @@ def path(rng):
     if how < 0.92:
         value = rng.choice(['"work"', "true", "TRUE", "null", "NULL", "5", "+5", "-1.5e3", '"a]b"', '"', "x"])
         operator = rng.choice(["eq", "EQ", "co", "xx", "eq ", " eq"])
-        behind = rng.choice(["", ".value", ".", ".1", "x", ".a.b"])
-        return f"emails[type {operator} {value}]{behind}"
+        rest = rng.choice(["", ".value", ".", ".1", "x", ".a.b"])
+        return f"emails[type {operator} {value}]{rest}"
     return rng.choice(
         [
             "",
@@ -416,7 +416,7 @@ KNOWN_ADDRESSES = ["sample@example.com", "a@b.de", "x@y", "a@b", "name@corp.exam
 
 
 def email_entry(rng):
-    """An entry of emails as a PATCH puts it in, right in most cases."""
+    """An entry of emails as a PATCH adds it, valid in most cases."""
     entry = Members([("value", rng.choice(KNOWN_ADDRESSES) if rng.random() < 0.6 else address(rng))])
     if rng.random() < 0.6:
         entry.append(("type", rng.choice(KINDS_OF_ADDRESS)))
@@ -431,7 +431,7 @@ def email_entry(rng):
 
 
 def value_path(rng):
-    """A path that selects elements, into emails in most cases, with the filters that Wire tells apart."""
+    """A path that selects elements, of emails in most cases, with the filters that Wire distinguishes."""
     name = rng.choice(["emails"] * 12 + ["EMAILS", "roles", "phoneNumbers", "addresses", "userName"])
     if rng.random() < 0.1:
         name = rng.choice([CORE, PROFILE, MAP, ENTERPRISE]) + ":" + name
@@ -451,7 +451,7 @@ def value_path(rng):
 
 
 def value_path_operation(rng):
-    """An operation on elements, with a value that fits its path in most cases."""
+    """An operation on elements, with a value that matches its path in most cases."""
     target = value_path(rng)
     sub = target.rpartition("]")[2].lower()
     if rng.random() < 0.12:
@@ -643,7 +643,7 @@ KINDS = ["user"] * 9 + ["patch"] * 7 + ["group"] * 2 + ["filter"] + ["group_filt
 
 
 def case(rng):
-    """A kind and the bytes of a payload of it."""
+    """A kind, and the bytes of a payload of this kind."""
     kind = rng.choice(KINDS)
     rng.calm = rng.random() < 0.6
     text = GENERATORS[kind](rng)

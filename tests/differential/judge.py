@@ -1,10 +1,10 @@
-"""A slow reference of how Wire reads SCIM payloads, in plain Python, to hold faster code against.
+"""A slow reference implementation in Python of how Wire reads SCIM payloads, for comparison with faster code.
 
 judge.JUDGE[kind](raw, release) gives Wire's verdict for the kinds user, patch, group, filter and group_filter; for users
 and patches in both identity modes. The release is "5.34" (and older; the default), "5.35" (and newer), or "any": accepted
-if either release accepts, with the reading of the newest that does, else the newer release's error. A PATCH is applied
-to a stored user, sample() by default. judge.determined(kind, raw, release, mode) says what the request alone decides:
-"refuse", "accept", or "depends" where the stored user does.
+if either release accepts, with the values of the newest that does; otherwise the newer release's error. A PATCH is applied
+to a stored user, sample() by default. judge.determined(kind, raw, release, mode) is the verdict that follows from the
+request alone: "refuse", "accept", or "depends" if it depends on the stored user.
 """
 
 import re, sys, json, itertools
@@ -13,7 +13,7 @@ RELEASES = ("5.34", "5.35")
 
 
 def known(release):
-    """the reading that a release number stands for"""
+    """the release of RELEASES that behaves like this one"""
     if release == "any" or release in RELEASES:
         return release
     return RELEASES[tuple(map(int, release.split(".")[:2])) >= (5, 35)]
@@ -863,7 +863,7 @@ CMP = {
 
 
 def matches(flt, e):
-    """does an emails entry match? URN and sub-attribute of the name aside; what can't be compared matches nothing"""
+    """does an emails entry match? URN and sub-attribute of the name are ignored; values that can't be compared match nothing"""
     (_, n, _), op, v = flt
     n = n.lower()
     a, t, p = e
@@ -875,7 +875,7 @@ def matches(flt, e):
 
 
 def apply_value_path(u, op, p, v):
-    """5.35 and newer; URN and sub-attribute in front of the bracket are not looked at"""
+    """5.35 and newer; URN and sub-attribute before the bracket are ignored"""
     _, (_, n, _), flt, sub = p
     n = n.lower()
     sub = sub and sub.lower()
@@ -1004,8 +1004,8 @@ def judge_patch(raw, release="5.34", stored=sample):
     return both(f, release)
 
 
-# ---------- what a request decides by itself ----------
-# "Whatever user is stored" is checked on representatives of every kind of stored user that the request can tell apart:
+# ---------- verdicts that follow from the request alone ----------
+# "For every stored user" is checked on representatives of every kind of stored user that the request can distinguish:
 # emails with up to three entries and at most one primary (Wire keeps one: read up to 5.34, likely later), with and without
 # address in externalId, address or externalId too long for a default name, rich info empty or at its limit, both identity modes.
 KEEP = object()
@@ -1033,7 +1033,7 @@ def near_mail(consts):
 
 
 def one_by_one(ops):
-    """a list put through a value path is the same as its elements, last first"""
+    """an array written through a value path is equivalent to its elements in reverse order"""
     for op, p, v in ops:
         if p and p[0] == "value" and p[3] is None and op != "remove" and isinstance(v, list):
             yield from ((op, p, [e]) for e in reversed(v))
@@ -1092,7 +1092,7 @@ def outcomes(ops, live, modes):
 
 
 def determined(kind, raw, release="5.34", mode=None):
-    """'refuse': Wire refuses whatever user is stored; 'accept': it never does (taken or reserved names, unknown ids aside); else 'depends'.
+    """'refuse': Wire refuses for every stored user; 'accept': for none (except for taken or reserved names and unknown ids); else 'depends'.
     mode: email or saml; None: either may be the token's"""
     modes = (mode,) if mode else MODES
     if kind != "patch":

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Holds `wire-scim-guard check` against the slow reference on generated payloads.
+"""Compares `wire-scim-guard check` with the slow reference on generated payloads.
 
     run.py --binary PATH --cases 20000 --seed 7
 
-Verdict, status, scimType and reading have to agree for every release of Wire and under every identity mode, but
-for the rules by which the guard may be stricter. Prints a table and the first differences; exits with 1 if there
+Verdict, status, scimType and parsed values have to agree for every release of Wire and every identity mode,
+except for the rules by which the guard may be stricter. Prints a table and the first differences; exits with 1 if there
 is any.
 """
 
@@ -36,12 +36,12 @@ COLUMNS = [
     "false passes",
     "status",
     "scimType",
-    "second readings",
+    "other values",
 ]
 
 
 def stored_users():
-    """Users whom a PATCH may meet: with and without emails, of both kinds of teams."""
+    """Stored users that a PATCH may be applied to: with and without emails, of both kinds of teams."""
 
     def make(emails, external_id, name, rich):
         def stored():
@@ -90,18 +90,18 @@ def judged(kind, raw):
 
 
 def is_served(kind, raw, release, identity, verdicts):
-    """Whether some stored user makes Wire serve the payload."""
+    """Whether Wire serves the payload for some stored user."""
     if any(verdict["ok"] for verdict in verdicts):
         return True
     if kind != "patch":
         return False
-    # The few users above are not all; the slower judge tries every kind of them.
+    # The few users above are not exhaustive; the slower judge tries every kind of user.
     mode = None if identity == "any" else identity
     return judge.determined(kind, raw, release, mode) != "refuse"
 
 
 def readings(raw, release, identity):
-    """The reading that the guard gives of a user: that of the newest release which serves it, email mode first."""
+    """The values that the guard should report for a user: those of the newest release that serves it, email mode first."""
     for one in ("5.35", "5.34") if release == "any" else (release,):
         verdict = judge.judge_user(raw, one)
         modes = ("email", "saml") if identity == "any" else (identity,)
@@ -116,7 +116,7 @@ def has_value_path(raw):
 
 
 def is_rfc8259(raw):
-    """Whether the strict reader of the standard library takes a document, control characters refused."""
+    """Whether the standard library's strict parser, which rejects control characters, accepts a document."""
     try:
         json.loads(raw.decode("utf-8"), parse_constant=lambda _: 1 / 0)
         return True
@@ -125,13 +125,13 @@ def is_rfc8259(raw):
 
 
 def difference(kind, raw, release, identity, answer, verdicts):
-    """Which column a guard's answer to a case counts in, if it differs."""
+    """The column in which the guard's answer to a case is counted if it differs."""
     served = [verdict for verdict in verdicts if verdict["ok"]]
     if answer["ok"]:
         if not is_served(kind, raw, release, identity, verdicts):
             return "false passes"
         if kind == "user" and answer["reading"] not in readings(raw, release, identity):
-            return "second readings"
+            return "other values"
         return None
     own = answer["rule"] in STRICTER or (answer["rule"] == "json.syntax" and not is_rfc8259(raw))
     if own:

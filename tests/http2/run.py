@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Hostile HTTP/2 over real sockets: what is malformed, or becomes something else as HTTP/1, never reaches the
-backend, floods end their own connection only, and the next client is served.
+"""Hostile HTTP/2 over real sockets: malformed requests, and those that would change their meaning as HTTP/1, never reach
+the backend; floods end only their own connection, and the next client is served.
 
     tests/http2/run.py --binary PATH
 """
@@ -23,7 +23,7 @@ import h2.exceptions
 import hpack
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
-from guard import PATIENCE, expect, free_port, run  # noqa: E402
+from guard import WAIT_TIMEOUT, expect, free_port, run  # noqa: E402
 
 TOKEN = "Bearer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -31,12 +31,12 @@ USER = b'{"userName":"alice","externalId":"alice@example.com","displayName":"Ali
 USERS = "/scim/v2/Users"
 STALLED = USERS + "/00000000-0000-4000-8000-000000000000"
 STREAMS = 20
-HELD = 'scim_guard_buffered_bytes{kind="'
-NOWHERE = "404 target.not_found"
+BUFFERED = 'scim_guard_buffered_bytes{kind="'
+NOT_FOUND = "404 target.not_found"
 
 
 class Backend:
-    """Counts what comes, and answers 200 to all of it; to `STALLED` when it is told to."""
+    """Records requests and answers them with 200; requests to `STALLED` only once `go_on` is set."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -55,7 +55,7 @@ class Backend:
         try:
             self.answer_all(stream)
         except OSError:
-            pass  # the guard has what it needs, or is gone
+            pass  # the guard has closed the connection
 
     def answer_all(self, stream):
         seen = b""
@@ -72,7 +72,7 @@ class Backend:
                         break
                 if len(rest) < length:
                     break
-                # What is left over, such as a second last chunk, would be the next request.
+                # Remaining bytes, such as a second last chunk, would be parsed as the next request.
                 seen = rest[length:]
                 self.heads.append(head)
                 if STALLED.encode() in head:
@@ -83,7 +83,7 @@ class Backend:
 
 
 def received(stream):
-    """What came; nothing as well from a guard that has gone."""
+    """The next bytes; empty at the end of the connection, also if it was reset."""
     try:
         return stream.recv(65536)
     except ConnectionError:
@@ -104,15 +104,15 @@ def post(*more, path=USERS):
     return head(("content-type", "application/scim+json"), *more, method="POST", path=path)
 
 
-def stranger():
+def without_token():
     return [(name, value) for name, value in post() if name != "authorization"]
 
 
 class Client:
-    """Sends whatever it is told: headers are encoded, and not looked at."""
+    """A client without checks: headers are encoded as they are given."""
 
     def __init__(self, port):
-        self.stream = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.stream = socket.create_connection(("127.0.0.1", port), WAIT_TIMEOUT)
         config = h2.config.H2Configuration(
             client_side=True, validate_outbound_headers=False, normalize_outbound_headers=False
         )
@@ -133,8 +133,8 @@ class Client:
             pass
 
     def request(self, fields, body=None):
-        """One request in raw frames, its body in one or several, or (an empty list) still to come; returns
-        the number of its stream."""
+        """Sends a request in raw frames, with its body in one or several frames or, for an empty list, without it;
+        returns its stream id."""
         number, self.next = self.next, self.next + 2
         block = self.encoder.encode(fields)
         self.send(frame(1, 4 | (body is None), number, block))
@@ -144,7 +144,7 @@ class Client:
         return number
 
     def outcome(self, number):
-        """A status with its rule, `reset`, or `closed`."""
+        """The status with the rule, `reset`, or `closed`."""
         while number not in self.outcomes:
             try:
                 chunk = self.stream.recv(65536)
@@ -166,22 +166,22 @@ class Client:
                     self.outcomes.setdefault(stream, self.statuses.get(stream, "reset"))
                 if kind in (0, 1) and flags & 1:
                     self.outcomes[stream] = self.statuses[stream]
-                # A good-bye that is no error lets what is under way end.
+                # A GOAWAY without an error code lets streams in flight finish.
                 if kind == 7 and payload[4:8] != bytes(4):
                     return self.statuses.get(number, "closed")
         return self.outcomes[number]
 
 
 def cases():
-    """Name, fields, body, and what may come of it. `malformed`: whatever is no success."""
+    """Name, fields, body and expected outcome. `malformed`: anything except success."""
     malformed = None
     refused = lambda rule: f"400 {rule}"
     yield "connection header", head(("connection", "close")), None, malformed
     yield "keep-alive header", head(("keep-alive", "5")), None, malformed
     yield "transfer-encoding", post(("transfer-encoding", "chunked")), USER, malformed
-    yield "transfer-encoding beside a length", post(("transfer-encoding", "chunked"), ("content-length", "5")), USER, malformed
+    yield "transfer-encoding and content-length", post(("transfer-encoding", "chunked"), ("content-length", "5")), USER, malformed
     yield "upgrade", head(("upgrade", "h2c")), None, malformed
-    yield "te beyond trailers", head(("te", "gzip")), None, malformed
+    yield "te other than trailers", head(("te", "gzip")), None, malformed
     yield "upper-case name", head(("X-Upper", "1")), None, malformed
     yield "line break in a value", head(("x-a", "1\r\nx-b: 2")), None, malformed
     yield "NUL in a value", head(("x-a", "1\0")), None, malformed
@@ -189,7 +189,7 @@ def cases():
     yield "space in a name", head(("x a", "1")), None, malformed
     yield "two paths", [(":path", USERS), *head()], None, malformed
     yield "two methods", [(":method", "GET"), *head()], None, malformed
-    yield "pseudo header behind others", [*head(), (":path", USERS)], None, malformed
+    yield "pseudo header after others", [*head(), (":path", USERS)], None, malformed
     yield "unknown pseudo header", [(":unknown", "1"), *head()], None, malformed
     yield "no path", head(path=None), None, malformed
     yield "empty path", head(path=""), None, malformed
@@ -215,61 +215,61 @@ def cases():
     yield "lower-case method", head(method="post"), None, "405 method.not_allowed"
     yield "many headers", head(*[(f"x-{n}", "1") for n in range(200)]), None, malformed
     yield "large headers", head(*[(f"x-{n}", "a" * 4000) for n in range(12)]), None, malformed
-    yield "doubled token", head(("authorization", TOKEN)), None, refused("token.duplicate")
+    yield "repeated token", head(("authorization", TOKEN)), None, refused("token.duplicate")
     yield "bad body", post(), b"{]", refused("json.syntax")
 
 
 def forwarded():
-    """Name, path, and the target that the backend gets."""
+    """Name, path, and the target that the backend receives."""
     search = USERS + "?filter=userName%20eq%20%22{}%22"
-    yield "a letter beyond ASCII", search.format("\u00e4"), search.format("\u00e4")
-    # The library below drops it before anything of the guard's runs: it goes nowhere.
+    yield "a non-ASCII letter", search.format("\u00e4"), search.format("\u00e4")
+    # The HTTP/2 library drops the fragment before the guard sees it.
     yield "fragment", search.format("a") + "#x", search.format("a")
 
 
 def abandoned(client, backend):
-    """Opens streams whose answers never come, and resets each as soon as the backend has it."""
+    """Opens streams that are never answered, and resets each as soon as the backend has received its request."""
     backend.heads.clear()
     for number in range(10 * STREAMS):
         stream = client.request(head(path=STALLED))
-        until(lambda: len(backend.heads) > number, "the backend gets a request")
+        until(lambda: len(backend.heads) > number, "the backend receives a request")
         client.send(frame(3, 0, stream, struct.pack(">I", 8)))
 
 
 def until(condition, what):
-    for _ in range(PATIENCE * 100):
+    for _ in range(WAIT_TIMEOUT * 100):
         if condition():
             return
         threading.Event().wait(0.01)
-    sys.exit(f"never: {what}")
+    sys.exit(f"timed out waiting until {what}")
 
 
 def hostile(client, number):
-    """Floods: each is sent on a connection of its own, which may end for it."""
+    """Floods: each is sent on a separate connection, which may be closed because of it."""
     block = client.encoder.encode(head())
     if number == 0:  # streams opened and reset at once
         for stream in range(1, 4001, 2):
             client.send(frame(1, 5, stream, block if stream == 1 else hpack.Encoder().encode(head())))
             client.send(frame(3, 0, stream, struct.pack(">I", 8)))
-    elif number == 1:  # settings without end
+    elif number == 1:  # endless settings
         client.send(frame(4, 0, 0, struct.pack(">HI", 3, 100)) * 20000)
-    elif number == 2:  # pings without end
+    elif number == 2:  # endless pings
         client.send(frame(6, 0, 0, b"12345678") * 20000)
-    elif number == 3:  # a head that goes on and on
+    elif number == 3:  # an endless head
         client.send(frame(1, 0, 1, block))
         for _ in range(2000):
             client.send(frame(9, 0, 1, hpack.Encoder().encode([("x-a", "b" * 500)])))
     elif number == 4:  # a frame larger than allowed
         client.send(frame(0, 0, 1, b"a" * 100000))
-    elif number == 5:  # empty frames of a body
+    elif number == 5:  # empty data frames
         client.send(frame(1, 4, 1, client.encoder.encode(post())))
         client.send(frame(0, 0, 1, b"") * 50000)
-    elif number == 6:  # no frames at all
+    elif number == 6:  # bytes that are not frames
         client.send(b"\xff" * 100000)
 
 
 class Guard:
-    """A running guard in front of a backend of its own."""
+    """A running guard with its own backend."""
 
     def __init__(self, binary, limits="", streams=STREAMS, upstream=None, more=""):
         self.backend = Backend()
@@ -293,12 +293,12 @@ class Guard:
         return Client(self.port)
 
     def served(self):
-        """A client like any other is served."""
+        """A well-behaved client is served."""
         client = self.client()
         expect("the next client", client.outcome(client.request(post(), USER)), "200 -")
 
     def metric(self, name):
-        text = urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=PATIENCE).read().decode()
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=WAIT_TIMEOUT).read().decode()
         return sum(float(value) for value in re.findall(rf"^{re.escape(name)}[^\n]* (\S+)$", text, re.M))
 
     def in_flight(self):
@@ -310,7 +310,7 @@ class Guard:
 
     def stop(self):
         self.process.terminate()
-        return self.process.wait(PATIENCE)
+        return self.process.wait(WAIT_TIMEOUT)
 
     def __enter__(self):
         return self
@@ -333,14 +333,14 @@ def malformed_and_hostile_requests(binary):
             if not fine:
                 failures.append(f"{name}: {outcome}, not {expected or 'a refusal'}")
             if heads:
-                failures.append(f"{name}: the backend got {heads!r}")
+                failures.append(f"{name}: the backend received {heads!r}")
                 heads.clear()
         guard.served()
     if failures:
         raise AssertionError("; ".join(failures))
 
 
-def targets_as_they_were_sent(binary):
+def targets_are_forwarded_as_sent(binary):
     with Guard(binary) as guard:
         for name, path, target in forwarded():
             client = guard.client()
@@ -350,18 +350,18 @@ def targets_as_they_were_sent(binary):
             guard.backend.heads.clear()
 
 
-def bodies_that_end_in_an_empty_frame(binary):
-    """A body without a length that streams has one last chunk, whatever its last frame holds."""
+def bodies_ending_in_an_empty_frame(binary):
+    """A streamed body without a Content-Length gets exactly one last chunk, whatever its last frame contains."""
     with Guard(binary) as guard:
         for parts in ([b""], [b"abc", b""], [b"", b"abc", b""], [b"abc"]):
             client = guard.client()
             number = client.request(head(method="POST", path="/scim/auth-tokens"), parts)
             expect(f"{parts}", client.outcome(number), "200 -")
             client.stream.close()
-        expect("what the backend got", [line.split(b" ")[0] for line in guard.backend.heads], [b"POST"] * 4)
+        expect("requests at the backend", [line.split(b" ")[0] for line in guard.backend.heads], [b"POST"] * 4)
 
 
-def cookies_in_several_lines(binary):
+def split_cookie_headers(binary):
     with Guard(binary) as guard:
         client = guard.client()
         fields = head(("cookie", "a=1"), ("cookie", "b=2"), path="/scim/auth-tokens")
@@ -370,18 +370,18 @@ def cookies_in_several_lines(binary):
         expect("cookies", [line.lower() for line in lines], [b"cookie: a=1; b=2"])
 
 
-def streams_that_are_given_up(binary):
-    """What was reset is over, and so is what a client left behind."""
+def abandoned_streams(binary):
+    """Streams end when they are reset and when their client disconnects."""
     with Guard(binary) as guard:
         client = guard.client()
         abandoned(client, guard.backend)
-        until(lambda: guard.in_flight() == 0, "streams that were reset are over")
+        until(lambda: guard.in_flight() == 0, "reset streams have ended")
         for _ in range(STREAMS):
             client.request(head(path=STALLED))
         until(lambda: guard.in_flight() == STREAMS, "streams are in flight")
         client.stream.close()
-        until(lambda: guard.in_flight() == 0, "streams of a client that has gone are over")
-        # Whoever does not wait for a refusal makes no failure of the backend's of it.
+        until(lambda: guard.in_flight() == 0, "streams of a disconnected client have ended")
+        # A client that does not wait for a refusal is not counted as a failure of the backend.
         client = guard.client()
         before = guard.metric("scim_guard_requests_total")
         for _ in range(STREAMS):
@@ -390,11 +390,11 @@ def streams_that_are_given_up(binary):
         client.outcome(client.request(head(path="/nowhere")))
         until(lambda: guard.metric("scim_guard_requests_total") > before, "requests are counted")
         hits = guard.metric('scim_guard_rule_hits_total{action="enforce",rule="upstream')
-        expect("failures of the backend", hits, 0)
+        expect("backend failures", hits, 0)
 
 
-def connections_that_nobody_waits_for(binary):
-    """A backend that takes no connection, and streams that are reset while they wait for one."""
+def abandoned_backend_connections(binary):
+    """Streams are reset while they wait for a connection to a backend that accepts none."""
     full = socket.create_server(("127.0.0.1", 0), backlog=0)
     waiting = []
     for _ in range(4):
@@ -405,7 +405,7 @@ def connections_that_nobody_waits_for(binary):
         client = guard.client()
         for _ in range(30):
             numbers = [client.request(head(path="/scim/auth-tokens")) for _ in range(STREAMS)]
-            expect("one that needs no backend", client.outcome(client.request(head(path="/x"))), NOWHERE)
+            expect("a request that needs no backend", client.outcome(client.request(head(path="/x"))), NOT_FOUND)
             for number in numbers:
                 client.send(frame(3, 0, number, struct.pack(">I", 8)))
         open_files = len(list(pathlib.Path(f"/proc/{guard.process.pid}/fd").iterdir()))
@@ -415,63 +415,63 @@ def connections_that_nobody_waits_for(binary):
         stream.close()
 
 
-def memory_of_streams(binary):
-    """Requests take of the memory for all, before any of their bodies has come."""
+def memory_per_stream(binary):
+    """Requests count towards the shared memory before any part of their body has arrived."""
     with Guard(binary, ", body: 64KiB, buffered_bytes: 128KiB") as guard:
         client = guard.client()
         numbers = [client.request(post(), []) for _ in range(STREAMS)]
-        until(lambda: guard.metric(HELD) > 100 << 10, "streams are counted")
-        # Those that wait for their client give way to others.
+        until(lambda: guard.metric(BUFFERED) > 100 << 10, "streams are counted")
+        # Requests that wait for their client are given up for others.
         guard.served()
-        expect("the first of many", client.outcome(numbers[0]), "503 limits.buffered_bytes")
+        expect("the first of many streams", client.outcome(numbers[0]), "503 limits.buffered_bytes")
         client.stream.close()
-        until(lambda: guard.in_flight() == 0, "the streams are over")
-        # What is refused takes nothing, also while the client does not take its answer.
+        until(lambda: guard.in_flight() == 0, "the streams have ended")
+        # Refused requests hold no memory, even while the client does not read the answer.
         client = guard.client()
         client.send(frame(4, 0, 0, struct.pack(">HI", 4, 0)))
         before = guard.metric("scim_guard_requests_total")
         numbers = [client.request(head(path="/nowhere")) for _ in range(STREAMS)]
-        expect("refused streams", {client.outcome(number) for number in numbers}, {NOWHERE})
-        expect("memory of refused streams", guard.metric(HELD), 0)
+        expect("refused streams", {client.outcome(number) for number in numbers}, {NOT_FOUND})
+        expect("memory of refused streams", guard.metric(BUFFERED), 0)
         guard.served()
-        until(lambda: guard.metric("scim_guard_requests_total") == before + STREAMS + 1, "all are counted")
-        until(lambda: guard.in_flight() == 0, "none is in flight")
-        # So do those whose body never comes.
+        until(lambda: guard.metric("scim_guard_requests_total") == before + STREAMS + 1, "all requests are counted")
+        until(lambda: guard.in_flight() == 0, "no request is in flight")
+        # The same holds for requests whose body never arrives.
         client = guard.client()
-        for number in [client.request(stranger(), []) for _ in range(STREAMS)]:
-            expect("a stranger", client.outcome(number), "401 token.missing")
+        for number in [client.request(without_token(), []) for _ in range(STREAMS)]:
+            expect("a request without a token", client.outcome(number), "401 token.missing")
         guard.served()
-        until(lambda: guard.in_flight() == 0, "refused requests are over")
+        until(lambda: guard.in_flight() == 0, "refused requests have ended")
         guard.served()
 
 
-def bodies_that_are_still_coming(binary):
-    """A refusal comes before the body has, and the stream is not reset behind it: some clients take the reset
-    for the answer."""
+def refusals_before_the_end_of_the_body(binary):
+    """A refusal is sent before the whole body has arrived, and no reset follows it: some clients take a reset
+    for the outcome."""
     with Guard(binary) as guard:
         client = guard.client()
         for fields, refusal in [
-            (stranger(), "401 token.missing"),
+            (without_token(), "401 token.missing"),
             (post(("content-length", "600000")), "413 body.too_large"),
         ]:
             number = client.request(fields, [])
             expect("a refusal", client.outcome(number), refusal)
             for _ in range(4):
                 client.send(frame(0, 0, number, b"a" * 10_000))
-                expect("another request", client.outcome(client.request(head(path="/x"))), NOWHERE)
-            expect("streams that were reset", client.resets, set())
+                expect("another request", client.outcome(client.request(head(path="/x"))), NOT_FOUND)
+            expect("reset streams", client.resets, set())
 
 
-def one_malformed_stream_beside_others(binary):
-    """A malformed head costs its stream where the codec below can read it, and the connection where it can't."""
-    read = {
+def one_malformed_stream_among_others(binary):
+    """A malformed head ends its stream if the codec can decode it, and the connection otherwise."""
+    decodable = {
         "connection header": head(("connection", "close")),
-        "te beyond trailers": head(("te", "gzip")),
+        "te other than trailers": head(("te", "gzip")),
         "two paths": [(":path", USERS), *head()],
-        "pseudo header behind others": [*head(), (":path", USERS)],
-        "length that does not fit": post(("content-length", "5")),
+        "pseudo header after others": [*head(), (":path", USERS)],
+        "length that does not match": post(("content-length", "5")),
     }
-    unread = {
+    undecodable = {
         "upper-case name": head(("X-Upper", "1")),
         "line break in a value": head(("x-a", "1\r\nx-b: 2")),
         "NUL in a value": head(("x-a", "1\0")),
@@ -479,18 +479,18 @@ def one_malformed_stream_beside_others(binary):
         "space in a name": head(("x a", "1")),
         "unknown pseudo header": [(":unknown", "1"), *head()],
     }
-    for kinds, expected in [(read, "200 -"), (unread, "closed")]:
+    for kinds, expected in [(decodable, "200 -"), (undecodable, "closed")]:
         for name, fields in kinds.items():
             with Guard(binary) as guard:
                 client = guard.client()
                 others = [client.request(head(path=STALLED)) for _ in range(3)]
-                until(lambda: len(guard.backend.heads) == 3, "the backend gets the others")
+                until(lambda: len(guard.backend.heads) == 3, "the backend receives the others")
                 bad = client.request(fields, USER if name.startswith("length") else None)
-                if kinds is read:
+                if kinds is decodable:
                     expect(name, client.outcome(bad), "reset")
                     guard.backend.go_on.set()
-                expect(f"others beside {name}", [client.outcome(number) for number in others], [expected] * 3)
-                expect("what the backend got", len(guard.backend.heads), 3)
+                expect(f"streams next to {name}", [client.outcome(number) for number in others], [expected] * 3)
+                expect("requests at the backend", len(guard.backend.heads), 3)
                 guard.backend.go_on.set()
                 guard.served()
 
@@ -498,38 +498,38 @@ def one_malformed_stream_beside_others(binary):
 def many_malformed_streams(binary):
     """The connection ends with the 32nd stream that Pingora rejects, and with the 1,025th that the codec resets."""
     with Guard(binary) as guard:
-        for most, fields in [
+        for limit, fields in [
             (31, head(("host", "other.example"))),
             (31, head(authority=None)),
             (1024, head(("te", "gzip"))),
         ]:
             client = guard.client()
-            outcomes = [client.outcome(client.request(fields)) for _ in range(most + 2)]
+            outcomes = [client.outcome(client.request(fields)) for _ in range(limit + 2)]
             ended = [outcome == "closed" for outcome in outcomes]
-            expect(f"streams of {fields[-1]}", ended, [False] * most + [True] * 2)
+            expect(f"streams of {fields[-1]}", ended, [False] * limit + [True] * 2)
             guard.served()
 
 
-def answers_that_nobody_takes(binary):
-    """What is gathered of answers takes of the memory for all."""
+def unread_answers(binary):
+    """Buffered answers count towards the shared memory."""
     with Guard(binary, ", body: 64KiB, buffered_bytes: 512KiB, write_timeout: 2s") as guard:
         guard.backend.body = b"a" * 60_000
         client = guard.client()
         client.send(frame(4, 0, 0, struct.pack(">HI", 4, 0)))
         for _ in range(STREAMS):
             client.request(head())
-        until(lambda: guard.metric(HELD) > 200 << 10, "memory is taken")
+        until(lambda: guard.metric(BUFFERED) > 200 << 10, "memory is used")
         guard.served()
-        if (held := guard.metric(HELD)) > 512 << 10:
-            raise AssertionError(f"{held} bytes are held")
-        until(lambda: guard.in_flight() == 0, "answers that nobody takes are given up")
+        if (held := guard.metric(BUFFERED)) > 512 << 10:
+            raise AssertionError(f"{held} bytes are buffered")
+        until(lambda: guard.in_flight() == 0, "unread answers are given up")
         guard.served()
         client.stream.close()
-        until(lambda: guard.metric(HELD) == 0, "memory is given back")
+        until(lambda: guard.metric(BUFFERED) == 0, "memory is released")
 
 
 def others_are_served(guard, rounds=5):
-    """Clients of both versions, with a body and without, from the address of an attacker."""
+    """Requests over HTTP/1 and HTTP/2, with and without a body, from the attacker's address are served."""
     for _ in range(rounds):
         guard.served()
         client = guard.client()
@@ -539,17 +539,17 @@ def others_are_served(guard, rounds=5):
             url = f"http://127.0.0.1:{guard.port}{USERS}?filter=userName%20eq%20%22a%22"
             fields = {"Host": "wire.example", "Authorization": TOKEN, "Content-Type": "application/scim+json"}
             request = urllib.request.Request(url.split("?")[0] if body else url, body or None, fields, method=method)
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(request, timeout=WAIT_TIMEOUT) as answer:
                 expect(f"{method} over HTTP/1", answer.status, 200)
                 answer.read()
 
 
 def attack(guard, first, fields, window, connections=20, streams=100):
-    """Connections with as many streams as they may have, from which nothing is read."""
+    """Opens connections with the maximum number of streams, and reads nothing from them."""
     block = hpack.Encoder().encode(fields)
     opened = []
     for _ in range(connections):
-        stream = socket.create_connection(("127.0.0.1", guard.port), PATIENCE)
+        stream = socket.create_connection(("127.0.0.1", guard.port), WAIT_TIMEOUT)
         stream.sendall(PREFACE + frame(4, 0, 0, struct.pack(">HI", 4, window)) + first)
         stream.sendall(b"".join(frame(1, 5, 2 * number + 1, block) for number in range(streams)))
         opened.append(stream)
@@ -557,23 +557,23 @@ def attack(guard, first, fields, window, connections=20, streams=100):
 
 
 def streams_without_a_window(binary):
-    """No token is asked for, and each of the answers needs a window that it does not get."""
+    """These requests need no token, and their answers wait for a flow-control window that never opens."""
     with Guard(binary, ", body: 64KiB, buffered_bytes: 8MiB, connections: 1000", streams=100) as guard:
         guard.backend.body = b"a" * 2000
         fields = [(":method", "GET"), (":path", "/scim/v2/ServiceProviderConfig"), (":scheme", "http"), (":authority", "wire.example")]
         opened = attack(guard, b"", fields, 0)
-        until(lambda: guard.metric(HELD) > 3 << 20, "memory is taken")
+        until(lambda: guard.metric(BUFFERED) > 3 << 20, "memory is used")
         others_are_served(guard)
-        if (held := guard.metric(HELD)) > 8 << 20:
-            raise AssertionError(f"{held} bytes are held")
+        if (held := guard.metric(BUFFERED)) > 8 << 20:
+            raise AssertionError(f"{held} bytes are buffered")
         for stream in opened:
             stream.close()
-        until(lambda: guard.in_flight() == 0, "the streams are over")
-        until(lambda: guard.metric(HELD) == 0, "memory is given back")
+        until(lambda: guard.in_flight() == 0, "the streams have ended")
+        until(lambda: guard.metric(BUFFERED) == 0, "memory is released")
 
 
-def answers_beyond_the_socket(binary):
-    """There is a window for all of the answers, and nothing is read."""
+def answers_larger_than_socket_buffers(binary):
+    """The flow-control window has room for all answers, but the client does not read from its socket."""
     for path, more in [(USERS + "?filter=userName%20eq%20%22a%22", ""), ("/assets", "other_paths: forward\n")]:
         limits = ", body: 64KiB, buffered_bytes: 16MiB, connections: 1000"
         with Guard(binary, limits, streams=100, more=more) as guard:
@@ -581,31 +581,31 @@ def answers_beyond_the_socket(binary):
             body, guard.backend.body = guard.backend.body, b"a" * (8 << 20)
             wide = 2**31 - 1
             opened = attack(guard, frame(8, 0, 0, struct.pack(">I", wide - 65535)), head(path=path), wide)
-            until(lambda: guard.metric(HELD) > 4 << 20, "memory is taken")
+            until(lambda: guard.metric(BUFFERED) > 4 << 20, "memory is used")
             guard.backend.body = body
             others_are_served(guard)
-            if (held := guard.metric(HELD)) > 16 << 20:
-                raise AssertionError(f"{held} bytes are held")
-            # What the codec and the tasks of 2,000 streams take beside.
+            if (held := guard.metric(BUFFERED)) > 16 << 20:
+                raise AssertionError(f"{held} bytes are buffered")
+            # Includes the memory of the codec and of the tasks of 2,000 streams.
             if (taken := guard.resident("VmHWM") - before) > 64 << 20:
                 raise AssertionError(f"{taken >> 20} MiB are resident for a budget of 16")
             for stream in opened:
                 stream.close()
-            until(lambda: guard.in_flight() == 0, "the streams are over")
-            until(lambda: guard.metric(HELD) == 0, "memory is given back")
+            until(lambda: guard.in_flight() == 0, "the streams have ended")
+            until(lambda: guard.metric(BUFFERED) == 0, "memory is released")
 
 
-def heads_without_an_end(binary):
-    """Heads that come in pieces are counted, give way, and have the time of a head."""
+def unfinished_heads(binary):
+    """Unfinished heads are counted, are given up for others, and end at the header timeout."""
     with Guard(binary, ", body: 64KiB, buffered_bytes: 4MiB, header_timeout: 3s") as guard:
         block = hpack.Encoder().encode(head(*[(f"x-{number}", "a" * 100) for number in range(200)]))
         opened = []
         for _ in range(200):
-            stream = socket.create_connection(("127.0.0.1", guard.port), PATIENCE)
+            stream = socket.create_connection(("127.0.0.1", guard.port), WAIT_TIMEOUT)
             frames = frame(1, 1, 1, block[:8000]) + frame(9, 0, 1, block[8000:])
             stream.sendall(PREFACE + frame(4, 0, 0, b"") + frames)
             opened.append(stream)
-        until(lambda: guard.metric(HELD) > 1 << 20, "heads are counted")
+        until(lambda: guard.metric(BUFFERED) > 1 << 20, "heads are counted")
         others_are_served(guard)
         for stream in opened:
             try:
@@ -613,7 +613,7 @@ def heads_without_an_end(binary):
                     pass
             except ConnectionError:
                 pass
-        until(lambda: guard.metric(HELD) == 0, "memory is given back")
+        until(lambda: guard.metric(BUFFERED) == 0, "memory is released")
 
 
 def floods(binary):
@@ -623,41 +623,41 @@ def floods(binary):
             hostile(client, number)
             guard.served()
             client.stream.close()
-        # Of the streams that were opened and reset some may have been served before the reset.
+        # Some of the streams may have been served before they were reset.
         wrong = [line for line in guard.backend.heads if b" /scim/v2/Users" not in line.split(b"\r\n")[0]]
-        expect("what the backend got beside", wrong, [])
-        expect("the guard's end", guard.process.poll(), None)
+        expect("other requests at the backend", wrong, [])
+        expect("exit code of the guard", guard.process.poll(), None)
 
 
-def answers_to_pings_that_nobody_sent(binary):
+def unsolicited_ping_acknowledgements(binary):
     with Guard(binary) as guard:
         client = guard.client()
         client.send(frame(6, 1, 0, b"\xff" * 8) * 100000)
-        expect("a request behind them", client.outcome(client.request(post(), USER)), "200 -")
+        expect("a request after them", client.outcome(client.request(post(), USER)), "200 -")
         if (size := guard.log.stat().st_size) > 10_000:
             raise AssertionError(f"{size} bytes of log")
 
 
-def stopping(binary):
+def graceful_shutdown(binary):
     with Guard(binary) as guard:
-        # One that is there, and never says a word again; one that says its first words now; and one whose
-        # request is under way.
+        # A silent client; one that sends its first bytes during the shutdown (`late`); and one with a request in
+        # flight.
         silent, busy = guard.client(), guard.client()
         silent.send(frame(6, 0, 0, b"12345678"))
         number = busy.request(head(path=STALLED))
-        until(lambda: guard.backend.heads, "a request is under way")
-        late = socket.create_connection(("127.0.0.1", guard.port), PATIENCE)
+        until(lambda: guard.backend.heads, "a request is in flight")
+        late = socket.create_connection(("127.0.0.1", guard.port), WAIT_TIMEOUT)
         guard.process.terminate()
         late.sendall(PREFACE + frame(4, 0, 0, b""))
-        until(lambda: not guard.listens(), "the guard stops")
-        # Longer than a client may be silent that waits for nothing.
+        until(lambda: not guard.listens(), "the listener is closed")
+        # Longer than an idle client is allowed to delay the shutdown.
         threading.Event().wait(1.5)
         guard.backend.go_on.set()
-        expect("the request under way", busy.outcome(number), "200 -")
+        expect("the request in flight", busy.outcome(number), "200 -")
         busy.stream.close()
-        expect("the guard's end", guard.process.wait(PATIENCE), 0)
+        expect("exit code of the guard", guard.process.wait(WAIT_TIMEOUT), 0)
         if "cut off" in guard.log.read_text():
-            raise AssertionError("a client that waits for nothing kept the guard from stopping")
+            raise AssertionError("an idle client delayed the shutdown")
         silent.stream.close()
         late.close()
 
@@ -668,22 +668,22 @@ def main():
     binary = parser.parse_args().binary
     scenarios = [
         ("malformed and hostile requests", malformed_and_hostile_requests),
-        ("targets as they were sent", targets_as_they_were_sent),
-        ("bodies that end in an empty frame", bodies_that_end_in_an_empty_frame),
-        ("cookies in several lines", cookies_in_several_lines),
-        ("streams that are given up", streams_that_are_given_up),
-        ("connections that nobody waits for", connections_that_nobody_waits_for),
-        ("memory of streams", memory_of_streams),
-        ("bodies that are still coming", bodies_that_are_still_coming),
-        ("one malformed stream beside others", one_malformed_stream_beside_others),
+        ("targets are forwarded as sent", targets_are_forwarded_as_sent),
+        ("bodies ending in an empty frame", bodies_ending_in_an_empty_frame),
+        ("split cookie headers", split_cookie_headers),
+        ("abandoned streams", abandoned_streams),
+        ("abandoned backend connections", abandoned_backend_connections),
+        ("memory per stream", memory_per_stream),
+        ("refusals before the end of the body", refusals_before_the_end_of_the_body),
+        ("one malformed stream among others", one_malformed_stream_among_others),
         ("many malformed streams", many_malformed_streams),
-        ("answers that nobody takes", answers_that_nobody_takes),
+        ("unread answers", unread_answers),
         ("streams without a window", streams_without_a_window),
-        ("answers beyond the socket", answers_beyond_the_socket),
-        ("heads without an end", heads_without_an_end),
+        ("answers larger than socket buffers", answers_larger_than_socket_buffers),
+        ("unfinished heads", unfinished_heads),
         ("floods", floods),
-        ("answers to pings that nobody sent", answers_to_pings_that_nobody_sent),
-        ("stopping", stopping),
+        ("unsolicited ping acknowledgements", unsolicited_ping_acknowledgements),
+        ("graceful shutdown", graceful_shutdown),
     ]
     sys.exit(run([(name, lambda scenario=scenario: scenario(binary)) for name, scenario in scenarios]))
 

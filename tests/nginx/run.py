@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The guard in front of a real nginx that is configured like Wire's, in front of the embedded Wire."""
+"""The guard in front of a real nginx with a configuration like Wire's, which is in front of the embedded Wire."""
 
 import argparse
 import functools
@@ -15,15 +15,15 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "clients"))
-from guard import PATIENCE, Process, expect, free_port, request, run  # noqa: E402
+from guard import WAIT_TIMEOUT, Process, expect, free_port, request, run  # noqa: E402
 
 
 def wait_for(port, process, log):
-    """Waits until somebody listens."""
-    end = time.monotonic() + PATIENCE
+    """Waits until the port accepts connections."""
+    end = time.monotonic() + WAIT_TIMEOUT
     while time.monotonic() < end:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args[0]} ended at its start: {log.read_text()[-500:]}")
+            raise RuntimeError(f"{process.args[0]} exited during its start: {log.read_text()[-500:]}")
         with socket.socket() as probe:
             probe.settimeout(1)
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -32,7 +32,7 @@ def wait_for(port, process, log):
             process.wait(0.02)
         except subprocess.TimeoutExpired:
             pass
-    raise RuntimeError(f"nobody listens at {port}")
+    raise RuntimeError(f"nothing listens on port {port}")
 
 
 class Chain:
@@ -71,14 +71,14 @@ class Chain:
         return request(self.url, self.token, *arguments)
 
     def seen(self, requests):
-        """What nginx wrote of the requests it got, once there are so many: it writes behind its answers."""
-        end = time.monotonic() + PATIENCE
+        """The access log of nginx, once it has this many lines: nginx writes them after its answers."""
+        end = time.monotonic() + WAIT_TIMEOUT
         while time.monotonic() < end:
             lines = (self.folder / "access.log").read_text().splitlines()
             if len(lines) >= requests:
                 return [json.loads(line) for line in lines]
             time.sleep(0.01)
-        raise RuntimeError(f"nginx saw {len(lines)} requests, not {requests}")
+        raise RuntimeError(f"nginx received {len(lines)} requests, not {requests}")
 
     def __enter__(self):
         return self
@@ -87,7 +87,7 @@ class Chain:
         for process in reversed(self.processes):
             process.terminate()
         for process in self.processes:
-            process.wait(PATIENCE)
+            process.wait(WAIT_TIMEOUT)
         self.standin.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -110,7 +110,7 @@ def provisioning_cycle(binary):
         expect("refused", chain.request("POST", "/scim/v2/Users", user("alice@example.com"))[0], 400)
         expect("control", chain.request("GET", "/scim/v2/Groups")[0], 200)
         seen = chain.seen(6)
-        expect("requests at nginx, the refused one not among them", len(seen), 6)
+        expect("requests at nginx, without the refused one", len(seen), 6)
         targets = {line["target"].split("?")[0].rsplit("/", 1)[0] for line in seen}
         expect("targets at nginx", targets, {"/scim/v2", "/scim/v2/Users", "/v8/scim/v2"})
 
@@ -127,18 +127,18 @@ def largest_body(binary):
 
 
 def true_client(binary):
-    """nginx takes the last element of X-Forwarded-For, so that has to be the client's address."""
+    """nginx takes the last element of X-Forwarded-For as the client's address, so it has to be correct."""
     with Chain(binary) as chain:
         ask = urllib.request.Request(chain.url + "/scim/v2/ServiceProviderConfig")
-        # This proxy is trusted; what the client before it claims is not.
+        # The proxy is trusted; the addresses that its client claims are not.
         ask.add_header("X-Forwarded-For", "203.0.113.9, 198.51.100.7")
-        with urllib.request.urlopen(ask, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(ask, timeout=WAIT_TIMEOUT) as answer:
             expect("status", answer.status, 200)
         expect("the client at nginx", chain.seen(1)[-1]["client"], "198.51.100.7")
 
 
 def token_api(binary):
-    """Wire's own token API goes through untouched, with the login that nginx gives it."""
+    """Requests to Wire's own token API are forwarded unchanged, with the login header that nginx adds."""
     with Chain(binary) as chain:
         status, tokens = chain.request("GET", "/v8/scim/auth-tokens")
         expect("list", (status, tokens), (200, {"tokens": []}))

@@ -1,11 +1,11 @@
-"""What the bridge does with an entry, case by case, and what its config alone says."""
+"""The class of each kind of entry, and the diagnostics about the bridge's config."""
 
 from people import BASE, CONFIG, FAULTS, STOPS, TOKEN, directory, person, record
 from program import contains, expect, preflight, run
 
 
 def judged(folder, entries, config=CONFIG, options=()):
-    """Exit code, a line for each of the entries (fault by fault), and the summary."""
+    """Exit code, a line for each entry (one entry for each fault), and the summary."""
     ldif = b"".join(record(*person(n, fault)) for n, fault in enumerate(entries))
     paths = folder.file("bridge.yaml", config), folder.file("people.ldif", ldif)
     code, lines, _ = preflight("--bridge-config", paths[0], "--ldif", paths[1], *options)
@@ -65,7 +65,7 @@ def entries(folder):
             expect(what, line["reason"], None)
         sent = wanted == "keep" or config == both and wanted == "leave"
         expect(what, (line["user"] is not None, line["ok"] is not None), (sent, sent))
-        # That userName is mapped twice is a mistake whoever is found.
+        # Mapping userName twice is an error whatever the entries are.
         fine = wanted in ("keep", "leave") and config != shared
         expect(f"{what}: exit code", code, 0 if fine else 1)
         expect(what, summary["stops_at"], line["entry"] if wanted == "stop" else None)
@@ -127,7 +127,7 @@ def notes(folder, config, entries=()):
 
 
 def config(folder):
-    """Each mistake is found at its line, and whether the bridge reads the config, fails with it, or runs."""
+    """Each error is reported at its line, with whether the bridge fails to parse the config, fails later, or runs."""
     lines = CONFIG.splitlines()
     cases = [
         (2, "logLevel", '"Info"', "info", "Trace, Debug"),
@@ -169,7 +169,7 @@ def config(folder):
         if not fitting:
             raise AssertionError(f"{what}: {found}")
         line = 10 if "\n" in new else at + 1
-        # A missing key is noted where its section begins.
+        # A missing key is reported at the beginning of its section.
         expect(what, fitting[0]["line"] in (line, at + 1), True)
         expect(f"{what}: exit code", code, wanted)
         severity = {0: "warning", 1: "error", 2: "unreadable"}[wanted]
@@ -186,7 +186,7 @@ def config(folder):
 
 
 def spelling(folder):
-    """What a server would return under another name is found in the entries."""
+    """Attributes that a server would return under another name are detected in the entries."""
     code, found = notes(folder, CONFIG.replace('"displayName"', '"displayname"'), [{}, {}])
     contains("spelling", str(found), "2 entries have only displayName")
     fault = {"displayName": None, "displayName;lang-de": ["Jörg"]}
@@ -195,7 +195,7 @@ def spelling(folder):
 
 
 def no_secret_is_shown(folder):
-    """Neither the password nor the token, whatever is wrong with them."""
+    """Neither the password nor the token is printed, whatever is wrong with them."""
     for password, token in [("SesamÖffneDich1", f"Bearer {TOKEN}\\n"), ("SesamOeffneDich1", f"bearer  {TOKEN[:-3]}")]:
         text = CONFIG.replace("secret", password).replace(f"Bearer {TOKEN}", token).replace('codec: "utf8"', "codec: 5")
         path = folder.file("bridge.yaml", text)
@@ -206,7 +206,7 @@ def no_secret_is_shown(folder):
 
 
 def every_fault(folder):
-    """A thousand people, with at least one of every fault."""
+    """A thousand people, at least one with each fault."""
     ldif, bridge = folder.file("people.ldif", b"".join(directory(1000))), folder.file("bridge.yaml", CONFIG)
     code, lines, err = preflight("--bridge-config", bridge, "--ldif", ldif, "--propose")
     summary = lines.pop()["summary"]

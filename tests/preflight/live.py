@@ -1,4 +1,4 @@
-"""The live directory: a real OpenLDAP, what it refuses, and what happens when it fails."""
+"""A live directory in a real OpenLDAP: searches, refusals and failures."""
 
 import shutil
 import socket
@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from people import BASE, CONFIG, directory, person, record, tree
-from program import PATIENCE, contains, expect, preflight, run
+from program import WAIT_TIMEOUT, contains, expect, preflight, run
 
 from guard import free_port
 
@@ -34,10 +34,10 @@ ADMIN = record(f"cn=admin,{BASE}", {"objectClass": ["person"], "cn": ["admin"], 
 
 
 def own_ca(folder):
-    """A CA of its own, and a certificate of it for this machine: ca.pem, server.pem, server.key."""
+    """Creates a CA and a certificate issued by it for this machine: ca.pem, server.pem, server.key."""
 
     def openssl(*options):
-        subprocess.run(["openssl", *options], cwd=folder, capture_output=True, check=True, timeout=PATIENCE)
+        subprocess.run(["openssl", *options], cwd=folder, capture_output=True, check=True, timeout=WAIT_TIMEOUT)
 
     key = ["-nodes", "-newkey", "rsa:2048"]
     ca = ["-days", "2", "-x509", "-subj", "/CN=Test CA", "-addext", "basicConstraints=critical,CA:TRUE"]
@@ -49,7 +49,7 @@ def own_ca(folder):
 
 
 class Slapd:
-    """slapd on free ports, with these records, and a CA of its own."""
+    """slapd on free ports, with these records and its own CA."""
 
     def __init__(self, records, limit="unlimited"):
         self.folder = Path(tempfile.mkdtemp(prefix="slapd"))
@@ -68,7 +68,7 @@ class Slapd:
         self.tool("ldapadd", b"".join([*tree(), ADMIN, *records]))
 
     def wait(self):
-        for _ in range(PATIENCE * 20):
+        for _ in range(WAIT_TIMEOUT * 20):
             probe = ["ldapsearch", "-x", "-H", self.url, "-D", f"cn=root,{BASE}", "-w", "root", "-b", "", "-s", "base"]
             if subprocess.run(probe, capture_output=True).returncode == 0:
                 return
@@ -81,17 +81,17 @@ class Slapd:
 
     def tool(self, name, text):
         command = [name, "-x", "-H", self.url, "-D", f"cn=root,{BASE}", "-w", "root"]
-        done = subprocess.run(command, input=text, capture_output=True, timeout=PATIENCE * 3)
+        done = subprocess.run(command, input=text, capture_output=True, timeout=WAIT_TIMEOUT * 3)
         if done.returncode != 0:
             raise RuntimeError(f"{name}: {done.stderr.decode()}")
 
     def export(self):
         command = ["ldapsearch", "-x", "-LLL", "-H", self.url, "-D", f"cn=root,{BASE}", "-w", "root", "-b", BASE]
-        return subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE).stdout
+        return subprocess.run(command, capture_output=True, check=True, timeout=WAIT_TIMEOUT).stdout
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(PATIENCE)
+        self.process.wait(WAIT_TIMEOUT)
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -107,7 +107,7 @@ def config(port, tls=False, host="127.0.0.1"):
     return text.replace("  tls: false", f"  tls: {str(tls).lower()}", 1)
 
 
-# A server with a schema takes no entry with these.
+# A server with a schema accepts no entries with these faults.
 LIVE = [{}, {"uid": ["Caps"]}, {"uid": ["jörg"]}, {"mail": None}, {"employeeNumber": ["gone"]}, {"ou": "Leavers"}]
 LIVE += [{"uid": ["same"]}, {"uid": ["same"]}, {"displayName": None}, {"ou": "Services"}]
 
@@ -120,18 +120,18 @@ def the_same_as_an_export(folder):
         for code, lines, err in (live, export):
             expect("exit code and errors", (code, err), (1, ""))
         expect("entries", sorted(live[1][:-1], key=str), sorted(export[1][:-1], key=str))
-        expect("found", (live[1][-1]["summary"]["entries"], live[1][-1]["summary"]["class"]["leave"]), (9, 2))
-        # The proposed handles are loaded back.
+        expect("entries and leavers", (live[1][-1]["summary"]["entries"], live[1][-1]["summary"]["class"]["leave"]), (9, 2))
+        # The proposed handles are loaded into the directory.
         changes = folder.path / "handles.ldif"
         code, lines, _ = preflight("--bridge-config", bridge, "--propose", "--changes", changes)
         ldap.tool("ldapmodify", changes.read_bytes())
         code, lines, _ = preflight("--bridge-config", bridge)
         rules, conflicts = lines[-1]["summary"]["rule"], lines[-1]["summary"]["conflict"]
         expect("after the changes", (rules, conflicts["handle"]), ({"user.display_name.required": 1}, 0))
-        # An entry in both searches is judged once.
+        # An entry found by both searches is judged once.
         both = folder.file("both.yaml", config(ldap.port).replace("ou=Leavers", "ou=People"))
         _, lines, _ = preflight("--bridge-config", both)
-        expect("in both", lines[-1]["summary"]["entries"], 8)
+        expect("entries of both searches", lines[-1]["summary"]["entries"], 8)
 
 
 def an_own_ca(folder):
@@ -148,8 +148,8 @@ def an_own_ca(folder):
 def a_size_limit(folder):
     with Slapd([record(*person(n)) for n in range(30)], limit=20) as ldap:
         code, lines, err = preflight("--bridge-config", folder.file("bridge.yaml", config(ldap.port)))
-        expect("what came", (code, err, lines[-1]["summary"]["entries"]), (0, "", 20))
-        contains("what did not", str(lines[-1]["summary"]["config"]), "20 of 30 entries")
+        expect("entries returned", (code, err, lines[-1]["summary"]["entries"]), (0, "", 20))
+        contains("entries not returned", str(lines[-1]["summary"]["config"]), "20 of 30 entries")
 
 
 def refusals(folder):
@@ -168,7 +168,7 @@ def refusals(folder):
         bridge = folder.file("bridge.yaml", good.replace('"secret"', '"wrong"'))
         password = folder.file("password", "secret\n")
         expect("the password of a file", preflight("--bridge-config", bridge, "--password-file", password)[0], 0)
-        # A failure of the second search comes after all of the first was found.
+        # If the second search fails, the results of the first one are judged.
         text = good.replace("ou=Leavers", "ou=Nobody")
         code, lines, err = preflight("--bridge-config", folder.file("bridge.yaml", text))
         expect("the second search", (code, lines[-1]["summary"]["entries"]), (2, 1))
@@ -176,7 +176,7 @@ def refusals(folder):
 
 
 class Cutting:
-    """Passes a connection on to a server, and cuts it after so many bytes of the server's."""
+    """Forwards a connection to a server, and cuts it off after this many bytes from the server."""
 
     def __init__(self, port, most):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -208,5 +208,5 @@ def stops_in_the_middle(folder):
         cutting = Cutting(ldap.port, 40_000)
         code, lines, err = preflight("--bridge-config", folder.file("bridge.yaml", config(cutting.port)))
         found = lines[-1]["summary"]["entries"]
-        expect("something was found, and not all", (code, 0 < found < 200, len(lines) - 1), (2, True, found))
-        contains("the sentence", err, f"after {found} entries")
+        expect("some entries were found, but not all", (code, 0 < found < 200, len(lines) - 1), (2, True, found))
+        contains("the error message", err, f"after {found} entries")

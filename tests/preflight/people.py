@@ -30,7 +30,7 @@ mapping: {{displayName: "displayName", userName: "uid", externalId: "mail", emai
 FIRST = ["Jörg", "Anna", "Mehmet", "Zoë", "Łukasz", "Øyvind", "Sofía", "Nguyễn", "Наталья", "Jean-Luc", "Aoife", "Ute"]
 LAST = ["Müller", "Schmidt", "Yılmaz", "O'Neill", "Groß", "Ångström", "García", "Kowalski", "Çelik", "Weiß", "Smith"]
 
-# Name of the fault, and what differs; None takes an attribute away, a list gives it several values.
+# Name of the fault, and the attributes that differ: None removes one, a list sets its values.
 FAULTS = [
     ("upn", {"uid": ["{uid}@example.com"]}),
     ("capitals", {"uid": ["{Uid}"]}),
@@ -59,7 +59,7 @@ FAULTS = [
     ("canonical address", {"mail": ["(work) canonical{n} @ example.com"]}),
     ("name with controls", {"displayName": ["tab\there"]}),
 ]
-# These end the bridge's run.
+# These stop the bridge's run.
 STOPS = [
     ("no handle", {"uid": None}),
     ("two handles", {"uid": ["one{n}", "two{n}"]}),
@@ -117,14 +117,14 @@ def record(dn, entry):
 
 
 def tree():
-    """What stands above the people."""
+    """The records above the people in the tree."""
     yield record(BASE, {"objectClass": ["dcObject", "organization"], "dc": ["example"], "o": ["Example"]})
     for unit in ("People", "Leavers", "Services"):
         yield record(f"ou={unit},{BASE}", {"objectClass": ["organizationalUnit"], "ou": [unit]})
 
 
 def directory(count, photo=0, faults=FAULTS + STOPS):
-    """All records; the faults stand one after the other from the tenth person on."""
+    """All records; the faults are assigned one after the other from the tenth person on."""
     yield b"version: 1\n\n"
     yield from tree()
     for n in range(count):

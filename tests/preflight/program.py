@@ -1,4 +1,4 @@
-"""Runs the program and reads what it prints."""
+"""Runs the program and parses its output."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "clients"))
-from guard import PATIENCE, expect  # noqa: E402
+from guard import WAIT_TIMEOUT, expect  # noqa: E402
 
 BINARY = [None]
 
@@ -33,15 +33,15 @@ class Folder:
 
 
 def run(*options, stdin=b"", environment=None):
-    """Exit code, standard output and standard error."""
+    """Runs preflight; returns exit code, standard output and standard error."""
     command = [BINARY[0], "preflight", *map(str, options)]
     env = {**os.environ, **(environment or {})}
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=PATIENCE * 6, env=env)
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=WAIT_TIMEOUT * 6, env=env)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 def preflight(*options, text=False, **more):
-    """Exit code, the lines of the JSON output (as texts or read), and standard error."""
+    """Runs preflight; returns exit code, the lines of the JSON output (as strings or parsed), and standard error."""
     code, out, err = run(*options, "--format", "json", **more)
     lines = out.splitlines()
     return code, lines if text else [json.loads(line) for line in lines], err
@@ -53,4 +53,4 @@ def contains(what, text, *parts):
             raise AssertionError(f"{what}: {part!r} is not in {text!r}")
 
 
-__all__ = ["BINARY", "PATIENCE", "Folder", "contains", "expect", "preflight", "run"]
+__all__ = ["BINARY", "WAIT_TIMEOUT", "Folder", "contains", "expect", "preflight", "run"]

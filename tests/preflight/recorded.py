@@ -1,4 +1,4 @@
-"""What preflight predicts, beside what ldap-scim-bridge really sent and what Wire answered."""
+"""preflight's predictions, compared with the recorded requests of ldap-scim-bridge and Wire's answers."""
 
 import json
 import urllib.parse
@@ -26,7 +26,7 @@ def recorded(run):
 
 
 def body(line):
-    """The value of `user`, as it stands in a line."""
+    """The value of `user`, exactly as in the line."""
     begin = line.index('"user":') + len('"user":')
     _, end = json.JSONDecoder().raw_decode(line[begin:])
     return line[begin : begin + end]

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""preflight against a domain controller of Samba's, which behaves as Active Directory does. Runs in a network
-namespace of its own, as the ports of LDAP are fixed."""
+"""preflight with a Samba domain controller, which behaves like Active Directory. It runs in a separate network
+namespace, as the LDAP ports are fixed."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 import program
 from live import own_ca
 from people import TOKEN
-from program import PATIENCE, Folder, contains, expect, preflight
+from program import WAIT_TIMEOUT, Folder, contains, expect, preflight
 
 PASSWORD = "Sesam-Oeffne-Dich-1"
 BASE = "DC=example,DC=test"
@@ -72,7 +72,7 @@ class DomainController:
         self.ldb("ldbadd", text="".join(user(n) for n in range(PEOPLE)).encode())
 
     def wait(self):
-        for _ in range(PATIENCE * 10):
+        for _ in range(WAIT_TIMEOUT * 10):
             probe = ["ldapsearch", "-x", "-H", "ldap://127.0.0.1", "-b", "", "-s", "base", "defaultNamingContext"]
             if subprocess.run(probe, capture_output=True).returncode == 0:
                 return
@@ -83,7 +83,7 @@ class DomainController:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(PATIENCE)
+        self.process.wait(WAIT_TIMEOUT)
         self.log.close()
 
 
@@ -119,8 +119,8 @@ def check(controller, folder):
         expect("exit code and errors", (code, err), (1, ""))
     expect("entries", sorted(live[1][:-1], key=str), sorted(exported[1][:-1], key=str))
     summary = live[1][-1]["summary"]
-    # The accounts that every domain has come without an address; krbtgt is marked as a leaver as well, which
-    # ends the bridge's run.
+    # The built-in accounts of every domain have no email address; krbtgt is marked as a leaver as well, which
+    # stops the bridge's run.
     built_in = summary["entries"] - PEOPLE
     expect("classes", summary["class"], {"keep": PEOPLE - 2, "leave": 1, "skip": built_in, "stop": 1})
     contains("what stops the bridge", summary["stops_at"].lower(), "cn=krbtgt,")

@@ -1,4 +1,4 @@
-"""Sources other than the bridge, hard inputs, and the forms of the output."""
+"""Sources other than the bridge, difficult inputs, and output formats."""
 
 import csv
 import io
@@ -69,7 +69,7 @@ def scim(folder):
 
 
 def broken_ldif(folder):
-    """What was found is reported, and what could not be read is said."""
+    """Valid records are judged, and those that cannot be parsed are reported."""
     bridge = folder.file("bridge.yaml", CONFIG)
     good = [record(*person(n)) for n in range(3)]
     change = b"dn: cn=x\nchangetype: delete\n\n"
@@ -111,11 +111,11 @@ def forms(folder):
     code, out, _ = run(*options, "--format", "json", "--limit", "1")
     expect("limit", (code, len(out.splitlines())), (1, 2))
     code, out, _ = run(*options)
-    expect("the terminal is not steered", ("\x1b" in out, "\u202e" in out), (False, False))
+    expect("control characters for the terminal", ("\x1b" in out, "\u202e" in out), (False, False))
     contains("looks", out, "@user.0", "user.0@example.com")
     code, out, _ = run(*options, "--limit", "0")
     expect("limit of a table", "Caps" in out, False)
-    # Whoever reads the output may go away.
+    # The reader of the output may close the pipe.
     with subprocess.Popen([BINARY[0], "preflight", *map(str, options), "--format", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         child.stdout.close()
         expect("a closed pipe", child.stderr.read(), b"")
@@ -129,11 +129,11 @@ def verdict_of_the_config(folder):
         config = folder.file("guard.yaml", base + more)
         code, lines, _ = preflight("--bridge-config", bridge, "--ldif", ldif, "--config", config)
         expect(more, (lines[0]["rule"], code), (rule, 1 if rule else 0))
-    expect("a bad config", run("--bridge-config", bridge, "--ldif", ldif, "--config", bridge)[0], 2)
+    expect("an invalid config", run("--bridge-config", bridge, "--ldif", ldif, "--config", bridge)[0], 2)
 
 
 def proposals(folder):
-    """They are the same whatever the order, and a directory that has them is clean."""
+    """Proposed handles do not depend on the order of entries, and a directory that uses them has no faults."""
     bridge = folder.file("bridge.yaml", CONFIG)
     people = [{"uid": ["Jörg.Müller"]}, {"uid": ["joerg.mueller@x"]}, {"uid": ["joerg.mueller2"]}, {"uid": ["twin"]}, {"uid": ["twin"]}]
     records = [record(*person(n, fault)) for n, fault in enumerate(people)]
@@ -154,7 +154,7 @@ def proposals(folder):
     table = folder.path / "handles.csv"
     proposed(records, "--changes", table, "--attribute", "wireHandle")
     rows = list(csv.DictReader(table.open()))
-    # A new attribute is for everybody.
+    # A new attribute is written for everybody.
     values = [value or people[n]["uid"][0] for n, value in enumerate(first.values())]
     expect("CSV", [(row["attribute"], row["value"]) for row in rows], [("wireHandle", value) for value in values])
     applied = [record(*person(n, {"uid": [list(first.values())[n] or people[n]["uid"][0]]})) for n in range(5)]
@@ -164,7 +164,7 @@ def proposals(folder):
 
 
 def megabytes(folder):
-    """Photos cost no memory: it is measured from outside by the benchmark, and here they are only passed."""
+    """Entries with large photos are accepted; the benchmark measures that they cost no memory."""
     bridge = folder.file("bridge.yaml", CONFIG)
     parts = list(directory(3, photo=3 << 20, faults=[]))
     code, lines, err = preflight("--bridge-config", bridge, "--ldif", folder.file("people.ldif", b"".join(parts)))

@@ -1,4 +1,4 @@
-//! Bodies arrive byte for byte, whatever their size and framing, or do not leave at all.
+//! Bodies are forwarded byte for byte, whatever their size and framing, or not at all.
 
 use wire_scim_guard::policy::Action;
 
@@ -7,7 +7,7 @@ use crate::support::{
 };
 
 const KIB: usize = 1024;
-/// Around Pingora's own buffer of 64 KiB, and up to the limit.
+/// Sizes around Pingora's buffer of 64 KiB, and up to the limit.
 const SIZES: [usize; 6] = [KIB, 63 * KIB, 64 * KIB, 65 * KIB, 200 * KIB, 512 * KIB];
 
 fn arrived(backend: &Backend, nth: usize, body: &[u8]) {
@@ -19,7 +19,7 @@ fn arrived(backend: &Backend, nth: usize, body: &[u8]) {
 }
 
 #[test]
-fn over_http1_with_a_length_or_chunked_on_one_connection() {
+fn http1_bodies_with_content_length_and_chunked_share_one_connection() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -41,7 +41,7 @@ fn over_http1_with_a_length_or_chunked_on_one_connection() {
 }
 
 #[test]
-fn over_h2c_with_and_without_a_length_on_one_connection() {
+fn h2c_bodies_with_and_without_content_length_share_one_connection() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let bodies: Vec<Vec<u8>> = SIZES.iter().flat_map(|size| [user(*size), user(*size)]).collect();
@@ -64,7 +64,7 @@ fn over_h2c_with_and_without_a_length_on_one_connection() {
 }
 
 #[test]
-fn the_backend_connection_is_used_again() {
+fn the_backend_connection_is_reused() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| config.threads = 1);
     for nth in 1..=5 {
@@ -76,7 +76,7 @@ fn the_backend_connection_is_used_again() {
 }
 
 #[test]
-fn a_refused_body_leaves_no_trace_at_the_backend() {
+fn no_byte_of_a_refused_body_reaches_the_backend() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -98,7 +98,7 @@ fn a_refused_body_leaves_no_trace_at_the_backend() {
 }
 
 #[test]
-fn a_body_over_the_limit_is_refused_unread_by_its_length_and_at_the_limit_without() {
+fn an_oversized_body_is_refused_by_its_content_length_or_when_it_reaches_the_limit() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -121,7 +121,7 @@ fn a_body_over_the_limit_is_refused_unread_by_its_length_and_at_the_limit_withou
 }
 
 #[test]
-fn a_waiting_client_is_told_to_go_on_only_when_its_body_is_wanted() {
+fn continue_is_sent_only_when_the_body_will_be_read() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let body = user(2 * KIB);
@@ -150,7 +150,7 @@ fn a_waiting_client_is_told_to_go_on_only_when_its_body_is_wanted() {
 }
 
 #[test]
-fn a_body_that_wire_does_not_read_is_dropped_and_not_passed_on_unjudged() {
+fn a_body_that_wire_does_not_read_is_dropped() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -172,7 +172,7 @@ fn a_body_that_wire_does_not_read_is_dropped_and_not_passed_on_unjudged() {
 }
 
 #[test]
-fn the_token_api_gets_its_body_as_it_comes() {
+fn bodies_to_the_token_api_are_streamed() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -187,7 +187,7 @@ fn the_token_api_gets_its_body_as_it_comes() {
     assert!(seen.body == body && seen.chunked);
 }
 
-/// A user whose emails are so many values of the wrong type, and then this one.
+/// A user with this many emails of a wrong type, followed by this one.
 fn many_faults(count: usize, last: &str) -> Vec<u8> {
     let user = String::from_utf8(user(300)).unwrap();
     let emails = format!("{{\"emails\":[{}{last}],", "1,".repeat(count));
@@ -201,7 +201,7 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_rule_is_enforced_behind_any_number_of_faults_that_are_only_reported() {
+fn an_enforced_rule_refuses_after_any_number_of_reported_faults() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.policy.set("user.type", Action::Report).unwrap();
@@ -221,7 +221,7 @@ fn a_rule_is_enforced_behind_any_number_of_faults_that_are_only_reported() {
 }
 
 #[test]
-fn a_large_body_is_judged_like_a_small_one_however_it_is_packed() {
+fn a_large_body_is_judged_like_a_small_one_compressed_or_not() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.limits.body = 2 << 20;
@@ -247,21 +247,21 @@ fn a_large_body_is_judged_like_a_small_one_however_it_is_packed() {
             client.response().refused("user.user_name");
         }
     }
-    // Neither form may exceed the limit.
+    // Neither the compressed nor the inflated body may exceed the limit.
     client.send(packed(&user(2048 * KIB + 1)));
     client.response().refused("body.too_large");
     assert_eq!(backend.seen().len(), forwarded);
 }
 
 #[test]
-fn a_worker_serves_others_while_a_large_body_is_judged() {
+fn a_worker_serves_other_requests_while_a_large_body_is_judged() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.limits.body = 8 << 20;
         config.threads = 1;
         config.policy.set("user.type", Action::Report).unwrap();
     });
-    // It takes a second or more in this build; the others are asked again and again until it is there.
+    // Judging takes a second or more in a debug build; the metric shows when the whole body has arrived.
     let large = with_length("POST", "/scim/v2/Users", &many_faults(3_000_000, "1"));
     let mut slow = guarded.client();
     slow.send(large);
@@ -272,7 +272,7 @@ fn a_worker_serves_others_while_a_large_body_is_judged() {
     quick.send(control());
     assert_eq!(quick.response().status, 200);
     assert_eq!(slow.response().status, 200);
-    // In the order in which they came to the backend.
+    // In the order in which they arrived at the backend.
     assert!(backend.wait(2).body.len() > 1 << 20);
     assert!(backend.seen()[0].body.len() < 1 << 20);
 }

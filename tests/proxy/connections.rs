@@ -1,11 +1,11 @@
-//! Connections: how long they live, how many there are, and how the guard stops.
+//! Client connections: their lifetime, their limits, and graceful shutdown.
 
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Backend, Client, Guarded, PATIENCE, Reply, TOKEN, USER, answer, chunked, control, head, ok,
+    Backend, Client, Guarded, Reply, TOKEN, USER, WAIT_TIMEOUT, answer, chunked, control, head, ok,
     user, wait_until, with_length,
 };
 
@@ -19,7 +19,7 @@ fn a_refusal_leaves_the_connection_open() {
         (String::from("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"), "target.not_found"),
         (head("BREW", "/scim/v2/Users") + "\r\n", "method.not_allowed"),
         (head("POST", "/scim/v2/Users") + "Content-Length: 2\r\n\r\n{]", "json.syntax"),
-        // A body that nobody read is read behind the answer.
+        // A body that was not read before the answer is read after it.
         (
             (head("POST", "/scim/v2/Users") + "Content-Length: 2\r\n\r\n{}").replace(TOKEN, "no"),
             "token.malformed",
@@ -40,7 +40,7 @@ fn a_refusal_leaves_the_connection_open() {
 }
 
 #[test]
-fn requests_sent_ahead_are_answered_in_order() {
+fn pipelined_requests_are_answered_in_order() {
     let (go, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let backend = Backend::start(move |seen| {
@@ -50,7 +50,7 @@ fn requests_sent_ahead_are_answered_in_order() {
         ok(&format!("{{\"length\":{}}}", seen.body.len()))
     });
     let guarded = Guarded::before(&backend);
-    // All at once.
+    // All requests are sent at once.
     let sizes = [400, 300, 70_000, 350];
     for framed in [with_length, chunked] {
         for path in ["/scim/v2/Users", "/scim/auth-tokens"] {
@@ -64,7 +64,7 @@ fn requests_sent_ahead_are_answered_in_order() {
     }
     let mut client = guarded.client();
     let before = backend.seen().len();
-    // While the answer before is awaited.
+    // The second request is sent while the first one waits for its answer.
     let cases = [with_length, chunked]
         .map(|framed| [(framed, "/scim/v2/Users"), (framed, "/scim/auth-tokens")]);
     for (nth, (first, path)) in cases.into_iter().flatten().enumerate() {
@@ -79,7 +79,7 @@ fn requests_sent_ahead_are_answered_in_order() {
 }
 
 #[test]
-fn a_client_that_closes_its_half_gets_its_answer() {
+fn a_client_that_half_closes_gets_its_answer() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -90,7 +90,7 @@ fn a_client_that_closes_its_half_gets_its_answer() {
 }
 
 #[test]
-fn close_is_respected_and_http_1_0_closes_by_itself() {
+fn connection_close_is_respected_and_http_1_0_closes_by_default() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     for request in [
@@ -106,7 +106,7 @@ fn close_is_respected_and_http_1_0_closes_by_itself() {
 }
 
 #[test]
-fn a_connection_ends_after_its_number_of_requests() {
+fn a_connection_is_closed_after_its_maximum_number_of_requests() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.limits.requests_per_connection = 3;
@@ -120,7 +120,7 @@ fn a_connection_ends_after_its_number_of_requests() {
 }
 
 #[test]
-fn more_connections_than_the_limit_are_told_so() {
+fn connections_over_the_limit_are_answered_503_and_do_not_count() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| config.limits.connections = 2);
     let mut held = [guarded.client(), guarded.client()];
@@ -128,37 +128,37 @@ fn more_connections_than_the_limit_are_told_so() {
         client.send(control());
         assert_eq!(client.response().status, 200);
     }
-    // Whoever is turned away takes no place, however long it lingers.
-    let mut turned_away: Vec<Client> = (0..10).map(|_| guarded.client()).collect();
+    // Rejected connections don't count, however long they linger.
+    let mut rejected: Vec<Client> = (0..10).map(|_| guarded.client()).collect();
     let response = guarded.ask(control());
     response.refused("limits.connections");
     assert_eq!(response.header("retry-after"), Some("5"));
     let running = guarded.running.as_ref().unwrap();
-    for client in &mut turned_away {
+    for client in &mut rejected {
         client.response().refused("limits.connections");
     }
     assert_eq!(running.connections(), 2);
     drop(held);
-    wait_until("room", || running.connections() == 0);
+    wait_until("connections to close", || running.connections() == 0);
     assert_eq!(guarded.ask(control()).status, 200);
-    wait_until("room again", || running.connections() == 0);
-    drop(turned_away);
-    // Of many at once only some get an answer, and all are counted.
+    wait_until("connections to close again", || running.connections() == 0);
+    drop(rejected);
+    // Of many at once only some are answered, but all are counted.
     let held = [guarded.client(), guarded.client()];
     wait_until("the limit", || running.connections() == 2);
     let series = "scim_guard_rule_hits_total{action=\"enforce\",rule=\"limits.connections\"}";
     let before = guarded.metric(series);
-    let turned_away: Vec<Client> = (0..100).map(|_| guarded.client()).collect();
+    let rejected: Vec<Client> = (0..100).map(|_| guarded.client()).collect();
     guarded.wait_metric(series, before + 100.0);
-    drop((held, turned_away));
+    drop((held, rejected));
 }
 
 #[test]
-fn one_address_has_its_share_of_the_connections_and_trusted_proxies_have_them_all() {
+fn connections_are_limited_per_address_except_for_trusted_proxies() {
     let backend = Backend::fine();
     let drained = |guarded: &Guarded| {
         let running = guarded.running.as_ref().unwrap();
-        wait_until("room", || running.connections() == 0);
+        wait_until("connections to close", || running.connections() == 0);
         assert_eq!(guarded.ask(control()).status, 200);
     };
     let limited = |trusted: &[&str]| {
@@ -183,20 +183,20 @@ fn one_address_has_its_share_of_the_connections_and_trusted_proxies_have_them_al
     drop(held);
     drained(&guarded);
 
-    // What one address has too many of takes nothing from another.
+    // Connections over the limit of one address don't affect other addresses.
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.limits.connections = 40;
         config.limits.connections_per_address = 2;
     });
-    let crowd: Vec<_> = (0..200).map(|_| guarded.client()).collect();
+    let rejected: Vec<_> = (0..200).map(|_| guarded.client()).collect();
     let metric = "scim_guard_rule_hits_total{action=\"enforce\",rule=\"limits.address\"}";
-    wait_until("the crowd", || guarded.metric(metric) >= 1.0);
+    wait_until("a rejected connection", || guarded.metric(metric) >= 1.0);
     for _ in 0..10 {
         let mut other = Client::connect_from("127.0.0.2", guarded.addr);
         other.send(control());
         assert_eq!(other.response().status, 200);
     }
-    drop(crowd);
+    drop(rejected);
 
     let guarded = limited(&["127.0.0.0/8"]);
     let _held = hold(&guarded);
@@ -204,7 +204,7 @@ fn one_address_has_its_share_of_the_connections_and_trusted_proxies_have_them_al
 }
 
 #[test]
-fn a_client_has_one_backend_connection_as_long_as_it_can_be_used_again() {
+fn a_client_reuses_one_backend_connection() {
     for threads in [1, 2] {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| config.threads = threads);
@@ -220,7 +220,7 @@ fn a_client_has_one_backend_connection_as_long_as_it_can_be_used_again() {
 }
 
 #[test]
-fn stopping_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
+fn stopping_finishes_requests_in_flight_and_ends_at_once_when_idle() {
     let (go, held) = mpsc::channel::<()>();
     let held = Arc::new(Mutex::new(held));
     let backend = Backend::start(move |_| {
@@ -228,17 +228,17 @@ fn stopping_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
         Reply::Bytes(answer(201, "{}"))
     });
     let mut guarded = Guarded::before(&backend);
-    let mut resting = guarded.client();
-    resting.send("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(resting.response().status, 404);
+    let mut idle_client = guarded.client();
+    idle_client.send("GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(idle_client.response().status, 404);
     let mut busy = guarded.client();
     busy.send(control());
     backend.wait(1);
     let running = guarded.running.take().unwrap();
     let admin = running.admin_addr();
     let stopping = std::thread::spawn(move || running.stop());
-    // The resting connection ends, no other is accepted, and the busy one goes on.
-    resting.ends();
+    // The idle connection is closed, no new one is accepted, and the active one continues.
+    idle_client.ends();
     wait_until("the listener to close", || std::net::TcpStream::connect(guarded.addr).is_err());
     assert!(!stopping.is_finished());
     let mut probe = Client::connect(admin);
@@ -251,10 +251,10 @@ fn stopping_finishes_what_is_in_flight_and_ends_at_once_when_idle() {
     stopping.join().unwrap();
 
     let mut idle = Guarded::before(&Backend::fine());
-    let _resting = idle.client();
+    let _idle_client = idle.client();
     let started = Instant::now();
     idle.running.take().unwrap().stop();
-    assert!(started.elapsed() < PATIENCE);
+    assert!(started.elapsed() < WAIT_TIMEOUT);
 }
 
 #[test]
@@ -268,11 +268,11 @@ fn stopping_is_bounded() {
     backend.wait(1);
     let started = Instant::now();
     guarded.running.take().unwrap().stop();
-    assert!(started.elapsed() < PATIENCE);
+    assert!(started.elapsed() < WAIT_TIMEOUT);
 }
 
 #[test]
-fn an_address_in_use_is_a_clear_error() {
+fn an_address_in_use_is_reported_with_the_address() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
     let mut config = wire_scim_guard::config::Config::new(vec![addr], Vec::new());

@@ -1,4 +1,4 @@
-//! What leaves for the backend, and what comes back.
+//! What is forwarded to the backend, and what is returned to the client.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 #[test]
-fn a_request_leaves_under_its_canonical_target_with_its_end_to_end_headers() {
+fn a_request_is_forwarded_with_its_canonical_target_and_end_to_end_headers() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let body = user(300);
@@ -57,11 +57,11 @@ fn a_trusted_proxy_names_the_client() {
 }
 
 #[test]
-fn login_headers_are_kept_from_named_peers_on_the_token_api_only() {
+fn login_headers_are_kept_only_from_named_peers_on_the_token_api() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.z_headers = ZHeaders::KeepFrom(vec!["127.0.0.1/32".parse().unwrap()]);
-        // The peer's address comes as one of IPv6 here.
+        // The peer's address is an IPv4-mapped IPv6 address here.
         config.listen = vec!["[::]:0".parse().unwrap()];
     });
     let port = guarded.addr.port();
@@ -78,7 +78,7 @@ fn login_headers_are_kept_from_named_peers_on_the_token_api_only() {
     }
 }
 
-/// Headers that some servers read as one that the guard judges, sets or removes.
+/// Header names that some servers treat as one that the guard judges, sets or removes.
 const LOOKALIKES: [(&str, &str); 14] = [
     ("Z_User", "admin"),
     ("z_user", "admin"),
@@ -97,7 +97,7 @@ const LOOKALIKES: [(&str, &str); 14] = [
 ];
 
 #[test]
-fn headers_that_servers_fold_into_guarded_ones_never_reach_the_backend() {
+fn headers_that_resemble_guarded_ones_never_reach_the_backend() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
@@ -115,7 +115,7 @@ fn headers_that_servers_fold_into_guarded_ones_never_reach_the_backend() {
         assert_eq!(seen.header("x_custom"), ["kept"], "{what}: {}", seen.head);
         assert!(seen.body.is_empty() || seen.body == user(300), "{what}");
     };
-    // Read whole, without a body, and on the ways that stream.
+    // Buffered requests, requests without a body, and streamed ones.
     for (method, target) in [
         ("POST", "/scim/v2/Users"),
         ("GET", USER),
@@ -130,7 +130,7 @@ fn headers_that_servers_fold_into_guarded_ones_never_reach_the_backend() {
         assert_eq!(answer.status, 200, "{method} {target}");
         gone(target);
         if method == "POST" {
-            // What comes behind a chunked body goes nowhere at all.
+            // Trailers of a chunked body are never forwarded.
             let trailers = format!(
                 "12c\r\n{}\r\n0\r\nZ-User: me\r\n{lines}\r\n",
                 String::from_utf8(body).unwrap()
@@ -155,7 +155,7 @@ fn headers_that_servers_fold_into_guarded_ones_never_reach_the_backend() {
 }
 
 #[test]
-fn answers_are_framed_for_the_client_and_improper_ones_answered_for() {
+fn answers_are_reframed_for_the_client_and_malformed_ones_become_502() {
     let cases = [
         ("HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", 204),
         ("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", 204),
@@ -200,7 +200,7 @@ fn answers_are_framed_for_the_client_and_improper_ones_answered_for() {
 }
 
 #[test]
-fn an_answer_comes_back_as_it_is() {
+fn an_answer_is_passed_on_unchanged() {
     let backend = Backend::start(|_| {
         Reply::Bytes(
             b"HTTP/1.1 418 Odd\r\nContent-Type: text/odd\r\nX-Odd: 1\r\nX-Odd: 2\r\n\
@@ -228,7 +228,7 @@ fn an_answer_comes_back_as_it_is() {
 }
 
 #[test]
-fn an_answer_of_unknown_length_and_one_without_a_body_keep_the_connection() {
+fn answers_of_unknown_length_and_without_a_body_keep_the_connection() {
     let backend = Backend::start(|seen| {
         if seen.line().starts_with("DELETE") {
             Reply::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec())
@@ -248,7 +248,7 @@ fn an_answer_of_unknown_length_and_one_without_a_body_keep_the_connection() {
 }
 
 #[test]
-fn an_older_client_gets_no_chunks() {
+fn an_http_1_0_client_gets_no_chunks() {
     let chunked = |body: &str| {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         format!("{head}{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).into_bytes()
@@ -268,16 +268,16 @@ fn an_older_client_gets_no_chunks() {
             let (lines, came) = seen.split_once("\r\n\r\n").unwrap();
             assert!(!lines.to_ascii_lowercase().contains("transfer-encoding"), "{lines}");
             assert!(came == body, "{} bytes", came.len());
-            // It is told that the connection ends where only that ends the answer.
+            // The end of the connection is announced, as it marks the end of the answer.
             let keeping = lines.replace("\r\n", " ").to_ascii_lowercase();
             assert!(keeping.contains("connection: close"), "{lines}");
-            // There are none behind an answer to HEAD either.
+            // Answers to HEAD have no Transfer-Encoding either.
             let mut client = guarded.client();
             client.send(head("HEAD", USER).replace("HTTP/1.1", "HTTP/1.0") + "\r\n");
             let mut seen = String::new();
             client.stream.read_to_string(&mut seen).unwrap();
             assert!(!seen.to_ascii_lowercase().contains("transfer-encoding"), "{seen}");
-            // Nor from what streams by.
+            // Streamed answers are not chunked either.
             for request in [
                 head("GET", "/scim/auth-tokens") + "\r\n",
                 head("POST", "/scim/auth-tokens") + "Content-Length: 2\r\n\r\n{}",
@@ -288,7 +288,7 @@ fn an_older_client_gets_no_chunks() {
                 client.stream.read_to_string(&mut seen).unwrap();
                 assert!(seen.split_once("\r\n\r\n").unwrap().1 == body);
             }
-            // A newer one does, and goes on.
+            // An HTTP/1.1 client gets chunks.
             let response = guarded.ask(head("GET", USER) + "\r\n");
             assert!(response.body == body.as_bytes());
             assert_eq!(response.header("transfer-encoding"), Some("chunked"));

@@ -1,21 +1,21 @@
-//! Requests that HTTP/1 readers disagree on, sent as raw bytes: refused by their rule, as a SCIM
-//! error, with nothing at the backend.
+//! Requests that HTTP/1 parsers read differently, sent as raw bytes: each is refused by its rule with a SCIM
+//! error, and nothing reaches the backend.
 
 use crate::support::{Backend, Guarded, control, h2c};
 
-/// A POST whose chunks are these.
+/// A POST with these bytes as its chunked body.
 fn chunks(body: &str) -> Vec<u8> {
     let line = "Transfer-Encoding: chunked\r\n\r\n";
     (crate::support::head("POST", "/scim/v2/Users") + line + body).into_bytes()
 }
 
-/// A request that one reader finds in a chunk, and another one behind the body.
-fn control_behind(first: &str) -> String {
+/// A body in which one parser finds another request inside of a chunk, and another parser after the body.
+fn control_after(first: &str) -> String {
     let hidden = String::from_utf8(control()).unwrap();
     format!("{first}{:x}\r\n0\r\n\r\n{hidden}\r\n0\r\n\r\n", hidden.len())
 }
 
-/// Method line and headers after `Host`, or the whole head where it does not begin with `/`.
+/// Request line and headers after `Host`, or the whole head if it does not begin with `/`.
 fn requests() -> Vec<(&'static str, Vec<u8>)> {
     let authorized = format!("Authorization: Bearer {}", crate::support::TOKEN);
     let get = |lines: &str| {
@@ -112,7 +112,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("framing.message", chunks("2\r\n{}\r\n0\r\nno field\r\n\r\n")),
         (
             "framing.message",
-            chunks(&control_behind("2;\nxx\r\n")),
+            chunks(&control_after("2;\nxx\r\n")),
         ),
         ("framing.transfer_encoding", post("Transfer-Encoding:\r\n", "{}")),
         (
@@ -138,7 +138,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn each_is_refused_by_its_rule_and_nothing_reaches_the_backend() {
+fn each_ambiguous_request_is_refused_and_not_forwarded() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.hosts = vec!["wire.example".into()];
@@ -161,16 +161,16 @@ fn each_is_refused_by_its_rule_and_nothing_reaches_the_backend() {
     assert_eq!(backend.accepted(), 0);
     assert_eq!(guarded.ask(control()).status, 200);
     assert_eq!(backend.accepted(), 1);
-    // The same host, written as a full name.
+    // The same host, written as a fully qualified name with a port.
     let full = "GET /scim/v2/Schemas HTTP/1.1\r\nHost: Wire.Example.:443\r\n\r\n";
     assert_eq!(guarded.ask(full).status, 200);
 }
 
 #[test]
-fn what_cannot_become_a_request_is_answered_at_once() {
+fn malformed_heads_are_answered_at_once() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
-    // None of these has the empty line that ends a head; no deadline is awaited.
+    // None of these has the empty line that ends a head; they are answered before any deadline.
     let openings: [&[u8]; 4] = [
         b"GET /scim/v2/Users\r\n",
         b"GET /scim/v2/Users HTTP/1.1\n",
@@ -188,7 +188,7 @@ fn what_cannot_become_a_request_is_answered_at_once() {
 }
 
 #[test]
-fn an_offer_to_go_on_in_http2_is_passed_over() {
+fn an_upgrade_to_h2c_is_ignored() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let offer =
@@ -210,7 +210,7 @@ fn an_offer_to_go_on_in_http2_is_passed_over() {
 }
 
 #[test]
-fn what_asks_for_no_protocol_and_names_no_header_is_passed_over() {
+fn an_empty_upgrade_and_invalid_connection_options_are_ignored() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let lines: [&[u8]; 8] = [
@@ -236,7 +236,7 @@ fn what_asks_for_no_protocol_and_names_no_header_is_passed_over() {
         for name in ["connection", "upgrade"] {
             assert_eq!(seen.header(name), Vec::<&str>::new(), "{}", line.escape_ascii());
         }
-        // The connection is still one of HTTP/1.
+        // The connection still speaks HTTP/1.
         client.send(control());
         assert_eq!(client.response().status, 200);
     }
@@ -247,7 +247,7 @@ fn what_asks_for_no_protocol_and_names_no_header_is_passed_over() {
 }
 
 #[test]
-fn a_head_that_comes_byte_by_byte_is_read_like_any_other() {
+fn a_head_sent_byte_by_byte_is_parsed_like_any_other() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -258,7 +258,7 @@ fn a_head_that_comes_byte_by_byte_is_read_like_any_other() {
 }
 
 #[test]
-fn what_pingora_does_not_take_in_a_query_reaches_the_backend_as_it_was_sent() {
+fn query_bytes_that_pingora_rejects_are_forwarded_unchanged() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.other_paths = wire_scim_guard::config::PathPolicy::Forward;
@@ -268,9 +268,9 @@ fn what_pingora_does_not_take_in_a_query_reaches_the_backend_as_it_was_sent() {
     let cases = [
         (format!("/scim/v2/Users?{query}"), format!("/scim/v2/Users?{query}")),
         (format!("/scim/Users/?{query}"), format!("/scim/v2/Users?{query}")),
-        // As long as may be, though not if it were encoded.
+        // As long as the limit allows, though percent-encoding would exceed it.
         (format!("/scim/v2/Users?{long}"), format!("/scim/v2/Users?{long}")),
-        // Pingora itself carries what is no SCIM path.
+        // Pingora itself forwards paths outside of SCIM.
         ("/search?q=\"x\"".into(), "/search?q=%22x%22".into()),
         ("/scim/v2/Schemas/%22%7b".into(), "/scim/v2/Schemas/%22%7B".into()),
     ];
@@ -283,7 +283,7 @@ fn what_pingora_does_not_take_in_a_query_reaches_the_backend_as_it_was_sent() {
 }
 
 #[test]
-fn an_answer_to_head_has_a_length_and_no_body() {
+fn an_answer_to_head_has_a_content_length_and_no_body() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -298,7 +298,7 @@ fn an_answer_to_head_has_a_length_and_no_body() {
 }
 
 #[test]
-fn http2_requests_are_held_to_the_same_rules() {
+fn the_same_rules_apply_to_http2_requests() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.hosts = vec!["127.0.0.1".into()];
@@ -316,7 +316,7 @@ fn http2_requests_are_held_to_the_same_rules() {
     for (rule, answer) in rules.iter().zip(h2c::ask(guarded.addr, requests)) {
         assert_eq!(answer.unwrap().rule(), *rule);
     }
-    // What HTTP/2 itself forbids, Pingora or the codec below it answers: a reset or an empty 400.
+    // What HTTP/2 itself forbids is answered by Pingora or its codec: a reset or an empty 400.
     let malformed = vec![
         empty(build("/scim/v2/Users").header("host", "other.example")),
         (

@@ -1,4 +1,4 @@
-//! Memory is shared: whoever holds it and keeps the guard waiting gives way to those who need it.
+//! Memory is shared: when it is short, requests that wait for their client are given up for others.
 
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::{
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The smallest body limit leaves room for several shares.
+/// A guard whose body limit is small enough for several shares.
 fn guarded(
     backend: &Backend,
     change: impl FnOnce(&mut wire_scim_guard::config::Config),
@@ -30,13 +30,13 @@ fn refused(guarded: &Guarded, kind: &str) -> f64 {
     guarded.metric(&format!("scim_guard_buffered_refused_total{{kind=\"{kind}\"}}"))
 }
 
-/// No more is held, but for what each of two workers tries and takes back in a moment.
+/// The held bytes don't exceed this, apart from what each of two workers reserves for a moment and returns.
 fn stays_below(guarded: &Guarded, kind: &str, bytes: usize) {
     let held = held(guarded, kind);
     assert!(held <= (bytes + 2 * 64 * KIB) as f64, "{held} bytes for {kind}");
 }
 
-/// A request all of whose body has come but for its last byte.
+/// A request that is complete except for the last byte of its body.
 fn stalled(guarded: &Guarded, token: &str, size: usize) -> Client {
     let body = user(size);
     let request = with_length("POST", "/scim/v2/Users", &body);
@@ -51,17 +51,17 @@ fn write(guarded: &Guarded) -> u16 {
 }
 
 #[test]
-fn bodies_that_stall_give_way_to_others() {
+fn stalled_bodies_are_evicted_for_other_requests() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, |_| {});
-    // Wire knows both tokens, so that the whole part for bodies is open to them.
+    // Wire has accepted both tokens, so that they are not limited to the share of unknown tokens.
     for token in [TOKEN, OTHER] {
         let request = String::from_utf8(control()).unwrap().replace(TOKEN, token);
         assert_eq!(guarded.ask(request).status, 200);
     }
     let mut clients: Vec<_> = (0..100).map(|_| stalled(&guarded, OTHER, 60 * KIB)).collect();
-    // All of one address have half of the memory.
-    wait_until("memory is taken", || held(&guarded, "body") > (MIB + MIB / 2) as f64);
+    // One address has half of the memory.
+    wait_until("memory to be used", || held(&guarded, "body") > (MIB + MIB / 2) as f64);
     for _ in 0..5 {
         assert_eq!(write(&guarded), 200);
         assert_eq!(guarded.ask(head("GET", USER) + "\r\n").status, 200);
@@ -70,11 +70,11 @@ fn bodies_that_stall_give_way_to_others() {
     assert!(refused(&guarded, "body") > 0.0);
     clients[0].response().refused("limits.buffered_bytes");
     drop(clients);
-    wait_until("memory is given back", || held(&guarded, "body") == 0.0);
+    wait_until("memory to be released", || held(&guarded, "body") == 0.0);
 }
 
 #[test]
-fn a_body_that_no_room_is_enough_for_is_refused_at_once() {
+fn a_body_larger_than_its_share_is_refused_at_once() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.limits.buffered_bytes = 100 * KIB;
@@ -87,29 +87,29 @@ fn a_body_that_no_room_is_enough_for_is_refused_at_once() {
 }
 
 #[test]
-fn strangers_have_a_part_of_the_memory_for_bodies() {
+fn unknown_tokens_are_limited_to_a_share_of_body_memory() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, |_| {});
     assert_eq!(guarded.ask(control()).status, 200);
-    let strangers: Vec<_> = (0..100).map(|_| stalled(&guarded, OTHER, 60 * KIB)).collect();
-    // Three sixteenths for one address.
+    let unknown: Vec<_> = (0..100).map(|_| stalled(&guarded, OTHER, 60 * KIB)).collect();
+    // Three sixteenths for unknown tokens of one address.
     let part = 4 * MIB / 16 * 3;
-    wait_until("their part is taken", || held(&guarded, "body") > (part - 64 * KIB) as f64);
+    wait_until("their share to be used", || held(&guarded, "body") > (part - 64 * KIB) as f64);
     stays_below(&guarded, "body", part);
     let before = refused(&guarded, "body");
-    // One that Wire has accepted does not need theirs, and nobody gives way to it.
-    let known = stalled(&guarded, TOKEN, 60 * KIB);
-    wait_until("a known token has room", || held(&guarded, "body") > part as f64);
+    // A token that Wire has accepted uses the rest and evicts nobody.
+    let accepted = stalled(&guarded, TOKEN, 60 * KIB);
+    wait_until("memory for a known token", || held(&guarded, "body") > part as f64);
     assert_eq!(write(&guarded), 200);
     stays_below(&guarded, "body", part + 64 * KIB);
-    // Those that there was no room for waited, and got none.
-    wait_until("the others are refused", || refused(&guarded, "body") > before);
-    drop((strangers, known));
-    wait_until("memory is given back", || held(&guarded, "body") == 0.0);
+    // Requests for which there was no memory waited and were refused.
+    wait_until("the others to be refused", || refused(&guarded, "body") > before);
+    drop((unknown, accepted));
+    wait_until("memory to be released", || held(&guarded, "body") == 0.0);
 }
 
 #[test]
-fn heads_that_stall_are_counted_and_give_way() {
+fn stalled_heads_are_counted_and_evicted() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, |config| config.limits.buffered_bytes = MIB);
     let part = head("GET", USER) + &format!("X-Long: {}\r\n", "a".repeat(30_000));
@@ -120,8 +120,8 @@ fn heads_that_stall_are_counted_and_give_way() {
             client
         })
         .collect();
-    wait_until("heads are counted", || held(&guarded, "head") > (MIB / 4) as f64);
-    // A head of the same size, which takes of the same memory.
+    wait_until("heads to be counted", || held(&guarded, "head") > (MIB / 4) as f64);
+    // A head of the same size, which needs memory from the same share.
     for _ in 0..3 {
         assert_eq!(guarded.ask(part.clone() + "\r\n").status, 200);
         assert_eq!(write(&guarded), 200);
@@ -130,12 +130,12 @@ fn heads_that_stall_are_counted_and_give_way() {
     clients[0].response().refused("limits.buffered_bytes");
     clients[0].ends();
     drop(clients);
-    wait_until("memory is given back", || held(&guarded, "head") == 0.0);
+    wait_until("memory to be released", || held(&guarded, "head") == 0.0);
     assert_eq!(guarded.metric("scim_guard_buffered_bytes_limit"), MIB as f64);
 }
 
 #[test]
-fn a_connection_that_has_sent_nothing_waits_for_the_time_of_a_head() {
+fn a_silent_connection_is_closed_after_the_header_timeout() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, |config| {
         config.limits.header_timeout = Duration::from_millis(200);
@@ -146,9 +146,9 @@ fn a_connection_that_has_sent_nothing_waits_for_the_time_of_a_head() {
     assert_eq!(used.response().status, 200);
     let mut silent = guarded.client();
     silent.ends();
-    // One that has had a request may rest.
+    // A connection that has carried a request may stay idle longer.
     thread::sleep(Duration::from_millis(300));
     used.send(control());
     assert_eq!(used.response().status, 200);
-    wait_until("connections are counted", || guarded.metric("scim_guard_connections") == 1.0);
+    wait_until("connections to be counted", || guarded.metric("scim_guard_connections") == 1.0);
 }

@@ -49,10 +49,10 @@ fn requests_and_rule_hits_are_counted() {
 }
 
 #[test]
-fn servers_in_rotation_lost_lines_and_processor_time_are_metrics() {
+fn servers_in_rotation_dropped_lines_and_processor_time_are_metrics() {
     let backend = Backend::fine();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let guarded = Guarded::configured(&[backend.addr, nobody], |config| {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let guarded = Guarded::configured(&[backend.addr, unused], |config| {
         let host = "does-not-exist.invalid".into();
         config.upstream.push(wire_scim_guard::config::Server { host, port: 7 });
     });
@@ -62,7 +62,7 @@ fn servers_in_rotation_lost_lines_and_processor_time_are_metrics() {
     let text = |metrics: &Guarded| {
         String::from_utf8(metrics.running.as_ref().unwrap().metrics().text()).unwrap()
     };
-    assert_eq!(in_rotation(&nobody.to_string()), 1.0);
+    assert_eq!(in_rotation(&unused.to_string()), 1.0);
     assert_eq!(in_rotation(&backend.addr.to_string()), 1.0);
     for _ in 0..2 {
         assert_eq!(guarded.ask(control()).status, 200);
@@ -70,14 +70,14 @@ fn servers_in_rotation_lost_lines_and_processor_time_are_metrics() {
     assert_eq!(in_rotation(&backend.addr.to_string()), 1.0);
     let text = text(&guarded);
     for series in [
-        &format!("scim_guard_upstream_in_rotation{{server=\"{nobody}\"}} 0"),
+        &format!("scim_guard_upstream_in_rotation{{server=\"{unused}\"}} 0"),
         "scim_guard_upstream_in_rotation{server=\"does-not-exist.invalid:7\"} 0",
         "scim_guard_log_lines_dropped_total 0",
     ] {
         assert!(text.lines().any(|line| line == series), "{series}");
     }
-    // Whole seconds are what a test would take long to get past.
-    wait_until("processor time in fractions", || {
+    // Reaching whole seconds would make the test slow.
+    wait_until("fractional processor time", || {
         guarded.metric("process_cpu_seconds_total").fract() > 0.0
     });
     assert_eq!(text.matches("\nprocess_cpu_seconds_total ").count(), 1);
@@ -85,7 +85,7 @@ fn servers_in_rotation_lost_lines_and_processor_time_are_metrics() {
 }
 
 #[test]
-fn a_client_that_has_gone_before_its_answer_is_told_apart() {
+fn a_client_that_disconnects_before_its_answer_is_counted_as_499() {
     let (gone, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let backend = Backend::start(move |_| {
@@ -105,7 +105,7 @@ fn a_client_that_has_gone_before_its_answer_is_told_apart() {
 }
 
 #[test]
-fn what_is_refused_before_it_is_a_request_is_told_with_id_and_client() {
+fn malformed_heads_are_logged_with_request_id_and_client() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
@@ -126,22 +126,22 @@ fn what_is_refused_before_it_is_a_request_is_told_with_id_and_client() {
         let line = guarded.access_line(nth + 1);
         assert_eq!((&line["request"], &line["client"]), (&"abc".into(), &"192.0.2.7".into()));
     }
-    // The line of the proxy stands behind more lines than are taken.
+    // The trusted proxy's line comes after more header lines than the limit allows.
     let lines = "X-A: 1\r\n".repeat(150);
     let forged = format!("GET /x HTTP/1.1\r\nX-Forwarded-For: 192.0.2.66\r\n{lines}{more}\r\n");
     guarded.ask(forged).refused("limits.headers");
     assert_eq!(guarded.access_line(4)["client"], "192.0.2.7");
-    // A line that cannot be read stands before it.
+    // A malformed line comes before it.
     let cut = format!("GET /x HTTP/1.1\r\nX-Forwarded-For: 192.0.2.66\r\nX-A: 1\n{more}\r\n");
     guarded.ask(cut).refused("framing.message");
     assert_eq!(guarded.access_line(5)["client"], "127.0.0.1");
 }
 
 #[test]
-fn what_clients_leave_undone_is_no_failure_of_the_backends() {
+fn requests_abandoned_by_clients_are_not_backend_failures() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
-    // Gone after the word to go on, which is no answer.
+    // The client disconnects after `100 Continue`, which is not a final answer.
     let mut client = guarded.client();
     client.send(
         head("POST", "/scim/v2/Users") + "Expect: 100-continue\r\nContent-Length: 50\r\n\r\n",
@@ -149,7 +149,7 @@ fn what_clients_leave_undone_is_no_failure_of_the_backends() {
     assert_eq!(client.response().status, 100);
     drop(client);
     guarded.wait_metric(&requests("/scim/v2/Users", "POST", 499, "failed"), 1.0);
-    // A body that streams, and is none.
+    // A streamed body that is malformed.
     let mut client = guarded.client();
     client.send(head("POST", "/scim/auth-tokens") + "Transfer-Encoding: chunked\r\n\r\nnone\r\n");
     client.response().refused("framing.message");
@@ -157,7 +157,7 @@ fn what_clients_leave_undone_is_no_failure_of_the_backends() {
 }
 
 #[test]
-fn a_reported_rule_is_counted_before_the_request_leaves_and_the_request_passes() {
+fn a_reported_rule_is_counted_before_the_request_is_forwarded() {
     let backend = Backend::start(|_| Reply::Stall);
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.policy.set("user.user_name", wire_scim_guard::policy::Action::Report).unwrap();
@@ -166,14 +166,14 @@ fn a_reported_rule_is_counted_before_the_request_leaves_and_the_request_passes()
     let mut client = guarded.client();
     client.send(with_length("POST", "/scim/v2/Users", body.as_bytes()));
     assert_eq!(String::from_utf8(backend.wait(1).body).unwrap(), body);
-    // No answer has come, and the verdict and the hit stand already.
+    // There is no answer yet, but the verdict and the rule hit are counted.
     let verdicts = "scim_guard_verdicts_total{handler=\"/scim/v2/Users\",verdict=\"reported\"}";
     assert_eq!(guarded.metric(verdicts), 1.0);
     assert_eq!(guarded.metric(&hits("user.user_name", "report")), 1.0);
 }
 
 #[test]
-fn an_access_line_tells_the_request_without_what_is_in_it() {
+fn an_access_line_describes_the_request_without_its_contents() {
     let backend = Backend::start(|_| Reply::Bytes(crate::support::answer(201, "{\"id\":1}")));
     let guarded = Guarded::before(&backend);
     let body = user(300);
@@ -223,7 +223,7 @@ fn admin(guarded: &Guarded, method: &str, path: &str) -> (u16, String) {
 }
 
 #[test]
-fn the_admin_listener_serves_metrics_and_probes_and_nothing_else() {
+fn the_admin_listener_serves_only_metrics_and_probes() {
     let backend = Backend::fine();
     let guarded = Guarded::before(&backend);
     for path in ["/metrics", "/i/metrics"] {

@@ -1,4 +1,4 @@
-//! The example of an embedding service, run as it stands.
+//! The example of an embedding service, compiled and run unchanged.
 
 #[path = "../../examples/plugin.rs"]
 #[allow(dead_code, reason = "its main is not called here")]
@@ -24,7 +24,7 @@ fn served(backend: &Backend) -> SocketAddr {
 }
 
 #[test]
-fn another_service_guards_with_the_gate() {
+fn another_service_embeds_the_request_filter() {
     let backend = Backend::fine();
     let mut client = Client::connect(served(&backend));
     client.send(with_length("POST", "/scim/Users", b"{"));
@@ -44,7 +44,7 @@ fn another_service_guards_with_the_gate() {
 }
 
 #[test]
-fn a_request_whose_bytes_have_left_is_not_sent_again() {
+fn a_request_that_was_partly_sent_is_not_retried() {
     let backend = Backend::start(|seen| {
         if seen.line().starts_with("DELETE") { Reply::Last(Vec::new()) } else { ok("{}") }
     });
@@ -52,7 +52,7 @@ fn a_request_whose_bytes_have_left_is_not_sent_again() {
     let mut client = Client::connect(addr);
     client.send(control());
     assert_eq!(client.response().status, 200);
-    // It goes over the connection of the first, where Pingora alone would try once more.
+    // It uses the connection of the first request; Pingora alone would retry it.
     client.send(head("DELETE", USER) + "\r\n");
     client.response().refused("upstream.answer");
     let mut client = Client::connect(addr);

@@ -1,5 +1,5 @@
-//! Backend connections that are used again: none that the server has closed costs an answer that could be had,
-//! none that carries bytes of another answer hands it to a stranger.
+//! Reuse of backend connections: a connection that the server has closed does not fail a request that can be
+//! retried, and bytes of another answer never reach a client.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -13,11 +13,11 @@ use crate::support::{
 
 const USERS: &str = "/scim/v2/Users";
 
-/// Which request of its connection each is, from 1.
+/// The number of each request on its connection, from 1.
 #[derive(Default)]
-struct Turns(Mutex<HashMap<usize, usize>>);
+struct RequestCounter(Mutex<HashMap<usize, usize>>);
 
-impl Turns {
+impl RequestCounter {
     fn of(&self, seen: &Seen) -> usize {
         let mut turns = self.0.lock().unwrap();
         let turn = turns.entry(seen.connection).or_default();
@@ -26,9 +26,9 @@ impl Turns {
     }
 }
 
-/// A backend that does something else with every second request of a connection.
-fn second(reply: fn(&Seen) -> Reply) -> Backend {
-    let turns = Turns::default();
+/// A backend that answers every second request of a connection in its own way.
+fn deviating_on_second(reply: fn(&Seen) -> Reply) -> Backend {
+    let turns = RequestCounter::default();
     Backend::start(move |seen| if turns.of(seen) == 2 { reply(seen) } else { ok("{}") })
 }
 
@@ -41,7 +41,7 @@ fn bodiless(method: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_request_that_may_be_repeated_is_sent_once_more_when_a_kept_connection_ends() {
+fn an_idempotent_request_is_retried_once_when_a_reused_connection_closes() {
     for (method, request) in [
         ("GET", bodiless("GET")),
         ("HEAD", bodiless("HEAD")),
@@ -49,7 +49,7 @@ fn a_request_that_may_be_repeated_is_sent_once_more_when_a_kept_connection_ends(
         ("PUT", with_length("PUT", USER, &user(300))),
         ("PUT", with_length("PUT", USER, &user(100_000))),
     ] {
-        let backend = second(|_| Reply::Reset);
+        let backend = deviating_on_second(|_| Reply::Reset);
         let guarded = one_worker(backend.addr);
         let mut client = guarded.client();
         client.send(control());
@@ -58,25 +58,25 @@ fn a_request_that_may_be_repeated_is_sent_once_more_when_a_kept_connection_ends(
         assert_eq!(client.response_to(method).unwrap().status, 200, "{method}");
         let seen = backend.seen();
         assert_eq!((seen.len(), backend.accepted()), (3, 2), "{method}");
-        // The same request, as a whole, over a connection of its own.
+        // The same complete request, on a new connection.
         assert_eq!((&seen[1].head, &seen[1].body), (&seen[2].head, &seen[2].body));
         assert_eq!((seen[1].connection, seen[2].connection), (1, 2));
-        // What was answered after all is no failure.
+        // A retried request that was answered is not counted as failed.
         assert_eq!(guarded.access_line(2)["verdict"], "forwarded");
     }
 }
 
 #[test]
-fn a_request_that_may_not_be_repeated_never_is() {
+fn a_reused_connection_is_not_retried_for_post_and_patch() {
     let patch = br#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[]}"#;
     for request in [
         control(),
         with_length("POST", USERS, &user(100_000)),
         with_length("PATCH", USER, patch),
-        // What streams goes Pingora's own way.
+        // A streamed request, which Pingora forwards.
         (head("GET", "/scim/auth-tokens") + "\r\n").into_bytes(),
     ] {
-        let backend = second(|_| Reply::Reset);
+        let backend = deviating_on_second(|_| Reply::Reset);
         let guarded = one_worker(backend.addr);
         let mut client = guarded.client();
         let streams = request.starts_with(b"GET");
@@ -89,10 +89,10 @@ fn a_request_that_may_not_be_repeated_never_is() {
 }
 
 #[test]
-fn nothing_is_repeated_but_once_and_only_where_no_byte_of_an_answer_came() {
-    // Of an answer that has begun, another one may be the rest.
+fn requests_are_retried_at_most_once_and_only_before_the_first_answer_byte() {
+    // After the first byte of an answer, the answer to a retry could be taken for the rest of it.
     for begun in ["H", "HTTP/1.1 200 OK\r\nConte", "HTTP/1.1 100 Continue\r\n\r\n"] {
-        let backend = second(match begun.len() {
+        let backend = deviating_on_second(match begun.len() {
             1 => |_| Reply::Last(b"H".to_vec()),
             2..25 => |_| Reply::Last(b"HTTP/1.1 200 OK\r\nConte".to_vec()),
             _ => |_| Reply::Last(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()),
@@ -102,7 +102,7 @@ fn nothing_is_repeated_but_once_and_only_where_no_byte_of_an_answer_came() {
         guarded.ask(bodiless("GET")).refused("upstream.answer");
         assert_eq!(backend.seen().len(), 2, "{begun:?}");
     }
-    // A new connection that ends says that the server does not answer, and so does a second one.
+    // A new connection that closes means that the server does not answer, and so does a second one.
     let backend = Backend::start(|_| Reply::Reset);
     one_worker(backend.addr).ask(bodiless("GET")).refused("upstream.answer");
     assert_eq!(backend.seen().len(), 1);
@@ -116,8 +116,8 @@ fn nothing_is_repeated_but_once_and_only_where_no_byte_of_an_answer_came() {
     assert_eq!(guarded.ask(control()).status, 200);
     guarded.ask(bodiless("GET")).refused("upstream.answer");
     assert_eq!((backend.seen().len(), backend.accepted()), (3, 2));
-    // Nor is one that comes too late.
-    let backend = second(|_| Reply::Stall);
+    // A request is not retried after a timeout either.
+    let backend = deviating_on_second(|_| Reply::Stall);
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.threads = 1;
         config.limits.upstream_timeout = std::time::Duration::from_millis(300);
@@ -128,9 +128,9 @@ fn nothing_is_repeated_but_once_and_only_where_no_byte_of_an_answer_came() {
 }
 
 #[test]
-fn a_backend_that_closes_without_announcing_it_costs_no_reading_request() {
+fn unannounced_closes_of_the_backend_fail_no_get() {
     for most in [1, 10] {
-        let turns = Turns::default();
+        let turns = RequestCounter::default();
         let backend = Backend::start(move |seen| {
             if turns.of(seen) == most { Reply::Last(answer(200, "{}")) } else { ok("{}") }
         });
@@ -151,7 +151,7 @@ fn a_backend_that_closes_without_announcing_it_costs_no_reading_request() {
 }
 
 #[test]
-fn the_connection_of_a_head_is_used_again_and_interim_answers_before_its_end_pass() {
+fn a_connection_is_reused_after_head_and_interim_answers() {
     for target in [USER, "/scim/auth-tokens"] {
         let backend = Backend::start(|seen| {
             let mut bytes = Vec::new();
@@ -184,7 +184,7 @@ fn the_connection_of_a_head_is_used_again_and_interim_answers_before_its_end_pas
 }
 
 #[test]
-fn what_a_server_sends_behind_an_answer_reaches_nobody() {
+fn bytes_after_an_answer_reach_no_client() {
     type Sent = fn() -> Vec<u8>;
     let sent: [(&str, Sent); 5] = [
         ("POST", || [answer(200, "own"), answer(200, "stray")].concat()),
@@ -205,7 +205,7 @@ fn what_a_server_sends_behind_an_answer_reaches_nobody() {
         });
         let guarded = one_worker(backend.addr);
         let mut client = guarded.client();
-        // What streams goes Pingora's own way.
+        // A streamed request, which Pingora forwards.
         let next = match method {
             "GET" => (head("GET", "/scim/auth-tokens") + "\r\n").into_bytes(),
             _ => control(),
@@ -218,7 +218,7 @@ fn what_a_server_sends_behind_an_answer_reaches_nobody() {
     }
 }
 
-/// A backend that names in each answer the request it is for, and sends another answer behind it when it is told to.
+/// A backend whose answers name their request, and which sends a second answer on demand.
 struct Stray {
     addr: SocketAddr,
     /// The connection of each request that was answered.
@@ -245,15 +245,15 @@ impl Stray {
         Self { addr, answered }
     }
 
-    /// Sends another answer to the nth request, when that has been answered.
+    /// Sends another answer to the nth request after that has been answered.
     fn send(&self, nth: usize) {
-        wait_until("the answer before", || self.answered.lock().unwrap().len() >= nth);
+        wait_until("the first answer", || self.answered.lock().unwrap().len() >= nth);
         // The guard may have closed the connection.
         let _ = (&self.answered.lock().unwrap()[nth - 1]).write_all(&answer(200, "stray"));
     }
 }
 
-/// Reads a request to its end, and gives its X-Request-Id.
+/// Reads a whole request and returns its X-Request-Id.
 fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -272,7 +272,7 @@ fn read_request(stream: &mut TcpStream) -> Option<String> {
 }
 
 #[test]
-fn a_late_second_answer_on_a_kept_connection_reaches_nobody() {
+fn a_late_second_answer_on_an_idle_connection_reaches_no_client() {
     let backend = Stray::start();
     let guarded = one_worker(backend.addr);
     let ask_for = |target: &str, id: &str| {
@@ -285,8 +285,8 @@ fn a_late_second_answer_on_a_kept_connection_reaches_nobody() {
         backend.send(nth);
         ask_for(target, "second");
     }
-    // A server that did so once is not asked over a kept connection, so that the next such answer finds nobody,
-    // at whatever moment it comes.
+    // After the first unexpected answer, connections of this server are not reused, so that later ones reach no
+    // client, whenever they arrive.
     std::thread::scope(|scope| {
         scope.spawn(|| (5..55).for_each(|nth| backend.send(nth)));
         for number in 5..55 {
@@ -296,8 +296,8 @@ fn a_late_second_answer_on_a_kept_connection_reaches_nobody() {
 }
 
 #[test]
-fn a_connection_is_not_used_again_whose_server_answered_before_it_had_taken_the_request() {
-    // By the status of the second a server says that it has not read what it was sent.
+fn a_connection_is_not_reused_after_an_answer_that_precedes_the_whole_request() {
+    // The status codes 413 and 408 say that the server has not read the whole request.
     for (status, size) in [(200, 16_000_000), (413, 300), (408, 300)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -324,7 +324,7 @@ fn a_connection_is_not_used_again_whose_server_answered_before_it_had_taken_the_
         });
         let response = guarded.ask(with_length("POST", USERS, &user(size)));
         assert_eq!(response.status, status, "{size}");
-        // Over the same connection the backend would never answer it.
+        // On the same connection the backend would never answer it.
         assert_eq!(guarded.ask(bodiless("GET")).status, 200);
         drop(done);
         answering.join().unwrap();
@@ -332,8 +332,8 @@ fn a_connection_is_not_used_again_whose_server_answered_before_it_had_taken_the_
 }
 
 #[test]
-fn connections_of_a_server_that_closes_them_at_once_are_not_used_again() {
-    let turns = Turns::default();
+fn connections_of_a_server_that_closes_them_at_once_are_not_reused() {
+    let turns = RequestCounter::default();
     let backend = Backend::start(move |seen| {
         if turns.of(seen) == 1 && seen.connection == 1 {
             Reply::Last(answer(200, "{}"))

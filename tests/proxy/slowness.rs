@@ -1,4 +1,4 @@
-//! Clients that take their time are cut off at a deadline, and others don't notice.
+//! Slow clients are cut off at a deadline, and don't affect others.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn guarded(backend: &Backend) -> Guarded {
 }
 
 #[test]
-fn a_head_that_drips_is_cut_off_at_one_deadline_for_the_whole() {
+fn a_dripping_head_is_cut_off_at_one_deadline() {
     let backend = Backend::fine();
     let guarded = guarded(&backend);
     let mut client = guarded.client();
@@ -43,7 +43,7 @@ fn a_head_that_drips_is_cut_off_at_one_deadline_for_the_whole() {
 }
 
 #[test]
-fn a_body_that_drips_is_cut_off() {
+fn a_dripping_body_is_cut_off() {
     let backend = Backend::fine();
     let guarded = guarded(&backend);
     let body = user(300);
@@ -60,7 +60,7 @@ fn a_body_that_drips_is_cut_off() {
 }
 
 #[test]
-fn a_body_that_never_comes_over_http2_is_cut_off() {
+fn an_http2_body_that_never_arrives_is_cut_off() {
     let backend = Backend::fine();
     let guarded = guarded(&backend);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -71,7 +71,7 @@ fn a_body_that_never_comes_over_http2_is_cut_off() {
         let request = h2c::head("POST", "/scim/v2/Users", guarded.addr).body(()).unwrap();
         let mut sender = sender.ready().await.unwrap();
         let (response, _stream) = sender.send_request(request, false).unwrap();
-        let response = tokio::time::timeout(crate::support::PATIENCE, response).await;
+        let response = tokio::time::timeout(crate::support::WAIT_TIMEOUT, response).await;
         let response = response.unwrap().unwrap();
         response.headers()["scim-guard-rule"].to_str().unwrap().to_owned()
     });
@@ -80,7 +80,7 @@ fn a_body_that_never_comes_over_http2_is_cut_off() {
 }
 
 #[test]
-fn connections_that_rest_too_long_are_closed() {
+fn idle_connections_are_closed_after_the_timeout() {
     let backend = Backend::fine();
     let guarded = guarded(&backend);
     let mut silent = guarded.client();
@@ -97,7 +97,7 @@ fn connections_that_rest_too_long_are_closed() {
 }
 
 #[test]
-fn what_may_become_http2_has_no_longer_than_a_head() {
+fn an_http2_preface_has_the_same_deadline_as_a_head() {
     let backend = Backend::fine();
     let guarded = guarded(&backend);
     for part in ["P", "PRI * HT"] {
@@ -109,7 +109,7 @@ fn what_may_become_http2_has_no_longer_than_a_head() {
 }
 
 #[test]
-fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
+fn a_client_that_does_not_read_its_answer_is_cut_off() {
     let backend = Backend::start(|_| {
         let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n".to_vec();
         answer.resize(answer.len() + 50_000_000, b'a');
@@ -120,12 +120,12 @@ fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
     client.send(control());
     backend.wait(1);
     let running = guarded.running.as_ref().unwrap();
-    wait_until("the connection to be cut", || running.connections() == 0);
+    wait_until("the connection to be closed", || running.connections() == 0);
     guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
 }
 
 #[test]
-fn clients_that_take_their_answers_slowly_put_no_server_to_rest() {
+fn slow_readers_do_not_make_a_server_unhealthy() {
     let backend = Backend::start(|_| {
         let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n".to_vec();
         answer.resize(answer.len() + 9_000_000, b'a');
@@ -147,13 +147,13 @@ fn clients_that_take_their_answers_slowly_put_no_server_to_rest() {
 }
 
 #[test]
-fn the_time_that_clients_take_puts_no_server_to_rest() {
+fn slow_uploads_do_not_make_a_server_unhealthy() {
     let backend = Backend::start(|_| Reply::Stall);
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.limits.request_timeout = SHORT;
     });
     let request = with_length("POST", "/scim/v2/Users", &user(300));
-    // First the body takes all of it, then the backend does.
+    // First the clients' bodies use up the time, then the backend does.
     for (sent, rule) in [(350, "body.timeout"), (request.len(), "upstream.timeout")] {
         let mut clients: Vec<_> = (0..4).map(|_| guarded.client()).collect();
         for client in &mut clients {
@@ -169,7 +169,7 @@ fn the_time_that_clients_take_puts_no_server_to_rest() {
 }
 
 #[test]
-fn an_answer_that_drips_for_ever_is_cut_off_at_the_deadline_of_the_request() {
+fn an_endlessly_dripping_answer_is_cut_off_at_the_request_deadline() {
     let body = "HTTP/1.1 200 OK\r\nContent-Length: 5000000\r\n\r\n";
     let drip = "HTTP/1.1 200 OK\r\nX-Drip: ";
     for (method, begin, tail, begun) in [
@@ -197,19 +197,19 @@ fn an_answer_that_drips_for_ever_is_cut_off_at_the_deadline_of_the_request() {
         let mut client = guarded.client();
         client.send(head(method, USER) + "\r\n");
         if begun {
-            // A part of the answer has been handed on; the rest never comes.
+            // A part of the answer has been forwarded; the rest never arrives.
             assert!(client.response_to("GET").is_none());
         } else {
             assert!(client.response_to(method).unwrap().rule().starts_with("upstream."));
         }
-        // The backend sees the end too.
+        // The backend's connection is closed too.
         dripping.join().unwrap();
         guarded.wait_metric("scim_guard_requests_in_flight", 0.0);
     }
 }
 
 #[test]
-fn what_is_not_scim_passes_piece_by_piece() {
+fn requests_outside_scim_are_streamed() {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -230,7 +230,7 @@ fn what_is_not_scim_passes_piece_by_piece() {
     client.send(head("GET", "/assets/1") + "\r\n");
     let mut seen = Vec::new();
     for pieces in 1..=4 {
-        // Each piece comes before the backend sends the next one.
+        // Each piece arrives before the backend sends the next one.
         while !seen.ends_with(&b"\r\n\r\naaaa"[..4 + pieces]) {
             let mut chunk = [0; 4096];
             let read = client.stream.read(&mut chunk).unwrap();
@@ -242,7 +242,7 @@ fn what_is_not_scim_passes_piece_by_piece() {
 }
 
 #[test]
-fn what_is_not_scim_may_take_longer_than_a_request() {
+fn requests_outside_scim_may_exceed_the_request_timeout() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let dripping = std::thread::spawn(move || {

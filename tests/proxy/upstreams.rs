@@ -1,5 +1,5 @@
-//! Backends that fail: a SCIM error in bounded time, another server where no byte has left, and no
-//! request repeated.
+//! Failing backends: a SCIM error in bounded time, failover where no byte has been sent, and no request sent
+//! twice.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use crate::support::{
 };
 use wire_scim_guard::config::UpstreamCheck;
 
-/// An address where nobody listens.
-fn nobody() -> SocketAddr {
+/// An address without a listener.
+fn unused_addr() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[test]
-fn each_failure_is_a_scim_error_and_nothing_is_repeated() {
+fn each_backend_failure_is_a_scim_error_and_no_post_is_retried() {
     type Failing = fn() -> Reply;
     let cases: [(&str, Failing); 6] = [
         ("upstream.answer", || Reply::Reset),
@@ -50,7 +50,7 @@ fn each_failure_is_a_scim_error_and_nothing_is_repeated() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_or_stalls_is_not_taken_for_a_whole_one() {
+fn truncated_and_stalled_answers_are_not_passed_on_as_complete() {
     let part = |length: usize| {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 2 * length);
         [head.as_bytes(), &vec![b'a'; length]].concat()
@@ -59,7 +59,7 @@ fn an_answer_that_breaks_off_or_stalls_is_not_taken_for_a_whole_one() {
     let cases: [(&str, Failing); 2] =
         [("upstream.answer", Reply::Last), ("upstream.timeout", Reply::Bytes)];
     for (rule, reply) in cases {
-        // A short answer has not been begun yet and is answered for; a long one breaks off.
+        // A short answer has not been started and becomes an error; a long one is cut off.
         for length in [10, 100_000] {
             let backend = Backend::start(move |_| reply(part(length)));
             let guarded = Guarded::configured(&[backend.addr], |config| {
@@ -81,8 +81,8 @@ fn an_answer_that_breaks_off_or_stalls_is_not_taken_for_a_whole_one() {
 }
 
 #[test]
-fn a_dead_server_is_a_502_and_is_found_again_when_it_comes_back() {
-    let addr = nobody();
+fn a_dead_server_gives_502_until_it_recovers() {
+    let addr = unused_addr();
     let guarded = Guarded::configured(&[addr], |_| {});
     guarded.ask(control()).refused("upstream.connect");
     let listener = TcpListener::bind(addr).unwrap();
@@ -98,9 +98,9 @@ fn a_dead_server_is_a_502_and_is_found_again_when_it_comes_back() {
 }
 
 #[test]
-fn the_next_server_takes_over_when_one_refuses_the_connection() {
+fn a_refused_connection_fails_over_to_the_next_server() {
     let backend = Backend::fine();
-    let guarded = Guarded::configured(&[nobody(), backend.addr, nobody()], |_| {});
+    let guarded = Guarded::configured(&[unused_addr(), backend.addr, unused_addr()], |_| {});
     for nth in 1..=6 {
         for size in [300, 100_000] {
             let body = user(size + nth);
@@ -112,7 +112,7 @@ fn the_next_server_takes_over_when_one_refuses_the_connection() {
 }
 
 #[test]
-fn servers_take_turns() {
+fn requests_are_balanced_round_robin() {
     let backends = [Backend::fine(), Backend::fine()];
     let guarded = Guarded::configured(&[backends[0].addr, backends[1].addr], |_| {});
     for _ in 0..10 {
@@ -122,7 +122,7 @@ fn servers_take_turns() {
 }
 
 #[test]
-fn a_server_that_fails_its_check_gets_no_request_until_it_passes_it() {
+fn a_server_that_fails_its_health_check_gets_no_requests_until_it_passes() {
     let well = Arc::new(AtomicBool::new(true));
     let state = Arc::clone(&well);
     let doubtful = Backend::start(move |seen| {
@@ -149,22 +149,22 @@ fn a_server_that_fails_its_check_gets_no_request_until_it_passes_it() {
             assert_eq!(guarded.ask(control()).status, 200);
         }
     };
-    let left_alone = || guarded.ready().contains("skipped after failures");
+    let is_skipped = || guarded.ready().contains("skipped after failures");
     ask(4);
     assert_eq!(served(&doubtful), 2);
     well.store(false, Ordering::SeqCst);
-    wait_until("the check to fail", left_alone);
+    wait_until("the check to fail", is_skipped);
     ask(4);
     assert_eq!(served(&doubtful), 2);
     well.store(true, Ordering::SeqCst);
-    wait_until("the check to pass", || !left_alone());
+    wait_until("the check to pass", || !is_skipped());
     ask(4);
     assert_eq!(served(&doubtful), 4);
     assert_eq!(served(&steady), 8);
 }
 
 #[test]
-fn a_server_that_stalls_again_and_again_is_left_alone_while_others_serve() {
+fn a_server_that_repeatedly_stalls_is_skipped_while_others_are_healthy() {
     let stalling = Backend::start(|_| Reply::Stall);
     let steady = Backend::fine();
     let guarded = Guarded::configured(&[stalling.addr, steady.addr], |config| {
@@ -177,7 +177,7 @@ fn a_server_that_stalls_again_and_again_is_left_alone_while_others_serve() {
 }
 
 #[test]
-fn a_server_that_breaks_off_again_and_again_is_left_alone_while_others_serve() {
+fn a_server_that_repeatedly_truncates_answers_is_skipped_while_others_are_healthy() {
     let breaking = Backend::start(|_| {
         Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc".to_vec())
     });
@@ -189,7 +189,7 @@ fn a_server_that_breaks_off_again_and_again_is_left_alone_while_others_serve() {
 }
 
 #[test]
-fn a_connection_that_the_backend_closed_is_not_used_again() {
+fn a_connection_closed_by_the_backend_is_not_reused() {
     let backend = Backend::start(|_| Reply::Last(answer(200, "{}")));
     let guarded = Guarded::configured(&[backend.addr], |config| config.threads = 1);
     let mut client = guarded.client();
@@ -202,7 +202,7 @@ fn a_connection_that_the_backend_closed_is_not_used_again() {
 }
 
 #[test]
-fn an_answer_that_comes_before_the_body_was_taken_is_passed_on() {
+fn an_answer_sent_before_the_body_was_read_is_forwarded() {
     use std::io::{Read, Write};
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -210,7 +210,7 @@ fn an_answer_that_comes_before_the_body_was_taken_is_passed_on() {
     let answering = std::thread::spawn(move || {
         let mut held = Vec::new();
         for mut stream in listener.incoming().take(2).map(Result::unwrap) {
-            // The head, and nothing of the body behind it.
+            // Reads the head, and nothing of the body.
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 let mut byte = [0];
@@ -237,7 +237,7 @@ fn an_answer_that_comes_before_the_body_was_taken_is_passed_on() {
 }
 
 #[test]
-fn an_interim_answer_does_not_stop_a_body_on_its_way() {
+fn an_interim_answer_does_not_interrupt_the_body() {
     use std::io::{Read, Write};
     for (interim, fine) in [
         ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", true),
@@ -252,8 +252,8 @@ fn an_interim_answer_does_not_stop_a_body_on_its_way() {
             let mut chunk = vec![0; 1 << 16];
             let mut taken = stream.read(&mut chunk).unwrap();
             stream.write_all(interim.as_bytes()).unwrap();
-            // The guard has met this answer when there is nothing more to take, or all was taken.
-            stream.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
+            // The guard has seen this answer when nothing more arrives, or when everything has arrived.
+            stream.set_read_timeout(Some(crate::support::WAIT_TIMEOUT)).unwrap();
             while taken < body.len() {
                 match stream.read(&mut chunk) {
                     Ok(0) | Err(_) => break,
@@ -276,7 +276,7 @@ fn an_interim_answer_does_not_stop_a_body_on_its_way() {
 }
 
 #[test]
-fn a_connection_outlives_a_backend_that_fails_and_one_that_throttles() {
+fn client_connections_survive_backend_failures_and_throttling() {
     let backend = Backend::start(|seen| {
         Reply::Last(match seen.header("x-case")[0] {
             "garbage" => b"nonsense\r\n\r\n".to_vec(),
@@ -296,11 +296,11 @@ fn a_connection_outlives_a_backend_that_fails_and_one_that_throttles() {
         wait_until("the backend to close", || backend.closed() == nth);
     }
     wait_until("all access lines", || guarded.access_lines().len() == 5);
-    let told = |nth: usize| {
+    let logged = |nth: usize| {
         let line = guarded.access_line(nth);
         (line["verdict"].as_str().unwrap().to_owned(), line["rule"].as_str().map(str::to_owned))
     };
-    assert_eq!(told(1), ("failed".into(), Some("upstream.answer".into())));
-    assert_eq!(told(2), ("forwarded".into(), Some("upstream.throttled".into())));
-    assert_eq!(told(3), ("forwarded".into(), None));
+    assert_eq!(logged(1), ("failed".into(), Some("upstream.answer".into())));
+    assert_eq!(logged(2), ("forwarded".into(), Some("upstream.throttled".into())));
+    assert_eq!(logged(3), ("forwarded".into(), None));
 }

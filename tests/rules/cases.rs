@@ -1,4 +1,4 @@
-//! For every rule that a request alone can hit, one that does and one that barely does not.
+//! For every rule that a single request can hit: one that does, and the most similar one that does not.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use wire_scim_guard::policy::Action;
 use wire_scim_guard::release::{Release, Releases};
 use wire_scim_guard::rule::Rule;
 
-use crate::support::{OTHER, TOKEN, chunked, entry, register, user, with_length};
+use crate::support::{OTHER, TOKEN, chunked, entry, registry_file, user, with_length};
 
 const USER: &str = "5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
 const GROUP: &str = "9d2f7c1a-3b4e-4c5d-a6f7-8091a2b3c4d5";
@@ -18,7 +18,7 @@ const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 const WIRE_USER: &str = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
 const WIRE_PROFILE: &str = "urn:wire:scim:schemas:profile:1.0";
 
-/// A rule with a request that hits it and its nearest neighbour that does not.
+/// A rule with a request that hits it and the nearest valid one.
 pub struct Case {
     pub rule: Rule,
     pub configure: fn(&mut Config),
@@ -45,12 +45,12 @@ fn get_with(target: &str, lines: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A GET whose Authorization lines are given.
+/// A GET with these Authorization lines.
 pub fn authorized(lines: &str) -> Vec<u8> {
     format!("GET /scim/v2/Users/{USER} HTTP/1.1\r\nHost: wire.example\r\n{lines}\r\n").into_bytes()
 }
 
-/// Three addresses, so many of them primary.
+/// Three addresses, of which this many are primary.
 fn primaries(count: usize) -> Value {
     let entry = |at| json!({"value": format!("a{at}@example.com"), "primary": at < count});
     json!({"emails": (0..3).map(entry).collect::<Vec<_>>()})
@@ -60,7 +60,7 @@ pub fn post_user(body: &str) -> Vec<u8> {
     with_length("POST", "/scim/v2/Users", body.as_bytes())
 }
 
-/// A POST of a user with other headers than usual.
+/// A POST of a user with these headers in place of the usual ones.
 fn post_with(lines: &str, body: &[u8]) -> Vec<u8> {
     let mut request = format!(
         "POST /scim/v2/Users HTTP/1.1\r\nHost: wire.example\r\nAuthorization: Bearer {TOKEN}\r\n{lines}\r\n"
@@ -70,7 +70,7 @@ fn post_with(lines: &str, body: &[u8]) -> Vec<u8> {
     request
 }
 
-/// A user that is fine, with some attributes changed; null takes one away.
+/// A valid user with some attributes changed; null removes one.
 pub fn changed(changes: &Value) -> String {
     let mut user = json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
@@ -92,7 +92,7 @@ fn users(rule: Rule, hit: &Value, miss: &Value) -> Case {
     case(rule, post_user(&changed(hit)), post_user(&changed(miss)))
 }
 
-/// A rule that is off until it is switched on.
+/// A rule that is off by default.
 fn opt_in(rule: Rule, hit: &str, miss: &str) -> Case {
     let switch_on: fn(&mut Config) =
         |config| config.policy.set("user.text.*", Action::Enforce).unwrap();
@@ -128,7 +128,7 @@ fn groups(rule: Rule, hit: &Value, miss: &Value) -> Case {
     case(rule, group(hit), group(miss))
 }
 
-/// A folder with schemas of an operator who asks for more than the built-in ones.
+/// A folder with schemas of an operator that are stricter than the built-in ones.
 fn own_schemas(config: &mut Config) {
     let folder: PathBuf = [env!("CARGO_TARGET_TMPDIR"), "schemas"].iter().collect();
     std::fs::create_dir_all(&folder).unwrap();
@@ -161,7 +161,7 @@ fn extra_headers(count: usize) -> String {
     (0..count).map(|at| format!("X-{at}: 1\r\n")).collect()
 }
 
-/// One case for every rule that a request alone can hit.
+/// One case for every rule that a single request can hit.
 pub fn cases() -> Vec<Case> {
     use Rule as R;
     let path = format!("/scim/v2/Users/{USER}");
@@ -310,7 +310,7 @@ pub fn cases() -> Vec<Case> {
         opt_in(R::UserTextControl, "Al\u{7}ice", "Al ice"),
         configured(
             R::TokenUnknown,
-            |config| config.tokens = Some(register(&[entry("known", TOKEN, "")])),
+            |config| config.tokens = Some(registry_file(&[entry("known", TOKEN, "")])),
             authorized(&with_token(OTHER)),
             authorized(&with_token(TOKEN)),
         ),
@@ -319,7 +319,7 @@ pub fn cases() -> Vec<Case> {
             |config| {
                 let old = entry("old", OTHER, "expires: 2020-02-29");
                 let new = entry("new", TOKEN, "expires: 9999-12-30");
-                config.tokens = Some(register(&[old, new]));
+                config.tokens = Some(registry_file(&[old, new]));
             },
             authorized(&with_token(OTHER)),
             authorized(&with_token(TOKEN)),
@@ -329,14 +329,14 @@ pub fn cases() -> Vec<Case> {
             |config| {
                 let elsewhere = entry("elsewhere", OTHER, "networks: [127.0.0.2, 192.0.2.0/24]");
                 let here = entry("here", TOKEN, "networks: [192.0.2.0/24, 127.0.0.1]");
-                config.tokens = Some(register(&[elsewhere, here]));
+                config.tokens = Some(registry_file(&[elsewhere, here]));
             },
             authorized(&with_token(OTHER)),
             authorized(&with_token(TOKEN)),
         ),
         configured(
             R::TokenOperation,
-            |config| config.tokens = Some(register(&[entry("audit", TOKEN, "methods: [GET]")])),
+            |config| config.tokens = Some(registry_file(&[entry("audit", TOKEN, "methods: [GET]")])),
             post_user(&changed(&json!({}))),
             get(&path),
         ),

@@ -22,7 +22,7 @@ import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "clients"))
-from guard import PATIENCE, free_port  # noqa: E402
+from guard import WAIT_TIMEOUT as PATIENCE, free_port  # noqa: E402
 
 import attackers  # noqa: E402
 

@@ -23,7 +23,7 @@ fn latin1(value: &Value) -> Vec<u8> {
     text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect()
 }
 
-/// The bytes of a row's request, under another target if one is given.
+/// The bytes of a row's request, with another target if one is given.
 pub fn request(row: &Value, target: Option<&str>) -> Vec<u8> {
     if let Some(raw) = row["raw_base64"].as_str() {
         return STANDARD.decode(raw).unwrap();

@@ -1,4 +1,4 @@
-//! A client that speaks HTTP/2 by prior knowledge.
+//! An HTTP/2 client with prior knowledge.
 
 use std::net::SocketAddr;
 
@@ -43,7 +43,7 @@ pub fn ask(addr: SocketAddr, requests: Vec<(Request<()>, Vec<u8>)>) -> Vec<Resul
                         }
                     }
                 };
-                // An early answer may come before the body has gone.
+                // An early answer may arrive before the body has been sent.
                 let (_, response) = tokio::join!(sending, response);
                 let (parts, mut incoming) = response?.into_parts();
                 let mut received = Vec::new();
@@ -58,14 +58,14 @@ pub fn ask(addr: SocketAddr, requests: Vec<(Request<()>, Vec<u8>)>) -> Vec<Resul
                     body: received,
                 })
             };
-            let answer = tokio::time::timeout(super::PATIENCE, work).await.expect("an answer");
+            let answer = tokio::time::timeout(super::WAIT_TIMEOUT, work).await.expect("an answer");
             answers.push(answer.map_err(|error| error.to_string()));
         }
         answers
     })
 }
 
-/// A request head with token and content type.
+/// A request head with a token and a content type.
 pub fn head(method: &str, path: &str, addr: SocketAddr) -> http::request::Builder {
     Request::builder()
         .method(method)

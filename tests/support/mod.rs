@@ -1,5 +1,5 @@
-//! What the tests of the proxy share: a backend that records the bytes it gets, a guard in front of
-//! it on free ports, and clients that write raw bytes.
+//! Helpers of the proxy's tests: a backend that records the bytes it receives, a guard in front of it on free
+//! ports, and clients that write raw bytes.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{Read, Write};
@@ -19,27 +19,27 @@ pub mod corpus;
 pub mod h2c;
 pub mod program;
 
-/// A token of Wire's form, and the header that carries it.
+/// A token of Wire's form, and the header line that carries it.
 pub const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 /// The path of a user, with an id of Wire's form.
 pub const USER: &str = "/scim/v2/Users/3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3";
 
-/// Another one.
+/// Another token.
 pub const OTHER: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
-/// The longest that a test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest time that a test waits for anything.
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A request as the backend read it from its socket.
 #[derive(Debug, Clone)]
 pub struct Seen {
-    /// Request line and headers, with the empty line.
+    /// Request line and headers, with the final empty line.
     pub head: String,
-    /// The body, without chunked coding.
+    /// The body, with chunked coding removed.
     pub body: Vec<u8>,
     pub chunked: bool,
-    /// Which of the accepted connections it came on, from 1.
+    /// The number of the accepted connection it came on, from 1.
     pub connection: usize,
 }
 
@@ -53,14 +53,14 @@ impl Seen {
     }
 }
 
-/// What the backend does with a request.
+/// How the backend answers a request.
 #[derive(Clone)]
 pub enum Reply {
-    /// Writes these bytes and keeps the connection.
+    /// Writes these bytes and keeps the connection open.
     Bytes(Vec<u8>),
-    /// Writes these bytes and closes.
+    /// Writes these bytes and closes the connection.
     Last(Vec<u8>),
-    /// Closes with a reset, without a byte.
+    /// Closes the connection without sending a byte.
     Reset,
     /// Writes nothing until the test ends.
     Stall,
@@ -78,7 +78,7 @@ pub fn answer(status: u16, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// An answer that ends its connection, and says so.
+/// An answer with `Connection: close`, after which the connection is closed.
 pub fn last() -> Reply {
     let head = "HTTP/1.1 200 Fine\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
     Reply::Last(head.into())
@@ -141,8 +141,11 @@ impl Backend {
     /// Waits until this many requests have come, and returns the last.
     pub fn wait(&self, requests: usize) -> Seen {
         let seen = self.log.seen.lock().unwrap();
-        let (seen, timeout) =
-            self.log.came.wait_timeout_while(seen, PATIENCE, |seen| seen.len() < requests).unwrap();
+        let (seen, timeout) = self
+            .log
+            .came
+            .wait_timeout_while(seen, WAIT_TIMEOUT, |seen| seen.len() < requests)
+            .unwrap();
         assert!(!timeout.timed_out(), "{requests} requests expected, {} came", seen.len());
         seen[requests - 1].clone()
     }
@@ -260,7 +263,7 @@ fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// A guard in front of backends.
+/// A running guard in front of backends.
 pub struct Guarded {
     pub running: Option<Running>,
     pub addr: SocketAddr,
@@ -293,14 +296,14 @@ impl Guarded {
         Client::connect(self.addr)
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a new connection.
     pub fn ask(&self, request: impl AsRef<[u8]>) -> Response {
         let mut client = self.client();
         client.send(request);
         client.response()
     }
 
-    /// The value of one series of the metrics, 0 without it.
+    /// The value of one metric series, 0 if it does not exist.
     pub fn metric(&self, series: &str) -> f64 {
         let running = self.running.as_ref().unwrap();
         let text = String::from_utf8(running.metrics().text()).unwrap();
@@ -314,22 +317,22 @@ impl Guarded {
         wait_until(series, || (self.metric(series) - value).abs() < 1e-9);
     }
 
-    /// What `/i/ready` says.
+    /// The body of `/i/ready`.
     pub fn ready(&self) -> String {
         let mut client = Client::connect(self.running.as_ref().unwrap().admin_addr());
         client.send("GET /i/ready HTTP/1.1\r\n\r\n");
         let ready = client.response();
-        // A dead backend alone does not make the guard unready.
+        // An unreachable backend alone does not make the guard unready.
         assert_eq!(ready.status, 200);
         String::from_utf8(ready.body).unwrap()
     }
 
-    /// The lines of requests.
+    /// The access log lines.
     pub fn access_lines(&self) -> Vec<serde_json::Value> {
         self.lines("request")
     }
 
-    /// The lines of requests on which the guard and the backend did not agree.
+    /// The log lines of requests on which guard and backend disagreed.
     pub fn disagreements(&self) -> Vec<serde_json::Value> {
         self.lines("agreement")
     }
@@ -348,22 +351,22 @@ impl Guarded {
     }
 }
 
-/// Waits for a condition that another thread brings about.
+/// Waits for a condition that another thread fulfils.
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + WAIT_TIMEOUT;
     while !condition() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
+        assert!(Instant::now() < end, "timed out waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A client that writes what it is told.
+/// A client that writes raw bytes.
 pub struct Client {
     pub stream: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// An answer as it came.
+/// An answer as it was received.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -407,7 +410,7 @@ impl Client {
         Self::over(TcpStream::connect(addr).unwrap())
     }
 
-    /// From another address of this machine.
+    /// Connects from another address of this machine.
     pub fn connect_from(local: &str, addr: SocketAddr) -> Self {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -417,13 +420,13 @@ impl Client {
     }
 
     fn over(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, buffer: Vec::new() }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        // A guard that refuses early may close before it has read everything.
+        // A guard that refuses early may close the connection before it has read everything.
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
@@ -431,7 +434,7 @@ impl Client {
         self.response_to("GET").expect("an answer")
     }
 
-    /// The next answer; `None` when the connection ends without one.
+    /// The next answer; `None` if the connection ends without one.
     pub fn response_to(&mut self, method: &str) -> Option<Response> {
         let head = read_head(&mut self.stream, &mut self.buffer)?;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -444,13 +447,13 @@ impl Client {
         Some(Response { status, head, body })
     }
 
-    /// Says that nothing more comes, and takes whatever the guard still answers.
+    /// Half-closes the connection and reads what the guard still answers.
     pub fn finish(mut self) {
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
         let _ = self.stream.read_to_end(&mut self.buffer);
     }
 
-    /// Asserts that the guard closes the connection, with nothing more to say.
+    /// Asserts that the guard closes the connection without sending anything more.
     pub fn ends(&mut self) {
         assert!(self.buffer.is_empty(), "unread: {}", String::from_utf8_lossy(&self.buffer));
         let mut rest = Vec::new();
@@ -467,8 +470,8 @@ impl Client {
     }
 }
 
-/// A user that every profile accepts, of exactly this many bytes, filled with an attribute that
-/// nobody reads.
+/// A user that every profile accepts, of exactly this many bytes, padded with an attribute that no reader
+/// uses.
 pub fn user(size: usize) -> Vec<u8> {
     let start = concat!(
         r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"alice","#,
@@ -476,7 +479,7 @@ pub fn user(size: usize) -> Vec<u8> {
     );
     let mut body = start.as_bytes().to_vec();
     let filler = size.checked_sub(body.len() + 2).expect("a larger size");
-    // No two neighbours alike, so that lost or doubled pieces show.
+    // Neighbouring characters differ, so that lost or duplicated pieces are noticed.
     body.extend((0..filler).map(|at| b'a' + (at % 23) as u8));
     body.extend_from_slice(b"\"}");
     body
@@ -509,29 +512,29 @@ pub fn chunked(method: &str, target: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A request that is forwarded, to show that the backend is there.
+/// A valid request, to show that the backend is reachable.
 pub fn control() -> Vec<u8> {
     with_length("POST", "/scim/v2/Users", &user(300))
 }
 
-/// A register file of its own with these entries.
-pub fn register(entries: &[String]) -> PathBuf {
+/// A new token registry file with these entries.
+pub fn registry_file(entries: &[String]) -> PathBuf {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::SeqCst);
     let folder =
-        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("register-{}", std::process::id()));
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("registry-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let path = folder.join(format!("{number}.yaml"));
-    std::fs::write(&path, register_text(entries)).unwrap();
+    std::fs::write(&path, registry_yaml(entries)).unwrap();
     path
 }
 
-pub fn register_text(entries: &[String]) -> String {
+pub fn registry_yaml(entries: &[String]) -> String {
     let items: String = entries.iter().map(|entry| format!("- {entry}\n")).collect();
     if items.is_empty() { "tokens: []\n".into() } else { format!("tokens:\n{items}") }
 }
 
-/// An entry of a register; `more` is what stands behind label and hash.
+/// An entry of a token registry; `more` follows after label and hash.
 pub fn entry(label: &str, token: &str, more: &str) -> String {
     let hash = StoredHash::wire(token.as_bytes());
     let comma = if more.is_empty() { "" } else { ", " };

@@ -12,7 +12,7 @@ fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Where a guard is to run.
+/// The addresses and files of a guard.
 pub struct Place {
     pub addr: SocketAddr,
     pub admin: SocketAddr,
@@ -40,7 +40,7 @@ impl Place {
         Self { addr, admin, config, log }
     }
 
-    /// Runs it by a shell script, in which `"$@"` is the guard's command line.
+    /// Runs the guard by a shell script, in which `"$@"` is its command line.
     pub fn run(&self, script: &str, log: Stdio) -> Running {
         let child = Command::new("sh")
             .args(["-c", script, "sh", PROGRAM, "serve", "--config"])
@@ -53,7 +53,7 @@ impl Place {
         Running(child)
     }
 
-    /// The same, with its log in a file.
+    /// Like `run`, with the log in a file.
     pub fn run_logged(&self, script: &str) -> Running {
         self.run(script, std::fs::File::create(&self.log).unwrap().into())
     }
@@ -72,21 +72,21 @@ impl Place {
         client.response().status
     }
 
-    /// What `/i/ready` says.
+    /// The body of `/i/ready`.
     pub fn ready(&self) -> String {
         let mut client = Client::connect(self.admin);
         client.send("GET /i/ready HTTP/1.1\r\n\r\n");
         String::from_utf8(client.response().body).unwrap()
     }
 
-    /// Takes all descriptors of a guard that was started with few of them, for as long as the connections are
-    /// held.
+    /// Takes all descriptors of a guard that was started with a low limit, for as long as the returned connections
+    /// are held.
     pub fn starve(&self) -> Vec<TcpStream> {
         let refusals = || self.logged().matches("cannot accept a connection").count();
         let before = refusals();
-        let crowd = (0..60).map(|_| TcpStream::connect(self.addr).unwrap()).collect();
+        let connections = (0..60).map(|_| TcpStream::connect(self.addr).unwrap()).collect();
         wait_until("the guard to be out of descriptors", || refusals() > before);
-        crowd
+        connections
     }
 }
 

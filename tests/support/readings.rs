@@ -1,4 +1,4 @@
-//! The guard's reading of a document held against the stand-in's.
+//! Compares the guard's verdict on a document with the stand-in's.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use wire_scim_guard::release::{Release, Releases};
 use wire_scim_guard::rule::{Rule, ScimType};
 use wire_scim_guard::standin::reading::{Email, Fault, Mode, User};
 
-/// A guard that judges for one release and one identity mode, and these as the stand-in names them.
+/// A guard for one release and one identity mode, with the stand-in's names of both.
 pub struct Judge {
     pub guard: Evaluator,
     pub release: Release,
@@ -30,7 +30,7 @@ pub static JUDGES: LazyLock<Vec<Judge>> = LazyLock::new(|| {
     Release::ALL.into_iter().flat_map(of_release).collect()
 });
 
-/// The rules by which the guard may refuse what is served.
+/// The rules by which the guard may refuse what Wire serves.
 fn is_stricter(rule: Rule) -> bool {
     [
         Rule::JsonDuplicateKey,
@@ -42,15 +42,19 @@ fn is_stricter(rule: Rule) -> bool {
     .contains(&rule)
 }
 
-/// Holds a report against what the stand-in makes of the same document; for a PATCH there are several
-/// outcomes, one for each stored user.
+/// Compares a report with the stand-in's outcome for the same document; a PATCH has one outcome for each
+/// stored user.
 pub fn agree<T: serde::Serialize>(body: &str, report: &CheckReport, outcomes: &[Result<T, Fault>]) {
     let served = outcomes.iter().find_map(|outcome| outcome.as_ref().ok());
     let Some(refusal) = &report.refusal else {
         assert!(served.is_some(), "false pass: {body}");
         if let (Some(reading), Some(served)) = (&report.reading, served) {
             let served = serde_json::to_value(served).unwrap();
-            assert_eq!(serde_json::to_value(reading).unwrap(), served, "second reading: {body}");
+            assert_eq!(
+                serde_json::to_value(reading).unwrap(),
+                served,
+                "parsed differently: {body}"
+            );
         }
         return;
     };
@@ -67,10 +71,10 @@ pub fn agree<T: serde::Serialize>(body: &str, report: &CheckReport, outcomes: &[
         }
         Ok(_) => false,
     };
-    assert!(outcomes.iter().any(known), "another answer than {}: {body}", refusal.rule);
+    assert!(outcomes.iter().any(known), "no outcome matches {}: {body}", refusal.rule);
 }
 
-/// Users whom a PATCH may meet.
+/// Stored users that a PATCH may be applied to.
 pub fn stored() -> Vec<User> {
     let user = |external_id: &str, emails: &[&str], display_name: Option<&str>| User {
         user_name: "sample".into(),
@@ -83,7 +87,7 @@ pub fn stored() -> Vec<User> {
         ..User::default()
     };
     let absorbing = User {
-        // Entries that a value path may meet, so that it appends none.
+        // Entries that a value path may select, so that it appends none.
         emails: ["work", "home", "", "Work"]
             .iter()
             .map(|kind| Email {

@@ -1,5 +1,5 @@
-//! Tokens are nowhere in what the process writes: not in its logs at debug level, its metrics, its
-//! probes or its messages, wherever a token was put by mistake.
+//! Tokens appear in no output of the process: not in its logs at debug level, its metrics, its probes or its
+//! messages, wherever a token was put by mistake.
 
 use std::io::{Read as _, Write as _};
 
@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::program::{Process, folder, run};
-use crate::support::{Backend, Reply, answer, entry, h2c, register_text, wait_until};
+use crate::support::{Backend, Reply, answer, entry, h2c, registry_yaml, wait_until};
 use crate::{USER, request};
 
-/// Tokens of Wire's form with a letter at the beginning by which they are found, however they are
-/// cut or escaped. None has `+` or `/`, so that they pass wherever words do.
+/// Tokens of Wire's form with a recognisable beginning, by which they are found even if they are cut or
+/// escaped. None has `+` or `/`, so that they are valid wherever words are.
 struct Canaries(Vec<String>);
 
 impl Canaries {
@@ -31,7 +31,7 @@ impl Canaries {
         token
     }
 
-    /// What all of them have in common.
+    /// The beginning that all of them share.
     fn trace(&self) -> &str {
         &self.0[0][..16]
     }
@@ -40,7 +40,7 @@ impl Canaries {
 fn ask(process: &Process, request: impl AsRef<[u8]>) {
     let mut client = process.client();
     client.send(request);
-    // What is answered does not matter here.
+    // The answer does not matter here.
     let _ = client.response_to("GET");
 }
 
@@ -130,7 +130,7 @@ fn requests(canaries: &mut Canaries) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn tokens_are_nowhere_in_what_the_process_writes() {
+fn tokens_appear_in_no_output_of_the_process() {
     let folder = folder("canary");
     let mut canaries = Canaries::new();
     let (known, answered) = (canaries.next(), canaries.next());
@@ -151,7 +151,7 @@ fn tokens_are_nowhere_in_what_the_process_writes() {
     });
     let tokens = folder.join("tokens.yaml");
     let entries = [entry("the-label", &known, ""), entry("the-other-label", good, "")];
-    std::fs::write(&tokens, register_text(&entries)).unwrap();
+    std::fs::write(&tokens, registry_yaml(&entries)).unwrap();
     let process = Process::start(
         &folder,
         backend.addr,
@@ -176,7 +176,7 @@ fn tokens_are_nowhere_in_what_the_process_writes() {
     );
     ask(&process, request("POST", "/scim/v2/Users", good, &stalled).trim_end());
 
-    // A token pasted into the register, everywhere.
+    // A token in every position of the token registry.
     let token = canaries.next();
     let long = "a prefix that makes the message too long: Bearer";
     std::fs::write(&tokens, format!(
@@ -185,11 +185,11 @@ fn tokens_are_nowhere_in_what_the_process_writes() {
          \"{long} {token}\": 3\nx: [{{hash: \"{long} {token}\", expires: \"{long} {token}\", rate: \"{long} {token}\"}}]\n"
     )).unwrap();
     let ready = || admin(&process, "/i/ready");
-    wait_until("the bad register", || ready().contains("of the last good file"));
+    wait_until("the invalid registry", || ready().contains("of the last good file"));
     let (metrics, ready) = (admin(&process, "/metrics"), ready());
     let written = process.stop();
 
-    // The control: this finds what is there.
+    // Control: the search finds strings that are logged.
     for (what, text) in [("log", &written), ("metrics", &metrics)] {
         assert!(text.contains("the-label"), "no label in the {what}: {text}");
     }
@@ -205,9 +205,9 @@ fn tokens_are_nowhere_in_what_the_process_writes() {
 }
 
 #[test]
-fn commands_do_not_repeat_a_token() {
+fn commands_never_print_a_token() {
     let whole = Canaries::new().next();
-    // A double click does not take the `=`.
+    // Selecting a word by double click leaves out the `=`.
     for token in [whole.as_str(), &whole[..43]] {
         let folder = folder("canary-commands");
         let config = folder.join("config.yaml");

@@ -1,4 +1,4 @@
-//! The token command, against the embedded Wire, through a guard, and against servers that refuse.
+//! The `token` command, against the embedded Wire, through a guard, and against servers that refuse.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -45,13 +45,13 @@ fn url(addr: SocketAddr) -> String {
 }
 
 #[test]
-fn a_token_lives_from_its_creation_through_the_guard_to_its_deletion() {
+fn a_token_is_created_used_through_the_guard_and_deleted() {
     let folder = folder("life");
     let wire = wire();
-    let register = folder.join("tokens.yaml");
-    std::fs::write(&register, "# who may provision\n").unwrap();
+    let registry = folder.join("tokens.yaml");
+    std::fs::write(&registry, "# who may provision\n").unwrap();
     let guarded = Guarded::configured(&[wire.addr()], |config| {
-        config.tokens = Some(register.clone());
+        config.tokens = Some(registry.clone());
         config.other_paths = PathPolicy::Forward;
         config.shield.failures = 1_000_000;
     });
@@ -68,7 +68,7 @@ fn a_token_lives_from_its_creation_through_the_guard_to_its_deletion() {
             "--name",
             "okta",
             "--register",
-            register.to_str().unwrap(),
+            registry.to_str().unwrap(),
             "--label",
             "okta",
             "--expires",
@@ -80,7 +80,7 @@ fn a_token_lives_from_its_creation_through_the_guard_to_its_deletion() {
     assert_eq!(secret.len(), 44, "{out}");
     assert!(errors.contains("first token") && errors.contains("entry added"), "{errors}");
     assert!(!errors.contains(secret));
-    let written = std::fs::read_to_string(&register).unwrap();
+    let written = std::fs::read_to_string(&registry).unwrap();
     assert!(written.starts_with("# who may provision\n") && !written.contains(secret), "{written}");
     assert!(written.contains(&StoredHash::wire(secret.as_bytes()).to_string()));
 
@@ -90,9 +90,9 @@ fn a_token_lives_from_its_creation_through_the_guard_to_its_deletion() {
             format!("Content-Type: application/scim+json\r\nContent-Length: {}\r\n", user.len());
         guarded.ask(request("POST", "/scim/v2/Users", secret, &length) + user)
     };
-    wait_until("the register", || post(user).status != 401);
+    wait_until("the registry to be read", || post(user).status != 401);
     assert!([201, 409].contains(&post(&user.replace("bob", "carol")).status));
-    wait_until("the end of the token", || post(user).rule() == "token.expired");
+    wait_until("the token to expire", || post(user).rule() == "token.expired");
 
     let (code, out, errors) = token(&folder, &["list"], &url, &[]);
     assert_eq!(code, 0, "{errors}");
@@ -105,7 +105,7 @@ fn a_token_lives_from_its_creation_through_the_guard_to_its_deletion() {
     let (code, _, errors) = token(&folder, &["delete", id], &url, &[]);
     assert_eq!(code, 0);
     assert!(errors.contains("last token"), "{errors}");
-    // Wire itself does not know it any more.
+    // Wire itself no longer accepts it.
     let straight = Guarded::configured(&[wire.addr()], |_| {});
     let target = format!("/scim/v2/Users/{USER_ID}");
     assert_eq!(straight.ask(request("GET", &target, secret, "")).status, 401);
@@ -118,7 +118,7 @@ fn a_token_lives_from_its_creation_through_the_guard_to_its_deletion() {
 }
 
 #[test]
-fn an_older_wire_gives_no_names() {
+fn an_older_wire_has_no_token_names() {
     let folder = folder("older");
     let url = url(wire_until_7().addr);
     let (code, out, errors) = token(&folder, &["create"], &url, &["--description", "x"]);
@@ -150,7 +150,7 @@ fn wire_until_7() -> Backend {
 }
 
 #[test]
-fn every_failure_is_one_sentence_and_a_code() {
+fn every_failure_is_one_sentence_and_an_exit_code() {
     let folder = folder("failures");
     let labelled = |path: &'static str, status: u16, label: &'static str| {
         Backend::start(move |seen| {
@@ -206,7 +206,7 @@ fn every_failure_is_one_sentence_and_a_code() {
 }
 
 #[test]
-fn a_second_factor_is_sent_for_and_asked_for() {
+fn a_second_factor_code_is_requested_and_prompted_for() {
     let folder = folder("factor");
     let backend = Backend::start(|seen| {
         let body = String::from_utf8_lossy(&seen.body).into_owned();
@@ -244,7 +244,7 @@ fn a_second_factor_is_sent_for_and_asked_for() {
     assert_eq!((code, out.trim_end()), (0, TOKEN));
 }
 
-/// A server with a certificate that nobody has signed but itself.
+/// A server with a self-signed certificate.
 fn tls_server() -> SocketAddr {
     let file = |name: &str| Path::new("tests/tokens").join(name);
     let certificate = CertificateDer::from_pem_file(file("localhost.pem")).unwrap();
@@ -263,7 +263,7 @@ fn tls_server() -> SocketAddr {
         for stream in listener.incoming().map_while(Result::ok) {
             let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
             let mut tls = rustls::StreamOwned::new(connection, stream);
-            // What was asked for does not matter: there is nothing here.
+            // Every request gets the same answer.
             let mut request = [0; 4096];
             let _ = std::io::Read::read(&mut tls, &mut request);
             let _ = tls.write_all(&answer(404, ""));
@@ -274,7 +274,7 @@ fn tls_server() -> SocketAddr {
 }
 
 #[test]
-fn a_certificate_that_is_not_trusted_is_told_as_such() {
+fn an_untrusted_certificate_is_reported_as_such() {
     let folder = folder("tls");
     let url = format!("https://localhost:{}", tls_server().port());
     let (code, _, errors) = token(&folder, &["list"], &url, &[]);
@@ -284,7 +284,7 @@ fn a_certificate_that_is_not_trusted_is_told_as_such() {
         "{errors}"
     );
     assert_eq!(errors.lines().count(), 1, "{errors}");
-    // With the authority, the server is heard.
+    // With the certificate authority, the connection succeeds.
     let (_, _, errors) = token(&folder, &["list"], &url, &["--ca", "tests/tokens/localhost.pem"]);
     assert!(errors.contains("is this the address of a Wire backend?"), "{errors}");
     // Without TLS on the other side.
@@ -328,12 +328,12 @@ fn hash_reads_standard_input_and_prints_both_forms() {
 }
 
 #[test]
-fn nothing_is_created_that_could_not_be_written_down() {
+fn no_token_is_created_that_cannot_be_saved() {
     let folder = folder("unwritten");
     let backend = Backend::fine();
-    let register = folder.join("tokens.yaml");
-    std::fs::write(&register, "tokens: [{label: a}]\n").unwrap();
-    let path = register.to_str().unwrap();
+    let registry = folder.join("tokens.yaml");
+    std::fs::write(&registry, "tokens: [{label: a}]\n").unwrap();
+    let path = registry.to_str().unwrap();
     let another = folder.join("another.yaml");
     let another = another.to_str().unwrap();
     for (path, label, expires) in [

@@ -1,10 +1,10 @@
-//! The program as operators run it, with a register.
+//! The program as operators run it, with a token registry.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{Client, TOKEN, entry, register, wait_until};
+use crate::support::{Client, TOKEN, entry, registry_file, wait_until};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wire-scim-guard");
 
@@ -12,7 +12,7 @@ fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A folder of its own.
+/// A new folder.
 pub fn folder(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tokens-{name}"));
     let _ = std::fs::remove_dir_all(&path);
@@ -27,7 +27,7 @@ pub fn run(arguments: &[&str]) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-/// A guard in a process of its own; it writes to the file `output`.
+/// A guard in a process of its own, which writes to the file `output`.
 pub struct Process {
     pub addr: SocketAddr,
     pub admin: SocketAddr,
@@ -57,7 +57,7 @@ impl Process {
         Client::connect(self.addr)
     }
 
-    /// Ends it as an operator would, and gives all that it wrote.
+    /// Stops it as an operator would, and returns its output.
     pub fn stop(mut self) -> String {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -81,7 +81,7 @@ fn text(addr: SocketAddr, admin: SocketAddr, backend: SocketAddr, more: &str) ->
 }
 
 #[test]
-fn a_bad_register_stops_the_start_with_all_its_mistakes() {
+fn an_invalid_registry_prevents_the_start_and_reports_all_errors() {
     let folder = folder("bad");
     let config = folder.join("config.yaml");
     std::fs::write(&config, text(free(), free(), free(), "tokens: tokens.yaml\n")).unwrap();
@@ -105,9 +105,9 @@ fn a_bad_register_stops_the_start_with_all_its_mistakes() {
 }
 
 #[test]
-fn a_relative_register_begins_at_the_folder_of_the_config() {
+fn a_relative_registry_path_is_resolved_from_the_config_folder() {
     let folder = folder("relative");
-    std::fs::copy(register(&[entry("known", TOKEN, "")]), folder.join("known.yaml")).unwrap();
+    std::fs::copy(registry_file(&[entry("known", TOKEN, "")]), folder.join("known.yaml")).unwrap();
     let config = folder.join("config.yaml");
     std::fs::write(&config, text(free(), free(), free(), "tokens: known.yaml\n")).unwrap();
     let (code, out, errors) = run(&["config", "check", "--config", config.to_str().unwrap()]);

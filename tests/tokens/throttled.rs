@@ -1,4 +1,4 @@
-//! 420, with which Wire's nginx throttles, and what clients get of it.
+//! Status 420, with which Wire's nginx throttles, and the answers that clients get instead.
 
 use crate::support::{Backend, Guarded, Reply, TOKEN, answer, control, h2c};
 use crate::{USER, get};
@@ -8,7 +8,7 @@ fn throttling(body: &'static str) -> Backend {
 }
 
 #[test]
-fn a_420_without_a_body_becomes_a_scim_error_with_429() {
+fn a_420_without_a_body_becomes_a_429_scim_error() {
     let backend = throttling("");
     let guarded = Guarded::before(&backend);
     for request in [get(TOKEN).into_bytes(), control()] {
@@ -25,7 +25,7 @@ fn a_420_without_a_body_becomes_a_scim_error_with_429() {
 }
 
 #[test]
-fn a_420_whose_body_turns_out_empty_becomes_a_scim_error_too() {
+fn a_420_with_an_empty_chunked_body_becomes_a_scim_error() {
     for (reply, wait) in [
         (
             Reply::Bytes(
@@ -55,7 +55,7 @@ fn a_420_whose_body_turns_out_empty_becomes_a_scim_error_too() {
 }
 
 #[test]
-fn a_420_with_a_body_keeps_it() {
+fn a_420_with_a_body_keeps_its_body() {
     let backend = throttling("{\"slow\":\"down\"}");
     let guarded = Guarded::before(&backend);
     let mut client = guarded.client();
@@ -69,7 +69,7 @@ fn a_420_with_a_body_keeps_it() {
 }
 
 #[test]
-fn the_backend_s_own_retry_after_is_kept() {
+fn retry_after_of_the_backend_is_kept() {
     let backend = Backend::start(|_| {
         Reply::Bytes(b"HTTP/1.1 420 Calm\r\nRetry-After: 7\r\nContent-Length: 1\r\n\r\nx".to_vec())
     });
@@ -78,7 +78,7 @@ fn the_backend_s_own_retry_after_is_kept() {
 }
 
 #[test]
-fn it_can_be_handed_on_as_it_is() {
+fn a_420_can_be_passed_on_unchanged() {
     let backend = throttling("");
     let guarded = Guarded::configured(&[backend.addr], |config| config.map_420 = false);
     let answer = guarded.ask(get(TOKEN));
@@ -86,7 +86,7 @@ fn it_can_be_handed_on_as_it_is() {
 }
 
 #[test]
-fn over_http_2_only_the_throttled_stream_ends() {
+fn over_http2_only_the_throttled_stream_ends() {
     let backend = throttling("");
     let guarded = Guarded::before(&backend);
     let request = || {

@@ -463,7 +463,7 @@ mod tests {
         );
         upstreams.configure(&[server("127.0.0.1", 3), server("127.0.0.1", 1)]);
         let states: Vec<_> =
-            upstreams.states().iter().map(|(server, awake)| (server.port(), *healthy)).collect();
+            upstreams.states().iter().map(|(server, healthy)| (server.port(), *healthy)).collect();
         assert_eq!(states, [(3, true), (1, false)]);
     }
 

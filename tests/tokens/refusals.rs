@@ -1,13 +1,15 @@
-//! The shield: tokens that Wire has just refused, and addresses that such requests come from.
+//! The refusal cache: tokens that Wire has just refused, and failures counted by client address.
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use crate::support::{Backend, Guarded, OTHER, Reply, TOKEN, answer, entry, register, wait_until};
+use crate::support::{
+    Backend, Guarded, OTHER, Reply, TOKEN, answer, entry, registry_file, wait_until,
+};
 use crate::{USER, get, request, token};
 
-/// A backend that takes one token only.
-fn picky() -> Backend {
+/// A backend that accepts one token only.
+fn accepting_one_token() -> Backend {
     Backend::start(|seen| {
         let good = seen.header("authorization") == [format!("Bearer {TOKEN}")];
         Reply::Bytes(answer(if good { 200 } else { 401 }, "{}"))
@@ -15,8 +17,8 @@ fn picky() -> Backend {
 }
 
 #[test]
-fn a_token_that_was_just_refused_is_answered_by_the_guard_and_asked_again_later() {
-    let backend = picky();
+fn a_refused_token_is_cached_until_it_expires() {
+    let backend = accepting_one_token();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.shield.refused_for = Duration::from_secs(3);
     });
@@ -25,12 +27,12 @@ fn a_token_that_was_just_refused_is_answered_by_the_guard_and_asked_again_later(
     guarded.ask(get(OTHER)).refused("token.refused");
     assert_eq!(backend.seen().len(), 1);
     assert_eq!(guarded.ask(get(TOKEN)).status, 200);
-    wait_until("the token to be asked again", || guarded.ask(get(OTHER)).rule() == "-");
+    wait_until("the token to be forwarded again", || guarded.ask(get(OTHER)).rule() == "-");
     assert_eq!(guarded.metric("scim_guard_shield_remembered{what=\"accepted_tokens\"}"), 1.0);
 }
 
 #[test]
-fn a_token_that_was_accepted_is_never_shut_out() {
+fn an_accepted_token_is_never_cached_as_refused() {
     let status = std::sync::Arc::new(AtomicU16::new(200));
     let now = std::sync::Arc::clone(&status);
     let backend = Backend::start(move |_| Reply::Bytes(answer(now.load(Ordering::SeqCst), "{}")));
@@ -47,7 +49,7 @@ fn a_token_that_was_accepted_is_never_shut_out() {
 }
 
 #[test]
-fn answers_to_others_than_scim_tokens_teach_nothing() {
+fn answers_without_a_scim_token_are_not_cached() {
     let backend = Backend::start(|_| Reply::Bytes(answer(401, "{}")));
     let guarded = Guarded::before(&backend);
     for _ in 0..3 {
@@ -58,8 +60,8 @@ fn answers_to_others_than_scim_tokens_teach_nothing() {
 }
 
 #[test]
-fn an_address_with_many_failures_is_slowed_and_its_good_tokens_are_not() {
-    let backend = picky();
+fn an_address_with_many_failures_is_limited_but_its_valid_tokens_are_not() {
+    let backend = accepting_one_token();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.shield.failures = 3;
         config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
@@ -75,10 +77,10 @@ fn an_address_with_many_failures_is_slowed_and_its_good_tokens_are_not() {
     slowed.refused("limits.failures");
     let wait: u32 = slowed.header("retry-after").unwrap().parse().unwrap();
     assert!((15..=20).contains(&wait), "{wait}");
-    // A token that works is let through, and so is everybody from elsewhere.
+    // Valid tokens are let through, and so are clients from other addresses.
     assert_eq!(from("192.0.2.1", TOKEN).status, 200);
     assert_eq!(from("192.0.2.2", &token(5)).rule(), "-");
-    // A header that is no token at all is told what is wrong with it, however often it comes.
+    // A malformed header is answered with what is wrong with it, however often it comes.
     for _ in 0..5 {
         from("192.0.2.1", "x").refused("token.malformed");
     }
@@ -86,9 +88,9 @@ fn an_address_with_many_failures_is_slowed_and_its_good_tokens_are_not() {
 }
 
 #[test]
-fn tokens_that_a_register_does_not_know_are_failures_and_those_it_knows_are_let_through() {
+fn unregistered_tokens_count_as_failures_and_registered_ones_pass() {
     let backend = Backend::fine();
-    let path = register(&[entry("known", TOKEN, "")]);
+    let path = registry_file(&[entry("known", TOKEN, "")]);
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.tokens = Some(path);
         config.shield.failures = 2;
@@ -103,9 +105,9 @@ fn tokens_that_a_register_does_not_know_are_failures_and_those_it_knows_are_let_
 }
 
 #[test]
-fn the_shield_can_be_switched_off() {
+fn the_refusal_cache_can_be_switched_off() {
     use wire_scim_guard::policy::Action;
-    let backend = picky();
+    let backend = accepting_one_token();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.shield.failures = 1;
         config.shield.by_address = Some(true);
@@ -119,14 +121,14 @@ fn the_shield_can_be_switched_off() {
 }
 
 #[test]
-fn nobody_is_refused_for_an_address_that_is_not_known_to_be_the_clients() {
+fn failures_are_not_counted_for_addresses_that_may_be_shared() {
     for (trusted, by_address, counted) in [
         (false, None, false),
         (false, Some(true), true),
         (true, None, true),
         (true, Some(false), false),
     ] {
-        let backend = picky();
+        let backend = accepting_one_token();
         let guarded = Guarded::configured(&[backend.addr], |config| {
             config.shield.failures = 3;
             config.shield.by_address = by_address;
@@ -137,13 +139,13 @@ fn nobody_is_refused_for_an_address_that_is_not_known_to_be_the_clients() {
         for number in 1..=3 {
             assert_eq!(guarded.ask(get(&token(number))).rule(), "-");
         }
-        // Answers of Wire are learnt from before they are handed on.
+        // Answers of Wire are recorded before they are passed on.
         for number in 4..=10 {
             let answer = guarded.ask(get(&token(number)));
             assert_eq!(answer.rule() == "limits.failures", counted, "{trusted} {by_address:?}");
         }
         assert_eq!(guarded.ask(get(TOKEN)).status, if counted { 429 } else { 200 });
-        // The other bounds remain.
+        // The other limits remain.
         if !counted {
             guarded.ask(get(&token(1))).refused("token.refused");
         }

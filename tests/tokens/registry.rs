@@ -1,4 +1,4 @@
-//! The register: each thing that an entry can say, and changes of the file.
+//! The token registry: every key of an entry, and changes of the file.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,12 +9,12 @@ use time::format_description::well_known::Rfc3339;
 use wire_scim_guard::policy::Action;
 
 use crate::support::{
-    Backend, Guarded, OTHER, TOKEN, entry, register, register_text, wait_until, with_length,
+    Backend, Guarded, OTHER, TOKEN, entry, registry_file, registry_yaml, wait_until, with_length,
 };
 use crate::{GROUP, USER, get, request, token};
 
 fn guarded(backend: &Backend, entries: &[String]) -> Guarded {
-    let path = register(entries);
+    let path = registry_file(entries);
     Guarded::configured(&[backend.addr], |config| config.tokens = Some(path))
 }
 
@@ -28,7 +28,7 @@ fn admin(guarded: &Guarded, path: &str) -> String {
     text
 }
 
-/// Replaces a file as a whole, as careful programs do.
+/// Replaces a file atomically.
 fn replace(path: &Path, text: &str) {
     let new = path.with_extension("new");
     std::fs::write(&new, text).unwrap();
@@ -36,13 +36,13 @@ fn replace(path: &Path, text: &str) {
 }
 
 #[test]
-fn an_empty_register_refuses_every_token_and_none_forwards_them() {
+fn an_empty_registry_refuses_every_token_and_a_missing_one_forwards_them() {
     let backend = Backend::fine();
     let empty = guarded(&backend, &[]);
     for token in [TOKEN, OTHER] {
         empty.ask(get(token)).refused("token.unknown");
     }
-    // What the service can do is told without a token, and is none of the register's business.
+    // Discovery needs no token and is not subject to the registry.
     assert_eq!(empty.ask(request("GET", "/scim/v2/Schemas", OTHER, "")).status, 200);
     assert_eq!(backend.seen().len(), 1);
     assert_eq!(Guarded::before(&backend).ask(get(OTHER)).status, 200);
@@ -55,15 +55,16 @@ fn a_token_expires_while_the_guard_runs() {
     let expires = OffsetDateTime::from(end).format(&Rfc3339).unwrap();
     let guarded = guarded(&backend, &[entry("short", TOKEN, &format!("expires: \"{expires}\""))]);
     assert_eq!(guarded.ask(get(TOKEN)).status, 200);
-    wait_until("the end of the token", || guarded.ask(get(TOKEN)).status == 401);
+    wait_until("the token to expire", || guarded.ask(get(TOKEN)).status == 401);
     assert!(SystemTime::now() >= end);
     guarded.ask(get(TOKEN)).refused("token.expired");
 }
 
 #[test]
-fn networks_are_those_of_the_client_behind_trusted_proxies() {
+fn networks_apply_to_the_client_address_behind_trusted_proxies() {
     let backend = Backend::fine();
-    let path = register(&[entry("office", TOKEN, "networks: [203.0.113.0/24, \"2001:db8::/32\"]")]);
+    let path =
+        registry_file(&[entry("office", TOKEN, "networks: [203.0.113.0/24, \"2001:db8::/32\"]")]);
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.tokens = Some(path);
         config.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
@@ -81,7 +82,7 @@ fn networks_are_those_of_the_client_behind_trusted_proxies() {
 }
 
 #[test]
-fn operations_are_those_that_the_entry_names() {
+fn only_operations_of_the_entry_are_allowed() {
     let backend = Backend::fine();
     let guarded = guarded(
         &backend,
@@ -121,7 +122,7 @@ fn operations_are_those_that_the_entry_names() {
 }
 
 #[test]
-fn the_rate_is_that_of_one_token_and_says_how_long_to_wait() {
+fn rates_are_per_token_and_set_retry_after() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, &[entry("slow", TOKEN, "rate: 3/h"), entry("free", OTHER, "")]);
     for _ in 0..3 {
@@ -138,7 +139,7 @@ fn the_rate_is_that_of_one_token_and_says_how_long_to_wait() {
 }
 
 #[test]
-fn the_identity_of_a_token_decides_how_its_users_are_read() {
+fn the_identity_of_a_token_decides_how_its_users_are_judged() {
     let backend = Backend::fine();
     let guarded = guarded(
         &backend,
@@ -157,7 +158,7 @@ fn the_identity_of_a_token_decides_how_its_users_are_read() {
     post(TOKEN, no_email).refused("user.external_id.email");
     assert_eq!(post(OTHER, no_email).status, 200);
     assert_eq!(post(&token(7), no_email).status, 200);
-    // A name of 129 characters in externalId is what a SAML team would see.
+    // A team with SAML would use the value of externalId as the name, which is too long here.
     let long = "x".repeat(120) + "@example.com";
     let no_name = format!(
         r#"{{"userName":"alice","externalId":"{long}","emails":[{{"value":"a@example.com"}}],"displayName":null}}"#
@@ -168,7 +169,7 @@ fn the_identity_of_a_token_decides_how_its_users_are_read() {
 }
 
 #[test]
-fn the_label_is_in_the_log_and_in_one_metric_and_unknown_tokens_have_none() {
+fn labels_appear_in_the_log_and_one_metric_and_unknown_tokens_have_none() {
     let backend = Backend::fine();
     let guarded =
         guarded(&backend, &[entry("okta", TOKEN, "methods: [GET]"), entry("idle", OTHER, "")]);
@@ -180,7 +181,7 @@ fn the_label_is_in_the_log_and_in_one_metric_and_unknown_tokens_have_none() {
     };
     guarded.wait_metric(&series("okta", "forwarded"), 1.0);
     guarded.wait_metric(&series("okta", "refused"), 1.0);
-    // The lines of different connections come in any order.
+    // Lines of different connections may be logged in any order.
     guarded.access_line(3);
     let lines = guarded.access_lines();
     let unknown = |line: &serde_json::Value| line["rule"] == "token.unknown";
@@ -194,10 +195,10 @@ fn the_label_is_in_the_log_and_in_one_metric_and_unknown_tokens_have_none() {
 }
 
 #[test]
-fn a_register_can_be_tried_out_before_it_is_enforced() {
+fn a_registry_can_be_reported_before_it_is_enforced() {
     let backend = Backend::fine();
     let path =
-        register(&[entry("slow", TOKEN, "rate: 1/h, methods: [POST], networks: [192.0.2.1]")]);
+        registry_file(&[entry("slow", TOKEN, "rate: 1/h, methods: [POST], networks: [192.0.2.1]")]);
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.tokens = Some(path);
         config.policy.set("token.*", Action::Report).unwrap();
@@ -213,9 +214,9 @@ fn a_register_can_be_tried_out_before_it_is_enforced() {
 }
 
 #[test]
-fn a_register_holds_even_if_the_form_of_tokens_is_not_judged() {
+fn a_registry_is_enforced_even_if_token_syntax_is_not() {
     let backend = Backend::fine();
-    let path = register(&[entry("known", TOKEN, "")]);
+    let path = registry_file(&[entry("known", TOKEN, "")]);
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.tokens = Some(path);
         config.policy.set("token.malformed", Action::Off).unwrap();
@@ -229,14 +230,14 @@ fn a_register_holds_even_if_the_form_of_tokens_is_not_judged() {
 }
 
 #[test]
-fn changes_are_live_within_five_seconds_and_lose_no_request_under_load() {
+fn registry_changes_apply_within_five_seconds_and_fail_no_request() {
     let backend = Backend::fine();
     // As Kubernetes mounts a secret: the file is a link through a folder that is swapped.
-    let folder = register(&[]).with_extension("mounted");
+    let folder = registry_file(&[]).with_extension("mounted");
     std::fs::create_dir_all(&folder).unwrap();
     let publish = |version: &str, entries: &[String]| {
         std::fs::create_dir_all(folder.join(version)).unwrap();
-        std::fs::write(folder.join(version).join("tokens.yaml"), register_text(entries)).unwrap();
+        std::fs::write(folder.join(version).join("tokens.yaml"), registry_yaml(entries)).unwrap();
         let _ = std::fs::remove_file(folder.join("new"));
         std::os::unix::fs::symlink(version, folder.join("new")).unwrap();
         std::fs::rename(folder.join("new"), folder.join("..data")).unwrap();
@@ -280,9 +281,9 @@ fn changes_are_live_within_five_seconds_and_lose_no_request_under_load() {
 }
 
 #[test]
-fn a_bad_change_keeps_the_last_good_register_and_says_so() {
+fn an_invalid_change_keeps_the_last_valid_registry_and_is_reported() {
     let backend = Backend::fine();
-    let path = register(&[entry("good", TOKEN, "")]);
+    let path = registry_file(&[entry("good", TOKEN, "")]);
     let guarded = Guarded::configured(&[backend.addr], |config| config.tokens = Some(path.clone()));
     let failed = "scim_guard_register_failed";
     assert_eq!(guarded.metric(failed), 0.0);
@@ -295,7 +296,7 @@ fn a_bad_change_keeps_the_last_good_register_and_says_so() {
     for part in ["of the last good file", ".yaml:2:3: tokens[0].hash is missing", ".yaml:3:"] {
         assert!(ready.contains(part), "{ready}");
     }
-    replace(&path, &register_text(&[entry("better", OTHER, "")]));
+    replace(&path, &registry_yaml(&[entry("better", OTHER, "")]));
     guarded.wait_metric(failed, 0.0);
     assert_eq!(guarded.ask(get(OTHER)).status, 200);
     guarded.ask(get(TOKEN)).refused("token.unknown");

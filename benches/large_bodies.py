@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""How long small requests wait beside verdicts on large bodies: latencies of a GET at 100 requests a second,
-alone and beside clients that send each kind of large body without a pause; and the guard's memory at its peak.
+"""How much verdicts on large bodies delay small requests: latencies of a GET at 100 requests a second, alone and while
+clients send each kind of large body without a pause; and the guard's peak memory.
 
-    benches/beside.py --binary target/release/wire-scim-guard [--seconds N] [--clients N]
+    benches/large_bodies.py --binary target/release/wire-scim-guard [--seconds N] [--clients N]
 """
 
 import argparse
@@ -35,7 +35,7 @@ PROFILE = "urn:wire:scim:schemas:profile:1.0"
 
 
 def with_list(key, item, size):
-    """A user with so many bytes of this item in a list."""
+    """A user with an array of this item that takes this many bytes."""
     text = json.dumps(USER | {key: []})
     return text.replace("[]", "[" + ",".join([item] * (size // (len(item) + 1))) + "]").encode()
 
@@ -105,13 +105,13 @@ def large(port, request, ending, answers):
         try:
             status = ask(stream, request)
         except OSError:
-            status = "broken off"
+            status = "connection closed"
             stream = socket.create_connection(("127.0.0.1", port))
         answers[status] = answers.get(status, 0) + 1
 
 
 def small(port, seconds):
-    """Latencies in milliseconds, each counted from when it was due; every request has a connection of its own."""
+    """Latencies in milliseconds, each measured from the time the request was due; every request has its own connection."""
     request = head("GET", "/scim/v2/Users?filter=userName%20eq%20%22alice%22", "Connection: close")
     took, due = [], time.monotonic()
     end = due + seconds
@@ -156,15 +156,15 @@ def measure(binary, name, backend, seconds, clients):
             senders = [threading.Thread(target=large, args=(port, request, ending, answers)) for _ in range(clients)]
             for sender in senders:
                 sender.start()
-            beside = small(port, seconds)
+            loaded = small(port, seconds)
             ending.set()
             for sender in senders:
                 sender.join()
-            p99 = [times[int(len(times) * 0.99)] for times in (alone, beside)]
-            middle = [statistics.median(times) for times in (alone, beside)]
+            p99 = [times[int(len(times) * 0.99)] for times in (alone, loaded)]
+            middle = [statistics.median(times) for times in (alone, loaded)]
             print(
-                f"{name:26} alone p50 {middle[0]:5.1f} p99 {p99[0]:6.1f} ms; beside p50 {middle[1]:5.1f} p99 {p99[1]:6.1f} ms; "
-                f"peak {before:5.1f} -> {peak(guard.pid):6.1f} MiB; large answers {answers}",
+                f"{name:26} alone p50 {middle[0]:5.1f} p99 {p99[0]:6.1f} ms; under load p50 {middle[1]:5.1f} p99 {p99[1]:6.1f} ms; "
+                f"peak {before:5.1f} -> {peak(guard.pid):6.1f} MiB; answers to large bodies {answers}",
                 flush=True,
             )
         finally:
@@ -177,7 +177,7 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--clients", type=int, default=4)
-    parser.add_argument("shapes", nargs="*", help=f"of {', '.join(SHAPES)}; default: all")
+    parser.add_argument("shapes", nargs="*", help=f"one or more of {', '.join(SHAPES)}; default: all")
     arguments = parser.parse_args()
     backend = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend)
     threading.Thread(target=backend.serve_forever, daemon=True).start()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Honest requests beside thousands of idle and hundreds of dripping connections: latencies at 300 requests a
-second without and with the crowd, in one run.
+"""Latencies of regular requests while thousands of connections are idle and hundreds send a byte per second: at 300
+requests a second, without and with these connections, in one run.
 
-    benches/e2e/crowd.py [--idle N] [--dripping N] [--seconds N] [--rounds N]
+    benches/e2e/slow_connections.py [--idle N] [--dripping N] [--seconds N] [--rounds N]
 """
 
 import argparse
@@ -22,7 +22,7 @@ HEAD = b"POST /scim/v2/Users HTTP/1.1\r\nHost: wire.example\r\nX-Drip: " + 100 *
 
 
 async def idle(port, settled):
-    """Connects, and says nothing for as long as the guard allows."""
+    """Connects, and sends nothing for as long as the guard allows."""
     while True:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         settled.release()
@@ -31,7 +31,7 @@ async def idle(port, settled):
 
 
 async def dripping(port, settled, answers):
-    """Sends a byte of a head every second until it is cut off, and comes again."""
+    """Sends one byte of a head per second until it is cut off, and connects again."""
     while True:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         settled.release()
@@ -48,8 +48,8 @@ async def dripping(port, settled, answers):
         writer.close()
 
 
-async def crowd(arguments):
-    """The crowd's own process: says `ready`, and stays until its standard input ends."""
+async def open_slow_connections(arguments):
+    """The process of the slow connections: prints `ready`, and runs until its standard input ends."""
     settled, answers = asyncio.Semaphore(0), {}
     tasks = [asyncio.ensure_future(idle(arguments.port, settled)) for _ in range(arguments.idle)]
     tasks += [asyncio.ensure_future(dripping(arguments.port, settled, answers)) for _ in range(arguments.dripping)]
@@ -73,9 +73,9 @@ def main():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if arguments.port:
-        asyncio.run(crowd(arguments))
+        asyncio.run(open_slow_connections(arguments))
         return
-    with tempfile.TemporaryDirectory(prefix="guard-crowd-") as name:
+    with tempfile.TemporaryDirectory(prefix="guard-slow-") as name:
         folder = pathlib.Path(name)
         (folder / "accepted.json").write_text(json.dumps(run.user("alice.example")))
         work = run.Work("POST", "/scim/v2/Users", 2, folder / "accepted.json")
@@ -87,23 +87,23 @@ def main():
             pids = run.tree(guard.process.pid)
             print(f"resident before any request: {run.resident(pids):.1f} MiB")
             run.latencies(guard, work, 3)
-            rows = {"quiet": [], "crowded": []}
+            rows = {"alone": [], "with slow connections": []}
             for _ in range(arguments.rounds):
-                rows["quiet"].append(run.latencies(guard, work, arguments.seconds))
+                rows["alone"].append(run.latencies(guard, work, arguments.seconds))
                 command = [sys.executable, __file__, "--port", str(guard.port), "--idle", str(arguments.idle)]
                 command += ["--dripping", str(arguments.dripping)]
-                beside = subprocess.Popen(run.pinned(1, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-                assert beside.stdout.readline() == "ready\n"
-                rows["crowded"].append(run.latencies(guard, work, arguments.seconds))
+                slow = subprocess.Popen(run.pinned(1, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                assert slow.stdout.readline() == "ready\n"
+                rows["with slow connections"].append(run.latencies(guard, work, arguments.seconds))
                 resident = run.resident(pids)
-                answers, _ = beside.communicate("")
-                print(f"answers to dripping clients by status: {answers.strip()}; resident with the crowd: {resident:.1f} MiB")
+                answers, _ = slow.communicate("")
+                print(f"answers to dripping clients by status: {answers.strip()}; resident with slow connections: {resident:.1f} MiB")
             for kind, rounds in rows.items():
                 cut = lambda part: statistics.median(times[int(len(times) * part)] for times in rounds)
                 print(f"{kind}: p50 {cut(0.5):.2f} ms, p99 {cut(0.99):.2f} ms (medians of {len(rounds)} rounds)")
         finally:
-            for contender in started:
-                contender.stop()
+            for proxy in started:
+                proxy.stop()
 
 
 if __name__ == "__main__":

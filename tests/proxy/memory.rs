@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Backend, Client, Guarded, OTHER, TOKEN, USER, control, head, user, wait_until, with_length,
+    Backend, Client, Guarded, OTHER, PATIENCE, TOKEN, USER, control, head, user, wait_until,
+    with_length,
 };
 
 const KIB: usize = 1024;
@@ -106,6 +107,36 @@ fn strangers_have_a_part_of_the_memory_for_bodies() {
     wait_until("the others are refused", || refused(&guarded, "body") > before);
     drop((strangers, known));
     wait_until("memory is given back", || held(&guarded, "body") == 0.0);
+}
+
+#[test]
+fn known_tokens_have_memory_of_their_own_beside_others_at_the_same_address() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend, |config| config.limits.header_timeout = PATIENCE);
+    assert_eq!(guarded.ask(control()).status, 200);
+    let part = head("GET", USER) + &format!("X-Long: {}\r\n", "a".repeat(30_000));
+    let attackers: Vec<_> = (0..100)
+        .map(|_| {
+            let mut client = guarded.client();
+            client.send(&part);
+            client
+        })
+        .collect();
+    // Half of the memory is for one address.
+    let full = (2 * MIB - 256 * KIB) as f64;
+    wait_until("unfinished heads have the part of the address", || held(&guarded, "head") > full);
+    let known: Vec<_> = (0..12).map(|_| stalled(&guarded, TOKEN, 60 * KIB)).collect();
+    wait_until("known tokens have room", || {
+        held(&guarded, "body") > (12 * 56 * KIB) as f64 && held(&guarded, "head") > full
+    });
+    assert_eq!(refused(&guarded, "body"), 0.0);
+    for _ in 0..5 {
+        assert_eq!(write(&guarded), 200);
+    }
+    drop((attackers, known));
+    wait_until("memory is given back", || {
+        held(&guarded, "body") == 0.0 && held(&guarded, "head") == 0.0
+    });
 }
 
 #[test]

@@ -48,11 +48,16 @@ async fn answers_that_wait_take_no_place_from_a_body_that_has_come() {
     while budget.waiting.load(Ordering::Relaxed) < waiting.len() {
         tokio::task::yield_now().await;
     }
-    let body = share(&budget, address, true).grow(Kind::Body, 200 * KIB).await;
+    // Small heads have a reserve.
+    assert!(share(&budget, address, false).grow(Kind::Head, 2 * KIB).await.is_ok());
+    let mut other = share(&budget, address, true);
+    other.add(Kind::Body, budget.bounds.address);
+    let mut body = share(&budget, address, true);
+    let (body, ()) = tokio::join!(body.grow(Kind::Body, 200 * KIB), async {
+        tokio::task::yield_now().await;
+        drop(other);
+    });
     assert!(body.is_ok());
-    // It would have waited for others at its address without memory of its own.
-    let small = share(&budget, address, false).grow(Kind::Head, 2 * KIB).await;
-    assert!(small.is_ok());
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 

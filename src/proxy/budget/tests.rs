@@ -39,7 +39,7 @@ async fn answers_that_wait_take_no_place_from_a_body_that_has_come() {
     let budget = budget();
     let address = address(1);
     let _held = fill(&budget, address, Kind::Answer, 128 * KIB);
-    let waiting: Vec<_> = (0..2 * WAITING)
+    let waiting: Vec<_> = (0..WAITING + 8)
         .map(|_| {
             let mut share = share(&budget, address, false);
             tokio::spawn(async move { share.grow(Kind::Answer, 128 * KIB).await })

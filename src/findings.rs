@@ -98,7 +98,8 @@ impl<'p> Findings<'p> {
         let (newest, older) = (releases[0], &releases[1..]);
         let before = self.remarks.clone();
         let refusal = match judge(newest, self) {
-            Err(refusal) if !older.is_empty() => refusal,
+            // A rule that does not depend on the release is hit for all of them.
+            Err(refusal) if refusal.rule.entry().by_release.is_some() => refusal,
             judged => return judged,
         };
         for release in older {

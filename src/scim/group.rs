@@ -62,7 +62,7 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
         return Some(Repetition::folded(name.into_place()));
     }
     let members = group.value(Name::Members)?.as_array()?;
-    repeated::in_list(members, &Name::Members.into_place(), MEMBER)
+    repeated::in_list(members, || Name::Members.into_place(), MEMBER)
 }
 
 /// The rules that faults against the schema belong to.

@@ -54,11 +54,15 @@ pub fn name(object: Object<'_>, read: NameSet) -> Option<Name> {
 }
 
 /// The first of `read` that an element of an array has more than once, as in `emails[0].value`.
-pub fn in_list(list: Array<'_>, place: &Place, read: NameSet) -> Option<Repetition> {
-    list.elements().enumerate().find_map(|(at, entry)| {
-        let part = name(entry.as_object()?, read)?;
-        Some(Repetition::folded(place.clone().index(at).child(Some(part))))
-    })
+pub fn in_list(
+    list: Array<'_>,
+    place: impl FnOnce() -> Place,
+    read: NameSet,
+) -> Option<Repetition> {
+    let part_of = |entry: Value<'_>| name(entry.as_object()?, read);
+    let (at, part) =
+        list.elements().enumerate().find_map(|(at, entry)| Some((at, part_of(entry)?)))?;
+    Some(Repetition::folded(place().index(at).child(Some(part))))
 }
 
 /// What the value of a rich info URN repeats. Keys of the map and of its fields are compared

@@ -4,7 +4,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Backend, Client, Guarded, OTHER, TOKEN, USER, control, head, user, wait_until, with_length,
+    Backend, Client, Guarded, OTHER, TOKEN, USER, WAIT_TIMEOUT, control, head, user, wait_until,
+    with_length,
 };
 
 const KIB: usize = 1024;
@@ -106,6 +107,38 @@ fn unknown_tokens_are_limited_to_a_share_of_body_memory() {
     wait_until("the others to be refused", || refused(&guarded, "body") > before);
     drop((unknown, accepted));
     wait_until("memory to be released", || held(&guarded, "body") == 0.0);
+}
+
+#[test]
+fn known_tokens_have_memory_that_others_at_the_same_address_cannot_use() {
+    let backend = Backend::fine();
+    let guarded = guarded(&backend, |config| config.limits.header_timeout = WAIT_TIMEOUT);
+    assert_eq!(guarded.ask(control()).status, 200);
+    let part = head("GET", USER) + &format!("X-Long: {}\r\n", "a".repeat(30_000));
+    let attackers: Vec<_> = (0..100)
+        .map(|_| {
+            let mut client = guarded.client();
+            client.send(&part);
+            client
+        })
+        .collect();
+    // Half of the memory is for one address.
+    let full = (2 * MIB - 256 * KIB) as f64;
+    wait_until("unfinished heads to use the share of the address", || {
+        held(&guarded, "head") > full
+    });
+    let known: Vec<_> = (0..12).map(|_| stalled(&guarded, TOKEN, 60 * KIB)).collect();
+    wait_until("memory for known tokens", || {
+        held(&guarded, "body") > (12 * 56 * KIB) as f64 && held(&guarded, "head") > full
+    });
+    assert_eq!(refused(&guarded, "body"), 0.0);
+    for _ in 0..5 {
+        assert_eq!(write(&guarded), 200);
+    }
+    drop((attackers, known));
+    wait_until("memory to be released", || {
+        held(&guarded, "body") == 0.0 && held(&guarded, "head") == 0.0
+    });
 }
 
 #[test]

@@ -24,6 +24,7 @@ impl Addresses {
         let new = Arc::new(Address {
             network,
             used: AtomicUsize::new(0),
+            known: AtomicUsize::new(0),
             strangers: AtomicUsize::new(0),
             entries: Arc::clone(&self.0),
         });
@@ -36,8 +37,12 @@ impl Addresses {
 #[derive(Debug)]
 pub(super) struct Address {
     network: IpAddr,
+    /// Heads, and what requests with unknown tokens hold.
     pub(super) used: AtomicUsize,
-    /// Of that, bodies with unknown tokens.
+    /// Bodies and answers of requests with known tokens. They are counted apart, so that others at
+    /// the same address cannot deny service to them.
+    pub(super) known: AtomicUsize,
+    /// Of `used`, bodies with unknown tokens.
     pub(super) strangers: AtomicUsize,
     entries: Arc<Mutex<Entries>>,
 }

@@ -8,6 +8,8 @@
 mod address;
 mod share;
 mod stalled;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -42,8 +44,8 @@ const COPIES: usize = 2;
 /// their client takes no answer.
 const LINGERING: usize = 256;
 
-/// Requests that wait for memory at one time, how many of them may have an unknown token or an unfinished
-/// head, and how many may be of one connection.
+/// Requests that wait for memory at one time with a head or a body that has come, how many of them may have
+/// an unknown token or an unfinished head, and how many may be of one connection.
 const WAITING: usize = 1024;
 const WAITING_STRANGERS: usize = WAITING / 2;
 const WAITING_OF_CONNECTION: usize = 4;
@@ -82,11 +84,16 @@ struct Bounds {
     total: usize,
     /// All but heads, so that a request without a body is not refused for others' bodies.
     data: usize,
-    /// Bodies of requests whose token is not known to be good.
+    /// The same for requests whose token is not known to be good.
+    stranger_data: usize,
+    /// Of that, bodies.
     strangers: usize,
     /// [`Kind::Stream`].
     streams: usize,
+    /// Both for unknown tokens, with all heads, and for known ones.
     address: usize,
+    /// Heads of common size may exceed `address` by so much.
+    address_reserve: usize,
     stranger_address: usize,
     connection: usize,
 }
@@ -100,9 +107,11 @@ impl Bounds {
         Self {
             total,
             data: share(total / 4 * 3),
+            stranger_data: share(total / 16 * 9),
             strangers: share(total / 8 * 3),
             streams: share(total / 4),
             address: share(total / 2),
+            address_reserve: total / 16,
             stranger_address: share(total / 16 * 3),
             connection: share(total / 8),
         }
@@ -120,8 +129,10 @@ pub struct Budget {
     strangers: AtomicUsize,
     addresses: Addresses,
     stalled: Stalled,
-    /// Somebody waits for memory.
+    /// Requests that wait for memory.
     waiting: AtomicUsize,
+    /// Of those, requests that wait with a head or a body that has come.
+    waiting_received: AtomicUsize,
     waiting_strangers: AtomicUsize,
     freed: Notify,
     lingering: AtomicUsize,
@@ -137,6 +148,7 @@ impl Budget {
             addresses: Addresses::default(),
             stalled: Stalled::default(),
             waiting: AtomicUsize::new(0),
+            waiting_received: AtomicUsize::new(0),
             waiting_strangers: AtomicUsize::new(0),
             freed: Notify::new(),
             lingering: AtomicUsize::new(0),
@@ -214,7 +226,7 @@ pub(super) struct Connection {
     budget: Arc<Budget>,
     address: Option<Arc<Address>>,
     used: AtomicUsize,
-    /// Requests that wait for memory.
+    /// Requests that wait for memory with a head or a body that has come.
     waiting: AtomicUsize,
 }
 
@@ -233,6 +245,7 @@ enum Shortage {
     Streams,
     Strangers,
     Address(Arc<Address>),
+    KnownAddress(Arc<Address>),
     StrangerAddress(Arc<Address>),
     Connection(Arc<Connection>),
 }

@@ -17,6 +17,9 @@ use super::{
 /// What a request with a body of common size holds, in bytes.
 const LITTLE: usize = 32 * 1024;
 
+/// A head of common size, in bytes.
+const SMALL_HEAD: usize = 4 * 1024;
+
 /// How long a request waits for others to give way.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -122,10 +125,19 @@ impl Share {
         [
             Some(&self.budget.used[kind as usize]),
             self.connection.as_ref().map(|connection| &connection.used),
-            address.map(|address| &address.used),
+            address.map(|address| match self.is_known(kind) {
+                true => &address.known,
+                false => &address.used,
+            }),
             stranger.then_some(&self.budget.strangers),
             address.filter(|_| stranger).map(|address| &address.strangers),
         ]
+    }
+
+    /// Whether it is counted as what a request with a known token holds. Heads are held before the token
+    /// is looked up.
+    fn is_known(&self, kind: Kind) -> bool {
+        !self.stranger && kind != Kind::Head
     }
 
     /// Holds more if there is room.
@@ -159,14 +171,24 @@ impl Share {
         {
             return Some(Shortage::Connection(Arc::clone(connection)));
         }
-        if let Some(address) = &self.address {
-            let stranger = self.stranger && kind == Kind::Body;
-            if stranger && over(&address.strangers, bounds.stranger_address) {
-                return Some(Shortage::StrangerAddress(Arc::clone(address)));
+        match &self.address {
+            Some(address) if self.is_known(kind) => {
+                if over(&address.known, bounds.address) {
+                    return Some(Shortage::KnownAddress(Arc::clone(address)));
+                }
             }
-            if over(&address.used, bounds.address) {
-                return Some(Shortage::Address(Arc::clone(address)));
+            Some(address) => {
+                let stranger = self.stranger && kind == Kind::Body;
+                if stranger && over(&address.strangers, bounds.stranger_address) {
+                    return Some(Shortage::StrangerAddress(Arc::clone(address)));
+                }
+                let small_head = kind == Kind::Head && own <= SMALL_HEAD;
+                let reserve = if small_head { bounds.address_reserve } else { 0 };
+                if over(&address.used, bounds.address + reserve) {
+                    return Some(Shortage::Address(Arc::clone(address)));
+                }
             }
+            None => {}
         }
         if head + data > usable(bounds.total) {
             return Some(Shortage::Total);
@@ -177,6 +199,8 @@ impl Share {
                 Some(Shortage::Strangers)
             }
             Kind::Stream if stream > usable(bounds.streams) => Some(Shortage::Streams),
+            // SECURITY: the rest is for known tokens, however many addresses the others come from.
+            _ if self.stranger => (data > usable(bounds.stranger_data)).then_some(Shortage::Data),
             _ => (data > usable(bounds.data)).then_some(Shortage::Data),
         }
     }
@@ -184,7 +208,8 @@ impl Share {
     /// Holds more; if there is no room, those that keep the guard waiting give way, for which it
     /// is waited a little.
     pub(in crate::proxy) async fn grow(&mut self, kind: Kind, bytes: usize) -> Result<(), Refusal> {
-        if self.try_grow(kind, bytes).is_ok() {
+        // What holds no more than before is not refused for what others hold.
+        if bytes == 0 || self.try_grow(kind, bytes).is_ok() {
             return Ok(());
         }
         let budget = Arc::clone(&self.budget);
@@ -193,16 +218,19 @@ impl Share {
             return Err(budget.refuse(kind));
         }
         let connection = self.connection.clone();
-        let waiting = [
-            (Some(&budget.waiting), WAITING),
+        let _waiting = Count::up(&budget.waiting);
+        // SECURITY: what waits has come already, but for answers: they wait with nothing, in any number, and
+        // must not take the places of the others.
+        let received = kind != Kind::Answer;
+        let places = [
+            (Some(&budget.waiting_received), WAITING),
             (self.stranger.then_some(&budget.waiting_strangers), WAITING_STRANGERS),
             (connection.as_ref().map(|connection| &connection.waiting), WAITING_OF_CONNECTION),
         ];
-        let waiting =
-            waiting.map(|(counter, most)| counter.map(|counter| (Count::up(counter), most)));
-        // SECURITY: what waits has come already. What waits for room for an answer has not.
-        let too_many = waiting.iter().flatten().any(|(count, most)| count.before >= *most);
-        if too_many && kind != Kind::Answer {
+        let places = places.map(|(counter, max)| {
+            counter.filter(|_| received).map(|counter| (Count::up(counter), max))
+        });
+        if places.iter().flatten().any(|(count, max)| count.before >= *max) {
             return Err(budget.refuse(kind));
         }
         // An answer waits until the deadline of its request.
@@ -294,7 +322,10 @@ impl Share {
     fn find_address(&mut self) {
         let Some(client) = self.client.take() else { return };
         let address = self.budget.addresses.get(client);
-        address.used.fetch_add(self.bytes.iter().sum(), Ordering::Relaxed);
+        for kind in Kind::ALL {
+            let counter = if self.is_known(kind) { &address.known } else { &address.used };
+            counter.fetch_add(self.bytes[kind as usize], Ordering::Relaxed);
+        }
         if self.stranger {
             address.strangers.fetch_add(self.bytes[Kind::Body as usize], Ordering::Relaxed);
         }

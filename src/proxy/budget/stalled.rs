@@ -32,6 +32,8 @@ pub(in crate::proxy) struct Waiter {
     pub(super) since: Instant,
     pub(super) bytes: [usize; Kind::ALL.len()],
     pub(super) stranger: bool,
+    /// It is a connection, on which both known and unknown tokens may be used.
+    whole_connection: bool,
     /// It waits for memory, and not for its client.
     pub(super) for_memory: bool,
     pub(super) connection: Option<Arc<Connection>>,
@@ -46,6 +48,7 @@ impl Waiter {
             since,
             bytes,
             stranger: false,
+            whole_connection: false,
             for_memory: false,
             connection: None,
             address: None,
@@ -61,23 +64,31 @@ impl Waiter {
         Self {
             connection: Some(Arc::clone(connection)),
             address: connection.address.clone(),
+            whole_connection: true,
             ..Self::new(Instant::now(), bytes)
         }
     }
 
     /// How much of what is short it would free.
     fn frees(&self, shortage: &Shortage) -> usize {
-        let all = self.bytes.iter().sum();
+        let all: usize = self.bytes.iter().sum();
+        let data = all - self.bytes[Kind::Head as usize];
         let body = self.bytes[Kind::Body as usize];
         let if_same = |same: bool, bytes: usize| if same { bytes } else { 0 };
         let address =
             |of: &Arc<Address>| self.address.as_ref().is_some_and(|own| Arc::ptr_eq(own, of));
         match shortage {
             Shortage::Total => all,
-            Shortage::Data => all - self.bytes[Kind::Head as usize],
+            Shortage::Data => data,
             Shortage::Streams => self.bytes[Kind::Stream as usize],
             Shortage::Strangers => if_same(self.stranger, body),
-            Shortage::Address(of) => if_same(address(of), all),
+            Shortage::Address(of) => {
+                let is_known = !self.stranger && !self.whole_connection;
+                if_same(address(of), if is_known { all - data } else { all })
+            }
+            Shortage::KnownAddress(of) => {
+                if_same(address(of) && (!self.stranger || self.whole_connection), data)
+            }
             Shortage::StrangerAddress(of) => if_same(self.stranger && address(of), body),
             Shortage::Connection(of) => {
                 if_same(self.connection.as_ref().is_some_and(|own| Arc::ptr_eq(own, of)), all)

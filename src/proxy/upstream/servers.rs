@@ -291,7 +291,7 @@ impl Upstreams {
                     tracing::warn!(%server, "a server of upstream.servers has no address");
                 }
                 Ok(answer) => {
-                    self.set_answer(server, answer);
+                    self.set_answer(server, &answer);
                 }
                 Err(error) => {
                     tracing::warn!(%server, %error, "cannot resolve a server of upstream.servers");
@@ -300,10 +300,10 @@ impl Upstreams {
         }
     }
 
-    fn set_answer(&self, server: &Server, answer: Vec<SocketAddr>) {
+    fn set_answer(&self, server: &Server, answer: &[SocketAddr]) {
         let mut answers = self.answers();
         for (_, known) in answers.iter_mut().filter(|(known, _)| known == server) {
-            known.clone_from(&answer);
+            answer.clone_into(known);
         }
         drop(answers);
         self.use_answers();

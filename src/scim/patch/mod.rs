@@ -368,7 +368,7 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
             return Some(Repetition::folded(place(at, name)));
         }
         let value = operation.value(Name::Value)?;
-        let here = place(at, Name::Value);
+        let here = || place(at, Name::Value);
         if let Some(path) = operation.value(Name::Path).filter(|path| !path.is_null()) {
             return repetition_in_emails(path.as_str()?, value, here);
         }
@@ -376,26 +376,28 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
         // For two spellings Wire itself answers `invalidPath`; for the same name twice it does not.
         let allowed = unchangeable(object).is_none();
         let name = repeated::name(object, user::ATTRIBUTES).filter(|_| allowed)?;
-        Some(Repetition::folded(here.child(Some(name))))
+        Some(Repetition::folded(here().child(Some(name))))
     })
 }
 
 /// What repeats in the entries that an operation puts into `emails`.
-fn repetition_in_emails(path: &str, value: Value<'_>, here: Place) -> Option<Repetition> {
-    let Some(Path::Value(ValuePath { attribute, sub: None, .. })) = read_path(path) else {
-        return None;
-    };
-    if Name::of(attribute.name) != Some(Name::Emails) {
-        return None;
-    }
-    match value.get() {
+fn repetition_in_emails(
+    path: &str,
+    value: Value<'_>,
+    here: impl FnOnce() -> Place,
+) -> Option<Repetition> {
+    let repetition = match value.get() {
         Type::Object(entry) => {
             let name = repeated::name(entry, user::EMAIL)?;
-            Some(Repetition::folded(here.child(Some(name))))
+            Repetition::folded(here().child(Some(name)))
         }
-        Type::Array(entries) => repeated::in_list(entries, &here, user::EMAIL),
-        _ => None,
-    }
+        Type::Array(entries) => repeated::in_list(entries, here, user::EMAIL)?,
+        _ => return None,
+    };
+    let path = read_path(path)?;
+    let into_emails = matches!(path, Path::Value(ValuePath { attribute, sub: None, .. })
+        if Name::of(attribute.name) == Some(Name::Emails));
+    into_emails.then_some(repetition)
 }
 
 /// The rules that faults against the schema belong to.

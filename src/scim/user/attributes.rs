@@ -53,7 +53,7 @@ pub(super) fn repetition(user: Object<'_>) -> Option<Repetition> {
         let repetition = match member.value.get() {
             Type::Object(object) => repeated::name(object, parts)
                 .map(|part| Repetition::folded(attribute.into_place().child(Some(part)))),
-            Type::Array(list) => repeated::in_list(list, &attribute.into_place(), parts),
+            Type::Array(list) => repeated::in_list(list, || attribute.into_place(), parts),
             _ => None,
         };
         if repetition.is_some() {

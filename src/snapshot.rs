@@ -3,7 +3,7 @@
 //!
 //! A request takes the current [`Snapshot`] once and keeps it to its end, so that a change never
 //! applies to half of a request. Nothing else keeps a copy of a setting that may change while the
-//! process runs: a reload is one call of [`Snapshots::publish`]. What outlives a snapshot (refusal
+//! process runs: a reload is one call of `Snapshots::publish`. What outlives a snapshot (refusal
 //! cache, rates, memory budget, connections, pools, health of servers, metrics) is kept beside it;
 //! listening addresses, threads, the log and the size of the memory budget are read at start only.
 

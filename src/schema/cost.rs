@@ -301,7 +301,7 @@ mod tests {
             assert_eq!(found(&schema), [], "{schema}");
         }
         let twice = json!({"allOf": [{"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}]});
-        assert!(first(&twice).1.contains("once at most"));
+        assert!(first(&twice).1.contains("at most once"));
     }
 
     #[test]

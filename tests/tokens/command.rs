@@ -129,7 +129,7 @@ fn an_older_wire_has_no_token_names() {
     ] {
         let (code, _, errors) = token(&folder, command, &url, more);
         assert_eq!(code, 2);
-        assert!(errors.contains("takes API version 8"), "{errors}");
+        assert!(errors.contains("needs API version 8"), "{errors}");
     }
 }
 
@@ -177,7 +177,7 @@ fn every_failure_is_one_sentence_and_an_exit_code() {
         (labelled("/login", 429, "client-error"), "too many requests"),
         (labelled(tokens, 403, "insufficient-permissions"), "as an admin or owner"),
         (labelled(tokens, 403, "token-limit-reached"), "as many SCIM tokens as Wire allows"),
-        (labelled(tokens, 403, "password-authentication-failed"), "not take this password"),
+        (labelled(tokens, 403, "password-authentication-failed"), "does not accept this password"),
         (labelled(tokens, 500, "oops"), "Wire answered 500 (oops): m"),
         (labelled("/api-version", 404, "unsupported-version"), "does not support API version"),
     ];

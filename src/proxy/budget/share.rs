@@ -172,12 +172,10 @@ impl Share {
             return Some(Shortage::Connection(Arc::clone(connection)));
         }
         match &self.address {
-            Some(address) if self.is_known(kind) => {
-                if over(&address.known, bounds.address) {
-                    return Some(Shortage::KnownAddress(Arc::clone(address)));
-                }
+            Some(address) if self.is_known(kind) && over(&address.known, bounds.address) => {
+                return Some(Shortage::KnownAddress(Arc::clone(address)));
             }
-            Some(address) => {
+            Some(address) if !self.is_known(kind) => {
                 let stranger = self.stranger && kind == Kind::Body;
                 if stranger && over(&address.strangers, bounds.stranger_address) {
                     return Some(Shortage::StrangerAddress(Arc::clone(address)));
@@ -188,7 +186,7 @@ impl Share {
                     return Some(Shortage::Address(Arc::clone(address)));
                 }
             }
-            None => {}
+            Some(_) | None => {}
         }
         if head + data > usable(bounds.total) {
             return Some(Shortage::Total);

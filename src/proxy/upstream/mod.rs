@@ -1,7 +1,7 @@
-//! The way to the backend: [`servers`] chooses a server and [`check`] asks whether they are healthy;
-//! [`pool`] keeps connections ([`conn`]), and [`lack`] recognises a shortage on this machine. [`forward`]
-//! decides which headers leave and come back, with [`lookalike`]; [`origin`] finds the client's address,
-//! and [`throttle`] translates the answers by which Wire's nginx throttles.
+//! The way to the backend: `servers` chooses a server and `check` asks whether they are healthy;
+//! `pool` keeps connections (`conn`), and `lack` recognises a shortage on this machine. `forward`
+//! decides which headers leave and come back, with `lookalike`; `origin` finds the client's address,
+//! and `throttle` translates the answers by which Wire's nginx throttles.
 
 pub(in crate::proxy) mod check;
 pub(in crate::proxy) mod conn;

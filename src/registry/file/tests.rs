@@ -80,7 +80,7 @@ fn all_mistakes_come_at_once_with_their_places() {
         mistakes(&text),
         [
             "2:10: tokens[0].label: a label has 1 to 64 characters out of a-z A-Z 0-9 . _ -",
-            "3:9: tokens[0].hash: behind `sha256:` stand 64 hexadecimal digits",
+            "3:9: tokens[0].hash: 64 hexadecimal digits must follow `sha256:`",
             "4:12: tokens[0].expires: \"soon\" is no time; write a day such as 2027-06-30, which counts to \
              its end in UTC, or 2027-06-30T12:00:00Z",
             "5:13: tokens[0].networks: the list is empty; leave it out to allow all networks",

@@ -5,16 +5,21 @@
 #     scripts/dist.sh EXAMPLE    builds an example in the same way, into target/dist/examples/EXAMPLE
 #
 # A profile of other sources or of another compiler is refused, because the compiler would silently ignore its counts
-# for every function that has changed. PGO=off builds without a profile.
+# for every function that has changed. Where there is none, and with PGO=off, the build has no profile, and says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/profiled.sh
 
 target=${CARGO_TARGET_DIR:-target}
 profile=pgo/dist.profdata
-case "${PGO:-on}" in
+pgo=${PGO:-on}
+if [ "$pgo" = on ] && [ ! -e "$profile" ]; then
+    printf 'dist: there is no profile yet (`make pgo` trains one); the program will be slower.\n' >&2
+    pgo=none
+fi
+case "$pgo" in
 on)
-    if [ ! -e "$profile" ] || [ "$(cat pgo/dist.inputs 2>/dev/null)" != "$(scripts/profile-inputs.sh)" ]; then
+    if [ "$(cat pgo/dist.inputs 2>/dev/null)" != "$(scripts/profile-inputs.sh)" ]; then
         printf 'dist: pgo/dist.profdata was not trained with these sources and this compiler: train it again with `make pgo`, or build without it with `make dist PGO=off`.\n' >&2
         exit 1
     fi
@@ -28,6 +33,7 @@ off)
     printf 'dist: building without a profile (PGO=off); the program will be slower.\n' >&2
     profiled
     ;;
+none) profiled ;;
 *)
     printf 'dist: PGO is `%s`; it can be `on` or `off`.\n' "$PGO" >&2
     exit 1

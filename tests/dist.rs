@@ -113,7 +113,7 @@ fn another_profile_is_another_flag_so_that_cargo_builds_again() {
 #[test]
 fn a_stale_profile_is_refused_with_both_ways_out() {
     type Change = fn(&Project);
-    let changes: [(&str, Change); 7] = [
+    let changes: [(&str, Change); 6] = [
         ("source", |project| project.write("src/main.rs", "fn main() { loop {} }\n")),
         ("new-source", |project| project.write("src/other.rs", "")),
         ("lock", |project| project.write("Cargo.lock", "version = 5\n")),
@@ -123,7 +123,6 @@ fn a_stale_profile_is_refused_with_both_ways_out() {
         }),
         ("compiler", |project| project.program("rustc", &RUSTC.replace("1.0.0", "1.1.0"))),
         ("no-inputs", |project| fs::remove_file(project.0.join("pgo/dist.inputs")).unwrap()),
-        ("no-profile", |project| fs::remove_file(project.0.join("pgo/dist.profdata")).unwrap()),
     ];
     for (name, change) in changes {
         let project = Project::new(name);
@@ -155,6 +154,10 @@ fn without_a_profile_it_is_built_and_says_so() {
     assert_eq!(project.calls()[1], "-Ctarget-cpu=native");
     assert!(project.is_built());
     assert!(!project.dist(&[("PGO", "maybe")]).status.success());
+    fs::remove_file(project.0.join("pgo/dist.profdata")).unwrap();
+    let output = project.dist(&[]);
+    assert!(output.status.success());
+    assert!(error(&output).contains("there is no profile yet (`make pgo`"), "{}", error(&output));
 }
 
 /// Ordinary builds call the compiler directly, so that a RUSTC_WRAPPER of the user's own changes nothing.

@@ -23,7 +23,7 @@ use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema};
-use crate::wire::{email, language};
+use crate::wire::language;
 
 /// Whether the user is being created. A handle that Wire reserves may be an old one of an
 /// existing user, who keeps it.
@@ -73,7 +73,7 @@ pub fn judge<'d>(
     let mode = findings.for_releases(|release, findings| {
         in_mode(findings, |mode, findings| user.wire_rules(release, mode, findings))
     })?;
-    if findings.identity() == Identity::Any && user.depends_on_identity() {
+    if findings.identity() == Identity::Any && user.depends_on_identity(mode) {
         findings.leave_to_wire();
     }
     user.own_rules(lifecycle, findings)?;
@@ -121,7 +121,9 @@ impl<'d> User<'d> {
                  Remove password from the attribute mapping (Okta: turn off Sync Password)."
             })?;
         }
-        if release >= Release::R5_35 {
+        let emails = self.object.value(Name::Emails).and_then(Value::as_array);
+        // Most users have one address at most.
+        if release >= Release::R5_35 && emails.is_some_and(|emails| emails.len() > 1) {
             rules::judge_primary(self.emails(), findings)?;
         }
         let external_id = self.object.string(Name::ExternalId);
@@ -190,17 +192,15 @@ impl<'d> User<'d> {
         }
     }
 
-    /// Whether the other kind of team would refuse the user that one kind accepts: by the name that
-    /// Wire uses where displayName is absent, or because there is no email address.
-    fn depends_on_identity(&self) -> bool {
-        let external_id = self.object.string(Name::ExternalId);
-        let no_address =
-            self.address_entry().is_none() && external_id.is_some_and(|id| !email::is_address(id));
-        let no_name =
-            |mode| self.default_name(mode, external_id).is_some_and(|name| !is_name(&name));
-        no_address
-            || (self.object.string(Name::DisplayName).is_none()
-                && (no_name(Mode::Email) || no_name(Mode::Saml)))
+    /// Whether the other kind of team would refuse the user that `mode` accepts. The mode with an
+    /// identity provider is taken only where the email mode refuses; the email mode may take a name
+    /// that the other one does not.
+    fn depends_on_identity(&self, mode: Mode) -> bool {
+        let no_name = || {
+            let name = self.default_name(Mode::Saml, self.object.string(Name::ExternalId));
+            name.is_some_and(|name| !is_name(&name))
+        };
+        mode == Mode::Saml || (self.object.string(Name::DisplayName).is_none() && no_name())
     }
 }
 

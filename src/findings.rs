@@ -87,9 +87,10 @@ impl<'p> Findings<'p> {
         }
     }
 
-    /// Judges for every release that the backend may have, newest first, until one serves the
-    /// request. If none does, the newest one's refusal is the answer. What the newest would refuse
-    /// and an older one serves is reported.
+    /// Judges for the newest release that the backend may have and, if it refuses by a rule that
+    /// depends on the release (`by_release` in the rule table), for older ones until one serves the
+    /// request. If none does, the newest one's refusal is the answer. What the newest would refuse and
+    /// an older one serves is reported.
     pub fn for_releases<T>(
         &mut self,
         judge: impl Fn(Release, &mut Self) -> Result<T, Refusal>,

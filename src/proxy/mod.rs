@@ -33,6 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub mod budget;
 pub mod downstream;
 mod exchange;
+mod expiry;
 mod memory_metrics;
 mod pingora_internals;
 pub mod request;

@@ -1,6 +1,7 @@
 //! What is forwarded to the backend, and what is returned to the client.
 
 use std::io::Read;
+use std::net::SocketAddr;
 
 use wire_scim_guard::config::ZHeaders;
 

@@ -64,7 +64,7 @@ fn an_http2_body_that_never_arrives_is_cut_off() {
         let request = h2c::head("POST", "/scim/v2/Users", guarded.addr).body(()).unwrap();
         let mut sender = sender.ready().await.unwrap();
         let (response, _stream) = sender.send_request(request, false).unwrap();
-        let response = tokio::time::timeout(crate::support::WAIT_TIMEOUT, response).await;
+        let response = tokio::time::timeout(WAIT_TIMEOUT, response).await;
         let response = response.unwrap().unwrap();
         response.headers()["scim-guard-rule"].to_str().unwrap().to_owned()
     });

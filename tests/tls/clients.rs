@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use wire_scim_guard::config::Listener;
+use wire_scim_guard::config::{Listener, ListenerTls};
 
 use crate::support::tls::{Authority, NAME, Wire, client_config, days};
 use crate::support::{
@@ -112,8 +112,8 @@ fn uris_and_addresses_are_names_too_and_http2_has_the_certificate_as_well() {
 fn sessions_are_resumed_unless_clients_are_asked_for_certificates() {
     let backend = Backend::fine();
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
-    let resumes = |tls| {
-        let guarded = guarded(&backend, tls, |_| {});
+    let resumes = |tls: ListenerTls| {
+        let guarded = guarded(&backend, &tls, |_| {});
         let own = clients.issue(&["dns:idp.example"]);
         let config = trusting(&authority, Some(&own));
         let kinds = [0, 1].map(|_| {
@@ -126,8 +126,8 @@ fn sessions_are_resumed_unless_clients_are_asked_for_certificates() {
         assert_eq!(kinds[0], rustls::HandshakeKind::Full);
         kinds[1] == rustls::HandshakeKind::Resumed
     };
-    assert!(resumes(&listener(&authority)));
-    assert!(!resumes(&listener_for(&authority, &clients, true)));
+    assert!(resumes(listener(&authority)));
+    assert!(!resumes(listener_for(&authority, &clients, true)));
 }
 
 #[test]

@@ -131,11 +131,7 @@ impl GuardProxy {
     /// Connects to the first server in turn that accepts. Another one is tried only before a byte of
     /// the request has left, or where the request may be sent once more: then to the same server first. `anew`:
     /// over a new connection.
-    pub(super) async fn connect(
-        &self,
-        ctx: &mut ProxyCtx,
-        anew: bool,
-    ) -> Result<Box<BackendConn>> {
+    pub(super) async fn connect(&self, ctx: &mut ProxyCtx, anew: bool) -> Result<Box<BackendConn>> {
         let mut again = ctx.attempts.address();
         loop {
             let server = again.take().or_else(|| self.upstreams.next(&mut ctx.attempts));

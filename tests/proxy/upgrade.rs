@@ -19,7 +19,10 @@ fn head(target: &str, lines: &str) -> String {
 }
 
 fn upgrade(target: &str) -> String {
-    head(target, "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n")
+    head(
+        target,
+        "Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n",
+    )
 }
 
 fn forwarding(backend: &Backend, change: impl FnOnce(&mut Config)) -> Guarded {
@@ -68,13 +71,19 @@ fn a_websocket_passes_in_both_directions_and_is_counted() {
     assert!(answer.header("x-request-id").is_some());
     let seen = backend.wait(1);
     assert_eq!(seen.line(), "GET /await?client=1 HTTP/1.1");
-    assert_eq!((seen.header("connection"), seen.header("upgrade")), (vec!["Upgrade"], vec!["websocket"]));
+    assert_eq!(
+        (seen.header("connection"), seen.header("upgrade")),
+        (vec!["Upgrade"], vec!["websocket"])
+    );
     assert_eq!(seen.header("sec-websocket-key"), ["dGhlIHNhbXBsZQ=="]);
     echoes(&mut client, b"\x81\x05hello");
     echoes(&mut client, b"GET /scim/v2/Users HTTP/1.1\r\n\r\n");
     assert_eq!((guarded.metric(OPEN), guarded.metric(TOTAL)), (1.0, 1.0));
     let line = guarded.access_line(1);
-    assert_eq!((&line["status"], &line["handler"], &line["verdict"]), (&101.into(), &"other".into(), &"forwarded".into()));
+    assert_eq!(
+        (&line["status"], &line["handler"], &line["verdict"]),
+        (&101.into(), &"other".into(), &"forwarded".into())
+    );
     client.finish();
     guarded.wait_metric(OPEN, 0.0);
     wait_until("the line of the tunnel", || guarded.tunnels().len() == 1);
@@ -133,7 +142,11 @@ fn only_a_plain_websocket_upgrade_outside_of_scim_passes() {
 fn another_answer_than_101_is_handed_on_and_both_connections_end() {
     for (answer, status, body) in [
         ("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}", 401, "{}"),
-        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 404, "{}"),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            404,
+            "{}",
+        ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, "hello"),
         ("HTTP/1.1 204 No Content\r\n\r\n", 204, ""),
     ] {

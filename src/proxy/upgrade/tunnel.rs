@@ -138,7 +138,9 @@ impl Tunnel {
                 (_, Poll::Ready(_)) => Some(EndedBy::Backend),
             };
             watch.note(to_backend.copied() + to_client.copied(), ended_by);
-            if let (true, Some((_, ended_by))) = (up.is_ready() && down.is_ready(), watch.half_closed) {
+            if let (true, Some((_, ended_by))) =
+                (up.is_ready() && down.is_ready(), watch.half_closed)
+            {
                 return Poll::Ready(ended_by);
             }
             let held = to_backend.held() + to_client.held();
@@ -146,7 +148,8 @@ impl Tunnel {
             if held == 0 {
                 stalled = None;
             } else {
-                let stalled = stalled.get_or_insert_with(|| request.share.stall(std::time::Instant::now()));
+                let stalled =
+                    stalled.get_or_insert_with(|| request.share.stall(std::time::Instant::now()));
                 if stalled.poll_gave_way(cx).is_ready() {
                     return Poll::Ready(EndedBy::Memory);
                 }

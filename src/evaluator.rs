@@ -213,14 +213,8 @@ impl Evaluator {
         let mut findings = Findings::new(&config.policy);
         let mut bearer = Bearer::default();
         let mut repaired = Repairs::NONE;
-        let task = self.judge_request(
-            snapshot,
-            head,
-            &target,
-            &mut bearer,
-            &mut repaired,
-            &mut findings,
-        );
+        let task =
+            self.judge_request(snapshot, head, &target, &mut bearer, &mut repaired, &mut findings);
         let next = match task {
             Err(refusal) => Next::Refuse(refusal),
             Ok(None) => Next::Forward { target: target.canonical },

@@ -72,16 +72,21 @@ mod tests {
         ] {
             assert!(wants_json(&headers(ACCEPT, lines)), "{lines:?}");
         }
-        for lines in
-            [&["text/html"][..], &["application/xml, text/xml"], &["text/json;q=0"], &["text/json; q=0.0"]]
-        {
+        for lines in [
+            &["text/html"][..],
+            &["application/xml, text/xml"],
+            &["text/json;q=0"],
+            &["text/json; q=0.0"],
+        ] {
             assert!(!wants_json(&headers(ACCEPT, lines)), "{lines:?}");
         }
     }
 
     #[test]
     fn a_body_is_json_if_nothing_else_is_said() {
-        for lines in [&[][..], &["application/json;"], &["application/json;charset"], &["Text/JSON"], &[""]] {
+        for lines in
+            [&[][..], &["application/json;"], &["application/json;charset"], &["Text/JSON"], &[""]]
+        {
             assert!(means_json(&headers(CONTENT_TYPE, lines)), "{lines:?}");
         }
         for lines in [

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn headers(name: http::HeaderName, lines: &[&'static str]) -> HeaderMap {
+    fn headers(name: &http::HeaderName, lines: &[&'static str]) -> HeaderMap {
         lines.iter().map(|line| (name.clone(), HeaderValue::from_static(line))).collect()
     }
 
@@ -70,7 +70,7 @@ mod tests {
             &["text/html", "TEXT/JSON"],
             &[" , "],
         ] {
-            assert!(wants_json(&headers(ACCEPT, lines)), "{lines:?}");
+            assert!(wants_json(&headers(&ACCEPT, lines)), "{lines:?}");
         }
         for lines in [
             &["text/html"][..],
@@ -78,7 +78,7 @@ mod tests {
             &["text/json;q=0"],
             &["text/json; q=0.0"],
         ] {
-            assert!(!wants_json(&headers(ACCEPT, lines)), "{lines:?}");
+            assert!(!wants_json(&headers(&ACCEPT, lines)), "{lines:?}");
         }
     }
 
@@ -87,7 +87,7 @@ mod tests {
         for lines in
             [&[][..], &["application/json;"], &["application/json;charset"], &["Text/JSON"], &[""]]
         {
-            assert!(means_json(&headers(CONTENT_TYPE, lines)), "{lines:?}");
+            assert!(means_json(&headers(&CONTENT_TYPE, lines)), "{lines:?}");
         }
         for lines in [
             &["text/plain"][..],
@@ -96,7 +96,7 @@ mod tests {
             &["text/json", "text/json"],
             &["application/jsonx"],
         ] {
-            assert!(!means_json(&headers(CONTENT_TYPE, lines)), "{lines:?}");
+            assert!(!means_json(&headers(&CONTENT_TYPE, lines)), "{lines:?}");
         }
     }
 }

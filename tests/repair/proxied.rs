@@ -9,7 +9,7 @@ use wire_scim_guard::policy::Action;
 use wire_scim_guard::repair::{Repair, Repairs};
 
 use crate::support::{
-    Backend, Guarded, OTHER, Reply, TOKEN, answer, entry, head, registry_file, user, with_length,
+    Backend, Guarded, OTHER, Reply, TOKEN, answer, entry, registry_file, user, with_length,
 };
 
 const SPOKEN: &str = r#"{"userName":"al" , "displayName":"Al","externalId":"a@example.com","preferredLanguage":"EN-us"}"#;

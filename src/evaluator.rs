@@ -26,7 +26,7 @@ use crate::policy::Identity;
 use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
 use crate::registry::TokenLabel;
-use crate::repair::{self, Repair, Repairs};
+use crate::repair::{self, Judged, Repair, Repairs, hint, user_name};
 use crate::rule::Rule;
 use crate::schema::Schemas;
 use crate::scim::user::{self, Lifecycle, Reading};
@@ -140,6 +140,8 @@ pub struct CheckReport {
     pub remarks: Remarks,
     /// What Wire stores, of an accepted user.
     pub reading: Option<Reading>,
+    /// What was judged in place of the document, where a configured repair has changed it.
+    pub repaired: Option<RepairedBody>,
 }
 
 impl Evaluator {
@@ -189,7 +191,7 @@ impl Evaluator {
         if method == Method::CONNECT {
             return refuse(Handler::Invalid, no_tunnel());
         }
-        let target = match target::read(head.target) {
+        let mut target = match target::read(head.target) {
             Ok(target) => target,
             Err(refusal) => return refuse(Handler::Invalid, refusal),
         };
@@ -213,8 +215,14 @@ impl Evaluator {
         let mut findings = Findings::new(&config.policy);
         let mut bearer = Bearer::default();
         let mut repaired = Repairs::NONE;
-        let task =
-            self.judge_request(snapshot, head, &target, &mut bearer, &mut repaired, &mut findings);
+        let task = self.judge_request(
+            snapshot,
+            head,
+            &mut target,
+            &mut bearer,
+            &mut repaired,
+            &mut findings,
+        );
         let next = match task {
             Err(refusal) => Next::Refuse(refusal),
             Ok(None) => Next::Forward { target: target.canonical },
@@ -230,7 +238,7 @@ impl Evaluator {
         &self,
         snapshot: &Snapshot,
         head: Head<'_>,
-        target: &Target<'_>,
+        target: &mut Target<'_>,
         bearer: &mut Bearer,
         repaired: &mut Repairs,
         findings: &mut Findings<'_>,
@@ -253,7 +261,10 @@ impl Evaluator {
             {
                 repaired.insert(Repair::Accept);
             } else {
-                headers::judge_accept(headers, findings)?;
+                headers::judge_accept(headers, findings).map_err(|refusal| {
+                    let off = Repairs::of(&[Repair::Accept]).without(repairs);
+                    with_hint(refusal, || off, repair::head::wants_json(headers))
+                })?;
             }
         }
         if kind.is_some_and(|kind| kind != BodyKind::Unserved) {
@@ -263,12 +274,23 @@ impl Evaluator {
             {
                 repaired.insert(Repair::ContentType);
             } else {
-                headers::judge_content_type(headers, findings)?;
+                headers::judge_content_type(headers, findings).map_err(|refusal| {
+                    let off = Repairs::of(&[Repair::ContentType]).without(repairs);
+                    with_hint(refusal, || off, repair::head::means_json(headers))
+                })?;
             }
         }
         let reads = matches!(*method, Method::GET | Method::HEAD);
         match target.handler {
-            Handler::Users if reads => query::judge_users(target.query, findings)?,
+            Handler::Users if reads => {
+                query::judge_users(target.query, findings)?;
+                if repairs.contains(Repair::UserNameLower)
+                    && let Some(changed) = lowered(target, head.target)
+                {
+                    target.canonical = Some(changed);
+                    repaired.insert(Repair::UserNameLower);
+                }
+            }
             Handler::Groups if reads => query::judge_groups(target.query, findings)?,
             _ => {}
         }
@@ -314,7 +336,7 @@ impl Evaluator {
         let body = body::decoded(body, task.gzip, limit)?;
         let document = read_document(&body)?;
         if !task.repairs.is_empty()
-            && let Some(edited) = repair_document(task, &document, limit)
+            && let Some(edited) = repair_document(snapshot, task, &document, limit)
         {
             let repaired = edited?;
             judge(snapshot, task, &read_document(&repaired.body)?, remarks)?;
@@ -369,18 +391,20 @@ impl Evaluator {
     pub fn check(&self, kind: CheckKind, bytes: &[u8]) -> CheckReport {
         let snapshot = self.snapshots.current();
         let mut findings = Findings::new(&snapshot.config.policy);
-        let verdict = Self::check_document(&snapshot, kind, bytes, &mut findings);
+        let mut repaired = None;
+        let verdict = Self::check_document(&snapshot, kind, bytes, &mut repaired, &mut findings);
         let (refusal, reading) = match verdict {
             Ok(reading) => (None, reading),
             Err(refusal) => (Some(refusal), None),
         };
-        CheckReport { refusal, remarks: findings.into_remarks(), reading }
+        CheckReport { refusal, remarks: findings.into_remarks(), reading, repaired }
     }
 
     fn check_document(
         snapshot: &Snapshot,
         kind: CheckKind,
         bytes: &[u8],
+        repaired: &mut Option<RepairedBody>,
         findings: &mut Findings<'_>,
     ) -> Result<Option<Reading>, Refusal> {
         if let CheckKind::Filter | CheckKind::GroupFilter = kind {
@@ -395,18 +419,27 @@ impl Evaluator {
         if bytes.len() > limit {
             return Err(body::too_large(limit));
         }
-        let document = read_document(bytes)?;
-        if kind == CheckKind::User && document.root().as_object().is_some() {
-            let user =
-                user::judge(document.root(), Lifecycle::New, &snapshot.schemas.user, findings)?;
-            return Ok(user.map(|(user, mode)| user.reading(mode)));
-        }
-        let kind = match kind {
+        let mut document = read_document(bytes)?;
+        let body_kind = match kind {
             CheckKind::User => BodyKind::NewUser,
             CheckKind::Patch => BodyKind::Patch,
             _ => BodyKind::NewGroup,
         };
-        judge_document(&snapshot.schemas, kind, &document, findings).map(|()| None)
+        let repairs = snapshot.config.repairs.unwrap_or_default();
+        let task = BodyTask { kind: body_kind, gzip: false, identity: None, repairs };
+        if !repairs.is_empty()
+            && let Some(edited) = repair_document(snapshot, task, &document, limit)
+        {
+            document = read_document(&repaired.insert(edited?).body)?;
+        }
+        let verdict = if kind == CheckKind::User && document.root().as_object().is_some() {
+            let schema = &snapshot.schemas.user;
+            user::judge(document.root(), Lifecycle::New, schema, findings)
+                .map(|user| user.map(|(user, mode)| user.reading(mode)))
+        } else {
+            judge_document(&snapshot.schemas, body_kind, &document, findings).map(|()| None)
+        };
+        verdict.map_err(|refusal| hinted(refusal, snapshot, task, &document))
     }
 }
 
@@ -437,11 +470,13 @@ fn repairs_for<'a>(
 /// Repairs a body; `None` if there is nothing to repair.
 #[cold]
 fn repair_document(
+    snapshot: &Snapshot,
     task: BodyTask,
     document: &Document<'_>,
     limit: usize,
 ) -> Option<Result<RepairedBody, Refusal>> {
-    let repaired = repair::repair_body(task.kind, document, task.repairs, limit)?;
+    let judged = Judged::by(&snapshot.config.policy);
+    let repaired = repair::repair_body(task.kind, document, task.repairs, judged, limit)?;
     let body = repaired.body.ok_or_else(|| body::too_large(limit));
     Some(body.map(|body| RepairedBody { body, by: repaired.by }))
 }
@@ -456,7 +491,36 @@ fn judge(
     let mut findings = Findings::new(&snapshot.config.policy).with_identity(task.identity);
     let verdict = judge_document(&snapshot.schemas, task.kind, document, &mut findings);
     remarks.extend(findings.into_remarks());
-    verdict
+    verdict.map_err(|refusal| hinted(refusal, snapshot, task, document))
+}
+
+/// Adds what would help to the sentence of a refusal of a body.
+fn hinted(
+    refusal: Refusal,
+    snapshot: &Snapshot,
+    task: BodyTask,
+    document: &Document<'_>,
+) -> Refusal {
+    let judged = Judged::by(&snapshot.config.policy);
+    let rule = refusal.rule;
+    let off = || hint::for_body(rule, task.kind, document, task.repairs, judged);
+    with_hint(refusal, off, snapshot.config.repairs.is_some())
+}
+
+/// Adds the repairs that would help to the sentence of a refusal.
+#[cold]
+fn with_hint(mut refusal: Refusal, off: impl FnOnce() -> Repairs, possible: bool) -> Refusal {
+    let off = if possible { off() } else { Repairs::NONE };
+    if !off.is_empty() {
+        refusal.detail.push_str(&hint::sentence(off));
+    }
+    refusal
+}
+
+/// The target with the userName of its filter in lower case.
+fn lowered(target: &Target<'_>, raw: &[u8]) -> Option<Vec<u8>> {
+    let query = query::with_filter(target.query?, user_name::lowered_filter)?;
+    target.with_query(raw, &query)
 }
 
 fn judge_document(

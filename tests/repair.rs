@@ -11,3 +11,5 @@ mod support;
 mod documented;
 #[path = "repair/proxied.rs"]
 mod proxied;
+#[path = "repair/requests.rs"]
+mod requests;

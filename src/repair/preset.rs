@@ -14,14 +14,28 @@ pub const PRESETS: [Preset; 7] = [
     Preset {
         name: "entra",
         client: "Microsoft Entra ID",
-        repairs: Repairs::of(&[Repair::Accept, Repair::GroupsMembers]),
+        repairs: Repairs::of(&[
+            Repair::Accept,
+            Repair::PatchPathless,
+            Repair::PatchUnsupported,
+            Repair::Roles,
+            Repair::EmptyValues,
+            Repair::GroupsMembers,
+        ]),
     },
     Preset {
         name: "okta",
         client: "Okta",
-        repairs: Repairs::of(&[Repair::DisplayName, Repair::GroupsMembers]),
+        repairs: Repairs::of(&[
+            Repair::PatchPathless,
+            Repair::PatchUnsupported,
+            Repair::Roles,
+            Repair::EmptyValues,
+            Repair::DisplayName,
+            Repair::GroupsMembers,
+        ]),
     },
-    Preset { name: "onelogin", client: "OneLogin", repairs: Repairs::of(&[]) },
+    Preset { name: "onelogin", client: "OneLogin", repairs: Repairs::of(&[Repair::EmptyValues]) },
     Preset {
         name: "jumpcloud",
         client: "JumpCloud",
@@ -30,9 +44,13 @@ pub const PRESETS: [Preset; 7] = [
     Preset {
         name: "authentik",
         client: "authentik",
-        repairs: Repairs::of(&[Repair::GroupsMembers]),
+        repairs: Repairs::of(&[Repair::EmptyValues, Repair::GroupsMembers]),
     },
-    Preset { name: "keycloak", client: "SCIM plugins for Keycloak", repairs: Repairs::of(&[]) },
+    Preset {
+        name: "keycloak",
+        client: "SCIM plugins for Keycloak",
+        repairs: Repairs::of(&[Repair::Roles]),
+    },
     Preset {
         name: "google",
         client: "Google Workspace",

@@ -254,14 +254,11 @@ impl Evaluator {
             }
         };
         // Wire's DELETE answers without content and does not look at Accept.
-        if *method != Method::DELETE {
-            if repairs.contains(Repair::Accept)
-                && !headers::is_acceptable(headers)
-                && repair::head::wants_json(headers)
-            {
+        if *method != Method::DELETE && !headers::is_acceptable(headers) {
+            if repairs.contains(Repair::Accept) && repair::head::wants_json(headers) {
                 repaired.insert(Repair::Accept);
             } else {
-                headers::judge_accept(headers, findings).map_err(|refusal| {
+                headers::hit_accept(findings).map_err(|refusal| {
                     let off = Repairs::of(&[Repair::Accept]).without(repairs);
                     with_hint(refusal, || off, repair::head::wants_json(headers))
                 })?;

@@ -259,7 +259,7 @@ impl Evaluator {
                 repaired.insert(Repair::Accept);
             } else {
                 headers::hit_accept(findings).map_err(|refusal| {
-                    let off = Repairs::of(&[Repair::Accept]).without(repairs);
+                    let off = hint::of_rule(refusal.rule).without(repairs);
                     with_hint(refusal, || off, repair::head::wants_json(headers))
                 })?;
             }
@@ -272,7 +272,7 @@ impl Evaluator {
                 repaired.insert(Repair::ContentType);
             } else {
                 headers::judge_content_type(headers, findings).map_err(|refusal| {
-                    let off = Repairs::of(&[Repair::ContentType]).without(repairs);
+                    let off = hint::of_rule(refusal.rule).without(repairs);
                     with_hint(refusal, || off, repair::head::means_json(headers))
                 })?;
             }
@@ -465,7 +465,6 @@ fn repairs_for<'a>(
 }
 
 /// Repairs a body; `None` if there is nothing to repair.
-#[cold]
 fn repair_document(
     snapshot: &Snapshot,
     task: BodyTask,

@@ -175,6 +175,9 @@ pub struct Access<'a> {
     /// Where in the request each of `reported` was hit, and then `rule`; null if that is not in the body.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub at: &'a [Option<&'a str>],
+    /// The repairs that changed the request before it was forwarded.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub repaired: &'a [&'static str],
     #[serde(rename = "duration_ms", serialize_with = "millis")]
     pub duration: Duration,
     #[serde(rename = "validation_ms", serialize_with = "millis")]
@@ -217,6 +220,28 @@ pub struct Disagreement<'a> {
     /// The scimType of Wire's answer; null if it has none or could not be read.
     #[serde(rename = "scimType")]
     pub scim_type: Option<&'static str>,
+}
+
+/// The line of a connection that had switched to WebSocket, when it has ended.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Tunnel<'a> {
+    pub level: &'static str,
+    pub msgs: [&'static str; 1],
+    /// The id of the request that switched.
+    #[serde(rename = "request")]
+    pub request_id: &'a str,
+    /// Who or what ended it: client, backend, idle, stopping or memory.
+    pub ended_by: &'static str,
+    #[serde(rename = "duration_ms", serialize_with = "millis")]
+    pub duration: Duration,
+    /// Bytes from the client after the switch.
+    pub bytes_in: u64,
+    /// Bytes to the client after the switch.
+    pub bytes_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<SocketAddr>,
 }
 
 /// Where access lines go.
@@ -266,6 +291,13 @@ impl AccessLog {
         }
     }
 
+    /// Writes the line of a connection that had switched to WebSocket.
+    pub fn write_tunnel(&self, tunnel: &Tunnel<'_>) {
+        if self.requests {
+            self.write_line(tunnel);
+        }
+    }
+
     fn write_line(&self, line: &impl Serialize) {
         let mut bytes = Vec::with_capacity(512);
         if serde_json::to_writer(&mut bytes, line).is_err() {
@@ -310,6 +342,7 @@ mod tests {
             rule: Some("user.user_name"),
             reported: &["user.roles"],
             at: &[Some("roles[0]"), Some("userName")],
+            repaired: &["language"],
             duration: Duration::from_micros(1500),
             validation: Duration::from_micros(3),
             upstream_duration: None,
@@ -327,6 +360,7 @@ mod tests {
         assert_eq!(line["rule"], "user.user_name");
         assert_eq!(line["reported"][0], "user.roles");
         assert_eq!(line["at"], serde_json::json!(["roles[0]", "userName"]));
+        assert_eq!(line["repaired"], serde_json::json!(["language"]));
         assert_eq!(line["duration_ms"], 1.5);
         assert_eq!(line["client"], "192.0.2.1");
         assert_eq!(line["token"], "okta");

@@ -26,6 +26,15 @@ pub enum Credentials<'h> {
     Token(&'h [u8]),
 }
 
+/// What the Authorization header gives as a token, in any form; `None` if it gives none.
+pub fn sent(headers: &HeaderMap) -> Option<&[u8]> {
+    bearer(headers.get(AUTHORIZATION)?.as_bytes())
+}
+
+fn bearer(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(b"Bearer ")
+}
+
 /// Judges the token by its form; whether it is known is up to the registry and to Wire.
 /// Unreadable credentials are returned only where that rule is not enforced.
 pub fn judge<'h>(
@@ -47,7 +56,7 @@ pub fn judge<'h>(
         })?;
     }
     let line = line.as_bytes();
-    let token = line.strip_prefix(b"Bearer ");
+    let token = bearer(line);
     if !token.is_some_and(is_wire_token) {
         findings.hit(Rule::TokenMalformed, PLACE, || malformed(line))?;
     }
@@ -59,13 +68,20 @@ pub fn is_wire_token(token: &[u8]) -> bool {
     // The last of 43 digits encodes four bits of the token, so its two lowest bits are zero.
     let [digits @ .., last, b'='] = token else { return false };
     token.len() == LENGTH
-        && digits.iter().all(|byte| is_base64(*byte))
+        && digits.iter().all(|byte| BASE64[usize::from(*byte)])
         && b"AEIMQUYcgkosw048".contains(last)
 }
 
-fn is_base64(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')
-}
+/// The digits of base64, as a table: every request has a token to be judged.
+const BASE64: [bool; 256] = {
+    let mut digits = [false; 256];
+    let mut byte = 0;
+    while byte < digits.len() {
+        digits[byte] = matches!(byte as u8, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/');
+        byte += 1;
+    }
+    digits
+};
 
 /// What is wrong with an Authorization header, and how to fix it.
 fn malformed(line: &[u8]) -> String {
@@ -120,7 +136,9 @@ fn malformed(line: &[u8]) -> String {
             "this is a UUID, perhaps the id of the token. Send the token itself, which Wire shows once, when \
              it is created."
         }
-        Some(token) if token.len() == LENGTH - 1 && token.iter().all(|byte| is_base64(*byte)) => {
+        Some(token)
+            if token.len() == LENGTH - 1 && token.iter().all(|byte| BASE64[usize::from(*byte)]) =>
+        {
             "the `=` at the end of the token is missing. Copy it again."
         }
         Some(token) if token.iter().any(|byte| matches!(byte, b'-' | b'_')) => {

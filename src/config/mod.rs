@@ -9,11 +9,13 @@ use ipnet::IpNet;
 
 use crate::input::Warning;
 use crate::policy::{Identity, Policy, Profile};
+use crate::repair::Repairs;
 
 mod addresses;
 pub mod file;
 mod limits;
 mod listen;
+pub mod repairs;
 mod rules;
 pub(crate) mod value;
 mod warnings;
@@ -39,6 +41,9 @@ pub struct Config {
     pub auth_tokens: PathPolicy,
     pub z_headers: ZHeaders,
     pub policy: Policy,
+    /// What is repaired of requests before they are judged; `None`: nothing is, whatever the registry says, as
+    /// nothing is judged.
+    pub repairs: Option<Repairs>,
     /// Where the operator's own schemas are; `None`: the built-in ones.
     pub schemas: Option<std::path::PathBuf>,
     /// Host values that are served, in lower case and without port; empty: all.
@@ -162,6 +167,10 @@ pub struct Limits {
     pub upstream_idle_timeout: Duration,
     /// How long requests in flight may take to finish after SIGTERM.
     pub shutdown_timeout: Duration,
+    /// Connections that switched to WebSocket, at one time.
+    pub upgrades: usize,
+    /// How long such a connection may be without a byte in either direction.
+    pub upgrade_idle_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -184,6 +193,8 @@ impl Default for Limits {
             upstream_timeout: Duration::from_secs(60),
             upstream_idle_timeout: Duration::from_secs(15),
             shutdown_timeout: Duration::from_secs(30),
+            upgrades: 1000,
+            upgrade_idle_timeout: Duration::from_secs(3600),
         }
     }
 }
@@ -201,6 +212,7 @@ impl Config {
             auth_tokens: PathPolicy::Forward,
             z_headers: ZHeaders::Strip,
             policy: Policy::new(Profile::Documented, Identity::Any),
+            repairs: Some(Repairs::NONE),
             schemas: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),

@@ -7,6 +7,7 @@
 //! 4. [`request`]: judges the request in the first phase, and answers what is refused.
 //! 5. `exchange`: sends a request whose body was read, and hands back the answer. What streams goes
 //!    Pingora's own way.
+//!    `upgrade`: switches to WebSocket, outside of SCIM, and copies what follows.
 //! 6. [`upstream`]: chooses the server and the connection, and which headers leave and come back.
 //! 7. `request::recorder`: counts and logs the request when it has ended.
 //!
@@ -16,6 +17,7 @@
 //! Another Pingora service embeds the [`RequestFilter`] alone, or behind a [`Downstream`].
 
 use std::os::fd::RawFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +41,7 @@ mod pingora_internals;
 pub mod request;
 pub mod server;
 mod trim;
+mod upgrade;
 pub mod upstream;
 mod worker;
 
@@ -93,12 +96,12 @@ impl GuardProxy {
     async fn wait_to_connect(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<()> {
         if session.is_http2() {
             let room = ctx.filter.reserve(Kind::Stream, STREAMED);
-            exchange::while_wanted(session, room).await?;
+            exchange::while_wanted(session, pin!(room)).await?;
         }
         let turn = Arc::clone(&self.connecting).acquire_owned();
         let turn = tokio::time::timeout(ctx.filter.limits().upstream_connect_timeout, turn);
         let wait = async { turn.await.ok().and_then(Result::ok).ok_or_else(exchange::no_turn) };
-        ctx.connecting = Some(exchange::while_wanted(session, wait).await?);
+        ctx.connecting = Some(exchange::while_wanted(session, pin!(wait)).await?);
         Ok(())
     }
 
@@ -149,6 +152,10 @@ impl ProxyHttp for GuardProxy {
         }
         if let Some(body) = ctx.filter.begin_exchange() {
             self.exchange(session, ctx, body).await?;
+            return Ok(true);
+        }
+        if let Some(place) = ctx.filter.begin_upgrade() {
+            Box::pin(self.upgrade(session, ctx, place)).await?;
             return Ok(true);
         }
         self.wait_to_connect(session, ctx).await?;

@@ -27,6 +27,8 @@ use crate::logging::{self, AccessLog};
 use crate::metrics::{ListServers, Metrics};
 
 use super::memory_metrics::MemoryMetrics;
+use super::upgrade::Upgrades;
+use super::upgrade::metrics::UpgradeMetrics;
 use super::upstream::{Upstreams, check};
 use super::worker::Worker;
 use super::{Connections, Downstream, GuardProxy, RequestFilter, expiry, trim};
@@ -172,7 +174,11 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
         .map(|(address, listener)| Ok((address, listener.into_std()?)))
         .collect::<io::Result<_>>()?;
     // One filter for all workers: what is buffered is bounded for the process.
-    let filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access).behind_downstream();
+    let upgrades = Arc::<Upgrades>::default();
+    metrics.watch(UpgradeMetrics::new(Arc::clone(&upgrades))?)?;
+    let filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access)
+        .behind_downstream()
+        .with_upgrades(upgrades);
     let filter = Arc::new(filter);
     let memory = MemoryMetrics::new(Arc::clone(filter.budget()), Arc::clone(&connections))?;
     metrics.watch(memory)?;

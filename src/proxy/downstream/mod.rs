@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -50,6 +51,7 @@ pub mod head;
 pub(in crate::proxy) mod proxy_protocol;
 pub(in crate::proxy) mod syntax;
 mod tls;
+pub(in crate::proxy) mod upgrade;
 
 use conn::ClientConn;
 pub use connections::Connections;
@@ -238,6 +240,7 @@ where
             let message = match conn.check_head(head) {
                 Ok(read) => {
                     let message = conn.take_message(head, read.extent);
+                    conn.set_websocket(read.websocket);
                     let rewritten = read.rewritten;
                     conn.set_sent_target(rewritten.as_ref().map(|_| head::target(&message).into()));
                     match rewritten {
@@ -256,6 +259,12 @@ where
             let next = reusable.map(pingora_internals::returned_stream);
             let Some(next) = next.and_then(ClientConn::recover) else { return };
             conn = next;
+            if let Some(tunnel) = conn.take_tunnel() {
+                let snapshot = Arc::clone(conn.snapshot());
+                let (limits, access) = (&snapshot.config.limits, &self.recorder.access);
+                Box::pin(tunnel.run(&mut *conn, limits, access, shutdown)).await;
+                return conn.linger(LINGER).await;
+            }
             let timeout = conn.limits().keepalive_timeout;
             if !wait_for_bytes(&mut conn, timeout, &mut shutdown).await {
                 return conn.close().await;
@@ -274,7 +283,7 @@ where
         let mut share = conn.account().map(Share::of_connection);
         // Its token is not known yet.
         share.iter_mut().for_each(Share::is_a_strangers);
-        let began = std::time::Instant::now();
+        let mut began = None;
         loop {
             let bytes = conn.buffered();
             // One empty line before a request is to be ignored (RFC 9112 §2.2).
@@ -306,7 +315,10 @@ where
                 searched = bytes.len();
             }
             let read = match &mut share {
-                Some(share) => read_counted(conn, share, began, deadline).await,
+                Some(share) => {
+                    let began = *began.get_or_insert_with(std::time::Instant::now);
+                    read_counted(conn, share, began, deadline).await
+                }
                 None => Ok(tokio::time::timeout_at(deadline, conn.read_more()).await),
             };
             match read {
@@ -364,7 +376,7 @@ async fn read_counted(
     let more = conn.buffered().capacity().saturating_sub(share.held(Kind::Head));
     share.grow(Kind::Head, more).await?;
     let reading = tokio::time::timeout_at(deadline, conn.read_more());
-    let read = share.unless_short(began, reading).await;
+    let read = share.unless_short(Some(began), pin!(reading)).await;
     read.map_err(|GaveWay| share.refuse(Kind::Head))
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,13 @@ use pingora::{Error, ErrorType, Result};
 use crate::agreement::Outcome;
 use crate::api::Handler;
 use crate::config::Limits;
+use crate::evaluator::{BodyTask, RepairedBody};
 use crate::proxy::budget::{self, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals::Restore;
+use crate::proxy::upgrade::{self, Switched};
 use crate::proxy::upstream::forward::BodyFraming;
 use crate::proxy::upstream::servers;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::snapshot::Snapshot;
 
@@ -33,6 +37,8 @@ pub struct FilterCtx {
     pub(super) target: Option<Vec<u8>>,
     pub(super) forwarded_for: Option<HeaderValue>,
     pub(super) keep_z_headers: bool,
+    /// The body came with a coding that it leaves without.
+    pub(super) inflated: bool,
     /// The memory that the request holds, to its end.
     pub(super) share: Share,
     /// How much memory its head takes.
@@ -53,6 +59,10 @@ pub(super) enum State {
     },
     /// The proxy sends it with its body at once.
     Exchanging { framing: BodyFraming },
+    /// The proxy sends it, and switches to WebSocket if the backend does.
+    Upgrading { place: upgrade::Place },
+    /// The connection goes on as a tunnel.
+    Switched,
     /// Pingora sends it, and reads the buffered body from a session that stands in for the real one.
     Replaying { framing: BodyFraming, restore: Restore },
     /// Pingora sends it, with the body as it arrives.
@@ -63,6 +73,7 @@ impl State {
     pub(super) fn framing(&self) -> BodyFraming {
         match self {
             Self::Judging => BodyFraming::Streamed,
+            Self::Upgrading { .. } | Self::Switched => BodyFraming::Nothing,
             Self::Buffered { framing, .. }
             | Self::Exchanging { framing }
             | Self::Replaying { framing, .. }
@@ -138,6 +149,41 @@ impl FilterCtx {
         }
     }
 
+    /// The request's place among the connections that switched, if it asks to switch.
+    pub(in crate::proxy) fn begin_upgrade(&mut self) -> Option<upgrade::Place> {
+        match self.state.take() {
+            State::Upgrading { place } => Some(place),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Notes that the connection goes on as a tunnel, and hands over whose memory that takes.
+    pub(in crate::proxy) fn switch(&mut self) -> Switched {
+        self.state = State::Switched;
+        let share = self.share.split_off();
+        let RequestRecord { request_id, client, upstream, .. } = &self.record;
+        Switched { share, request_id: request_id.clone(), client: *client, upstream: *upstream }
+    }
+
+    /// Takes a repaired body in place of the one that came, once there is memory for what it is larger.
+    pub(super) async fn repair_body(
+        &mut self,
+        task: BodyTask,
+        body: &Bytes,
+        RepairedBody { body: repaired, by }: RepairedBody,
+    ) -> std::result::Result<Bytes, Refusal> {
+        let more = repaired.len().saturating_sub(body.len());
+        if more > 0 {
+            self.share.grow(Kind::Body, more).await?;
+        }
+        self.record.repaired = self.record.repaired.and(by);
+        self.inflated = task.gzip;
+        Ok(repaired.into())
+    }
+
     /// Keeps the whole body of an answer if Wire refused what the guard let pass, for its scimType.
     pub(in crate::proxy) fn keep_disagreement(&mut self, answer: &ResponseHeader, body: &Bytes) {
         let encoded = answer.headers.contains_key(header::CONTENT_ENCODING);
@@ -154,7 +200,7 @@ impl FilterCtx {
 
     /// Waits for memory, and takes it until the request ends.
     pub(in crate::proxy) async fn reserve(&mut self, kind: Kind, bytes: usize) -> Result<()> {
-        self.share.grow(kind, bytes).await.map_err(|_| budget::short())
+        self.share.grow(kind, bytes).await.map(drop).map_err(|_| budget::short())
     }
 
     /// Gives back what is reserved for the answer beyond `bytes`.
@@ -170,9 +216,9 @@ impl FilterCtx {
     /// Does work that waits for the client, unless others need the memory that the request holds.
     pub(in crate::proxy) async fn unless_short<T>(
         &mut self,
-        work: impl Future<Output = Result<T>>,
+        work: Pin<&mut impl Future<Output = Result<T>>>,
     ) -> Result<T> {
-        let done = self.share.unless_short(Instant::now(), work).await;
+        let done = self.share.unless_short(None, work).await;
         done.unwrap_or_else(|GaveWay| {
             self.share.refuse(Kind::Answer);
             Err(Error::new(ErrorType::WriteTimedout))

@@ -9,13 +9,13 @@ use http::Method;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
 
-use crate::api::BodyKind;
+use crate::api::{BodyKind, Handler};
 use crate::evaluator::{BodyTask, Head, HeadVerdict, Next};
 use crate::metrics::MethodLabel;
 use crate::proxy::budget::{self, Kind};
 use crate::proxy::downstream::conn::ClientConn;
-use crate::proxy::downstream::framing;
 use crate::proxy::downstream::head::HeadRules;
+use crate::proxy::downstream::{framing, upgrade};
 use crate::proxy::upstream::forward::{self, BodyFraming};
 use crate::proxy::upstream::origin;
 use crate::refusal::Refusal;
@@ -107,7 +107,7 @@ impl RequestFilter {
         let started = Instant::now();
         let head = session.req_header();
         let sent = client_conn(session).and_then(ClientConn::sent_target).map(<[u8]>::to_vec);
-        let HeadVerdict { handler, token, digest, known, remarks, next } =
+        let HeadVerdict { handler, token, digest, known, remarks, repaired, next } =
             self.evaluator.judge_head(
                 &ctx.snapshot,
                 Head {
@@ -123,6 +123,7 @@ impl RequestFilter {
         ctx.record.token = token;
         ctx.record.digest = digest;
         ctx.record.remarks = remarks;
+        ctx.record.repaired = repaired;
         if !known {
             ctx.share.is_a_strangers();
         }
@@ -151,6 +152,9 @@ impl RequestFilter {
     async fn pass_unjudged(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<Decision> {
         let unjudged = ctx.is_unjudged();
         if unjudged && let Some(conn) = client_conn(session) {
+            if conn.asks_for_websocket() {
+                return Ok(self.admit_upgrade(ctx));
+            }
             // The answer may be large and take its time, and is written as it arrives.
             conn.write_through();
         }
@@ -184,6 +188,22 @@ impl RequestFilter {
         }
     }
 
+    /// A request that asks to switch to WebSocket.
+    fn admit_upgrade(&self, ctx: &mut FilterCtx) -> Decision {
+        // SECURITY: only the proxy that is in front of the backend can switch, and the head was checked for it.
+        let upgrades = self.upgrades.as_ref().filter(|_| ctx.record.handler == Handler::Other);
+        let Some(upgrades) = upgrades else {
+            return Decision::Refuse(upgrade::refused(), Rest::LeftUnread);
+        };
+        match upgrades.enter(ctx.limits().upgrades) {
+            Ok(place) => {
+                ctx.state = State::Upgrading { place };
+                Decision::Forward
+            }
+            Err(refusal) => Decision::Refuse(refusal, Rest::LeftUnread),
+        }
+    }
+
     /// Reads the whole body and judges it.
     async fn judge_body(
         &self,
@@ -197,9 +217,14 @@ impl RequestFilter {
         };
         self.recorder.metrics.body(body.len());
         let judged = self.judges.judge(&ctx.snapshot, task, &body, &mut ctx.record).await;
-        if let Err(refusal) = judged {
-            return Ok(Decision::Refuse(refusal, Rest::Drained));
-        }
+        let body = match judged {
+            Ok(None) => body,
+            Ok(Some(repaired)) => match Box::pin(ctx.repair_body(task, &body, repaired)).await {
+                Ok(body) => body,
+                Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::Drained)),
+            },
+            Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::Drained)),
+        };
         let has_none =
             task.kind == BodyKind::Unserved && body.is_empty() && declared(session).is_none();
         let framing = if has_none { BodyFraming::Nothing } else { BodyFraming::Length(body.len()) };

@@ -11,15 +11,21 @@ use pingora::{BError, Error, ErrorType, Result};
 
 use crate::api::Handler;
 use crate::config::ZHeaders;
-use crate::proxy::downstream::syntax;
+use crate::proxy::downstream::{syntax, upgrade};
+use crate::refusal::SCIM_JSON;
+use crate::repair::{Repair, Repairs};
 use crate::target;
 
 use super::lookalike;
 
 // The usual spelling of these names, in which Pingora writes them.
 pub(in crate::proxy) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
+pub(in crate::proxy) const SCIM_GUARD_REPAIRED: &str = "Scim-Guard-Repaired";
 pub(in crate::proxy) const X_REQUEST_ID: &str = "X-Request-Id";
 pub(in crate::proxy) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+
+/// What asks for a switch to WebSocket, and agrees to it, between two neighbours.
+const SWITCH: [(&str, &str); 2] = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
 
 /// How the body of a forwarded request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,9 +49,15 @@ pub(in crate::proxy) struct OutboundHead<'a> {
     /// The value for X-Forwarded-For.
     pub forwarded_for: Option<HeaderValue>,
     pub keep_z_headers: bool,
+    /// It asks to switch to WebSocket.
+    pub websocket: bool,
     /// The cookies of a request that came in several lines, as HTTP/2 may send them, joined to the one
     /// that HTTP/1 has (RFC 9113 §8.2.3).
     pub cookies: Option<Vec<u8>>,
+    /// The repairs that have changed the request.
+    pub repaired: Repairs,
+    /// The body leaves without the coding that it came with.
+    pub inflated: bool,
 }
 
 /// The cookies of an HTTP/2 request, where they have to be joined.
@@ -60,10 +72,17 @@ impl OutboundHead<'_> {
     fn keeps(&self, name: &[u8], nominated: &[HeaderName]) -> bool {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         let replaced = match name.len() {
-            12 => is(X_REQUEST_ID),
+            12 => {
+                is(X_REQUEST_ID)
+                    || (self.repaired.contains(Repair::ContentType) && is("content-type"))
+            }
             14 => self.framing != BodyFraming::Streamed && is("content-length"),
             15 => self.forwarded_for.is_some() && is(X_FORWARDED_FOR),
-            6 => self.cookies.is_some() && is("cookie"),
+            6 => {
+                (self.cookies.is_some() && is("cookie"))
+                    || (self.repaired.contains(Repair::Accept) && is("accept"))
+            }
+            16 => self.inflated && is("content-encoding"),
             _ => false,
         };
         let internal = matches!(name, [b'z' | b'Z', b'-', ..]) && !self.keep_z_headers;
@@ -79,12 +98,20 @@ impl OutboundHead<'_> {
         if let BodyFraming::Length(length) = self.framing {
             put("Content-Length", length.to_string().as_bytes())?;
         }
+        for (name, value) in SWITCH.iter().filter(|_| self.websocket) {
+            put(name, value.as_bytes())?;
+        }
         let via = match self.version {
             Version::HTTP_2 => "2.0 wire-scim-guard",
             Version::HTTP_10 => "1.0 wire-scim-guard",
             _ => "1.1 wire-scim-guard",
         };
         put("Via", via.as_bytes())?;
+        for (repair, name) in [(Repair::Accept, "Accept"), (Repair::ContentType, "Content-Type")] {
+            if self.repaired.contains(repair) {
+                put(name, SCIM_JSON.as_bytes())?;
+            }
+        }
         if let Some(cookies) = &self.cookies {
             put("Cookie", cookies)?;
         }
@@ -172,6 +199,30 @@ pub(in crate::proxy) fn response(
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(improper("a switch of protocols that was not requested"));
     }
+    end_to_end(head, request_id)
+}
+
+/// Turns the backend's answer to a request that switches to WebSocket into the one that the client gets.
+pub(in crate::proxy) fn switched(
+    head: &mut ResponseHeader,
+    request_id: &HeaderValue,
+) -> Result<()> {
+    let mut protocols = head.headers.get_all(header::UPGRADE).iter().map(HeaderValue::as_bytes);
+    let websocket = protocols.next().is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"));
+    let only = protocols.next().is_none();
+    let mut options = head.headers.get_all(header::CONNECTION).iter();
+    if !websocket || !only || !options.any(|value| upgrade::is_option(value.as_bytes())) {
+        return Err(improper("a switch to another protocol than was requested"));
+    }
+    end_to_end(head, request_id)?;
+    for (name, value) in SWITCH {
+        head.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// Leaves the headers that are meant for the client, and the guard's own.
+fn end_to_end(head: &mut ResponseHeader, request_id: &HeaderValue) -> Result<()> {
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !head.headers.get_all(header::TRANSFER_ENCODING).iter().all(chunked) {
         return Err(improper("a transfer coding other than chunked"));
@@ -195,6 +246,7 @@ pub(in crate::proxy) fn response(
     head.remove_header("proxy-connection");
     // SECURITY: only the guard says which of its rules answered.
     head.remove_header(SCIM_GUARD_RULE);
+    head.remove_header(SCIM_GUARD_REPAIRED);
     head.insert_header(X_REQUEST_ID, request_id.clone())
 }
 
@@ -247,7 +299,7 @@ fn stays_here(name: &[u8]) -> bool {
         15 => is(SCIM_GUARD_RULE),
         16 => is("proxy-connection"),
         17 => is("transfer-encoding"),
-        19 => is("proxy-authorization"),
+        19 => is("proxy-authorization") || is(SCIM_GUARD_REPAIRED),
         _ => false,
     }
 }
@@ -342,6 +394,7 @@ mod tests {
             ("Transfer-Encoding", "chunked"),
             ("Expect", "100-continue"),
             ("Scim-Guard-Rule", "none"),
+            ("Scim-Guard-Repaired", "none"),
             ("Z-User", "me"),
             ("traceparent", "00-a-b-01"),
             ("Via", "1.1 before"),
@@ -356,7 +409,10 @@ mod tests {
             request_id: &id,
             forwarded_for: Some(HeaderValue::from_static("192.0.2.1")),
             keep_z_headers: false,
+            websocket: false,
             cookies: None,
+            repaired: Repairs::NONE,
+            inflated: false,
         };
         let mut written = Vec::new();
         write(&head, &leaving, &mut written).unwrap();

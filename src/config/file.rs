@@ -130,6 +130,10 @@ fn read(
     log.close();
 
     config.limits = limits::read(top.section("limits"), diagnostics);
+
+    let mut reload = top.section("reload");
+    set(&mut config.reload_watch, reload.field("watch").and_then(|field| field.flag()));
+    reload.close();
     top.close();
     warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, diagnostics);
     config.warnings = diagnostics.warnings();

@@ -27,7 +27,9 @@ use crate::verdict::VerdictLabel;
 mod log_lines;
 #[cfg(target_os = "linux")]
 mod process;
+mod reloads;
 mod tokens;
+mod upgrades;
 mod upstreams;
 
 pub use upstreams::{ListServers, ServerState};
@@ -110,6 +112,8 @@ pub struct Metrics {
     validation_seconds: Histogram,
     body_bytes: Histogram,
     in_flight: IntGauge,
+    reloads: reloads::Reloads,
+    upgrades: upgrades::Upgrades,
 }
 
 impl Metrics {
@@ -229,6 +233,8 @@ impl Metrics {
                     "Requests whose head was read and whose response has not ended.",
                 )?,
             )?,
+            reloads: reloads::Reloads::new(&registry)?,
+            upgrades: upgrades::Upgrades::new(&registry)?,
             registry,
         })
     }
@@ -310,6 +316,14 @@ impl Metrics {
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    pub fn reloads(&self) -> &reloads::Reloads {
+        &self.reloads
+    }
+
+    pub fn upgrades(&self) -> &upgrades::Upgrades {
+        &self.upgrades
     }
 
     /// All metrics in Prometheus' text format.

@@ -116,6 +116,7 @@ where
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let mut conn = Box::new(ClientConn::new(stream, self.snapshots.current()));
+        conn.set_closing(shutdown.clone());
         let address = counted_address(&conn);
         let entered = self.connections.enter(address);
         let too_many = if entered.of_address > conn.limits().connections_per_address {

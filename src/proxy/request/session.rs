@@ -11,7 +11,7 @@ use crate::proxy::downstream::conn::ClientConn;
 use crate::proxy::downstream::syntax;
 
 /// The connection of an HTTP/1 request that came through `Downstream`.
-pub(super) fn client_conn(session: &Session) -> Option<&ClientConn> {
+pub(in crate::proxy) fn client_conn(session: &Session) -> Option<&ClientConn> {
     session.stream()?.as_any().downcast_ref()
 }
 

@@ -1,0 +1,185 @@
+//! The listening sockets, which open and close while the guard runs.
+//!
+//! Workers accept from the same sockets, and learn here which there are. A connection belongs to the socket that it
+//! came from: it is asked to end when that is closed.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use pingora::server::ShutdownWatch;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+
+/// Connections that wait to be accepted: a burst of clients is not turned away.
+pub(super) const BACKLOG: i32 = 4096;
+
+/// Whether workers accept from a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accepting {
+    Yes,
+    /// No longer. What the kernel has accepted already is served, as it would be reset otherwise.
+    Draining,
+    /// No longer: another process accepts from the same socket.
+    HandedOver,
+}
+
+/// One listening socket.
+#[derive(Debug)]
+pub(super) struct Listening {
+    /// As it is configured; the port may be 0.
+    address: SocketAddr,
+    socket: TcpListener,
+    accepting: watch::Sender<Accepting>,
+    /// Turns true when the connections of this socket are to end.
+    closing: watch::Sender<bool>,
+}
+
+impl Listening {
+    pub(super) fn new(address: SocketAddr, socket: TcpListener) -> Arc<Self> {
+        let (accepting, closing) = (watch::Sender::new(Accepting::Yes), watch::Sender::new(false));
+        Arc::new(Self { address, socket, accepting, closing })
+    }
+
+    /// Binds a new socket.
+    pub(super) fn bind(address: SocketAddr) -> io::Result<Arc<Self>> {
+        Ok(Self::new(address, bind(address)?))
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// The same socket, for one of those who accept from it.
+    pub(super) fn socket(&self) -> io::Result<TcpListener> {
+        self.socket.try_clone()
+    }
+
+    pub(super) fn accepting(&self) -> watch::Receiver<Accepting> {
+        self.accepting.subscribe()
+    }
+
+    /// Turns true when the connections of this socket are to end.
+    pub(super) fn closing(&self) -> ShutdownWatch {
+        self.closing.subscribe()
+    }
+
+    fn close(&self, how: Accepting) {
+        self.accepting.send_replace(how);
+        self.closing.send_replace(true);
+    }
+}
+
+/// All listening sockets.
+#[derive(Debug)]
+pub(super) struct Listeners(watch::Sender<Vec<Arc<Listening>>>);
+
+impl Listeners {
+    pub(super) fn new(open: Vec<Arc<Listening>>) -> Self {
+        Self(watch::Sender::new(open))
+    }
+
+    pub(super) fn open(&self) -> Vec<Arc<Listening>> {
+        self.0.borrow().clone()
+    }
+
+    /// Changes whenever a socket is opened or closed.
+    pub(super) fn subscribe(&self) -> watch::Receiver<Vec<Arc<Listening>>> {
+        self.0.subscribe()
+    }
+
+    /// Opens sockets for those of these addresses that have none, or says why that fails. Nobody accepts from
+    /// them before [`Listeners::replace`].
+    pub(super) fn prepare(
+        &self,
+        addresses: &[SocketAddr],
+    ) -> Result<Vec<Arc<Listening>>, Vec<String>> {
+        let open = self.open();
+        let mut errors = Vec::new();
+        let mut next = Vec::new();
+        for address in addresses {
+            match open.iter().find(|listening| listening.address == *address) {
+                Some(listening) => next.push(Arc::clone(listening)),
+                None => match Listening::bind(*address) {
+                    Ok(listening) => next.push(listening),
+                    Err(error) => errors.push(cannot_listen(*address, &error, &open)),
+                },
+            }
+        }
+        if errors.is_empty() { Ok(next) } else { Err(errors) }
+    }
+
+    /// Accepts from these sockets from now on, and closes the others.
+    pub(super) fn replace(&self, next: Vec<Arc<Listening>>) {
+        let before = self.0.send_replace(next);
+        let now = self.open();
+        for closed in before.iter().filter(|old| !now.iter().any(|new| Arc::ptr_eq(old, new))) {
+            tracing::info!(address = %closed.address, "a listener is closed");
+            closed.close(Accepting::Draining);
+        }
+        for opened in now.iter().filter(|new| !before.iter().any(|old| Arc::ptr_eq(old, new))) {
+            tracing::info!(address = %opened.address, "a listener is open");
+        }
+    }
+
+    /// Closes all sockets for good.
+    pub(super) fn close(&self, how: Accepting) {
+        for listening in self.0.send_replace(Vec::new()) {
+            listening.close(how);
+        }
+    }
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error, open: &[Arc<Listening>]) -> String {
+    let same_port = open.iter().find(|other| other.address.port() == address.port());
+    let hint = match same_port {
+        Some(other) if error.kind() == io::ErrorKind::AddrInUse => format!(
+            "; {} is open in this process and may take the same port: a restart can replace one by the other",
+            other.address
+        ),
+        _ => String::new(),
+    };
+    format!("listen: cannot listen on {address}: {error}{hint}")
+}
+
+/// A listening socket that can be bound again at once after a restart.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any() -> SocketAddr {
+        "127.0.0.1:0".parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_bound_leaves_everything_open() {
+        let first = Listening::bind(any()).unwrap();
+        let listeners = Listeners::new(vec![Arc::clone(&first)]);
+        let taken = bind(any()).unwrap().local_addr().unwrap();
+        let holder = bind(taken).unwrap();
+        let errors = listeners.prepare(&[first.address(), taken]).unwrap_err();
+        assert!(
+            errors[0].starts_with(&format!("listen: cannot listen on {taken}: ")),
+            "{errors:?}"
+        );
+        drop(holder);
+        let next = listeners.prepare(&[taken]).unwrap();
+        assert_eq!(*first.accepting().borrow(), Accepting::Yes);
+        listeners.replace(next);
+        assert_eq!(*first.accepting().borrow(), Accepting::Draining);
+        assert_eq!(listeners.open()[0].address(), taken);
+    }
+}

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pingora::server::ShutdownWatch;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -76,20 +77,24 @@ impl Listening {
 
 /// All listening sockets.
 #[derive(Debug)]
-pub(super) struct Listeners(watch::Sender<Vec<Arc<Listening>>>);
+pub(super) struct Listeners {
+    open: watch::Sender<Vec<Arc<Listening>>>,
+    /// The process is stopping: nothing is opened any more.
+    closed: AtomicBool,
+}
 
 impl Listeners {
     pub(super) fn new(open: Vec<Arc<Listening>>) -> Self {
-        Self(watch::Sender::new(open))
+        Self { open: watch::Sender::new(open), closed: AtomicBool::new(false) }
     }
 
     pub(super) fn open(&self) -> Vec<Arc<Listening>> {
-        self.0.borrow().clone()
+        self.open.borrow().clone()
     }
 
     /// Changes whenever a socket is opened or closed.
     pub(super) fn subscribe(&self) -> watch::Receiver<Vec<Arc<Listening>>> {
-        self.0.subscribe()
+        self.open.subscribe()
     }
 
     /// Opens sockets for those of these addresses that have none, or says why that fails. Nobody accepts from
@@ -115,20 +120,37 @@ impl Listeners {
 
     /// Accepts from these sockets from now on, and closes the others.
     pub(super) fn replace(&self, next: Vec<Arc<Listening>>) {
-        let before = self.0.send_replace(next);
-        let now = self.open();
-        for closed in before.iter().filter(|old| !now.iter().any(|new| Arc::ptr_eq(old, new))) {
+        let mut before = Vec::new();
+        let replaced = self.open.send_if_modified(|open| {
+            let may_open = !self.closed.load(Ordering::Relaxed);
+            if may_open {
+                before = std::mem::replace(open, next.clone());
+            }
+            may_open
+        });
+        if !replaced {
+            return;
+        }
+        let lacks = |all: &[Arc<Listening>], one: &Arc<Listening>| {
+            !all.iter().any(|other| Arc::ptr_eq(one, other))
+        };
+        for closed in before.iter().filter(|old| lacks(&next, old)) {
             tracing::info!(address = %closed.address, "a listener is closed");
             closed.close(Accepting::Draining);
         }
-        for opened in now.iter().filter(|new| !before.iter().any(|old| Arc::ptr_eq(old, new))) {
+        for opened in next.iter().filter(|new| lacks(&before, new)) {
             tracing::info!(address = %opened.address, "a listener is open");
         }
     }
 
     /// Closes all sockets for good.
     pub(super) fn close(&self, how: Accepting) {
-        for listening in self.0.send_replace(Vec::new()) {
+        let mut before = Vec::new();
+        self.open.send_modify(|open| {
+            self.closed.store(true, Ordering::Relaxed);
+            before = std::mem::take(open);
+        });
+        for listening in before {
             listening.close(how);
         }
     }
@@ -181,5 +203,8 @@ mod tests {
         listeners.replace(next);
         assert_eq!(*first.accepting().borrow(), Accepting::Draining);
         assert_eq!(listeners.open()[0].address(), taken);
+        listeners.close(Accepting::HandedOver);
+        listeners.replace(vec![first]);
+        assert!(listeners.open().is_empty());
     }
 }

@@ -163,7 +163,8 @@ fn start_with(
         control: control.handle().clone(),
     };
     let apply = Box::new(move |next| live.apply(next));
-    let reloader = Reloader::new(source, Arc::clone(&snapshots), reloads, apply).start()?;
+    let reloader = Reloader::new(source, Arc::clone(&snapshots), reloads, apply);
+    let reloader = Some(reloader.start()?);
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
         let proxy = GuardProxy::new(Arc::clone(&filter), Arc::clone(&upstreams));
@@ -197,7 +198,8 @@ pub struct Running {
     admin_addr: SocketAddr,
     metrics: Arc<Metrics>,
     connections: Arc<Connections>,
-    reloader: ReloadRequests,
+    /// `None`: the guard is stopping.
+    reloader: Option<ReloadRequests>,
     listeners: Arc<Listeners>,
     admin: std::net::TcpListener,
     /// Another process serves in place of this one.
@@ -230,7 +232,9 @@ impl Running {
     /// Reads the config file and the files that it names again, on a thread of its own. The log, the metrics and
     /// `/i/ready` say how that ended.
     pub fn reload(&self) {
-        self.reloader.reload();
+        if let Some(reloader) = &self.reloader {
+            reloader.reload();
+        }
     }
 
     /// Stops accepting, finishes the requests in flight, and returns when that is done.
@@ -239,7 +243,8 @@ impl Running {
         self.join();
     }
 
-    fn end(&self, how: Accepting) {
+    fn end(&mut self, how: Accepting) {
+        self.reloader = None;
         self.listeners.close(how);
         let _ = self.stop.send(true);
     }

@@ -36,6 +36,14 @@ fn nameless() -> Vec<u8> {
 const NAME_REQUIRED: &str = "rules: {actions: {user.user_name.case: off}}\n";
 const CASE_MATTERS: &str = "rules: {actions: {user.display_name.required: off}}\nmap_420: false\n";
 
+fn is_first(status: u16, text: &str) -> bool {
+    status == 429 && text.contains("first")
+}
+
+fn is_second(status: u16, text: &str) -> bool {
+    status == 420 && text.contains("second")
+}
+
 #[test]
 fn reloads_under_load_lose_no_request_and_mix_no_two_configs_in_one_request() {
     let first = Backend::start(|_| Reply::Bytes(answer(420, "{\"at\":\"first\"}")));
@@ -48,22 +56,20 @@ fn reloads_under_load_lose_no_request_and_mix_no_two_configs_in_one_request() {
     ];
     place.write(&texts[0]);
     let guard = place.start();
-    let is_first = |status: u16, text: &str| status == 429 && text.contains("first");
-    let is_second = |status: u16, text: &str| status == 420 && text.contains("second");
     let asks = [
         Ask {
             request: control(),
-            expect: move |status, text| is_first(status, text) || is_second(status, text),
+            expect: |status, text| is_first(status, text) || is_second(status, text),
         },
         Ask {
             request: capital(),
-            expect: move |status, text| {
+            expect: |status, text| {
                 is_first(status, text) || status == 400 && text.contains("user.user_name.case")
             },
         },
         Ask {
             request: nameless(),
-            expect: move |status, text| {
+            expect: |status, text| {
                 is_second(status, text)
                     || status == 400 && text.contains("user.display_name.required")
             },

@@ -30,6 +30,7 @@ use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
 use crate::snapshot::{LoadErrors, Snapshot, Snapshots};
 use crate::target::{self, Target};
+use crate::tls::subject::SubjectName;
 use crate::verdict::{Outcome, Verdict};
 use crate::{body, headers, query, token};
 
@@ -49,6 +50,8 @@ pub struct Head<'a> {
     pub headers: &'a HeaderMap,
     /// The client's address, as trusted proxies report it.
     pub client: Option<IpAddr>,
+    /// The names of the client's verified certificate; none over cleartext.
+    pub certificate: &'a [SubjectName],
 }
 
 impl fmt::Debug for Head<'_> {
@@ -212,7 +215,7 @@ impl Evaluator {
         bearer: &mut Bearer,
         findings: &mut Findings<'_>,
     ) -> Result<Option<BodyTask>, Refusal> {
-        let Head { method, headers, client, .. } = head;
+        let Head { method, headers, client, certificate, .. } = head;
         let kind = match target.handler.route().body_of(method) {
             Ok(kind) => kind,
             Err(allow) => {
@@ -235,7 +238,7 @@ impl Evaluator {
         }
         if target.handler.route().token {
             let credentials = token::judge(headers, findings)?;
-            let wanted = Use { method, handler: target.handler, client };
+            let wanted = Use { method, handler: target.handler, client, certificate };
             TokenAuthorizer::new(snapshot, &self.refusals).judge(
                 credentials,
                 wanted,

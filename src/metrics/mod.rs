@@ -24,6 +24,8 @@ use crate::policy::Action;
 use crate::rule::Rule;
 use crate::verdict::VerdictLabel;
 
+mod certificates;
+mod handshakes;
 mod log_lines;
 #[cfg(target_os = "linux")]
 mod process;
@@ -32,6 +34,7 @@ mod tokens;
 mod upgrades;
 mod upstreams;
 
+pub use handshakes::HandshakeFailure;
 pub use upstreams::{ListServers, ServerState};
 
 /// Seconds of a whole request: from 250 µs, the duration of a forwarded request on an idle machine, to
@@ -114,6 +117,7 @@ pub struct Metrics {
     in_flight: IntGauge,
     reloads: reloads::Reloads,
     upgrades: upgrades::Upgrades,
+    handshake_failures: handshakes::Handshakes,
 }
 
 impl Metrics {
@@ -121,6 +125,7 @@ impl Metrics {
     pub fn new(evaluator: &Evaluator) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let snapshots = Arc::clone(evaluator.snapshots());
+        registry.register(Box::new(certificates::Certificates::new(Arc::clone(&snapshots))?))?;
         let tokens = tokens::Tokens::new(snapshots, Arc::clone(evaluator.refusals()))?;
         registry.register(Box::new(tokens))?;
         let requests = register(
@@ -235,8 +240,14 @@ impl Metrics {
             )?,
             reloads: reloads::Reloads::new(&registry)?,
             upgrades: upgrades::Upgrades::new(&registry)?,
+            handshake_failures: handshakes::counters(&registry)?,
             registry,
         })
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub fn handshake_failed(&self, reason: HandshakeFailure) {
+        self.handshake_failures[reason as usize].inc();
     }
 
     /// Adds the states of the backend servers.

@@ -5,12 +5,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pingora::server::ShutdownWatch;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
+
+use crate::snapshot::Snapshot;
 
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 pub(super) const BACKLOG: i32 = 4096;
@@ -25,6 +27,10 @@ pub(super) enum Accepting {
     HandedOver,
 }
 
+/// The last snapshot whose configuration has a listener, once there is a later one: what was accepted before is
+/// served by it.
+pub(super) type LastSnapshot = Arc<OnceLock<Arc<Snapshot>>>;
+
 /// One listening socket.
 #[derive(Debug)]
 pub(super) struct Listening {
@@ -32,14 +38,17 @@ pub(super) struct Listening {
     address: SocketAddr,
     socket: TcpListener,
     accepting: watch::Sender<Accepting>,
-    /// Turns true when the connections of this socket are to end.
-    closing: watch::Sender<bool>,
+    /// Turns true when the connections of this socket are to end; replaced when that is meant for those only
+    /// that are open now.
+    closing: Mutex<watch::Sender<bool>>,
+    last: LastSnapshot,
 }
 
 impl Listening {
     pub(super) fn new(address: SocketAddr, socket: TcpListener) -> Arc<Self> {
         let (accepting, closing) = (watch::Sender::new(Accepting::Yes), watch::Sender::new(false));
-        Arc::new(Self { address, socket, accepting, closing })
+        let closing = Mutex::new(closing);
+        Arc::new(Self { address, socket, accepting, closing, last: LastSnapshot::default() })
     }
 
     /// Binds a new socket.
@@ -64,14 +73,26 @@ impl Listening {
         self.accepting.subscribe()
     }
 
-    /// Turns true when the connections of this socket are to end.
+    /// Turns true when a connection that begins now is to end. It has to be taken before the connection takes its
+    /// snapshot, so that a later snapshot that ends connections ends this one as well.
     pub(super) fn closing(&self) -> ShutdownWatch {
-        self.closing.subscribe()
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner).subscribe()
+    }
+
+    /// Ends the connections that are open, after their current requests.
+    pub(super) fn end_connections(&self) {
+        let mut closing = self.closing.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *closing, watch::Sender::new(false)).send_replace(true);
+    }
+
+    /// For connections that begin when the current snapshot may no longer have this listener.
+    pub(super) fn last(&self) -> LastSnapshot {
+        Arc::clone(&self.last)
     }
 
     fn close(&self, how: Accepting) {
         self.accepting.send_replace(how);
-        self.closing.send_replace(true);
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner).send_replace(true);
     }
 }
 
@@ -118,6 +139,13 @@ impl Listeners {
         if errors.is_empty() { Ok(next) } else { Err(errors) }
     }
 
+    /// Says that this is the last snapshot for the sockets that are about to be closed.
+    pub(super) fn retire(&self, next: &[Arc<Listening>], last: &Arc<Snapshot>) {
+        for closed in self.open().iter().filter(|old| lacks(next, old)) {
+            let _ = closed.last.set(Arc::clone(last));
+        }
+    }
+
     /// Accepts from these sockets from now on, and closes the others.
     pub(super) fn replace(&self, next: Vec<Arc<Listening>>) {
         let mut before = Vec::new();
@@ -131,9 +159,6 @@ impl Listeners {
         if !replaced {
             return;
         }
-        let lacks = |all: &[Arc<Listening>], one: &Arc<Listening>| {
-            !all.iter().any(|other| Arc::ptr_eq(one, other))
-        };
         for closed in before.iter().filter(|old| lacks(&next, old)) {
             tracing::info!(address = %closed.address, "a listener is closed");
             closed.close(Accepting::Draining);
@@ -154,6 +179,10 @@ impl Listeners {
             listening.close(how);
         }
     }
+}
+
+fn lacks(all: &[Arc<Listening>], one: &Arc<Listening>) -> bool {
+    !all.iter().any(|other| Arc::ptr_eq(one, other))
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error, open: &[Arc<Listening>]) -> String {
@@ -184,6 +213,17 @@ mod tests {
 
     fn any() -> SocketAddr {
         "127.0.0.1:0".parse().unwrap()
+    }
+
+    #[test]
+    fn only_connections_that_are_open_are_ended() {
+        let listening = Listening::bind(any()).unwrap();
+        let before = listening.closing();
+        listening.end_connections();
+        let after = listening.closing();
+        assert_eq!((*before.borrow(), *after.borrow()), (true, false));
+        listening.close(Accepting::Draining);
+        assert!(*after.borrow() && *listening.closing().borrow());
     }
 
     #[test]

@@ -32,6 +32,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub mod budget;
 pub mod downstream;
 mod exchange;
+mod expiry;
 mod listeners;
 mod memory_metrics;
 mod pingora_internals;

@@ -42,7 +42,7 @@ use super::listeners::{self, Accepting, Listeners, Listening};
 use super::memory_metrics::MemoryMetrics;
 use super::upstream::{Upstreams, check};
 use super::worker::Worker;
-use super::{Connections, Downstream, GuardProxy, RequestFilter, trim};
+use super::{Connections, Downstream, GuardProxy, RequestFilter, expiry, trim};
 
 /// How long the start waits for the names of the backend servers to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -139,6 +139,7 @@ fn start_with(
         }
     });
     control.spawn(trim::keep_trimming());
+    control.spawn(expiry::keep_warning(Arc::clone(&snapshots)));
     let resolving = (Arc::clone(&upstreams), Arc::clone(&snapshots));
     let (resolved, first_answer) = std::sync::mpsc::channel();
     control.spawn(async move {
@@ -162,8 +163,7 @@ fn start_with(
         listeners: Arc::clone(&listeners),
         control: control.handle().clone(),
     };
-    let apply = Box::new(move |next| live.apply(next));
-    let reloader = Reloader::new(source, Arc::clone(&snapshots), reloads, apply);
+    let reloader = Reloader::new(source, Arc::clone(&snapshots), reloads, Box::new(live));
     let reloader = Some(reloader.start()?);
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
@@ -322,8 +322,8 @@ fn open(
         None => listeners::bind(address).map_err(|source| ServeError::Listen { address, source }),
     };
     let mut open = Vec::with_capacity(config.listen.len());
-    for address in &config.listen {
-        open.push(Listening::new(*address, socket(*address)?));
+    for listener in &config.listen {
+        open.push(Listening::new(listener.address, socket(listener.address)?));
     }
     let admin = socket(config.admin)?;
     given.finish(config)?;

@@ -3,14 +3,11 @@
 //! between threads.
 
 use std::io;
-use std::net::TcpListener as StdListener;
-use std::os::fd::AsRawFd;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::apps::{HttpServerApp, ServerApp};
-use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest};
+use pingora::apps::HttpServerApp;
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -20,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::snapshot::Snapshots;
 
 use super::Downstream;
-use super::listeners::{Accepting, Listeners, Listening};
+use super::listeners::{Accepting, LastSnapshot, Listeners, Listening};
 
 /// How long is waited before another attempt where the system lacks something, such as descriptors: the only remedy
 /// is that others free some.
@@ -32,8 +29,18 @@ const MAX_QUEUED: usize = 4096;
 /// A new connection.
 struct Accepted {
     stream: TcpStream,
+    /// The configured address of its listener.
+    listener: SocketAddr,
     /// Turns true when it is to end.
     closing: ShutdownWatch,
+    last: LastSnapshot,
+}
+
+impl Accepted {
+    fn new(stream: TcpStream, listening: &Listening) -> Self {
+        let (closing, last) = (listening.closing(), listening.last());
+        Self { stream, listener: listening.address(), closing, last }
+    }
 }
 
 /// A worker: a runtime of its own, and what it accepts and serves with.
@@ -51,8 +58,8 @@ impl<A> Worker<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// A worker that accepts from the same sockets as others. Whatever it needs of the system is taken
-    /// here, so that the start fails without.
+    /// A worker that accepts from the same sockets as others, with the configured addresses of these. Whatever it needs of the system
+    /// is taken here, so that the start fails without.
     pub(super) fn new(
         listeners: &Listeners,
         downstream: Downstream<A>,
@@ -93,7 +100,10 @@ async fn serve<A>(
             stream = accepted.recv() => match stream {
                 Some(accepted) => {
                     let downstream = Arc::clone(&downstream);
-                    connections.spawn(async move { serve_stream(&downstream, accepted).await });
+                    let Accepted { stream, listener, closing, last } = accepted;
+                    connections.spawn(async move {
+                        downstream.serve_accepted(stream, listener, &last, &closing).await;
+                    });
                 }
                 // Nothing accepts any more.
                 None => break,
@@ -153,8 +163,7 @@ async fn accept_all(
         };
         match accepted {
             Ok((stream, _)) => {
-                let closing = listening.closing();
-                if streams.send(Accepted { stream, closing }).await.is_err() {
+                if streams.send(Accepted::new(stream, &listening)).await.is_err() {
                     return;
                 }
             }
@@ -166,8 +175,7 @@ async fn accept_all(
     };
     if how == Accepting::Draining {
         for stream in queued(socket) {
-            let closing = listening.closing();
-            if streams.send(Accepted { stream, closing }).await.is_err() {
+            if streams.send(Accepted::new(stream, &listening)).await.is_err() {
                 return;
             }
         }
@@ -209,17 +217,4 @@ fn queued(socket: TcpListener) -> Vec<TcpStream> {
         TcpStream::from_std(stream)
     });
     registered.filter_map(io::Result::ok).collect()
-}
-
-async fn serve_stream<A>(downstream: &Arc<Downstream<A>>, accepted: Accepted)
-where
-    Downstream<A>: ServerApp,
-{
-    let Accepted { stream, closing } = accepted;
-    // An answer is written as a whole; waiting for more to fill a segment would only delay it.
-    let _ = stream.set_nodelay(true);
-    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-    let mut stream = L4Stream::from(stream);
-    stream.set_socket_digest(digest);
-    downstream.process_new(Box::new(stream), &closing).await;
 }

@@ -15,12 +15,13 @@ use crate::schema::FILES;
 /// The most that is read of one file: more than any of them may have.
 const MAX_FILE: u64 = 2 * 1024 * 1024;
 
-/// The files that a reload reads, without the token registry.
+/// The files that a reload reads.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Files {
     config: PathBuf,
     schemas: Option<PathBuf>,
-    registry: Option<PathBuf>,
+    /// Those that have watchers of their own: the token registry, and certificates.
+    others: Vec<PathBuf>,
 }
 
 impl Files {
@@ -29,7 +30,7 @@ impl Files {
         Self {
             config: path.into(),
             schemas: config.and_then(|config| config.schemas.clone()),
-            registry: config.and_then(|config| config.tokens.clone()),
+            others: config.map(others).unwrap_or_default(),
         }
     }
 }
@@ -39,7 +40,7 @@ impl Files {
 pub(super) struct Contents([u8; 32]);
 
 impl Contents {
-    /// What all files but the registry contain.
+    /// What the files contain that have no watcher of their own.
     pub(super) fn of(files: &Files) -> Self {
         let mut hash = Sha256::new();
         add_file(&mut hash, &files.config);
@@ -54,14 +55,25 @@ impl Contents {
         Self(hash.finalize().into())
     }
 
-    /// What the registry contains.
-    pub(super) fn of_registry(files: &Files) -> Self {
+    /// What the others contain.
+    pub(super) fn of_others(files: &Files) -> Self {
         let mut hash = Sha256::new();
-        if let Some(path) = &files.registry {
+        for path in &files.others {
             add_file(&mut hash, path);
         }
         Self(hash.finalize().into())
     }
+}
+
+fn others(config: &Config) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = config.tokens.iter().cloned().collect();
+    for tls in config.listen.iter().filter_map(|listener| listener.tls.as_ref()) {
+        for files in &tls.certificates {
+            paths.extend([files.certificate.clone(), files.key.clone()]);
+        }
+        paths.extend(tls.client_auth.iter().map(|auth| auth.ca.clone()));
+    }
+    paths
 }
 
 /// All `.json` files of the folder: one that is not known is an error.

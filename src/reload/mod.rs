@@ -2,9 +2,10 @@
 //!
 //! A reload reads the config and every file that it names anew. If anything in them is wrong, or cannot be
 //! changed while the process runs, nothing changes: the last good configuration stays in use, and the log,
-//! the metrics and `/i/ready` say why. The token registry has a watcher of its own (`registry::watch`), so
-//! that a faulty config on disk never keeps a revoked token in use.
+//! the metrics and `/i/ready` say why. The token registry has a watcher of its own (`registry::watch`), and so
+//! have certificates: a faulty config on disk never keeps a revoked token or an expired certificate in use.
 
+mod certificates;
 mod contents;
 mod fixed;
 mod source;
@@ -21,6 +22,8 @@ pub use status::{Outcome, ReloadStatus};
 
 use crate::service_manager;
 use crate::snapshot::{Snapshot, Snapshots};
+use crate::tls::LoadedTls;
+use certificates::Certificates;
 use contents::{Contents, Files};
 use watch::Looks;
 
@@ -52,8 +55,14 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// Puts a snapshot into use, or says why it cannot.
-pub(crate) type Apply = Box<dyn Fn(Snapshot) -> Result<(), Mistakes> + Send>;
+/// Puts what was loaded into use.
+pub(crate) trait Apply: Send {
+    /// Uses this snapshot from now on, or says everything that prevents it. Then nothing has changed.
+    fn apply(&self, next: Snapshot) -> Result<(), Mistakes>;
+
+    /// Uses these certificates with the configuration in use.
+    fn apply_tls(&self, tls: LoadedTls);
+}
 
 /// Reads files and applies them, on a thread of its own.
 pub(crate) struct Reloader {
@@ -61,10 +70,11 @@ pub(crate) struct Reloader {
     source: Option<ConfigFile>,
     snapshots: Arc<Snapshots>,
     status: Arc<ReloadStatus>,
-    apply: Apply,
+    apply: Box<dyn Apply>,
     /// The contents that are in use.
     in_use: Contents,
     looks: Looks,
+    certificates: Certificates,
 }
 
 /// Asks the reloader's thread for a reload. The thread ends when all of these are dropped.
@@ -85,11 +95,12 @@ impl Reloader {
         source: Option<ConfigFile>,
         snapshots: Arc<Snapshots>,
         status: Arc<ReloadStatus>,
-        apply: Apply,
+        apply: Box<dyn Apply>,
     ) -> Self {
         let read = source.as_ref().map(ConfigFile::read).unwrap_or_default();
-        let looks = Looks::new(read.files, read.contents, read.registry);
-        Self { source, snapshots, status, apply, in_use: read.contents, looks }
+        let looks = Looks::new(read.files, read.contents, read.others);
+        let certificates = Certificates::new(&snapshots.current().tls);
+        Self { source, snapshots, status, apply, in_use: read.contents, looks, certificates }
     }
 
     /// Starts the thread.
@@ -110,9 +121,17 @@ impl Reloader {
         }
     }
 
-    /// Reloads if `reload.watch` is on and the files have changed.
+    /// Looks at all files once. Certificates are watched always, and applied to the configuration in use.
     fn look(&mut self) {
-        if self.source.is_some() && self.snapshots.current().config.reload_watch {
+        let current = self.snapshots.current();
+        if self.certificates.have_changed(&current.tls) {
+            let loaded = LoadedTls::load(&current.config).map(|tls| {
+                self.apply.apply_tls(tls);
+                tracing::info!("changed certificates are in use");
+            });
+            self.status.note_certificates(loaded.map_err(Mistakes::new));
+        }
+        if self.source.is_some() && current.config.reload_watch {
             let failed = self.status.failure().is_some();
             if self.looks.have_changed(failed) {
                 self.reload();
@@ -136,21 +155,28 @@ impl Reloader {
         let Some(source) = &self.source else {
             return Err(Mistakes::new(["the config does not come from a file"]));
         };
-        let Read { files, contents, registry } = source.read();
+        let Read { files, contents, others } = source.read();
         let is_unchanged = contents == self.in_use;
-        self.looks.set_tried(files, contents, registry);
+        self.looks.set_tried(files, contents, others);
         let next = source.load()?;
-        if is_unchanged && self.registry_is_current(&next) {
+        if is_unchanged && self.others_are_current(&next) {
             return Ok(Outcome::Unchanged);
         }
-        (self.apply)(next)?;
+        let certificates = Certificates::new(&next.tls);
+        self.apply.apply(next)?;
         self.in_use = contents;
+        self.certificates = certificates;
+        self.status.note_certificates(Ok(()));
         Ok(Outcome::Applied)
     }
 
-    /// Whether the registry's watcher has nothing left to apply.
-    fn registry_is_current(&self, next: &Snapshot) -> bool {
-        match (&self.snapshots.current().registry, &next.registry) {
+    /// Whether the files that have watchers of their own are in use already.
+    fn others_are_current(&self, next: &Snapshot) -> bool {
+        let current = self.snapshots.current();
+        if current.tls.files() != next.tls.files() {
+            return false;
+        }
+        match (&current.registry, &next.registry) {
             (Some(current), Some(_)) => current.file.is_current(),
             (None, None) => true,
             _ => false,
@@ -163,5 +189,6 @@ impl Reloader {
 struct Read {
     files: Files,
     contents: Contents,
-    registry: Contents,
+    /// The contents of files that have watchers of their own.
+    others: Contents,
 }

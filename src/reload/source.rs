@@ -38,7 +38,7 @@ impl ConfigFile {
     pub(super) fn read(&self) -> Read {
         let (config, _) = file::load(&self.path, self.overrides);
         let files = Files::new(&self.path, config.as_ref());
-        let (contents, registry) = (Contents::of(&files), Contents::of_registry(&files));
-        Read { files, contents, registry }
+        let (contents, others) = (Contents::of(&files), Contents::of_others(&files));
+        Read { files, contents, others }
     }
 }

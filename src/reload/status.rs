@@ -1,6 +1,7 @@
 //! How the last reload ended: in the log, in the metrics and for `/i/ready`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
@@ -22,6 +23,8 @@ pub enum Outcome {
 pub struct ReloadStatus {
     metrics: Arc<Metrics>,
     last: Mutex<Option<Last>>,
+    /// Why the certificates as they are now are not in use.
+    certificates: Mutex<Option<Mistakes>>,
 }
 
 #[derive(Debug, Clone)]
@@ -32,7 +35,7 @@ struct Last {
 
 impl ReloadStatus {
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, last: Mutex::default() }
+        Self { metrics, last: Mutex::default(), certificates: Mutex::default() }
     }
 
     /// Why what the files hold is not in use.
@@ -40,8 +43,19 @@ impl ReloadStatus {
         self.last().and_then(|last| last.outcome.err())
     }
 
-    /// One line for people, or more if the last reload failed.
+    /// Lines for people: how the last reload ended, and what is wrong with certificates that have changed since.
     pub fn text(&self) -> String {
+        let mut text = self.last_text();
+        if let Some(mistakes) = &*lock(&self.certificates) {
+            let _ = writeln!(
+                text,
+                "certificates: the files as they are now are not in use, and the last good ones stay in use:\n{mistakes}"
+            );
+        }
+        text
+    }
+
+    fn last_text(&self) -> String {
         let Some(Last { at, outcome }) = self.last() else {
             return "config: in use since the start\n".into();
         };
@@ -77,14 +91,31 @@ impl ReloadStatus {
                 }
             }
         }
-        *self.lock() = Some(Last { at: SystemTime::now(), outcome });
+        *lock(&self.last) = Some(Last { at: SystemTime::now(), outcome });
+    }
+
+    /// Notes how changed certificates were loaded, or that a reload has replaced them.
+    pub(super) fn note_certificates(&self, outcome: Result<(), Mistakes>) {
+        match &outcome {
+            Ok(()) => {}
+            Err(Mistakes(mistakes)) => {
+                tracing::error!(
+                    mistakes = mistakes.len(),
+                    "certificates were changed and cannot be used; the last good ones stay in use"
+                );
+                for mistake in mistakes {
+                    tracing::error!("certificates: {mistake}");
+                }
+            }
+        }
+        *lock(&self.certificates) = outcome.err();
     }
 
     fn last(&self) -> Option<Last> {
-        self.lock().clone()
+        lock(&self.last).clone()
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Last>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,27 +9,28 @@ use super::contents::{Contents, Files};
 #[derive(Debug)]
 pub(super) struct Looks {
     files: Files,
-    /// Without the registry, and the registry, when they were last loaded, with or without success.
+    /// What they contained when they were last loaded, with or without success; second, those that have watchers of
+    /// their own.
     tried: (Contents, Contents),
     seen: (Contents, Contents),
 }
 
 impl Looks {
-    pub(super) fn new(files: Files, contents: Contents, registry: Contents) -> Self {
-        let found = (contents, registry);
+    pub(super) fn new(files: Files, contents: Contents, others: Contents) -> Self {
+        let found = (contents, others);
         Self { files, tried: found, seen: found }
     }
 
     /// Notes what is about to be loaded.
-    pub(super) fn set_tried(&mut self, files: Files, contents: Contents, registry: Contents) {
-        *self = Self::new(files, contents, registry);
+    pub(super) fn set_tried(&mut self, files: Files, contents: Contents, others: Contents) {
+        *self = Self::new(files, contents, others);
     }
 
-    /// Looks once. `failed`: the last reload failed, and the registry may be the reason; otherwise the
-    /// registry's own watcher applies its changes.
+    /// Looks once. `failed`: the last reload failed, and the others may be the reason; otherwise their own
+    /// watchers apply their changes.
     pub(super) fn have_changed(&mut self, failed: bool) -> bool {
-        let registry = if failed { Contents::of_registry(&self.files) } else { self.tried.1 };
-        let now = (Contents::of(&self.files), registry);
+        let others = if failed { Contents::of_others(&self.files) } else { self.tried.1 };
+        let now = (Contents::of(&self.files), others);
         let is_settled = self.seen == now;
         self.seen = now;
         is_settled && self.tried != now

@@ -70,7 +70,8 @@ impl Given {
                 tracing::info!(%address, "a listener of the replaced process is closed: the config no longer has it");
                 continue;
             }
-            let configured: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+            let configured = config.listen.iter().map(|listener| listener.address.to_string());
+            let configured: Vec<String> = configured.collect();
             self.mistakes.push(format!(
                 "LISTEN_FDS: the socket {address} is neither in listen ({}) nor admin.listen ({}); correct the \
                  config or the .socket unit",

@@ -1,16 +1,20 @@
 //! Puts another configuration into use while the guard runs.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::runtime::Handle;
 
 use super::RESOLVE_TIMEOUT;
+use crate::config::ClientAuth;
 use crate::logging;
 use crate::proxy::listeners::Listeners;
 use crate::proxy::request::RequestFilter;
 use crate::proxy::upstream::Upstreams;
-use crate::reload::{Mistakes, changed_keys};
+use crate::reload::{Apply, Mistakes, changed_keys};
 use crate::snapshot::Snapshot;
+use crate::tls::LoadedTls;
 
 /// What keeps settings beside the snapshot, and follows each new one.
 pub(super) struct Live {
@@ -21,16 +25,16 @@ pub(super) struct Live {
     pub control: Handle,
 }
 
-impl Live {
-    /// Uses this snapshot from now on, or says everything that prevents it. Then nothing has changed.
-    pub(super) fn apply(&self, next: Snapshot) -> Result<(), Mistakes> {
+impl Apply for Live {
+    fn apply(&self, next: Snapshot) -> Result<(), Mistakes> {
         let snapshots = self.filter.snapshots();
         let current = snapshots.current();
         let mut mistakes = changed_keys(&current.config, &next.config);
         mistakes.extend(self.resolve(&current, &next));
         // Sockets that are opened in vain are closed again before anybody accepts from them.
-        let listeners = self.listeners.prepare(&next.config.listen);
-        let listeners = listeners.unwrap_or_else(|errors| {
+        let addresses: Vec<_> =
+            next.config.listen.iter().map(|listener| listener.address).collect();
+        let listeners = self.listeners.prepare(&addresses).unwrap_or_else(|errors| {
             mistakes.extend(errors);
             Vec::new()
         });
@@ -39,18 +43,34 @@ impl Live {
             return Err(mistakes);
         }
         let config = Arc::clone(&next.config);
+        let warnings = next.warnings(SystemTime::now());
         self.filter.budget().configure(&config.limits);
+        self.listeners.retire(&listeners, &current);
         snapshots.publish(|_| Some(next));
         self.upstreams.adopt(&config);
         self.listeners.replace(listeners);
+        self.end_connections(&current, &snapshots.current());
         logging::configure(&config.log);
         self.filter.recorder().access.configure(&config.log);
         for warning in &config.warnings {
             tracing::warn!("config: {warning}");
         }
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         Ok(())
     }
 
+    fn apply_tls(&self, tls: LoadedTls) {
+        let snapshots = self.filter.snapshots();
+        let current = snapshots.current();
+        let tls = Arc::new(tls);
+        snapshots.publish(|current| Some(Snapshot { tls: Arc::clone(&tls), ..current.clone() }));
+        self.end_connections(&current, &snapshots.current());
+    }
+}
+
+impl Live {
     /// Finds the servers of the next configuration before a request needs them. None that has an address is an
     /// error only if the servers were changed: names that fail meanwhile keep their last addresses.
     fn resolve(&self, current: &Snapshot, next: &Snapshot) -> Option<String> {
@@ -66,4 +86,30 @@ impl Live {
             )
         })
     }
+
+    /// Ends the connections of listeners that now admit other clients.
+    ///
+    /// SECURITY: a connection whose client certificate is of an authority that is no longer trusted must not go on.
+    fn end_connections(&self, before: &Snapshot, after: &Snapshot) {
+        for listening in self.listeners.open() {
+            let address = listening.address();
+            let was_there = before.config.listener(address).is_some();
+            if was_there && admission(before, address) != admission(after, address) {
+                tracing::info!(%address, "a listener admits other clients now: its open connections end");
+                listening.end_connections();
+            }
+        }
+    }
+}
+
+/// Whether a listener speaks TLS, and whose certificates it accepts.
+fn admission(
+    snapshot: &Snapshot,
+    address: SocketAddr,
+) -> Option<Option<(&ClientAuth, Option<[u8; 32]>)>> {
+    let tls = snapshot.config.listener(address)?.tls.as_ref()?;
+    Some(tls.client_auth.as_ref().map(|auth| {
+        let mut files = snapshot.tls.files().iter();
+        (auth, files.find(|file| file.path == auth.ca).and_then(|file| file.digest))
+    }))
 }

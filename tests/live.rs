@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "live/certificates.rs"]
+mod certificates;
 #[path = "live/guard.rs"]
 mod guard;
 #[path = "live/listeners.rs"]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{Failure, Outcome};
 use crate::config::file::Overrides;
+use crate::evaluator::Evaluator;
 use crate::proxy::{self, ServeError};
 use crate::reload::ConfigFile;
 
@@ -24,9 +25,10 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
-    let evaluator = super::load(&arguments.config, Overrides::default())?;
     let source = ConfigFile::new(&arguments.config, Overrides::default());
-    proxy::serve(evaluator, Some(source))?;
+    let loaded = source.load();
+    let snapshot = loaded.map_err(|mistakes| Failure::Unusable(mistakes.to_string()))?;
+    proxy::serve(Evaluator::of(snapshot), Some(source))?;
     Ok(ExitCode::SUCCESS)
 }
 

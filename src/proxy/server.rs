@@ -317,15 +317,18 @@ fn open(
     config: &Config,
     given: &mut Given,
 ) -> Result<(Vec<Arc<Listening>>, std::net::TcpListener), ServeError> {
-    let mut socket = |address| match given.take(address) {
-        Some(socket) => Ok(socket),
-        None => listeners::bind(address).map_err(|source| ServeError::Listen { address, source }),
-    };
-    let mut open = Vec::with_capacity(config.listen.len());
-    for listener in &config.listen {
-        open.push(Listening::new(listener.address, socket(listener.address)?));
-    }
-    let admin = socket(config.admin)?;
+    let addresses = config.listen.iter().map(|listener| listener.address).chain([config.admin]);
+    let taken: Vec<_> = addresses.map(|address| (address, given.take(address))).collect();
     given.finish(config)?;
-    Ok((open, admin))
+    let sockets = taken.into_iter().map(|(address, socket)| {
+        let bind = || listeners::bind(address);
+        let socket = socket.map_or_else(bind, Ok);
+        let socket = socket.map_err(|source| ServeError::Listen { address, source })?;
+        Ok((address, socket))
+    });
+    let mut sockets = sockets.collect::<Result<Vec<_>, ServeError>>()?;
+    // The list ends with it.
+    let (_, admin) = sockets.remove(config.listen.len());
+    let open = sockets.into_iter().map(|(address, socket)| Listening::new(address, socket));
+    Ok((open.collect(), admin))
 }

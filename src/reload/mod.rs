@@ -97,7 +97,7 @@ impl Reloader {
         status: Arc<ReloadStatus>,
         apply: Box<dyn Apply>,
     ) -> Self {
-        let read = source.as_ref().map(ConfigFile::read).unwrap_or_default();
+        let read = source.as_ref().map(|source| source.first().clone()).unwrap_or_default();
         let looks = Looks::new(read.files, read.contents, read.others);
         let certificates = Certificates::new(&snapshots.current().tls);
         Self { source, snapshots, status, apply, in_use: read.contents, looks, certificates }
@@ -185,7 +185,7 @@ impl Reloader {
 }
 
 /// What was found of the files before they were loaded.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Read {
     files: Files,
     contents: Contents,

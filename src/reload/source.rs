@@ -1,6 +1,6 @@
 //! The config file, and everything that it names, read into a snapshot.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::contents::{Contents, Files};
 use super::{Mistakes, Read};
@@ -12,11 +12,16 @@ use crate::snapshot::Snapshot;
 pub struct ConfigFile {
     path: PathBuf,
     overrides: Overrides,
+    /// What the files contained before they were loaded for the first time.
+    first: Read,
 }
 
 impl ConfigFile {
+    /// Has to be made before the files are loaded for the first time, so that a change meanwhile is noticed.
     pub fn new(path: impl Into<PathBuf>, overrides: Overrides) -> Self {
-        Self { path: path.into(), overrides }
+        let path = path.into();
+        let first = read(&path, overrides);
+        Self { path, overrides, first }
     }
 
     /// Reads and compiles everything, or reports all mistakes in all files at once.
@@ -36,9 +41,17 @@ impl ConfigFile {
     /// What the files contain now. A change after this is noticed later, whether or not the next
     /// [`ConfigFile::load`] reads it.
     pub(super) fn read(&self) -> Read {
-        let (config, _) = file::load(&self.path, self.overrides);
-        let files = Files::new(&self.path, config.as_ref());
-        let (contents, others) = (Contents::of(&files), Contents::of_others(&files));
-        Read { files, contents, others }
+        read(&self.path, self.overrides)
     }
+
+    pub(super) fn first(&self) -> &Read {
+        &self.first
+    }
+}
+
+fn read(path: &Path, overrides: Overrides) -> Read {
+    let (config, _) = file::load(path, overrides);
+    let files = Files::new(path, config.as_ref());
+    let (contents, others) = (Contents::of(&files), Contents::of_others(&files));
+    Read { files, contents, others }
 }

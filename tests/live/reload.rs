@@ -128,9 +128,8 @@ fn a_failed_reload_changes_nothing_and_says_why_in_log_metrics_and_readiness() {
     let good = place.text(&backend, NAME_REQUIRED);
     place.write(&good);
     let guard = place.start();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap();
-    let holder = std::net::TcpListener::bind(taken).unwrap();
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
     let schemas = place.path("schemas");
     std::fs::create_dir(&schemas).unwrap();
     std::fs::write(schemas.join("user.json"), "{\"type\": 7}").unwrap();

@@ -42,6 +42,7 @@ mod trim;
 pub mod upstream;
 mod worker;
 
+pub use downstream::proxy_protocol::header as proxy_header;
 pub use downstream::{Connections, Downstream, chunked, head};
 pub use request::{FilterCtx, RequestFilter};
 pub use server::{Running, ServeError, Signals, serve, start};

@@ -26,11 +26,8 @@ impl Expiry {
         let left = self.not_after.saturating_sub(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         let when = match u64::try_from(left) {
             Ok(left) if left > NOTICE.as_secs() => return None,
-            Ok(left) => match left / 86_400 {
-                0 => "expires within a day".into(),
-                1 => "expires in 1 day".into(),
-                days => format!("expires in {days} days"),
-            },
+            Ok(left) if left <= 86_400 => "expires within a day".into(),
+            Ok(left) => format!("expires in {} days", left.div_ceil(86_400)),
             Err(_) => "has expired".to_owned(),
         };
         let (path, line, date) = (self.path.display(), self.line, date(self.not_after));
@@ -63,7 +60,7 @@ mod tests {
         assert!(warning.starts_with(
             "a.pem:3:1: warning: the certificate 127.0.0.1:8443/1 expires in 14 days"
         ));
-        assert!(at(99).unwrap().contains("expires in 1 day ("));
+        assert!(at(98).unwrap().contains("expires in 2 days ("));
         assert!(at(100).unwrap().contains("expires within a day"));
         assert!(at(101).unwrap().contains("has expired"));
     }

@@ -12,6 +12,7 @@ use super::expiry::Expiry;
 use super::file::Files;
 use super::identity::Identity;
 use super::resolver::Resolver;
+use super::subject::SubjectName;
 use super::{authorities, provider};
 use crate::config::{ClientAuth, ListenerTls};
 
@@ -32,9 +33,10 @@ impl ServerTls {
             .map(|paths| {
                 let identity = Identity::load(paths, files)?;
                 let own = &identity.own;
-                if own.names.is_empty() && !own.has_addresses {
-                    let why = "the certificate has no subject alternative name (SAN), and no client accepts one \
-                               without; have it issued with the names that clients connect to";
+                let is_host = |name: &SubjectName| matches!(name, SubjectName::Dns(_));
+                if !own.has_addresses && !own.names.iter().any(is_host) {
+                    let why = "the certificate has no host name and no address as a subject alternative name (SAN), and \
+                               no client accepts one without; have it issued with the names that clients connect to";
                     files.error_at(&paths.certificate, own.line, why);
                     return None;
                 }

@@ -302,7 +302,7 @@ impl Guarded {
         let running = proxy::start(Arc::new(guard), log).unwrap();
         let addr = running.addrs()[0];
         if OVER_TLS {
-            tls::note(addr);
+            tls::note(addr, running.admin_addr());
         }
         Self { running: Some(running), addr, access }
     }
@@ -469,6 +469,18 @@ impl Client {
             read_body(&mut self.stream, &mut self.buffer, &head)?.0
         };
         Some(Response { status, head, body })
+    }
+
+    /// Asserts that the connection is one too many. Over TLS it is closed without an answer, as one would take a
+    /// handshake.
+    pub fn is_turned_away(&mut self, rule: &str) {
+        if OVER_TLS {
+            assert!(self.response_to("GET").is_none());
+            return;
+        }
+        let response = self.response();
+        response.refused(rule);
+        assert_eq!(response.header("retry-after"), Some("5"));
     }
 
     /// Half-closes the connection and reads what the guard still answers.

@@ -156,9 +156,11 @@ pub fn listener() -> ListenerTls {
     shared().listener.clone()
 }
 
-/// Notes that a guard speaks TLS on this address.
-pub fn note(addr: SocketAddr) {
-    shared().ports.lock().unwrap().push(addr.port());
+/// Notes that a guard speaks TLS on one address, and cleartext on the other, whose port may have been another guard's.
+pub fn note(tls: SocketAddr, cleartext: SocketAddr) {
+    let mut ports = shared().ports.lock().unwrap();
+    ports.retain(|port| *port != cleartext.port());
+    ports.push(tls.port());
 }
 
 pub fn is_noted(addr: SocketAddr) -> bool {

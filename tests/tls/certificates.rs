@@ -75,9 +75,9 @@ fn a_name_may_have_certificates_of_several_kinds_of_key() {
     client.send(control());
     assert_eq!(client.response().status, 200);
     let ecdsa = crate::programs::s_client(&guarded, &["-sigalgs", "ECDSA+SHA256"]);
-    assert!(ecdsa.contains("Peer signature type: ECDSA"), "{ecdsa}");
+    assert!(ecdsa.to_lowercase().contains("peer signature type: ecdsa"), "{ecdsa}");
     let edwards = crate::programs::s_client(&guarded, &["-sigalgs", "ed25519"]);
-    assert!(edwards.contains("Peer signature type: Ed25519"), "{edwards}");
+    assert!(edwards.to_lowercase().contains("peer signature type: ed25519"), "{edwards}");
 }
 
 #[test]

@@ -43,8 +43,8 @@ fn certificates_that_no_client_would_accept_are_errors() {
     for (issued, text) in [
         (&expired, "the certificate expired on "),
         (&early, "the certificate is not valid before "),
-        (&authority.issue(&[]), "no subject alternative name"),
-        (&authority.issue(&["email:a@example.com"]), "no subject alternative name"),
+        (&authority.issue(&[]), "as a subject alternative name"),
+        (&authority.issue(&["email:a@example.com"]), "as a subject alternative name"),
     ] {
         let tls = issued.listener();
         let path = tls.certificates[0].certificate.clone();
@@ -277,7 +277,7 @@ fn config_check_reports_errors_and_warnings_of_certificates() {
         warning.contains(&format!("{}:1:1: warning: ", soon.certificate.display())),
         "{warning}"
     );
-    assert!(warning.contains("127.0.0.1:1/1 expires in 4 days"), "{warning}");
+    assert!(warning.contains("127.0.0.1:1/1 expires in 5 days"), "{warning}");
     let expired = authority.issue_with(NAMES, |params| params.not_after = days(-1)).files();
     let (errors, code) = check(&entry(&expired), "threads: 0\n");
     assert_eq!(code, 2);

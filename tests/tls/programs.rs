@@ -63,7 +63,7 @@ fn versions_and_protocols_are_as_openssl_sees_them() {
         (&["-alpn", "h2,http/1.1"], "ALPN protocol: h2"),
         (&["-alpn", "http/1.1"], "ALPN protocol: http/1.1"),
         (&[], "No ALPN negotiated"),
-        (&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], "alert protocol version"),
+        (&["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], "alert handshake failure"),
         (&["-tls1_2", "-cipher", "AES128-SHA256"], "alert handshake failure"),
     ] {
         let seen = s_client(&guarded, arguments);
@@ -128,6 +128,6 @@ fn the_program_warns_at_its_start_of_certificates_that_expire_soon() {
     assert!(text.contains(&plain));
     std::fs::write(&place.config, text.replace(&plain, &with_tls)).unwrap();
     let _running = place.run_logged("exec \"$@\"");
-    let warning = format!("the certificate {}/1 expires in 2 days", place.addr);
+    let warning = format!("the certificate {}/1 expires in 3 days", place.addr);
     wait_until("the warning", || place.logged().contains(&warning));
 }

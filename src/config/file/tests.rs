@@ -146,7 +146,7 @@ fn all_errors_of_a_listener_are_reported() {
         (
             "{address: \"127.0.0.1:1\", tls: {certificates: []}, proxy_protocol: []}",
             &[
-                "1:56: listen[0].tls.certificates: the list is empty",
+                "1:55: listen[0].tls.certificates: the list is empty",
                 "proxy_protocol: the list is empty",
             ],
         ),

@@ -62,7 +62,7 @@ where
         // SECURITY: one deadline for all that comes before HTTP.
         let deadline = Instant::now() + snapshot.config.limits.header_timeout;
         let server = snapshot.tls.listener(listener).cloned();
-        if expects_header(&snapshot, listener, peer(&socket)) {
+        if expects_header(&snapshot, listener, sender(&stream)) {
             match self.read_header(&mut stream, &snapshot, deadline, shutdown).await {
                 Header::Client(Some(client)) => {
                     let _ = socket.peer_addr.set(Some(client.into()));
@@ -147,6 +147,12 @@ fn plain(stream: TcpStream, socket: SocketDigest) -> Stream {
     Box::new(stream)
 }
 
+/// Whose bytes these are, load balancer or client.
+fn sender(stream: &TcpStream) -> Option<IpAddr> {
+    stream.peer_addr().ok().map(|address| address.ip().to_canonical())
+}
+
+/// The client, as the header says if there was one.
 fn peer(socket: &SocketDigest) -> Option<IpAddr> {
     socket.peer_addr()?.as_inet().map(|address| address.ip().to_canonical())
 }

@@ -47,7 +47,7 @@ mod frames;
 pub(in crate::proxy) mod framing;
 pub(in crate::proxy) mod h2_heads;
 pub mod head;
-pub mod proxy_protocol;
+pub(in crate::proxy) mod proxy_protocol;
 pub(in crate::proxy) mod syntax;
 mod tls;
 

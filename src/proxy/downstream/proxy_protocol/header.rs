@@ -9,7 +9,7 @@ pub(super) const SHORTEST: usize = SIGNATURE.len();
 pub(super) const V1_MAX: usize = 107;
 
 /// What every header of version 2 begins with.
-pub(super) const V2_HEAD: usize = 16;
+pub const V2_HEAD: usize = 16;
 
 /// The most bytes of addresses and additional fields in version 2. Load balancers send some hundred.
 pub(super) const V2_MAX: usize = 4096;

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 /// How many at one time.
 const AT_ONCE: usize = 128;
@@ -18,17 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(in crate::proxy::downstream) struct Handshakes {
     places: Semaphore,
+    /// One for each handshake that waits for a place: whoever takes it gives way.
+    wanted: Semaphore,
     waiting: AtomicUsize,
-    wanted: Notify,
 }
 
 impl Default for Handshakes {
     fn default() -> Self {
-        Self {
-            places: Semaphore::new(AT_ONCE),
-            waiting: AtomicUsize::new(0),
-            wanted: Notify::new(),
-        }
+        let waiting = AtomicUsize::new(0);
+        Self { places: Semaphore::new(AT_ONCE), wanted: Semaphore::new(0), waiting }
     }
 }
 
@@ -38,40 +36,43 @@ impl Handshakes {
         let _place = match self.places.try_acquire() {
             Ok(place) => place,
             Err(_) => {
-                let _waiting = Waiting::new(self);
-                self.wanted.notify_one();
+                let _wish = Wish::new(self);
                 self.places.acquire().await.ok()?
             }
         };
         tokio::select! {
             biased;
             done = handshake => Some(done),
-            () = self.is_in_the_way() => None,
+            () = self.gives_way() => None,
         }
     }
 
-    /// Waits until the handshake is old and others wait.
-    async fn is_in_the_way(&self) {
+    /// Waits until the handshake is old and another one waits for its place.
+    async fn gives_way(&self) {
         tokio::time::sleep(PATIENCE).await;
-        while self.waiting.load(Ordering::Relaxed) == 0 {
-            self.wanted.notified().await;
+        if let Ok(wish) = self.wanted.acquire().await {
+            wish.forget();
         }
     }
 }
 
 /// A handshake that waits for a place.
-struct Waiting<'h>(&'h Handshakes);
+struct Wish<'h>(&'h Handshakes);
 
-impl<'h> Waiting<'h> {
+impl<'h> Wish<'h> {
     fn new(handshakes: &'h Handshakes) -> Self {
         handshakes.waiting.fetch_add(1, Ordering::Relaxed);
+        handshakes.wanted.add_permits(1);
         Self(handshakes)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Wish<'_> {
+    /// Withdraws the wish, unless another one gave way for it: then those that are left are the others'.
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        let Handshakes { wanted, waiting, .. } = self.0;
+        let others = waiting.fetch_sub(1, Ordering::Relaxed) - 1;
+        wanted.forget_permits(wanted.available_permits().saturating_sub(others));
     }
 }
 
@@ -89,7 +90,9 @@ mod tests {
             let handshakes = Arc::clone(&handshakes);
             silent.spawn(async move { handshakes.run(std::future::pending::<()>()).await });
         }
-        tokio::task::yield_now().await;
+        while handshakes.places.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
         let began = tokio::time::Instant::now();
         assert_eq!(handshakes.run(async { 1 }).await, Some(1));
         assert!(began.elapsed() >= PATIENCE);

@@ -199,7 +199,7 @@ fn written(attribute: &Attribute<'_>) -> String {
 /// lines and the same Content-Length.
 pub fn read_head(bytes: &[u8]) {
     let Some(end) = head::end(bytes, 0) else { return };
-    let rules = HeadRules { headers: 100, hosts: &[], body: 512 };
+    let rules = HeadRules { headers: 100, hosts: &[], body: 512, websocket: true };
     let Ok(read) = rules.check(&bytes[..end]) else { return };
     let bytes = read.rewritten.unwrap_or_else(|| bytes[..end].to_vec());
     let mut headers = [httparse::EMPTY_HEADER; 100];

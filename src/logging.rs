@@ -237,6 +237,28 @@ pub struct Disagreement<'a> {
     pub scim_type: Option<&'static str>,
 }
 
+/// The line of a connection that had switched to WebSocket, when it has ended.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Tunnel<'a> {
+    pub level: &'static str,
+    pub msgs: [&'static str; 1],
+    /// The id of the request that switched.
+    #[serde(rename = "request")]
+    pub request_id: &'a str,
+    /// Who or what ended it: client, backend, idle, stopping or memory.
+    pub ended_by: &'static str,
+    #[serde(rename = "duration_ms", serialize_with = "millis")]
+    pub duration: Duration,
+    /// Bytes from the client after the switch.
+    pub bytes_in: u64,
+    /// Bytes to the client after the switch.
+    pub bytes_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<SocketAddr>,
+}
+
 /// Where access lines go.
 #[derive(Debug, Clone, Default)]
 pub struct AccessLog {
@@ -295,6 +317,13 @@ impl AccessLog {
     pub fn write_disagreement(&self, disagreement: &Disagreement<'_>) {
         if self.wanted.warnings.load(Ordering::Relaxed) {
             self.write_line(disagreement);
+        }
+    }
+
+    /// Writes the line of a connection that had switched to WebSocket.
+    pub fn write_tunnel(&self, tunnel: &Tunnel<'_>) {
+        if self.requests {
+            self.write_line(tunnel);
         }
     }
 

@@ -164,6 +164,10 @@ pub struct Limits {
     pub upstream_idle_timeout: Duration,
     /// How long requests in flight may take to finish after SIGTERM.
     pub shutdown_timeout: Duration,
+    /// Connections that switched to WebSocket, at one time.
+    pub upgrades: usize,
+    /// How long such a connection may be without a byte in either direction.
+    pub upgrade_idle_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -186,6 +190,8 @@ impl Default for Limits {
             upstream_timeout: Duration::from_secs(60),
             upstream_idle_timeout: Duration::from_secs(15),
             shutdown_timeout: Duration::from_secs(30),
+            upgrades: 1000,
+            upgrade_idle_timeout: Duration::from_secs(3600),
         }
     }
 }

@@ -16,7 +16,7 @@ impl Upgrades {
             registry,
             IntCounterVec::new(
                 Opts::new(
-                    "scim_guard_upgrades_total",
+                    "scim_guard_program_upgrades_total",
                     "Upgrades (SIGUSR2), by outcome: done, failed, or refused as one was under way.",
                 ),
                 &["outcome"],

@@ -7,6 +7,7 @@
 //! 4. [`request`]: judges the request in the first phase, and answers what is refused.
 //! 5. `exchange`: sends a request whose body was read, and hands back the answer. What streams goes
 //!    Pingora's own way.
+//!    `upgrade`: switches to WebSocket, outside of SCIM, and copies what follows.
 //! 6. [`upstream`]: chooses the server and the connection, and which headers leave and come back.
 //! 7. `request::recorder`: counts and logs the request when it has ended.
 //!
@@ -40,6 +41,7 @@ mod pingora_internals;
 pub mod request;
 pub mod server;
 mod trim;
+mod upgrade;
 pub mod upstream;
 mod worker;
 
@@ -145,6 +147,10 @@ impl ProxyHttp for GuardProxy {
         }
         if let Some(body) = ctx.filter.begin_exchange() {
             self.exchange(session, ctx, body).await?;
+            return Ok(true);
+        }
+        if let Some(place) = ctx.filter.begin_upgrade() {
+            Box::pin(self.upgrade(session, ctx, place)).await?;
             return Ok(true);
         }
         self.wait_to_connect(session, ctx).await?;

@@ -40,6 +40,8 @@ use upgrade::Program;
 
 use super::listeners::{self, Accepting, Listeners, Listening};
 use super::memory_metrics::MemoryMetrics;
+use super::upgrade::Upgrades;
+use super::upgrade::metrics::UpgradeMetrics;
 use super::upstream::{Upstreams, check};
 use super::worker::Worker;
 use super::{Connections, Downstream, GuardProxy, RequestFilter, expiry, trim};
@@ -153,7 +155,11 @@ fn start_with(
     let _ = first_answer.recv_timeout(RESOLVE_TIMEOUT);
 
     // One filter for all workers: what is buffered is bounded for the process.
-    let filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access).behind_downstream();
+    let upgrades = Arc::<Upgrades>::default();
+    metrics.watch(UpgradeMetrics::new(Arc::clone(&upgrades))?)?;
+    let filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access)
+        .behind_downstream()
+        .with_upgrades(upgrades);
     let filter = Arc::new(filter);
     let memory = MemoryMetrics::new(Arc::clone(filter.budget()), Arc::clone(&connections))?;
     metrics.watch(memory)?;

@@ -96,7 +96,7 @@ fn installed(place: &Place) -> PathBuf {
 
 /// Upgrades, and asserts that this fails for a reason and that the old process serves on.
 fn fails(place: &Place, guard: &Guard, why: &str) {
-    let series = "scim_guard_upgrades_total{outcome=\"failed\"}";
+    let series = "scim_guard_program_upgrades_total{outcome=\"failed\"}";
     let before = place.metric(series);
     guard.signal("-USR2");
     // The process that is started takes some of the scrapes, before it fails.
@@ -169,7 +169,7 @@ fn a_second_upgrade_is_refused_and_a_stop_ends_the_one_that_is_under_way() {
     wait_until("the refusal", || {
         guard.logged().contains("SIGUSR2 is ignored: an upgrade is under way")
     });
-    assert_eq!(place.metric("scim_guard_upgrades_total{outcome=\"refused\"}"), 1.0);
+    assert_eq!(place.metric("scim_guard_program_upgrades_total{outcome=\"refused\"}"), 1.0);
     assert_eq!(place.status(), 200);
     guard.signal("-TERM");
     assert_eq!(guard.exit_code(), Some(0));

@@ -71,6 +71,8 @@ pub enum Reply {
     Reset,
     /// Writes nothing until the test ends.
     Stall,
+    /// Hands over the connection, with what was read after the request.
+    Switch(fn(TcpStream, Vec<u8>)),
 }
 
 pub fn ok(body: &str) -> Reply {
@@ -179,6 +181,7 @@ fn serve(mut stream: TcpStream, connection: usize, log: &Log, script: &Script) {
                 let _ = stream.shutdown(std::net::Shutdown::Both);
                 return;
             }
+            Reply::Switch(go_on) => return go_on(stream, buffer),
             Reply::Stall => {
                 let mut sink = [0; 1024];
                 while matches!(stream.read(&mut sink), Ok(1..)) {}
@@ -352,6 +355,11 @@ impl Guarded {
         self.lines("agreement")
     }
 
+    /// The log lines of connections that had switched to WebSocket and have ended.
+    pub fn tunnels(&self) -> Vec<serde_json::Value> {
+        self.lines("tunnel")
+    }
+
     fn lines(&self, message: &str) -> Vec<serde_json::Value> {
         let bytes = self.access.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
@@ -481,6 +489,12 @@ impl Client {
         let response = self.response();
         response.refused(rule);
         assert_eq!(response.header("retry-after"), Some("5"));
+    }
+
+    /// The next bytes, after a switch of protocols.
+    pub fn read(&mut self, length: usize) -> Vec<u8> {
+        while self.buffer.len() < length && fill(&mut self.stream, &mut self.buffer) {}
+        self.buffer.drain(..length.min(self.buffer.len())).collect()
     }
 
     /// Half-closes the connection and reads what the guard still answers.

@@ -88,6 +88,19 @@ impl Share {
         self.stranger = true;
     }
 
+    /// A share of the same client that holds nothing.
+    pub(in crate::proxy) fn split_off(&mut self) -> Self {
+        self.find_address();
+        Self {
+            budget: Arc::clone(&self.budget),
+            connection: self.connection.clone(),
+            address: self.address.clone(),
+            client: None,
+            stranger: self.stranger,
+            bytes: [0; Kind::ALL.len()],
+        }
+    }
+
     pub(in crate::proxy) fn give_back(&mut self) {
         for kind in Kind::ALL {
             self.shrink_to(kind, 0);
@@ -339,15 +352,7 @@ impl Share {
     /// Parts with some of what is held for an answer, which is given back when the bytes have been
     /// written.
     pub(in crate::proxy) fn count(&mut self, bytes: Bytes) -> Bytes {
-        self.find_address();
-        let mut held = Self {
-            budget: Arc::clone(&self.budget),
-            connection: self.connection.clone(),
-            address: self.address.clone(),
-            client: None,
-            stranger: self.stranger,
-            bytes: [0; Kind::ALL.len()],
-        };
+        let mut held = self.split_off();
         let size = bytes.len();
         held.add(Kind::Answer, size);
         let rest = self.bytes[Kind::Answer as usize].saturating_sub(size);

@@ -11,8 +11,8 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ use super::chunked::Misframed;
 use super::h2_heads::H2Heads;
 use super::head::{Extent, Head, HeadRules};
 use crate::proxy::budget::{Connection, Place};
+use crate::proxy::upgrade::Tunnel;
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 4 * 1024;
@@ -78,6 +79,10 @@ pub(in crate::proxy) struct ClientConn {
     closing: Option<ShutdownWatch>,
     /// Over TLS: the names of the client's verified certificate, none without one.
     tls: Option<Arc<[SubjectName]>>,
+    /// The current message asks to switch to WebSocket.
+    websocket: bool,
+    /// What the connection goes on with after the current message.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 /// SECURITY: what was read ahead are requests, with their tokens.
@@ -105,6 +110,8 @@ impl ClientConn {
             reads: None,
             closing: None,
             tls: None,
+            websocket: false,
+            tunnel: Mutex::new(None),
         }
     }
 
@@ -250,6 +257,28 @@ impl ClientConn {
         if self.tls.is_some() {
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, Shutdown::shutdown(&mut *self)).await;
         }
+    }
+
+    /// Notes whether the current message asks to switch to WebSocket.
+    pub(in crate::proxy) fn set_websocket(&mut self, asked: bool) {
+        self.websocket = asked;
+    }
+
+    pub(in crate::proxy) fn asks_for_websocket(&self) -> bool {
+        self.websocket
+    }
+
+    /// Has the connection go on as a tunnel after the current message.
+    pub(in crate::proxy) fn switch(&self, tunnel: Box<Tunnel>) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+    }
+
+    /// The tunnel that the connection goes on as, if it switched: then it is a stream of bytes.
+    pub(in crate::proxy) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        let tunnel = self.tunnel.get_mut().unwrap_or_else(PoisonError::into_inner).take()?;
+        self.extent = Extent::Endless;
+        self.write_through();
+        Some(tunnel)
     }
 
     /// Closes so that the client reads the answer before it sees the end: closing with unread bytes

@@ -51,6 +51,7 @@ pub mod head;
 pub(in crate::proxy) mod proxy_protocol;
 pub(in crate::proxy) mod syntax;
 mod tls;
+pub(in crate::proxy) mod upgrade;
 
 use conn::ClientConn;
 pub use connections::Connections;
@@ -240,6 +241,7 @@ where
             let message = match conn.check_head(head) {
                 Ok(read) => {
                     let message = conn.take_message(head, read.extent);
+                    conn.set_websocket(read.websocket);
                     let rewritten = read.rewritten;
                     conn.set_sent_target(rewritten.as_ref().map(|_| head::target(&message).into()));
                     match rewritten {
@@ -258,6 +260,12 @@ where
             let next = reusable.map(pingora_internals::returned_stream);
             let Some(next) = next.and_then(ClientConn::recover) else { return };
             conn = next;
+            if let Some(tunnel) = conn.take_tunnel() {
+                let snapshot = Arc::clone(conn.snapshot());
+                let (limits, access) = (&snapshot.config.limits, &self.recorder.access);
+                Box::pin(tunnel.run(&mut *conn, limits, access, shutdown)).await;
+                return conn.linger(LINGER).await;
+            }
             let timeout = conn.limits().keepalive_timeout;
             if !wait_for_bytes(&mut conn, timeout, &mut shutdown).await {
                 return conn.close().await;

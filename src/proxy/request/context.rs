@@ -17,6 +17,7 @@ use crate::api::Handler;
 use crate::config::{Config, Limits};
 use crate::proxy::budget::{self, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals::Restore;
+use crate::proxy::upgrade::{self, Switched};
 use crate::proxy::upstream::forward::BodyFraming;
 use crate::proxy::upstream::servers;
 use crate::rule::Rule;
@@ -54,6 +55,10 @@ pub(super) enum State {
     },
     /// The proxy sends it with its body at once.
     Exchanging { framing: BodyFraming },
+    /// The proxy sends it, and switches to WebSocket if the backend does.
+    Upgrading { place: upgrade::Place },
+    /// The connection goes on as a tunnel.
+    Switched,
     /// Pingora sends it, and reads the buffered body from a session that stands in for the real one.
     Replaying { framing: BodyFraming, restore: Restore },
     /// Pingora sends it, with the body as it arrives.
@@ -64,6 +69,7 @@ impl State {
     pub(super) fn framing(&self) -> BodyFraming {
         match self {
             Self::Judging => BodyFraming::Streamed,
+            Self::Upgrading { .. } | Self::Switched => BodyFraming::Nothing,
             Self::Buffered { framing, .. }
             | Self::Exchanging { framing }
             | Self::Replaying { framing, .. }
@@ -141,6 +147,25 @@ impl FilterCtx {
                 None
             }
         }
+    }
+
+    /// The request's place among the connections that switched, if it asks to switch.
+    pub(in crate::proxy) fn begin_upgrade(&mut self) -> Option<upgrade::Place> {
+        match self.state.take() {
+            State::Upgrading { place } => Some(place),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Notes that the connection goes on as a tunnel, and hands over whose memory that takes.
+    pub(in crate::proxy) fn switch(&mut self) -> Switched {
+        self.state = State::Switched;
+        let share = self.share.split_off();
+        let RequestRecord { request_id, client, upstream, .. } = &self.record;
+        Switched { share, request_id: request_id.clone(), client: *client, upstream: *upstream }
     }
 
     /// Keeps the whole body of an answer if Wire refused what the guard let pass, for its scimType.

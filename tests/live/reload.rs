@@ -142,10 +142,10 @@ fn a_failed_reload_changes_nothing_and_says_why_in_log_metrics_and_readiness() {
         (
             with("schemas: schemas\ntokens: tokens.yaml\nlimts: {}\nhosts: 7\n"),
             vec![
-                named(":6:1: "),
-                named(":7:8: "),
+                named(":7:1: "),
+                named(":8:8: "),
                 format!("{}:1:10: ", schemas.join("user.json").display()),
-                format!("{}:1:10: tokens[0]: hash is missing", place.path("tokens.yaml").display()),
+                format!("{}:1:10: tokens[0].hash is missing", place.path("tokens.yaml").display()),
             ],
         ),
         (

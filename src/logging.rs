@@ -322,7 +322,7 @@ impl AccessLog {
 
     /// Writes the line of a connection that had switched to WebSocket.
     pub fn write_tunnel(&self, tunnel: &Tunnel<'_>) {
-        if self.requests {
+        if self.is_on() {
             self.write_line(tunnel);
         }
     }

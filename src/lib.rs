@@ -35,6 +35,7 @@ pub mod refusals;
 pub mod registry;
 pub mod release;
 pub mod reload;
+pub mod repair;
 pub mod rule;
 pub mod schema;
 pub mod scim;

@@ -70,6 +70,11 @@ fn seeds(invariant: &str) -> Vec<Vec<u8>> {
             let lines = lines.map(|line| format!("PROXY {line}\r\n").into_bytes());
             [&lines[..], &[v2(0x11, 12), v2(0x11, 40), v2(0x21, 36), v2(0, 0)]].concat()
         }
+        "repair" => {
+            let sent = requests().into_iter().filter_map(|row| Some(row["body"].as_str()?.into()));
+            let bodies = [of_kind("user"), of_kind("patch"), of_kind("group")].concat();
+            sent.chain(bodies).collect()
+        }
         "document" => [of_kind("user"), of_kind("patch"), of_kind("group")].concat(),
         "filter" => [of_kind("filter"), of_kind("group_filter")].concat(),
         "path" => {

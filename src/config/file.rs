@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::addresses::check_addresses;
 use super::words::{IDENTITIES, LEVELS, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, listen, rules, value,
-    warnings,
+    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, listen, repairs, rules,
+    value, warnings,
 };
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::input::field::Field;
@@ -15,8 +15,9 @@ use crate::input::load::{LoadError, read_file};
 use crate::input::section::{Section, set};
 use crate::input::value::{network, quoted};
 use crate::input::yaml;
-use crate::policy::{Identity, Policy, Profile};
+use crate::policy::{Action, Identity, Policy, Profile};
 use crate::release::Releases;
+use crate::repair::Repairs;
 
 /// The characters of rich info that `wire.rich_info_limit` may allow.
 const RICH_INFO_LIMIT: std::ops::RangeInclusive<u64> = 0..=1_000_000;
@@ -30,6 +31,7 @@ pub struct Overrides {
     pub profile: Option<Profile>,
     pub identity: Option<Identity>,
     pub releases: Option<Releases>,
+    pub repairs: Option<Repairs>,
 }
 
 /// Reads the file at `path`, as far as it can be read, and what is wrong with it. A config that comes with
@@ -110,7 +112,13 @@ fn read(
 
     let identity = top.field("identity").and_then(|field| field.choice(&IDENTITIES));
     let identity = overrides.identity.or(identity).unwrap_or(Identity::Any);
-    config.policy = rules::read(top.section("rules"), overrides.profile, identity);
+    let (policy, mode) = rules::read(top.section("rules"), overrides.profile, identity);
+    config.policy = policy;
+    let repairing = top.field("repairs");
+    let chosen = repairing.as_ref().and_then(repairs::read);
+    let chosen = overrides.repairs.or(chosen);
+    let is_judged = mode != Some(Action::Off);
+    config.repairs = is_judged.then(|| chosen.unwrap_or_default());
     read_wire(top.section("wire"), &mut config.policy);
     set(&mut config.policy.releases, overrides.releases);
 
@@ -137,7 +145,9 @@ fn read(
     set(&mut config.reload_watch, reload.field("watch").and_then(|field| field.flag()));
     reload.close();
     top.close();
-    warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, diagnostics);
+    let idle = repairing.filter(|_| !is_judged && chosen.is_some_and(|chosen| !chosen.is_empty()));
+    let idle = idle.map(|field| field.at);
+    warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, idle, diagnostics);
     config.warnings = diagnostics.warnings();
     Some(config)
 }

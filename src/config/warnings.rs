@@ -3,11 +3,13 @@
 use super::{Config, Listener};
 use crate::input::diagnostic::{At, Diagnostics};
 
-/// Looks at a config as a whole. `tuned`: where the number of failures was set.
+/// Looks at a config as a whole. `tuned`: where the number of failures was set; `idle`: where repairs are named
+/// that have no effect.
 pub(super) fn find(
     config: &Config,
     listen: &[(At, Listener)],
     tuned: Option<At>,
+    idle: Option<At>,
     diagnostics: &Diagnostics,
 ) {
     // Where a PROXY header comes first, the peer's address is the client's.
@@ -24,6 +26,9 @@ pub(super) fn find(
              {{by_address: true}} if there are none"
         );
         diagnostics.warn(*at, message);
+    }
+    if let Some(at) = idle {
+        diagnostics.warn(at, "repairs: they have no effect, as rules.mode is off".to_owned());
     }
     if let Some(at) = tuned.filter(|_| !config.counts_by_address()) {
         let why = match config.shield.by_address {

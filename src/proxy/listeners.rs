@@ -147,19 +147,19 @@ impl Listeners {
     }
 
     /// Accepts from these sockets from now on, and closes the others.
-    pub(super) fn replace(&self, next: Vec<Arc<Listening>>) {
+    pub(super) fn replace(&self, next: &[Arc<Listening>]) {
         let mut before = Vec::new();
         let replaced = self.open.send_if_modified(|open| {
             let may_open = !self.closed.load(Ordering::Relaxed);
             if may_open {
-                before = std::mem::replace(open, next.clone());
+                before = std::mem::replace(open, next.to_vec());
             }
             may_open
         });
         if !replaced {
             return;
         }
-        for closed in before.iter().filter(|old| lacks(&next, old)) {
+        for closed in before.iter().filter(|old| lacks(next, old)) {
             tracing::info!(address = %closed.address, "a listener is closed");
             closed.close(Accepting::Draining);
         }
@@ -240,11 +240,11 @@ mod tests {
         drop(holder);
         let next = listeners.prepare(&[taken]).unwrap();
         assert_eq!(*first.accepting().borrow(), Accepting::Yes);
-        listeners.replace(next);
+        listeners.replace(&next);
         assert_eq!(*first.accepting().borrow(), Accepting::Draining);
         assert_eq!(listeners.open()[0].address(), taken);
         listeners.close(Accepting::HandedOver);
-        listeners.replace(vec![first]);
+        listeners.replace(&[first]);
         assert!(listeners.open().is_empty());
     }
 }

@@ -15,6 +15,7 @@ use crate::proxy::upstream::Upstreams;
 use crate::reload::{Apply, Mistakes, changed_keys};
 use crate::snapshot::Snapshot;
 use crate::tls::LoadedTls;
+use crate::tls::file::TlsFile;
 
 /// What keeps settings beside the snapshot, and follows each new one.
 pub(super) struct Live {
@@ -48,7 +49,7 @@ impl Apply for Live {
         self.listeners.retire(&listeners, &current);
         snapshots.publish(|_| Some(next));
         self.upstreams.adopt(&config);
-        self.listeners.replace(listeners);
+        self.listeners.replace(&listeners);
         self.end_connections(&current, &snapshots.current());
         logging::configure(&config.log);
         self.filter.recorder().access.configure(&config.log);
@@ -102,14 +103,25 @@ impl Live {
     }
 }
 
-/// Whether a listener speaks TLS, and whose certificates it accepts.
-fn admission(
-    snapshot: &Snapshot,
-    address: SocketAddr,
-) -> Option<Option<(&ClientAuth, Option<[u8; 32]>)>> {
-    let tls = snapshot.config.listener(address)?.tls.as_ref()?;
-    Some(tls.client_auth.as_ref().map(|auth| {
-        let mut files = snapshot.tls.files().iter();
-        (auth, files.find(|file| file.path == auth.ca).and_then(|file| file.digest))
-    }))
+/// Which clients a listener admits.
+#[derive(PartialEq, Eq)]
+enum Admission<'s> {
+    Cleartext,
+    AnyOverTls,
+    /// Those with certificates of the authorities in this file.
+    Certified(&'s ClientAuth, Option<&'s TlsFile>),
+}
+
+fn admission(snapshot: &Snapshot, address: SocketAddr) -> Admission<'_> {
+    let listener = snapshot.config.listener(address);
+    let Some(tls) = listener.and_then(|listener| listener.tls.as_ref()) else {
+        return Admission::Cleartext;
+    };
+    match &tls.client_auth {
+        None => Admission::AnyOverTls,
+        Some(auth) => {
+            let mut files = snapshot.tls.files().iter();
+            Admission::Certified(auth, files.find(|file| file.path == auth.ca))
+        }
+    }
 }

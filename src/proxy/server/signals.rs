@@ -98,7 +98,14 @@ fn stopped_at_once() {
 /// The upgrade that is under way, if any.
 struct Upgrade {
     program: Option<Program>,
-    replacing: Option<(JoinHandle<Result<u32, String>>, Arc<AtomicBool>)>,
+    replacing: Option<Replacing>,
+}
+
+struct Replacing {
+    /// The id of the new process, once that is ready.
+    outcome: JoinHandle<Result<u32, String>>,
+    /// The process is stopping meanwhile.
+    cancelled: Arc<AtomicBool>,
 }
 
 impl Upgrade {
@@ -122,9 +129,8 @@ impl Upgrade {
                 tracing::info!("upgrading: starting the installed program");
                 let cancelled = Arc::new(AtomicBool::new(false));
                 let flag = Arc::clone(&cancelled);
-                let replacing =
-                    tokio::task::spawn_blocking(move || program.replace(sockets, &flag));
-                self.replacing = Some((replacing, cancelled));
+                let outcome = tokio::task::spawn_blocking(move || program.replace(sockets, &flag));
+                self.replacing = Some(Replacing { outcome, cancelled });
             }
             Err(error) => failed(running, &format!("the sockets cannot be handed over: {error}")),
         }
@@ -133,8 +139,8 @@ impl Upgrade {
     /// Waits for the end of the upgrade that is under way, for ever if there is none. Says whether this process
     /// has been replaced.
     async fn ended(&mut self, running: &Running) -> bool {
-        let Some((replacing, _)) = &mut self.replacing else { return std::future::pending().await };
-        let outcome = replacing.await.unwrap_or_else(|error| Err(error.to_string()));
+        let Some(replacing) = &mut self.replacing else { return std::future::pending().await };
+        let outcome = (&mut replacing.outcome).await.unwrap_or_else(|error| Err(error.to_string()));
         self.replacing = None;
         match outcome {
             Ok(process) => {
@@ -151,9 +157,9 @@ impl Upgrade {
 
     /// Ends the process that was started, if it is not ready yet.
     async fn cancel(&mut self) {
-        if let Some((replacing, cancelled)) = self.replacing.take() {
+        if let Some(Replacing { outcome, cancelled }) = self.replacing.take() {
             cancelled.store(true, Ordering::Relaxed);
-            let _ = replacing.await;
+            let _ = outcome.await;
         }
     }
 }

@@ -32,9 +32,9 @@ fn forwarding(backend: &Backend, change: impl FnOnce(&mut Config)) -> Guarded {
     })
 }
 
-fn echo(mut stream: TcpStream, first: Vec<u8>) {
+fn echo(mut stream: TcpStream, first: &[u8]) {
     stream.write_all(SWITCHED.as_bytes()).unwrap();
-    stream.write_all(&first).unwrap();
+    stream.write_all(first).unwrap();
     let mut reader = stream.try_clone().unwrap();
     let _ = std::io::copy(&mut reader, &mut stream);
     let _ = stream.shutdown(Shutdown::Write);
@@ -220,7 +220,7 @@ fn bytes_sent_before_and_with_the_answer_belong_to_the_tunnel() {
     let backend = Backend::start(|_| {
         Reply::Switch(|mut stream, first| {
             stream.write_all([SWITCHED.as_bytes(), b"greeting"].concat().as_slice()).unwrap();
-            stream.write_all(&first).unwrap();
+            stream.write_all(first).unwrap();
             let mut rest = [0; 5];
             stream.read_exact(&mut rest).unwrap();
             stream.write_all(&rest).unwrap();

@@ -32,7 +32,7 @@ fn judge(repairs: Repairs, method: &Method, target: &str, body: &str) -> Verdict
         target: target.as_bytes(),
         headers: &headers,
         client: None,
-        certificate: None,
+        certificate: &[],
     };
     guard(repairs).evaluate(head, body.as_bytes())
 }

@@ -23,6 +23,7 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
@@ -74,6 +75,8 @@ pub(in crate::proxy) struct ClientConn {
     head: usize,
     /// How often something was read, if that is counted.
     reads: Option<Arc<AtomicUsize>>,
+    /// Turns true when the connection is to end.
+    closing: Option<ShutdownWatch>,
     /// Over TLS: the names of the client's verified certificate, none without one.
     tls: Option<Arc<[SubjectName]>>,
     /// The current message asks to switch to WebSocket.
@@ -105,6 +108,7 @@ impl ClientConn {
             h2_heads: None,
             head: 0,
             reads: None,
+            closing: None,
             tls: None,
             websocket: false,
             tunnel: Mutex::new(None),
@@ -137,6 +141,16 @@ impl ClientConn {
     /// Takes the current snapshot, for the next request.
     pub(in crate::proxy) fn refresh(&mut self, snapshots: &Snapshots) {
         snapshots.refresh(&mut self.snapshot);
+    }
+
+    /// Says what turns true when the connection is to end.
+    pub(in crate::proxy) fn set_closing(&mut self, closing: ShutdownWatch) {
+        self.closing = Some(closing);
+    }
+
+    /// Whether the connection ends after the current request.
+    pub(in crate::proxy) fn is_closing(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| *closing.borrow())
     }
 
     /// Says whose memory is taken for the connection and the requests on it.

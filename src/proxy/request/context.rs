@@ -14,7 +14,7 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::agreement::Outcome;
 use crate::api::Handler;
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::evaluator::{BodyTask, RepairedBody};
 use crate::proxy::budget::{self, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals::Restore;
@@ -99,6 +99,10 @@ impl fmt::Debug for FilterCtx {
 }
 
 impl FilterCtx {
+    pub(in crate::proxy) fn config(&self) -> &Arc<Config> {
+        &self.snapshot.config
+    }
+
     pub(in crate::proxy) fn limits(&self) -> &Limits {
         &self.snapshot.config.limits
     }

@@ -7,9 +7,11 @@
 //! [`proxy::RequestFilter`].
 #![forbid(unsafe_code)]
 
+pub mod activity;
 pub mod admin;
 pub mod agreement;
 pub mod api;
+pub mod audit;
 mod authorizer;
 mod body;
 #[cfg(feature = "cli")]
@@ -18,6 +20,7 @@ pub mod config;
 pub mod digest;
 pub mod evaluator;
 pub mod findings;
+pub mod fraction;
 mod headers;
 pub mod input;
 pub mod json;
@@ -42,6 +45,7 @@ pub mod snapshot;
 #[cfg(feature = "standin")]
 pub mod standin;
 pub mod target;
+mod timestamp;
 mod token;
 pub mod verdict;
 pub mod wire;

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use super::addresses::check_addresses;
-use super::words::{IDENTITIES, LEVELS, PATH_POLICIES};
+use super::words::{IDENTITIES, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, rules, value, warnings,
+    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, log, rules, value,
+    warnings,
 };
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::input::field::Field;
@@ -22,6 +25,9 @@ const RICH_INFO_LIMIT: std::ops::RangeInclusive<u64> = 0..=1_000_000;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
+
+/// The largest file with a key or a token that is read, in bytes.
+const MAX_SECRET: u64 = 64 * 1024;
 
 /// What the command line overrides.
 #[derive(Debug, Clone, Copy, Default)]
@@ -124,20 +130,28 @@ fn read(
     config.shield = shield;
     set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
 
-    let mut log = top.section("log");
-    set(&mut config.log.level, log.field("level").and_then(|field| field.choice(&LEVELS)));
-    set(&mut config.log.access, log.field("access").and_then(|field| field.flag()));
-    log.close();
+    (config.log, config.audit) = log::read(top.section("log"), folder);
+    let mut metrics = top.section("metrics");
+    let wire_dashboard = metrics.field("wire_dashboard").and_then(|field| field.flag());
+    set(&mut config.metrics.wire_dashboard, wire_dashboard);
+    metrics.close();
 
     config.limits = limits::read(top.section("limits"), diagnostics);
     top.close();
     warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, diagnostics);
     config.warnings = diagnostics.warnings();
+    config.fingerprint = fingerprint(text);
     Some(config)
 }
 
+/// A part of the text's hash, as large as a metric can show exactly.
+fn fingerprint(text: &str) -> u64 {
+    let hash = Sha256::digest(text);
+    hash.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
 /// The path of a file or folder beside this one, which has to be there.
-fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
+pub(super) fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
     let path = field.parsed(value::file)?;
     let Some(folder) = folder else { return Some(path) };
     let path = folder.join(path);
@@ -145,6 +159,27 @@ fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
         Ok(_) => Some(path),
         Err(error) => {
             field.error(format_args!("{} cannot be read: {error}", path.display()));
+            None
+        }
+    }
+}
+
+/// What is in a file beside this one that only the guard should read. Without the folder, nothing is read.
+pub(super) fn secret_file<T>(
+    field: &Field<'_, '_>,
+    folder: Option<&Path>,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    let path = named(field, folder)?;
+    folder?;
+    match read_file(&path, MAX_SECRET, |text| Ok(read(text))) {
+        Ok(Ok(secret)) => Some(secret),
+        Ok(Err(why)) => {
+            field.error(format_args!("{} {why}", path.display()));
+            None
+        }
+        Err(error) => {
+            field.error(error);
             None
         }
     }

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::audit::AuditKey;
+use crate::fraction::Fraction;
 use crate::input::Warning;
 use crate::policy::{Identity, Policy, Profile};
 
 mod addresses;
 pub mod file;
 mod limits;
+mod log;
 mod rules;
 pub(crate) mod value;
 mod warnings;
@@ -48,7 +51,12 @@ pub struct Config {
     /// Whether 420, with which Wire's nginx throttles, is handed on as 429.
     pub map_420: bool,
     pub log: Log,
+    /// `None`: changes are not audited.
+    pub audit: Option<Audit>,
+    pub metrics: MetricsSettings,
     pub limits: Limits,
+    /// A number that differs if the file's text differs; 0 without a file.
+    pub fingerprint: u64,
     /// What the file contains and probably does not mean.
     pub warnings: Vec<Warning>,
 }
@@ -117,8 +125,54 @@ pub enum ZHeaders {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Log {
     pub level: tracing::Level,
-    /// One JSON line for every request.
-    pub access: bool,
+    /// For which requests there is a line.
+    pub access: AccessLines,
+    /// Whether each line says when it was written.
+    pub time: bool,
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: tracing::Level::INFO,
+            access: AccessLines::All,
+            time: false,
+            format: LogFormat::Json,
+        }
+    }
+}
+
+/// A line for each request that changes something.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audit {
+    /// For hashes of externalIds, by which people can be followed.
+    pub key: Option<AuditKey>,
+}
+
+/// For which requests there is an access line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLines {
+    None,
+    All,
+    /// For this share of the requests, and for all that were refused, failed or are audited.
+    Sample(Fraction),
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object for each line, as Wire's services write them.
+    Json,
+    /// For people at a terminal.
+    Text,
+}
+
+/// Which metrics there are besides the guard's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MetricsSettings {
+    /// `http_request_duration_seconds`, which the dashboard of Wire's services shows.
+    pub wire_dashboard: bool,
 }
 
 /// Bounds on what clients and backends may take: bytes, counts and times.
@@ -204,8 +258,11 @@ impl Config {
             tokens: None,
             shield: RefusalCacheSettings::default(),
             map_420: true,
-            log: Log { level: tracing::Level::INFO, access: true },
+            log: Log::default(),
+            audit: None,
+            metrics: MetricsSettings::default(),
             limits: Limits::default(),
+            fingerprint: 0,
             warnings: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::Server;
+use crate::fraction::Fraction;
 use crate::input::value::quoted;
 use crate::release::{Release, Releases};
 
@@ -51,6 +52,13 @@ fn unbracketed(text: &str) -> Option<String> {
         None if is_address(text) => Some(format!("has no port; write [{text}]:8080")),
         None => None,
     }
+}
+
+/// A share, from 0 to 1.
+pub fn fraction(text: &str) -> Result<Fraction, String> {
+    Fraction::parse(text).ok_or_else(|| {
+        format!("{} is not a number from 0 to 1; write 0.1 for a tenth", quoted(text))
+    })
 }
 
 /// The path of a request, with a query if need be.

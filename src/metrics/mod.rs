@@ -17,6 +17,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::activity::Activity;
 use crate::agreement::Outcome;
 use crate::api::Handler;
 use crate::evaluator::Evaluator;
@@ -24,11 +25,13 @@ use crate::policy::Action;
 use crate::rule::Rule;
 use crate::verdict::VerdictLabel;
 
+mod config;
 mod log_lines;
 #[cfg(target_os = "linux")]
 mod process;
 mod tokens;
 mod upstreams;
+mod wire_dashboard;
 
 pub use upstreams::{ListServers, ServerState};
 
@@ -110,6 +113,9 @@ pub struct Metrics {
     validation_seconds: Histogram,
     body_bytes: Histogram,
     in_flight: IntGauge,
+    activity: Activity,
+    /// As Wire's own services count.
+    wire_dashboard: Option<wire_dashboard::WireDashboard>,
 }
 
 impl Metrics {
@@ -117,8 +123,11 @@ impl Metrics {
     pub fn new(evaluator: &Evaluator) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let snapshots = Arc::clone(evaluator.snapshots());
+        let config = Arc::clone(&snapshots.current().config);
         let tokens = tokens::Tokens::new(snapshots, Arc::clone(evaluator.refusals()))?;
         registry.register(Box::new(tokens))?;
+        let settings = config::Settings::new(Arc::clone(evaluator.snapshots()))?;
+        registry.register(Box::new(settings))?;
         let requests = register(
             &registry,
             IntCounterVec::new(
@@ -191,6 +200,10 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(process::Process::new()?))?;
         registry.register(Box::new(log_lines::DroppedLines::new()?))?;
+        let wire_dashboard = match config.metrics.wire_dashboard {
+            true => Some(wire_dashboard::WireDashboard::register(&registry)?),
+            false => None,
+        };
         let slots = Handler::ALL.len() * METHODS.len() * VerdictLabel::ALL.len();
         Ok(Self {
             request_slots: (0..slots).map(|_| OnceLock::new()).collect(),
@@ -229,6 +242,8 @@ impl Metrics {
                     "Requests whose head was read and whose response has not ended.",
                 )?,
             )?,
+            activity: Activity::default(),
+            wire_dashboard,
             registry,
         })
     }
@@ -254,6 +269,9 @@ impl Metrics {
     ) {
         self.request_seconds.observe(took.as_secs_f64());
         let status = if (100..600).contains(&status) { status } else { 599 };
+        if let Some(wire_dashboard) = &self.wire_dashboard {
+            wire_dashboard.observe(handler, method, status, took);
+        }
         let slot = (handler as usize * METHODS.len() + usize::from(method.0))
             * VerdictLabel::ALL.len()
             + verdict as usize;
@@ -310,6 +328,11 @@ impl Metrics {
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    /// What was refused and reported lately.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// All metrics in Prometheus' text format.

@@ -287,7 +287,7 @@ impl Guarded {
         change(&mut config);
         let guard = Evaluator::new(&config).unwrap_or_else(|error| panic!("{error}"));
         let (log, access) = AccessLog::memory();
-        let running = proxy::start(Arc::new(guard), log).unwrap();
+        let running = proxy::start(Arc::new(guard), log.with(&config.log)).unwrap();
         let addr = running.addrs()[0];
         Self { running: Some(running), addr, access }
     }
@@ -335,6 +335,16 @@ impl Guarded {
     /// The log lines of requests on which guard and backend disagreed.
     pub fn disagreements(&self) -> Vec<serde_json::Value> {
         self.lines("agreement")
+    }
+
+    /// The lines of the audit log.
+    pub fn audit_lines(&self) -> Vec<serde_json::Value> {
+        self.lines("audit")
+    }
+
+    /// Everything that was logged of requests.
+    pub fn logged(&self) -> String {
+        String::from_utf8(self.access.lock().unwrap().clone()).unwrap()
     }
 
     fn lines(&self, message: &str) -> Vec<serde_json::Value> {

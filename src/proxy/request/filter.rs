@@ -14,6 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{BError, Error, ErrorSource, Result};
 
+use crate::audit::AuditLog;
 use crate::evaluator::Evaluator;
 use crate::logging::AccessLog;
 use crate::metrics::Metrics;
@@ -52,7 +53,8 @@ impl RequestFilter {
     pub fn new(evaluator: Arc<Evaluator>, metrics: Arc<Metrics>, access: AccessLog) -> Self {
         evaluator.snapshots().watch();
         let budget = Budget::new(&evaluator.snapshots().current().config.limits);
-        let recorder = Recorder { metrics, access };
+        let audit = AuditLog::new(&access);
+        let recorder = Recorder { metrics, access, audit };
         Self { evaluator, budget, judges: JudgePool::new(), recorder, behind_downstream: false }
     }
 

@@ -20,6 +20,7 @@ use crate::proxy::upstream::forward::{self, BodyFraming};
 use crate::proxy::upstream::origin;
 use crate::refusal::Refusal;
 
+use super::auditing;
 use super::body::{self, Unread};
 use super::context::{FilterCtx, State};
 use super::filter::{DRAIN_TIMEOUT, RequestFilter};
@@ -123,6 +124,16 @@ impl RequestFilter {
         if !known {
             ctx.share.is_a_strangers();
         }
+        let next = match next {
+            next @ (Next::Forward { .. } | Next::Body { .. })
+                if ctx.snapshot.config.audit.is_some() =>
+            {
+                let target = sent.as_deref().unwrap_or_else(|| head.raw_path());
+                let begun = auditing::begin(&self.recorder.audit, &mut ctx.record, target);
+                begun.map_or_else(Next::Refuse, |()| next)
+            }
+            next => next,
+        };
         match next {
             Next::Refuse(refusal) => {
                 let rest = rest(session, ctx.limits().body);
@@ -194,6 +205,9 @@ impl RequestFilter {
         };
         self.recorder.metrics.body(body.len());
         let judged = self.judges.judge(&ctx.snapshot, task, &body, &mut ctx.record).await;
+        if ctx.record.audit.is_some() {
+            Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
+        }
         if let Err(refusal) = judged {
             return Ok(Decision::Refuse(refusal, Rest::Drained));
         }

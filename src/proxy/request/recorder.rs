@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 use prometheus::IntGauge;
 
+use crate::activity::{Event, Subject};
 use crate::agreement::{self, Outcome};
 use crate::api::Handler;
+use crate::audit::{AuditLog, Entry};
 use crate::digest::TokenDigest;
 use crate::findings::Remarks;
 use crate::logging::{Access, AccessLog, Disagreement};
@@ -24,6 +26,7 @@ use crate::verdict::VerdictLabel;
 pub(in crate::proxy) struct Recorder {
     pub metrics: Arc<Metrics>,
     pub access: AccessLog,
+    pub audit: AuditLog,
 }
 
 /// One request.
@@ -55,6 +58,8 @@ pub(in crate::proxy) struct RequestRecord {
     pub bytes_out: usize,
     pub upstream: Option<SocketAddr>,
     pub upstream_started: Option<Instant>,
+    /// The request's line in the audit log.
+    pub audit: Option<Box<Entry>>,
 }
 
 impl RequestRecord {
@@ -79,6 +84,7 @@ impl RequestRecord {
             bytes_out: 0,
             upstream: None,
             upstream_started: None,
+            audit: None,
         }
     }
 }
@@ -115,7 +121,7 @@ impl Recorder {
 
     /// Closes a record. A `status` of 0 says that the client had gone before its answer: it is
     /// counted as 499, as nginx does.
-    pub(in crate::proxy) fn close(&self, record: &RequestRecord, status: u16) {
+    pub(in crate::proxy) fn close(&self, record: &mut RequestRecord, status: u16) {
         let status = if status == 0 { 499 } else { status };
         let took = record.ended.unwrap_or_else(Instant::now) - record.started;
         let upstream_took = record.upstream_started.map(|at| at.elapsed());
@@ -131,10 +137,17 @@ impl Recorder {
             token.count(verdict);
         }
         self.metrics.request(record.handler, record.method, status, verdict, took);
+        self.note_activity(record, verdict);
         if record.forwarded {
             self.agree(record);
         }
-        if !self.access.is_on() {
+        let audit = record.audit.take();
+        let always =
+            matches!(verdict, VerdictLabel::Refused | VerdictLabel::Failed) || audit.is_some();
+        if let Some(entry) = audit {
+            entry.end(status, record.answered.map(|(rule, _)| rule.id()), record.wire_status);
+        }
+        if !self.access.wants(always) {
             return;
         }
         let hits = &record.remarks.reported;
@@ -168,6 +181,32 @@ impl Recorder {
 }
 
 impl Recorder {
+    /// Notes for the page of the admin listener what rules did to the request.
+    fn note_activity(&self, record: &RequestRecord, verdict: VerdictLabel) {
+        let activity = self.metrics.activity();
+        let subject = |at| Subject {
+            handler: record.handler,
+            method: record.method,
+            token: record.token.as_ref(),
+            at,
+        };
+        for hit in &record.remarks.reported {
+            activity.note(Some(hit.rule), Event::Reported, subject(hit.at.as_ref()));
+        }
+        if let (Some((rule, _)), VerdictLabel::Refused | VerdictLabel::Failed) =
+            (record.answered, verdict)
+        {
+            activity.note(Some(rule), Event::Refused, subject(record.at.as_ref()));
+        }
+        if record.forwarded
+            && let Some(event) = Event::of(record.agreement())
+        {
+            let first = record.remarks.reported.first();
+            let at = first.and_then(|hit| hit.at.as_ref());
+            activity.note(first.map(|hit| hit.rule), event, subject(at));
+        }
+    }
+
     /// Counts what Wire's answer says of the verdict, and logs where they disagree.
     fn agree(&self, record: &RequestRecord) {
         let outcome = record.agreement();

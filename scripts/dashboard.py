@@ -77,8 +77,6 @@ ROWS = [
          "own, should not be enforced.", "short",
          [(f'sum by (rule, outcome) (increase(scim_guard_agreement_total{{{SERIES},outcome=~"confirmed|overruled|missed"}}'
            "[$__range])) > 0", "{{rule}} {{outcome}}")], "table"),
-        ("Repairs", "Requests that were repaired before they were forwarded.", "reqps",
-         [(rate("scim_guard_repairs_total", "repair"), "{{repair}}")]),
     ]),
     ("Tokens", [
         ("Requests by token", "By label in the token registry.", "reqps",
@@ -121,15 +119,9 @@ ROWS = [
          [(process("rate(process_cpu_seconds_total{%s}[$__rate_interval])"), "{{instance}}")]),
         ("Open descriptors", "Files and sockets of each replica.", "short",
          [(process("process_open_fds{%s}"), "{{instance}}")]),
-        ("Reloads", "Of config, schemas, registry and certificates, and whether the last one failed.", "short",
-         [(f"sum by (outcome) (increase(scim_guard_reloads_total{{{SERIES}}}[$__range]))", "{{outcome}}"),
-          (gauge("scim_guard_reload_failed", "max"), "last one failed")], "stat"),
         ("Different configs", "1: all replicas of a namespace have the same config.", "short",
          [("count by (namespace, job) (count_values by (namespace, job) (\"fingerprint\", "
            f"scim_guard_config_fingerprint{{{SERIES}}}))", "{{namespace}} {{job}}")], "stat"),
-        ("Time to the expiry of certificates", "Until each TLS certificate expires.", "s",
-         [(gauge("scim_guard_certificate_expiry_timestamp_seconds", "min", "certificate") + " - time()",
-           "{{certificate}}")], "stat"),
         ("Log lines dropped", "Lines that standard error did not accept, or not fast enough.", "short",
          [(f"sum by (instance) (increase(scim_guard_log_lines_dropped_total{{{SERIES}}}[$__range]))", "{{instance}}")],
          "stat"),
@@ -139,7 +131,7 @@ ROWS = [
 
 def variable(name, label, query):
     return {
-        "name": name, "label": label, "type": "query", "datasource": DATASOURCE, "query": query, "definition": query,
+        "name": name, "label": label, "type": "query", "datasource": DATASOURCE, "query": query,
         "refresh": 2, "multi": True, "includeAll": True, "allValue": ".*", "sort": 1,
         "current": {"text": ["All"], "value": ["$__all"]},
     }

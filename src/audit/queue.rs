@@ -15,7 +15,7 @@ use crate::logging::AccessLog;
 use super::line::AuditLine;
 
 /// Lines that wait to be written, and requests under way that will have one.
-const MAX_LINES: usize = 2048;
+const MAX_LINES: usize = 1024;
 
 /// After a line could not be written.
 const RETRY: Duration = Duration::from_millis(200);

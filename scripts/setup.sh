@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages that a build needs (`setup.sh build`), or also those of another target of the Makefile (`test`,
-# `ldap`, `prometheus`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
+# `browser`, `ldap`, `prometheus`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -82,6 +82,7 @@ pgo)
     need "llvm-profdata-$llvm" "llvm-$llvm"
     ;;
 fuzz) need g++ g++ ;;
+browser) need chromium chromium ;;
 prometheus)
     need prometheus prometheus
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "monitoring/admin.rs"]
+mod admin;
 #[path = "monitoring/audit.rs"]
 mod audit;
 #[path = "monitoring/dashboard.rs"]

@@ -11,6 +11,7 @@ use super::{
     Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, log, rules, value,
     warnings,
 };
+use crate::admin::AdminToken;
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::input::field::Field;
 use crate::input::load::{LoadError, read_file};
@@ -42,8 +43,10 @@ pub struct Overrides {
 pub fn load(path: &Path, overrides: Overrides) -> (Option<Config>, Option<LoadError>) {
     let folder = path.parent().unwrap_or(Path::new(""));
     let diagnostics = Diagnostics::default();
-    let read =
-        read_file(path, MAX_FILE, |text| Ok(read(text, Some(folder), overrides, &diagnostics)));
+    let read = read_file(path, MAX_FILE, |text| {
+        let config = read(text, Some(folder), overrides, &diagnostics);
+        Ok(config.map(|config| Config { file: Some(path.into()), ..config }))
+    });
     match read {
         Err(error) => (None, Some(error)),
         Ok(config) => {
@@ -99,6 +102,16 @@ fn read(
     let written = admin.field("listen");
     let own = written.as_ref().and_then(|field| field.parsed(value::listener));
     set(&mut config.admin, own);
+    let token_file = admin.field("token_file");
+    config.admin_token =
+        token_file.as_ref().and_then(|field| secret_file(field, folder, AdminToken::read));
+    if let (Some(field), None) = (&written, token_file)
+        && !config.admin.ip().to_canonical().is_loopback()
+    {
+        let message = "admin.listen can be reached from other machines, and everybody there can read what was \
+                       refused to whom; give it a token with admin: {token_file: FILE}, or a loopback address";
+        diagnostics.warn(field.at, message);
+    }
     if own.is_some() == written.is_some() {
         let at = written.map(|field| field.at);
         check_addresses(listen.as_deref(), upstream.as_deref(), (config.admin, at), diagnostics);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::admin::AdminToken;
 use crate::audit::AuditKey;
 use crate::fraction::Fraction;
 use crate::input::Warning;
@@ -28,6 +29,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where metrics and probes are served.
     pub admin: SocketAddr,
+    /// What has to be sent to read them; `None`: nothing.
+    pub admin_token: Option<AdminToken>,
     pub upstream: Vec<Server>,
     /// Asks every server whether it is healthy; `None`: only failing requests show it.
     pub upstream_check: Option<UpstreamCheck>,
@@ -55,6 +58,8 @@ pub struct Config {
     pub audit: Option<Audit>,
     pub metrics: MetricsSettings,
     pub limits: Limits,
+    /// The file that it was read from.
+    pub file: Option<std::path::PathBuf>,
     /// A number that differs if the file's text differs; 0 without a file.
     pub fingerprint: u64,
     /// What the file contains and probably does not mean.
@@ -245,6 +250,7 @@ impl Config {
         Self {
             listen,
             admin: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090),
+            admin_token: None,
             upstream,
             upstream_check: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -262,6 +268,7 @@ impl Config {
             audit: None,
             metrics: MetricsSettings::default(),
             limits: Limits::default(),
+            file: None,
             fingerprint: 0,
             warnings: Vec::new(),
         }

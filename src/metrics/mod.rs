@@ -8,7 +8,7 @@
 //! addition without hashing labels.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Method;
 use prometheus::core::Collector;
@@ -114,6 +114,7 @@ pub struct Metrics {
     body_bytes: Histogram,
     in_flight: IntGauge,
     activity: Activity,
+    started: SystemTime,
     /// As Wire's own services count.
     wire_dashboard: Option<wire_dashboard::WireDashboard>,
 }
@@ -243,6 +244,7 @@ impl Metrics {
                 )?,
             )?,
             activity: Activity::default(),
+            started: SystemTime::now(),
             wire_dashboard,
             registry,
         })
@@ -328,6 +330,11 @@ impl Metrics {
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    /// Since when everything is counted.
+    pub fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// What was refused and reported lately.

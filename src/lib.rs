@@ -42,6 +42,7 @@ pub mod schema;
 pub mod scim;
 pub mod secret;
 pub mod snapshot;
+pub mod spans;
 #[cfg(feature = "standin")]
 pub mod standin;
 pub mod target;

@@ -14,6 +14,12 @@ impl Timestamp {
     pub fn now() -> Self {
         Self(SystemTime::now())
     }
+
+    /// For people, without the fraction of the second.
+    pub fn seconds(self) -> String {
+        let text = self.to_string();
+        text.get(..19).unwrap_or(&text).replace('T', " ") + " UTC"
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -50,6 +56,7 @@ mod tests {
     fn a_moment_is_shown_in_utc_with_milliseconds() {
         let at = Timestamp(UNIX_EPOCH + Duration::from_millis(1_795_896_930_007));
         assert_eq!(at.to_string(), "2026-11-28T20:15:30.007Z");
+        assert_eq!(at.seconds(), "2026-11-28 20:15:30 UTC");
         assert_eq!(Timestamp(UNIX_EPOCH).to_string(), "1970-01-01T00:00:00.000Z");
     }
 }

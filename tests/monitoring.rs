@@ -11,3 +11,5 @@ mod audit;
 mod dashboard;
 #[path = "monitoring/logs.rs"]
 mod logs;
+#[path = "monitoring/traces.rs"]
+mod traces;

@@ -78,8 +78,8 @@ impl Page {
             ", version {}, since {}. <small>As of {}; <a href=\"/i/state\">JSON</a>, <a \
              href=\"/metrics\">metrics</a></small></p></header>\n<main>",
             Escaped(state.version),
-            Escaped(state.started),
-            Escaped(state.now)
+            state.started.seconds(),
+            state.now.seconds()
         )?;
         self.lately(&state.rules)?;
         self.enforce(&state.enforce)?;
@@ -136,7 +136,7 @@ impl Page {
             let others =
                 (summary.other_tokens > 0).then(|| format!("others: {}", summary.other_tokens));
             self.cell("Tokens", &tokens.chain(others).collect::<Vec<_>>())?;
-            self.cell("Last", &[summary.last.to_string(), summary.example.clone()])?;
+            self.cell("Last", &[summary.last.seconds(), summary.example.clone()])?;
             self.0.push_str("</tr>\n");
         }
         self.end_table();
@@ -193,12 +193,13 @@ impl Page {
         let Registry { file, tokens, since, failure, next_expiry } = registry;
         writeln!(
             self.0,
-            "<p>{tokens} tokens of <code>{}</code>, in use since {}.</p>",
+            "<p>{tokens} {} of <code>{}</code>, in use since {}.</p>",
+            if *tokens == 1 { "token" } else { "tokens" },
             Escaped(file),
-            Escaped(since)
+            since.seconds()
         )?;
         if let Some(expiry) = next_expiry {
-            let (token, at) = (Escaped(&expiry.token), Escaped(expiry.at));
+            let (token, at) = (Escaped(&expiry.token), expiry.at.seconds());
             writeln!(self.0, "<p>The next to expire is {token}, on {at}.</p>")?;
         }
         self.failure("The file as it is now is not in use:", failure.as_deref())
@@ -251,7 +252,7 @@ impl Page {
     }
 
     fn number(&mut self, label: &str, number: u64, class: &str) -> fmt::Result {
-        let class = if number == 0 { "" } else { class };
+        let class = if number == 0 { "zero" } else { class };
         write!(self.0, "<td data-label=\"{label}\" class=\"number {class}\">{number}</td>")
     }
 

@@ -8,10 +8,11 @@ use sha2::{Digest as _, Sha256};
 use super::addresses::check_addresses;
 use super::words::{IDENTITIES, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, log, rules, value,
-    warnings,
+    Config, RefusalCacheSettings, Server, Tracing, UpstreamCheck, ZHeaders, limits, log, rules,
+    value, warnings,
 };
 use crate::admin::AdminToken;
+use crate::fraction::Fraction;
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::input::field::Field;
 use crate::input::load::{LoadError, read_file};
@@ -149,6 +150,7 @@ fn read(
     set(&mut config.metrics.wire_dashboard, wire_dashboard);
     metrics.close();
 
+    config.tracing = top.field("tracing").and_then(read_tracing);
     config.limits = limits::read(top.section("limits"), diagnostics);
     top.close();
     warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, diagnostics);
@@ -254,6 +256,21 @@ fn read_shield(mut section: Section<'_, '_>) -> (RefusalCacheSettings, Option<At
     let failures = failures.filter(|_| shield.failures != default.failures);
     let window = window.filter(|_| shield.window != default.window);
     (shield, failures.or(window).map(|field| field.at))
+}
+
+/// `{otlp: URL, sample: 0.1}`.
+fn read_tracing(field: Field<'_, '_>) -> Option<Tracing> {
+    if cfg!(not(feature = "otlp")) {
+        field.error("this program was built without it (feature otlp); leave it out");
+        return None;
+    }
+    let mut section = field.section();
+    let otlp = section
+        .required("otlp", "write the collector's URL: otlp: \"http://127.0.0.1:4318\"")
+        .and_then(|field| field.parsed(value::collector));
+    let sample = section.field("sample").and_then(|field| field.parsed(value::fraction));
+    section.close();
+    otlp.map(|otlp| Tracing { otlp, sample: sample.unwrap_or(Fraction::ALL) })
 }
 
 /// `strip`, or `{keep_from: [networks]}`.

@@ -57,6 +57,8 @@ pub struct Config {
     /// `None`: changes are not audited.
     pub audit: Option<Audit>,
     pub metrics: MetricsSettings,
+    /// `None`: there are no traces.
+    pub tracing: Option<Tracing>,
     pub limits: Limits,
     /// The file that it was read from.
     pub file: Option<std::path::PathBuf>,
@@ -180,6 +182,14 @@ pub struct MetricsSettings {
     pub wire_dashboard: bool,
 }
 
+/// Where spans go, and of which requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracing {
+    /// The collector's base URL.
+    pub otlp: String,
+    pub sample: Fraction,
+}
+
 /// Bounds on what clients and backends may take: bytes, counts and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -267,6 +277,7 @@ impl Config {
             log: Log::default(),
             audit: None,
             metrics: MetricsSettings::default(),
+            tracing: None,
             limits: Limits::default(),
             file: None,
             fingerprint: 0,

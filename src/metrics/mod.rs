@@ -29,10 +29,12 @@ mod config;
 mod log_lines;
 #[cfg(target_os = "linux")]
 mod process;
+mod spans;
 mod tokens;
 mod upstreams;
 mod wire_dashboard;
 
+pub use spans::SpanMetrics;
 pub use upstreams::{ListServers, ServerState};
 
 /// Seconds of a whole request: from 250 µs, the duration of a forwarded request on an idle machine, to

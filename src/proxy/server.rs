@@ -24,7 +24,8 @@ use tokio::sync::watch;
 use crate::admin::Admin;
 use crate::evaluator::Evaluator;
 use crate::logging::{self, AccessLog};
-use crate::metrics::{ListServers, Metrics};
+use crate::metrics::{ListServers, Metrics, SpanMetrics};
+use crate::spans::Tracer;
 
 use super::memory_metrics::MemoryMetrics;
 use super::upstream::{Upstreams, check};
@@ -36,6 +37,9 @@ const BACKLOG: u32 = 4096;
 
 /// How long the start waits for the names of the backend servers to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long stopping waits for spans to be sent.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the guard cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -165,7 +169,13 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
     let listeners: Vec<std::net::TcpListener> =
         listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;
     // One filter for all workers: what is buffered is bounded for the process.
-    let filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access).behind_downstream();
+    let mut filter =
+        RequestFilter::new(evaluator, Arc::clone(&metrics), access).behind_downstream();
+    let tracer = config.tracing.as_ref().map(Tracer::start).transpose()?.map(Arc::new);
+    if let Some(tracer) = &tracer {
+        metrics.watch(SpanMetrics::new(Arc::clone(tracer.counts()))?)?;
+        filter = filter.traced(Arc::clone(tracer));
+    }
     let filter = Arc::new(filter);
     let memory = MemoryMetrics::new(Arc::clone(filter.budget()), Arc::clone(&connections))?;
     metrics.watch(memory)?;
@@ -180,7 +190,16 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
         workers.push(thread.spawn(move || worker.run())?);
     }
-    Ok(Running { addrs, admin_addr, metrics, connections, stop, workers, control: Some(control) })
+    Ok(Running {
+        addrs,
+        admin_addr,
+        metrics,
+        connections,
+        stop,
+        workers,
+        control: Some(control),
+        tracer,
+    })
 }
 
 /// A guard that runs.
@@ -193,6 +212,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     control: Option<Runtime>,
+    tracer: Option<Arc<Tracer>>,
 }
 
 impl Running {
@@ -234,6 +254,9 @@ impl Running {
             if worker.join().is_err() {
                 tracing::error!("a worker ended in panic");
             }
+        }
+        if let Some(tracer) = self.tracer.take() {
+            tracer.flush(FLUSH_TIMEOUT);
         }
         if let Some(control) = self.control.take() {
             control.shutdown_background();

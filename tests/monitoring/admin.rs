@@ -138,6 +138,6 @@ fn an_open_admin_listener_is_a_warning_and_an_unusable_token_an_error() {
     let text = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\nadmin: {token_file: admin.token}\n";
     std::fs::write(&config, text).unwrap();
     let error = file::load(&config, file::Overrides::default()).1.unwrap().to_string();
-    assert!(error.contains("config.yaml:3:22: admin.token_file: "), "{error}");
+    assert!(error.contains("config.yaml:3:21: admin.token_file: "), "{error}");
     assert!(error.contains("no token of at least 16") && !error.contains("short"), "{error}");
 }

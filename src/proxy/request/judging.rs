@@ -83,6 +83,9 @@ impl RequestFilter {
             None => ctx.share.belong_to_client(origin.client),
         }
         ctx.forwarded_for = origin.forwarded_for;
+        if let Some(tracer) = &self.recorder.tracer {
+            super::spans::begin(tracer, session, ctx);
+        }
     }
 
     pub(super) async fn judge(

@@ -13,6 +13,7 @@ mod judge_pool;
 mod judging;
 pub(in crate::proxy) mod recorder;
 mod session;
+mod spans;
 
 pub use context::FilterCtx;
 pub use filter::RequestFilter;

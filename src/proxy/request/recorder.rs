@@ -19,7 +19,10 @@ use crate::metrics::{MethodLabel, Metrics};
 use crate::place::Place;
 use crate::registry::TokenLabel;
 use crate::rule::Rule;
+use crate::spans::{Trace, Tracer};
 use crate::verdict::VerdictLabel;
+
+use super::spans;
 
 /// Where records go when the request has ended.
 #[derive(Debug, Clone)]
@@ -27,6 +30,7 @@ pub(in crate::proxy) struct Recorder {
     pub metrics: Arc<Metrics>,
     pub access: AccessLog,
     pub audit: AuditLog,
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// One request.
@@ -60,6 +64,8 @@ pub(in crate::proxy) struct RequestRecord {
     pub upstream_started: Option<Instant>,
     /// The request's line in the audit log.
     pub audit: Option<Box<Entry>>,
+    /// `None`: requests are not traced.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl RequestRecord {
@@ -85,6 +91,7 @@ impl RequestRecord {
             upstream: None,
             upstream_started: None,
             audit: None,
+            trace: None,
         }
     }
 }
@@ -140,6 +147,9 @@ impl Recorder {
         self.note_activity(record, verdict);
         if record.forwarded {
             self.agree(record);
+        }
+        if let (Some(tracer), Some(trace)) = (&self.tracer, record.trace.take()) {
+            spans::end(tracer, &trace, record, status, verdict, took);
         }
         let audit = record.audit.take();
         let always =

@@ -12,6 +12,7 @@ use pingora::{BError, Error, ErrorType, Result};
 use crate::api::Handler;
 use crate::config::ZHeaders;
 use crate::proxy::downstream::syntax;
+use crate::spans::{TRACEPARENT, Trace};
 use crate::target;
 
 use super::lookalike;
@@ -46,6 +47,8 @@ pub(in crate::proxy) struct OutboundHead<'a> {
     /// The cookies of a request that came in several lines, as HTTP/2 may send them, joined to the one
     /// that HTTP/1 has (RFC 9113 §8.2.3).
     pub cookies: Option<Vec<u8>>,
+    /// The trace that the backend's part belongs to; `None`: the client's headers about it are left alone.
+    pub trace: Option<&'a Trace>,
 }
 
 /// The cookies of an HTTP/2 request, where they have to be joined.
@@ -64,6 +67,8 @@ impl OutboundHead<'_> {
             14 => self.framing != BodyFraming::Streamed && is("content-length"),
             15 => self.forwarded_for.is_some() && is(X_FORWARDED_FOR),
             6 => self.cookies.is_some() && is("cookie"),
+            11 => self.trace.is_some() && is(TRACEPARENT),
+            10 => self.trace.is_some_and(|trace| trace.is_new) && is("tracestate"),
             _ => false,
         };
         let internal = matches!(name, [b'z' | b'Z', b'-', ..]) && !self.keep_z_headers;
@@ -87,6 +92,9 @@ impl OutboundHead<'_> {
         put("Via", via.as_bytes())?;
         if let Some(cookies) = &self.cookies {
             put("Cookie", cookies)?;
+        }
+        if let Some(trace) = self.trace {
+            put(TRACEPARENT, trace.traceparent().as_bytes())?;
         }
         if let Some(value) = &self.forwarded_for {
             put(X_FORWARDED_FOR, value.as_bytes())?;
@@ -357,6 +365,7 @@ mod tests {
             forwarded_for: Some(HeaderValue::from_static("192.0.2.1")),
             keep_z_headers: false,
             cookies: None,
+            trace: None,
         };
         let mut written = Vec::new();
         write(&head, &leaving, &mut written).unwrap();

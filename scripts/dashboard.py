@@ -77,6 +77,8 @@ ROWS = [
          "own, should not be enforced.", "short",
          [(f'sum by (rule, outcome) (increase(scim_guard_agreement_total{{{SERIES},outcome=~"confirmed|overruled|missed"}}'
            "[$__range])) > 0", "{{rule}} {{outcome}}")], "table"),
+        ("Repairs", "Requests that were repaired before they were forwarded.", "reqps",
+         [(rate("scim_guard_repairs_total", "repair"), "{{repair}}")]),
     ]),
     ("Tokens", [
         ("Requests by token", "By label in the token registry.", "reqps",

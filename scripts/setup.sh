@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages that a build needs (`setup.sh build`), or also those of another target of the Makefile (`test`,
-# `browser`, `ldap`, `prometheus`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
+# `browser`, `ldap`, `prometheus`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -87,6 +87,7 @@ prometheus)
     need prometheus prometheus
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
+traces) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv) ;;
 ldap)
     # An Active Directory domain controller.
     need samba samba-ad-dc
@@ -109,6 +110,7 @@ if [ "${#packages[@]}" -gt 0 ]; then
 fi
 case "${1:-build}" in
 test) install_python_packages target/venv tests/clients/requirements.txt ;;
+traces) install_python_packages target/venv-traces tests/traces/requirements.txt ;;
 prometheus) install_python_packages target/venv-prometheus tests/prometheus/requirements.txt ;;
 fuzz) need_cargo fuzz cargo-fuzz ;;
 deny) need_cargo deny cargo-deny ;;

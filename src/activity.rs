@@ -1,4 +1,4 @@
-//! What was refused, reported, overruled and missed lately, by rule: for the page of the admin listener.
+//! What was refused, reported, overruled, missed and repaired lately, by rule and by repair: for the page of the admin listener.
 //!
 //! Requests that hit no rule are not noted. The others are when they have ended, so that nothing here is on their
 //! path. Everything is bounded: counts by hour for a day, a few tokens, one example for each rule.
@@ -15,6 +15,7 @@ use crate::api::Handler;
 use crate::metrics::MethodLabel;
 use crate::place::Place;
 use crate::registry::TokenLabel;
+use crate::repair::Repair;
 use crate::rule::Rule;
 use crate::timestamp::Timestamp;
 
@@ -32,10 +33,11 @@ pub enum Event {
     Confirmed,
     Overruled,
     Missed,
+    Repaired,
 }
 
 impl Event {
-    const COUNT: usize = 5;
+    const COUNT: usize = 6;
 
     /// What Wire's answer says of a rule; `None`: nothing that is noted.
     pub fn of(outcome: Outcome) -> Option<Self> {
@@ -57,11 +59,16 @@ pub struct Subject<'a> {
     pub at: Option<&'a Place>,
 }
 
-/// By rule, and last what no rule was reported for.
 #[derive(Debug)]
-pub struct Activity(Box<[Mutex<Option<Box<Noted>>>]>);
+pub struct Activity {
+    /// By rule, and last what no rule was reported for.
+    rules: Box<[Slot]>,
+    repairs: Box<[Slot]>,
+}
 
-/// What was noted of one rule.
+type Slot = Mutex<Option<Box<Noted>>>;
+
+/// What was noted of one rule, or of one repair.
 #[derive(Debug)]
 struct Noted {
     hours: [Hour; HOURS],
@@ -88,6 +95,8 @@ pub struct Counts {
     pub confirmed: u64,
     pub overruled: u64,
     pub missed: u64,
+    #[serde(skip)]
+    pub repaired: u64,
 }
 
 /// What is shown of one rule.
@@ -108,9 +117,26 @@ pub struct Summary {
     pub example: String,
 }
 
+/// What is shown of one repair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RepairSummary {
+    pub repair: &'static str,
+    /// Requests within the last 24 hours.
+    pub lately: u64,
+    pub since_start: u64,
+    pub last: Timestamp,
+    pub handlers: Vec<(&'static str, u64)>,
+    pub tokens: Vec<(String, u64)>,
+    pub other_tokens: u64,
+    pub example: String,
+}
+
 impl Default for Activity {
     fn default() -> Self {
-        Self((0..=Rule::COUNT).map(|_| Mutex::default()).collect())
+        Self {
+            rules: (0..=Rule::COUNT).map(|_| Mutex::default()).collect(),
+            repairs: Repair::ALL.iter().map(|_| Mutex::default()).collect(),
+        }
     }
 }
 
@@ -120,15 +146,28 @@ impl Activity {
         self.note_at(SystemTime::now(), rule, event, subject);
     }
 
+    /// Notes that a request left repaired.
+    pub fn note_repair(&self, repair: Repair, subject: Subject<'_>) {
+        note_in(&self.repairs[repair as usize], SystemTime::now(), Event::Repaired, subject);
+    }
+
     fn note_at(&self, now: SystemTime, rule: Option<Rule>, event: Event, subject: Subject<'_>) {
-        let slot = &self.0[rule.map_or(Rule::COUNT, |rule| rule as usize)];
-        let mut noted = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let noted = noted.get_or_insert_with(|| Box::new(Noted::new(now)));
-        noted.count(now, event);
-        // The first event of a request counts it, later ones say how it ended.
-        if matches!(event, Event::Refused | Event::Reported | Event::Missed) {
-            noted.describe(subject);
-        }
+        let slot = &self.rules[rule.map_or(Rule::COUNT, |rule| rule as usize)];
+        note_in(slot, now, event, subject);
+    }
+
+    /// What was repaired; most frequent repairs first.
+    pub fn repairs(&self) -> Vec<RepairSummary> {
+        let now = SystemTime::now();
+        let slots = Repair::ALL.iter().zip(&self.repairs);
+        let mut repairs: Vec<RepairSummary> = slots
+            .filter_map(|(repair, slot)| {
+                let noted = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                noted.as_ref().map(|noted| noted.summary(repair.name(), now).into())
+            })
+            .collect();
+        repairs.sort_by_key(|summary| std::cmp::Reverse(summary.lately));
+        repairs
     }
 
     /// What was noted, rules with most in the last day first.
@@ -139,7 +178,7 @@ impl Activity {
     fn summaries_at(&self, now: SystemTime) -> Vec<Summary> {
         let ids = Rule::all().map(Rule::id).chain(["none"]);
         let mut summaries: Vec<Summary> = ids
-            .zip(&self.0)
+            .zip(&self.rules)
             .filter_map(|(rule, slot)| {
                 let noted = slot.lock().unwrap_or_else(PoisonError::into_inner);
                 noted.as_ref().map(|noted| noted.summary(rule, now))
@@ -150,6 +189,33 @@ impl Activity {
             std::cmp::Reverse(refused + reported + missed)
         });
         summaries
+    }
+}
+
+fn note_in(slot: &Slot, now: SystemTime, event: Event, subject: Subject<'_>) {
+    let mut noted = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let noted = noted.get_or_insert_with(|| Box::new(Noted::new(now)));
+    noted.count(now, event);
+    // The first event of a request counts it, later ones say how it ended.
+    if !matches!(event, Event::Confirmed | Event::Overruled) {
+        noted.describe(subject);
+    }
+}
+
+impl From<Summary> for RepairSummary {
+    fn from(summary: Summary) -> Self {
+        let Summary { rule, lately, since_start, last, handlers, tokens, other_tokens, example } =
+            summary;
+        Self {
+            repair: rule,
+            lately: lately.repaired,
+            since_start: since_start.repaired,
+            last,
+            handlers,
+            tokens,
+            other_tokens,
+            example,
+        }
     }
 }
 
@@ -227,12 +293,13 @@ impl Noted {
 
 impl Counts {
     fn add(&mut self, counts: [u64; Event::COUNT]) {
-        let [refused, reported, confirmed, overruled, missed] = counts;
+        let [refused, reported, confirmed, overruled, missed, repaired] = counts;
         self.refused += refused;
         self.reported += reported;
         self.confirmed += confirmed;
         self.overruled += overruled;
         self.missed += missed;
+        self.repaired += repaired;
     }
 }
 

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use crate::activity::{Counts, Summary};
+use crate::activity::{Counts, RepairSummary, Summary};
 use crate::rule::Rule;
 
 use super::advice::{Advice, Answer};
@@ -83,6 +83,7 @@ impl Page {
         )?;
         self.lately(&state.rules)?;
         self.enforce(&state.enforce)?;
+        self.repairs(&state.repairs)?;
         self.servers(&state.servers)?;
         self.registry(state.registry.as_ref())?;
         self.config(&state.config)?;
@@ -114,7 +115,7 @@ impl Page {
             "Last",
         ]);
         for summary in rules {
-            let Counts { refused, reported, confirmed, overruled, missed } = summary.lately;
+            let Counts { refused, reported, confirmed, overruled, missed, .. } = summary.lately;
             self.0.push_str("<tr>");
             let checks = Rule::from_id(summary.rule).map_or(
                 "Wire refused what the guard let pass: run wire-scim-guard compare.",
@@ -130,12 +131,8 @@ impl Page {
             self.number("Reported", reported, "")?;
             self.number("Wire served", overruled, "warn")?;
             self.number("Wire refused", confirmed + missed, if missed > 0 { "bad" } else { "" })?;
-            let routes = summary.handlers.iter().map(|(route, count)| format!("{route}: {count}"));
-            self.cell("Routes", &routes.collect::<Vec<_>>())?;
-            let tokens = summary.tokens.iter().map(|(token, count)| format!("{token}: {count}"));
-            let others =
-                (summary.other_tokens > 0).then(|| format!("others: {}", summary.other_tokens));
-            self.cell("Tokens", &tokens.chain(others).collect::<Vec<_>>())?;
+            self.cell("Routes", &counted(&summary.handlers, 0))?;
+            self.cell("Tokens", &counted(&summary.tokens, summary.other_tokens))?;
             self.cell("Last", &[summary.last.seconds(), summary.example.clone()])?;
             self.0.push_str("</tr>\n");
         }
@@ -163,6 +160,25 @@ impl Page {
                 Escaped(rule),
                 Escaped(why)
             )?;
+        }
+        self.end_table();
+        Ok(())
+    }
+
+    fn repairs(&mut self, repairs: &[RepairSummary]) -> fmt::Result {
+        self.heading("Repairs")?;
+        if repairs.is_empty() {
+            return writeln!(self.0, "<p>No request was repaired since the start.</p>");
+        }
+        self.table(&["Repair", "Repaired", "Routes", "Tokens", "Last"]);
+        for summary in repairs {
+            let name = Escaped(summary.repair);
+            write!(self.0, "<tr><td data-label=\"Repair\"><code>{name}</code></td>")?;
+            self.number("Repaired", summary.lately, "")?;
+            self.cell("Routes", &counted(&summary.handlers, 0))?;
+            self.cell("Tokens", &counted(&summary.tokens, summary.other_tokens))?;
+            self.cell("Last", &[summary.last.seconds(), summary.example.clone()])?;
+            self.0.push_str("</tr>\n");
         }
         self.end_table();
         Ok(())
@@ -239,7 +255,9 @@ impl Page {
         self.0.push_str("<table><thead><tr>");
         for column in columns {
             let class = match *column {
-                "Refused" | "Reported" | "Wire served" | "Wire refused" => " class=\"number\"",
+                "Refused" | "Reported" | "Repaired" | "Wire served" | "Wire refused" => {
+                    " class=\"number\""
+                }
                 _ => "",
             };
             let _ = write!(self.0, "<th scope=\"col\"{class}>{}</th>", Escaped(column));
@@ -264,6 +282,12 @@ impl Page {
         self.0.push_str("</span></td>");
         Ok(())
     }
+}
+
+/// Names with their counts.
+fn counted(names: &[(impl Display, u64)], others: u64) -> Vec<String> {
+    let named = names.iter().map(|(name, count)| format!("{name}: {count}"));
+    named.chain((others > 0).then(|| format!("others: {others}"))).collect()
 }
 
 #[cfg(test)]

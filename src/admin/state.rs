@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::activity::Summary;
+use crate::activity::{RepairSummary, Summary};
 use crate::logging;
 use crate::metrics::ServerState;
 use crate::snapshot::LoadedRegistry;
@@ -26,6 +26,7 @@ pub struct State {
     pub enforce: Vec<Advice>,
     /// What was refused, reported, overruled and missed, by rule.
     pub rules: Vec<Summary>,
+    pub repairs: Vec<RepairSummary>,
     pub servers: Vec<Server>,
     /// Absent without a token registry.
     pub registry: Option<Registry>,
@@ -76,6 +77,7 @@ impl State {
             stopping: *admin.stopping.borrow(),
             enforce: advice::of(&config.policy, &rules),
             rules,
+            repairs: admin.metrics.activity().repairs(),
             servers: servers.map(|(server, state)| Server { server, state: word(state) }).collect(),
             registry: snapshot
                 .registry

@@ -46,7 +46,9 @@ impl Reader<'_> {
             match kind {
                 BodyKind::Patch | BodyKind::GroupPatch => self.operations(root),
                 BodyKind::NewUser | BodyKind::User => self.resource(root, true),
-                BodyKind::Group | BodyKind::Unserved => self.resource(root, false),
+                BodyKind::NewGroup | BodyKind::Group | BodyKind::Unserved => {
+                    self.resource(root, false);
+                }
             }
         }
         self.contents

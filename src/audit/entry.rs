@@ -95,10 +95,17 @@ impl Entry {
 
     /// Notes how the request ended, and writes the line. `rule`: the guard's rule that answered; `wire`: the status
     /// of Wire's answer.
-    pub fn end(mut self, status: u16, rule: Option<&'static str>, wire: Option<u16>) {
+    pub fn end(
+        mut self,
+        status: u16,
+        rule: Option<&'static str>,
+        wire: Option<u16>,
+        repaired: Vec<&'static str>,
+    ) {
         let Some(line) = &mut self.line else { return };
         line.status = (status != 499).then_some(status);
         line.rule = rule;
+        line.repaired = repaired;
         line.outcome = match wire {
             Some(200..=299) => Outcome::Done,
             Some(300..=499) => Outcome::Rejected,

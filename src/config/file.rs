@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::addresses::check_addresses;
 use super::words::{IDENTITIES, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Server, Tracing, UpstreamCheck, ZHeaders, limits, log, rules,
-    value, warnings,
+    Config, RefusalCacheSettings, Server, Tracing, UpstreamCheck, ZHeaders, limits, log, repairs,
+    rules, value, warnings,
 };
 use crate::admin::AdminToken;
 use crate::fraction::Fraction;
@@ -19,8 +19,9 @@ use crate::input::load::{LoadError, read_file};
 use crate::input::section::{Section, set};
 use crate::input::value::{network, quoted};
 use crate::input::yaml;
-use crate::policy::{Identity, Policy, Profile};
+use crate::policy::{Action, Identity, Policy, Profile};
 use crate::release::Releases;
+use crate::repair::Repairs;
 
 /// The characters of rich info that `wire.rich_info_limit` may allow.
 const RICH_INFO_LIMIT: std::ops::RangeInclusive<u64> = 0..=1_000_000;
@@ -37,6 +38,7 @@ pub struct Overrides {
     pub profile: Option<Profile>,
     pub identity: Option<Identity>,
     pub releases: Option<Releases>,
+    pub repairs: Option<Repairs>,
 }
 
 /// Reads the file at `path`, as far as it can be read, and what is wrong with it. A config that comes with
@@ -128,7 +130,13 @@ fn read(
 
     let identity = top.field("identity").and_then(|field| field.choice(&IDENTITIES));
     let identity = overrides.identity.or(identity).unwrap_or(Identity::Any);
-    config.policy = rules::read(top.section("rules"), overrides.profile, identity);
+    let (policy, mode) = rules::read(top.section("rules"), overrides.profile, identity);
+    config.policy = policy;
+    let repairing = top.field("repairs");
+    let chosen = repairing.as_ref().and_then(repairs::read);
+    let chosen = overrides.repairs.or(chosen);
+    let is_judged = mode != Some(Action::Off);
+    config.repairs = is_judged.then(|| chosen.unwrap_or_default());
     read_wire(top.section("wire"), &mut config.policy);
     set(&mut config.policy.releases, overrides.releases);
 
@@ -153,7 +161,9 @@ fn read(
     config.tracing = top.field("tracing").and_then(read_tracing);
     config.limits = limits::read(top.section("limits"), diagnostics);
     top.close();
-    warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, diagnostics);
+    let idle = repairing.filter(|_| !is_judged && chosen.is_some_and(|chosen| !chosen.is_empty()));
+    let idle = idle.map(|field| field.at);
+    warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, idle, diagnostics);
     config.warnings = diagnostics.warnings();
     config.fingerprint = fingerprint(text);
     Some(config)

@@ -24,7 +24,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The body of a request to the collector. `instance`: what distinguishes this process.
 pub fn encode(requests: &[Request], instance: &str) -> Vec<u8> {
-    let spans = requests.iter().flat_map(|request| spans(request)).collect();
+    let spans = requests.iter().flat_map(spans).collect();
     let scope = InstrumentationScope {
         name: NAME.into(),
         version: VERSION.into(),
@@ -55,8 +55,19 @@ fn spans(request: &Request) -> impl Iterator<Item = Span> {
 
 /// The whole request.
 fn server(request: &Request) -> Span {
-    let Details { handler, method, status, verdict, rule, reported, token, is_tls, took, .. } =
-        &request.details;
+    let Details {
+        handler,
+        method,
+        status,
+        verdict,
+        rule,
+        reported,
+        repaired,
+        token,
+        is_tls,
+        took,
+        ..
+    } = &request.details;
     let mut attributes = vec![
         method_attribute(*method),
         text("url.scheme", if *is_tls { "https" } else { "http" }),
@@ -69,9 +80,11 @@ fn server(request: &Request) -> Span {
     }
     attributes.extend(rule.map(|rule| text("scim_guard.rule", rule)));
     attributes.extend(token.as_deref().map(|token| text("scim_guard.token", token)));
-    if !reported.is_empty() {
-        let values = reported.iter().map(|rule| AnyValue { value: Some(string(rule)) }).collect();
-        attributes.push(attribute("scim_guard.reported", Value::ArrayValue(ArrayValue { values })));
+    for (key, values) in [("scim_guard.reported", reported), ("scim_guard.repaired", repaired)] {
+        if !values.is_empty() {
+            let values = values.iter().map(|name| AnyValue { value: Some(string(name)) }).collect();
+            attributes.push(attribute(key, Value::ArrayValue(ArrayValue { values })));
+        }
     }
     let failed = (*status >= 500).then(|| status.to_string());
     let name = [Some(method_name(*method)), route(*handler)];

@@ -32,6 +32,7 @@ pub struct Details {
     pub verdict: VerdictLabel,
     pub rule: Option<&'static str>,
     pub reported: Vec<&'static str>,
+    pub repaired: Vec<&'static str>,
     pub token: Option<String>,
     pub is_tls: bool,
     pub took: Duration,

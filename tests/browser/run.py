@@ -64,7 +64,7 @@ def look(folder, admin):
     # What happens to elements that Content-Security-Policy refuses is in the console.
     page, errors = browse(folder, admin, "--dump-dom")
     text = str(Text(page))
-    for part in ("Wire SCIM Guard", "serving", "What was refused and reported", "user.user_name", "okta:",
+    for part in ("Wire SCIM Guard", "serving", "What was refused and reported", "user.user_name", "okta:", "Repairs", "language",
                  "POST /scim/v2/Users, at userName", "Is it safe to enforce?", "your policy", "in rotation",
                  "Token registry", "The next to expire is okta", "one.yaml"):
         check(f"the page shows {part!r}", part in text, "" if part in text else text[:2000])

@@ -2,9 +2,10 @@
 
 use wire_scim_guard::config::{AccessLines, Log, LogFormat};
 use wire_scim_guard::fraction::Fraction;
+use wire_scim_guard::repair::{Repair, Repairs};
 
 use crate::support::program::Place;
-use crate::support::{Backend, Guarded, USER, control, head, wait_until, with_length};
+use crate::support::{Backend, Guarded, USER, control, head, user, wait_until, with_length};
 
 #[test]
 fn with_a_sample_refused_requests_are_logged_always_and_others_by_share() {
@@ -43,6 +44,27 @@ fn with_a_sample_failed_and_audited_requests_are_logged_always() {
     assert_eq!(guarded.access_line(1)["verdict"], "failed");
     assert_eq!(guarded.ask(control()).status, 200);
     assert_eq!(guarded.access_line(2)["verdict"], "forwarded");
+}
+
+#[test]
+fn a_repaired_request_is_logged_always_audited_and_shown_with_its_repair() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.log.access = AccessLines::Sample(Fraction::NONE);
+        config.audit = Some(wire_scim_guard::config::Audit::default());
+        config.repairs = Some(Repairs::of(&[Repair::Language]));
+    });
+    let body = String::from_utf8(user(300)).unwrap();
+    let body = body.replace("{\"", "{\"preferredLanguage\":\"DE\",\"");
+    assert_eq!(guarded.ask(with_length("PUT", USER, body.as_bytes())).status, 200);
+    assert_eq!(guarded.access_line(1)["repaired"][0], "language");
+    wait_until("an audit line", || !guarded.audit_lines().is_empty());
+    let line = &guarded.audit_lines()[0];
+    assert_eq!(line["repaired"][0], "language");
+    assert_eq!(line["attributes"][0], "preferredLanguage");
+    let repairs = guarded.running.as_ref().unwrap().metrics().activity().repairs();
+    assert_eq!((repairs[0].repair, repairs[0].lately), ("language", 1));
+    assert_eq!(repairs[0].example, "PUT /scim/v2/Users/:uid");
 }
 
 #[test]

@@ -67,7 +67,7 @@ def guard(binary, folder, name, backend, token_hash, more=""):
         f"listen: [\"127.0.0.1:{port}\"]\nadmin: {{listen: \"127.0.0.1:{admin}\"}}\n"
         f"upstream: {{servers: [\"{backend}\"]}}\nthreads: 1\ntokens: {name}.tokens.yaml\n"
         f"rules: {{actions: {{user.user_name.case: report, user.roles: report}}}}\n"
-        f"metrics: {{wire_dashboard: true}}\nlog: {{access: false}}\n{more}")
+        f"repairs: [language]\nmetrics: {{wire_dashboard: true}}\nlog: {{access: false}}\n{more}")
     program = Program([binary, "serve", "--config", str(config)], folder / f"{name}.log")
     base = f"http://127.0.0.1:{admin}"
     wait_until(f"guard {name}", lambda: ask(f"{base}/i/status")[0] == 200)
@@ -93,6 +93,8 @@ def traffic(url, token, stop):
         ask(users, "POST", user | {"userName": upper, "externalId": f"upper.{number}@example.com"}, headers)
         ask(users, "POST", user | {"roles": ["king"]}, headers)
         ask(users, "POST", user | {"userName": "no good"}, headers)
+        ask(users, "POST", user | {"userName": f"lang.{number}", "externalId": f"l.{number}@example.com",
+                                   "preferredLanguage": "DE"}, headers)
         ask(users, "POST", b"{", headers)
         user_path = f"{users}/3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3"
         ask(user_path, "GET", None, {"Authorization": "Bearer x"})

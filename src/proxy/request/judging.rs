@@ -109,7 +109,7 @@ impl RequestFilter {
         let started = Instant::now();
         let head = session.req_header();
         let sent = client_conn(session).and_then(ClientConn::sent_target).map(<[u8]>::to_vec);
-        let HeadVerdict { handler, token, digest, known, remarks, next } =
+        let HeadVerdict { handler, token, digest, known, remarks, repaired, next } =
             self.evaluator.judge_head(
                 &ctx.snapshot,
                 Head {
@@ -124,6 +124,7 @@ impl RequestFilter {
         ctx.record.token = token;
         ctx.record.digest = digest;
         ctx.record.remarks = remarks;
+        ctx.record.repaired = repaired;
         if !known {
             ctx.share.is_a_strangers();
         }
@@ -208,11 +209,22 @@ impl RequestFilter {
         };
         self.recorder.metrics.body(body.len());
         let judged = self.judges.judge(&ctx.snapshot, task, &body, &mut ctx.record).await;
+        let body = match judged {
+            Ok(None) => body,
+            Ok(Some(repaired)) => match Box::pin(ctx.repair_body(task, &body, repaired)).await {
+                Ok(body) => body,
+                Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::Drained)),
+            },
+            Err(refusal) => {
+                if ctx.record.audit.is_some() {
+                    Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
+                }
+                return Ok(Decision::Refuse(refusal, Rest::Drained));
+            }
+        };
         if ctx.record.audit.is_some() {
+            let task = BodyTask { gzip: task.gzip && !ctx.inflated, ..task };
             Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
-        }
-        if let Err(refusal) = judged {
-            return Ok(Decision::Refuse(refusal, Rest::Drained));
         }
         let has_none =
             task.kind == BodyKind::Unserved && body.is_empty() && declared(session).is_none();

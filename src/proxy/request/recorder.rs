@@ -18,6 +18,7 @@ use crate::logging::{Access, AccessLog, Disagreement};
 use crate::metrics::{MethodLabel, Metrics};
 use crate::place::Place;
 use crate::registry::TokenLabel;
+use crate::repair::{Repair, Repairs};
 use crate::rule::Rule;
 use crate::spans::{Trace, Tracer};
 use crate::verdict::VerdictLabel;
@@ -47,6 +48,8 @@ pub(in crate::proxy) struct RequestRecord {
     pub token: Option<TokenLabel>,
     pub digest: Option<TokenDigest>,
     pub remarks: Remarks,
+    /// The repairs that have changed it.
+    pub repaired: Repairs,
     /// The rule that answered, and what it says of the request.
     pub answered: Option<(Rule, VerdictLabel)>,
     /// Where the request hit the rule that answered.
@@ -80,6 +83,7 @@ impl RequestRecord {
             token: None,
             digest: None,
             remarks: Remarks::default(),
+            repaired: Repairs::NONE,
             answered: None,
             at: None,
             forwarded: false,
@@ -115,6 +119,13 @@ impl Recorder {
         }
     }
 
+    /// Counts the repairs of a request that leaves.
+    pub(in crate::proxy) fn repaired(&self, record: &RequestRecord) {
+        if !record.repaired.is_empty() {
+            self.metrics.repaired(record.repaired);
+        }
+    }
+
     /// Notes the rule that answers, and counts it.
     pub(in crate::proxy) fn answered(
         &self,
@@ -144,18 +155,24 @@ impl Recorder {
             token.count(verdict);
         }
         self.metrics.request(record.handler, record.method, status, verdict, took);
-        self.note_activity(record, verdict);
+        // What was refused did not leave repaired.
+        let repaired = if record.forwarded { record.repaired } else { Repairs::NONE };
+        self.note_activity(record, verdict, repaired);
         if record.forwarded {
             self.agree(record);
         }
+        let repaired: Vec<&'static str> = repaired.iter().map(Repair::name).collect();
         if let (Some(tracer), Some(trace)) = (&self.tracer, record.trace.take()) {
-            spans::end(tracer, &trace, record, status, verdict, took);
+            let repaired = repaired.clone();
+            spans::end(tracer, &trace, record, status, verdict, took, repaired);
         }
         let audit = record.audit.take();
-        let always =
-            matches!(verdict, VerdictLabel::Refused | VerdictLabel::Failed) || audit.is_some();
+        let always = matches!(verdict, VerdictLabel::Refused | VerdictLabel::Failed)
+            || audit.is_some()
+            || !repaired.is_empty();
         if let Some(entry) = audit {
-            entry.end(status, record.answered.map(|(rule, _)| rule.id()), record.wire_status);
+            let rule = record.answered.map(|(rule, _)| rule.id());
+            entry.end(status, rule, record.wire_status, repaired.clone());
         }
         if !self.access.wants(always) {
             return;
@@ -178,6 +195,7 @@ impl Recorder {
             rule: record.answered.map(|(rule, _)| rule.id()),
             reported: &reported,
             at: &at,
+            repaired: &repaired,
             duration: took,
             validation: record.validation,
             upstream_duration: upstream_took,
@@ -192,7 +210,7 @@ impl Recorder {
 
 impl Recorder {
     /// Notes for the page of the admin listener what rules did to the request.
-    fn note_activity(&self, record: &RequestRecord, verdict: VerdictLabel) {
+    fn note_activity(&self, record: &RequestRecord, verdict: VerdictLabel, repaired: Repairs) {
         let activity = self.metrics.activity();
         let subject = |at| Subject {
             handler: record.handler,
@@ -200,6 +218,9 @@ impl Recorder {
             token: record.token.as_ref(),
             at,
         };
+        for repair in repaired.iter() {
+            activity.note_repair(repair, subject(None));
+        }
         for hit in &record.remarks.reported {
             activity.note(Some(hit.rule), Event::Reported, subject(hit.at.as_ref()));
         }

@@ -37,6 +37,7 @@ pub(super) fn end(
     status: u16,
     verdict: VerdictLabel,
     took: Duration,
+    repaired: Vec<&'static str>,
 ) {
     tracer.end(trace, || Details {
         handler: record.handler,
@@ -45,14 +46,18 @@ pub(super) fn end(
         verdict,
         rule: record.answered.map(|(rule, _)| Rule::id(rule)),
         reported: record.remarks.reported.iter().map(|hit| hit.rule.id()).collect(),
+        repaired,
         token: record.token.as_ref().map(TokenLabel::as_str).map(str::to_owned),
         is_tls: false,
         took,
-        backend: record.upstream_started.map(|at| Backend {
-            server: record.upstream,
-            after: at.saturating_duration_since(record.started),
-            took: at.elapsed(),
-            status: record.wire_status,
+        backend: record.upstream_started.map(|at| {
+            let after = at.saturating_duration_since(record.started);
+            Backend {
+                server: record.upstream,
+                after,
+                took: at.elapsed().min(took.saturating_sub(after)),
+                status: record.wire_status,
+            }
         }),
     });
 }

@@ -12,6 +12,8 @@ use pingora::{BError, Error, ErrorType, Result};
 use crate::api::Handler;
 use crate::config::ZHeaders;
 use crate::proxy::downstream::syntax;
+use crate::refusal::SCIM_JSON;
+use crate::repair::{Repair, Repairs};
 use crate::spans::{TRACEPARENT, Trace};
 use crate::target;
 
@@ -19,6 +21,7 @@ use super::lookalike;
 
 // The usual spelling of these names, in which Pingora writes them.
 pub(in crate::proxy) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
+pub(in crate::proxy) const SCIM_GUARD_REPAIRED: &str = "Scim-Guard-Repaired";
 pub(in crate::proxy) const X_REQUEST_ID: &str = "X-Request-Id";
 pub(in crate::proxy) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 
@@ -49,6 +52,10 @@ pub(in crate::proxy) struct OutboundHead<'a> {
     pub cookies: Option<Vec<u8>>,
     /// The trace that the backend's part belongs to; `None`: the client's headers about it are left alone.
     pub trace: Option<&'a Trace>,
+    /// The repairs that have changed the request.
+    pub repaired: Repairs,
+    /// The body leaves without the coding that it came with.
+    pub inflated: bool,
 }
 
 /// The cookies of an HTTP/2 request, where they have to be joined.
@@ -63,10 +70,17 @@ impl OutboundHead<'_> {
     fn keeps(&self, name: &[u8], nominated: &[HeaderName]) -> bool {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         let replaced = match name.len() {
-            12 => is(X_REQUEST_ID),
+            12 => {
+                is(X_REQUEST_ID)
+                    || (self.repaired.contains(Repair::ContentType) && is("content-type"))
+            }
             14 => self.framing != BodyFraming::Streamed && is("content-length"),
             15 => self.forwarded_for.is_some() && is(X_FORWARDED_FOR),
-            6 => self.cookies.is_some() && is("cookie"),
+            6 => {
+                (self.cookies.is_some() && is("cookie"))
+                    || (self.repaired.contains(Repair::Accept) && is("accept"))
+            }
+            16 => self.inflated && is("content-encoding"),
             11 => self.trace.is_some() && is(TRACEPARENT),
             10 => self.trace.is_some_and(|trace| trace.is_new) && is("tracestate"),
             _ => false,
@@ -90,6 +104,11 @@ impl OutboundHead<'_> {
             _ => "1.1 wire-scim-guard",
         };
         put("Via", via.as_bytes())?;
+        for (repair, name) in [(Repair::Accept, "Accept"), (Repair::ContentType, "Content-Type")] {
+            if self.repaired.contains(repair) {
+                put(name, SCIM_JSON.as_bytes())?;
+            }
+        }
         if let Some(cookies) = &self.cookies {
             put("Cookie", cookies)?;
         }
@@ -203,6 +222,7 @@ pub(in crate::proxy) fn response(
     head.remove_header("proxy-connection");
     // SECURITY: only the guard says which of its rules answered.
     head.remove_header(SCIM_GUARD_RULE);
+    head.remove_header(SCIM_GUARD_REPAIRED);
     head.insert_header(X_REQUEST_ID, request_id.clone())
 }
 
@@ -255,7 +275,7 @@ fn stays_here(name: &[u8]) -> bool {
         15 => is(SCIM_GUARD_RULE),
         16 => is("proxy-connection"),
         17 => is("transfer-encoding"),
-        19 => is("proxy-authorization"),
+        19 => is("proxy-authorization") || is(SCIM_GUARD_REPAIRED),
         _ => false,
     }
 }
@@ -350,6 +370,7 @@ mod tests {
             ("Transfer-Encoding", "chunked"),
             ("Expect", "100-continue"),
             ("Scim-Guard-Rule", "none"),
+            ("Scim-Guard-Repaired", "none"),
             ("Z-User", "me"),
             ("traceparent", "00-a-b-01"),
             ("Via", "1.1 before"),
@@ -366,6 +387,8 @@ mod tests {
             keep_z_headers: false,
             cookies: None,
             trace: None,
+            repaired: Repairs::NONE,
+            inflated: false,
         };
         let mut written = Vec::new();
         write(&head, &leaving, &mut written).unwrap();

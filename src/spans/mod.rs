@@ -6,6 +6,8 @@
 //! SECURITY: a span has the method, the template of the route, the verdict, rules and the token's label, and nothing
 //! that a client chose: no path, no query, no header, no address.
 
+#![cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "nothing sends spans then"))]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -62,6 +64,8 @@ pub struct Trace {
     started: SystemTime,
     /// How long judging took, with the time to receive the body.
     pub judged: Option<Duration>,
+    /// The client speaks TLS.
+    pub is_tls: bool,
     /// The client's `tracestate` does not belong to this trace.
     pub is_new: bool,
 }
@@ -94,6 +98,7 @@ impl Tracer {
             span: Uuid::new_v4().as_u64_pair().1,
             started: SystemTime::now(),
             judged: None,
+            is_tls: false,
             is_new: sent.is_none(),
         })
     }

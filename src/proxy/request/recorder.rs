@@ -101,6 +101,11 @@ impl RequestRecord {
 }
 
 impl RequestRecord {
+    fn subject<'a>(&'a self, at: Option<&'a Place>) -> Subject<'a> {
+        let (handler, method) = (self.handler, self.method);
+        Subject { handler, method, token: self.token.as_ref(), at }
+    }
+
     /// Whether Wire agreed with the verdict, as far as its answer is known.
     pub(in crate::proxy) fn agreement(&self) -> Outcome {
         Outcome::of(&self.remarks, self.wire_status)
@@ -161,7 +166,10 @@ impl Recorder {
         if record.forwarded {
             self.agree(record);
         }
-        let repaired: Vec<&'static str> = repaired.iter().map(Repair::name).collect();
+        let repaired: Vec<&'static str> = match repaired.is_empty() {
+            true => Vec::new(),
+            false => repaired.iter().map(Repair::name).collect(),
+        };
         if let (Some(tracer), Some(trace)) = (&self.tracer, record.trace.take()) {
             let repaired = repaired.clone();
             spans::end(tracer, &trace, record, status, verdict, took, repaired);
@@ -212,12 +220,7 @@ impl Recorder {
     /// Notes for the page of the admin listener what rules did to the request.
     fn note_activity(&self, record: &RequestRecord, verdict: VerdictLabel, repaired: Repairs) {
         let activity = self.metrics.activity();
-        let subject = |at| Subject {
-            handler: record.handler,
-            method: record.method,
-            token: record.token.as_ref(),
-            at,
-        };
+        let subject = |at| record.subject(at);
         for repair in repaired.iter() {
             activity.note_repair(repair, subject(None));
         }
@@ -229,13 +232,6 @@ impl Recorder {
         {
             activity.note(Some(rule), Event::Refused, subject(record.at.as_ref()));
         }
-        if record.forwarded
-            && let Some(event) = Event::of(record.agreement())
-        {
-            let first = record.remarks.reported.first();
-            let at = first.and_then(|hit| hit.at.as_ref());
-            activity.note(first.map(|hit| hit.rule), event, subject(at));
-        }
     }
 
     /// Counts what Wire's answer says of the verdict, and logs where they disagree.
@@ -244,6 +240,10 @@ impl Recorder {
         let first = record.remarks.reported.first();
         let rule = first.map(|hit| hit.rule);
         self.metrics.agreed(rule, outcome);
+        if let Some(event) = Event::of(outcome) {
+            let at = first.and_then(|hit| hit.at.as_ref());
+            self.metrics.activity().note(rule, event, record.subject(at));
+        }
         let (Outcome::Overruled | Outcome::Missed) = outcome else { return };
         self.access.write_disagreement(&Disagreement {
             level: "Warn",

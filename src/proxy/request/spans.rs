@@ -18,7 +18,9 @@ pub(super) fn begin(tracer: &Tracer, session: &Session, ctx: &mut FilterCtx) {
     let trusted = &ctx.snapshot.config.trusted_proxies;
     let is_trusted =
         peer_ip(session).is_some_and(|peer| trusted.iter().any(|network| network.contains(&peer)));
-    ctx.record.trace = Some(tracer.begin(&session.req_header().headers, is_trusted));
+    let mut trace = tracer.begin(&session.req_header().headers, is_trusted);
+    trace.is_tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    ctx.record.trace = Some(trace);
 }
 
 /// Notes that the request was judged.
@@ -48,7 +50,7 @@ pub(super) fn end(
         reported: record.remarks.reported.iter().map(|hit| hit.rule.id()).collect(),
         repaired,
         token: record.token.as_ref().map(TokenLabel::as_str).map(str::to_owned),
-        is_tls: false,
+        is_tls: trace.is_tls,
         took,
         backend: record.upstream_started.map(|at| {
             let after = at.saturating_duration_since(record.started);

@@ -7,9 +7,15 @@
 
 mod support;
 
+#[path = "repair/clients.rs"]
+mod clients;
 #[path = "repair/documented.rs"]
 mod documented;
 #[path = "repair/proxied.rs"]
 mod proxied;
 #[path = "repair/requests.rs"]
 mod requests;
+#[path = "repair/scenarios.rs"]
+mod scenarios;
+#[path = "repair/world.rs"]
+mod world;

@@ -4,6 +4,7 @@
 //! head is flushed before it. A SCIM request has been read and judged before it leaves, so that it
 //! is sent in one write. Pingora's HTTP/1 client reads the answer.
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -50,10 +51,12 @@ impl GuardProxy {
         let deadline = tokio::time::Instant::from_std(ctx.filter.started()) + request_timeout;
         // What passes unjudged may take its time.
         let deadline = (!ctx.filter.is_unjudged()).then_some(deadline);
-        let exchange = self.send_and_hand_back(session, ctx, body);
-        let exchanged = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, exchange).await,
-            None => Ok(exchange.await),
+        let exchanged = {
+            let exchange = pin!(self.send_and_hand_back(session, ctx, body));
+            match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline, exchange).await,
+                None => Ok(exchange.await),
+            }
         };
         match exchanged {
             Ok(exchanged) => exchanged.inspect_err(|error| {
@@ -119,11 +122,11 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
         body: &[u8],
     ) -> Result<Backend> {
-        let mut conn = while_wanted(session, self.connect(ctx)).await?;
+        let mut conn = while_wanted(session, pin!(self.connect(ctx))).await?;
         RequestFilter::write_head(session, &mut ctx.filter, conn.held())?;
         let method = session.req_header().method.clone();
         let timeout = ctx.filter.limits().upstream_timeout;
-        while_wanted(session, ask(conn, &method, body, timeout)).await
+        while_wanted(session, pin!(ask(conn, &method, body, timeout))).await
     }
 
     /// Connects to the first server in turn that accepts. Another one is tried only before a byte of
@@ -178,11 +181,11 @@ impl GuardProxy {
         let reader = if is_http2 && size > SMALL_ANSWER { size } else { 0 };
         if reader > 0 {
             let room = ctx.filter.reserve(Kind::Answer, 2 * reader);
-            while_wanted(session, room).await?;
+            while_wanted(session, pin!(room)).await?;
         }
         while !done && body.len() < read_first {
             let piece = async { backend.read_body_ref().await.map_err(Error::into_up) };
-            let Some(piece) = while_wanted(session, piece).await? else {
+            let Some(piece) = while_wanted(session, pin!(piece)).await? else {
                 done = true;
                 break;
             };
@@ -219,10 +222,10 @@ impl GuardProxy {
             if is_http2 {
                 ctx.filter.keep_for_answer(reader);
                 let room = ctx.filter.reserve(Kind::Answer, READER);
-                while_wanted(session, room).await?;
+                while_wanted(session, pin!(room)).await?;
             }
             let piece = async { backend.read_body_bytes().await.map_err(Error::into_up) };
-            let piece = while_wanted(session, piece).await?;
+            let piece = while_wanted(session, pin!(piece)).await?;
             done = piece.is_none() || backend.is_body_done();
             let piece = piece.map(|piece| if is_http2 { ctx.filter.count(piece) } else { piece });
             ctx.hand_out(session, vec![HttpTask::Body(piece, done)]).await?;
@@ -235,7 +238,7 @@ impl ProxyCtx {
     /// Writes a part of the answer to the client.
     async fn hand_out(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
         self.handing_out = true;
-        let write = pingora_internals::write_tasks(session, tasks);
+        let write = pin!(pingora_internals::write_tasks(session, tasks));
         let written = self.filter.unless_short(write).await;
         self.handing_out = false;
         written.map(drop).map_err(Error::into_down)
@@ -281,9 +284,11 @@ fn answer_size(answer: &ResponseHeader) -> usize {
 /// SECURITY: a stream of HTTP/2 that is reset makes room for another one at once, and the work for it
 /// has to end with it, or a single connection holds any number of requests. A connection of HTTP/1
 /// has one request at a time, and one whose client has gone may go on.
+///
+/// The work is pinned by the caller, so that it is not copied on its way here.
 pub(super) async fn while_wanted<T>(
     session: &mut Session,
-    work: impl Future<Output = Result<T>>,
+    work: Pin<&mut impl Future<Output = Result<T>>>,
 ) -> Result<T> {
     if !session.is_http2() {
         return work.await;

@@ -16,6 +16,7 @@
 //! Another Pingora service embeds the [`RequestFilter`] alone, or behind a [`Downstream`].
 
 use std::os::fd::RawFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,12 +92,12 @@ impl GuardProxy {
     async fn wait_to_connect(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<()> {
         if session.is_http2() {
             let room = ctx.filter.reserve(Kind::Stream, STREAMED);
-            exchange::while_wanted(session, room).await?;
+            exchange::while_wanted(session, pin!(room)).await?;
         }
         let turn = Arc::clone(&self.connecting).acquire_owned();
         let turn = tokio::time::timeout(ctx.filter.limits().upstream_connect_timeout, turn);
         let wait = async { turn.await.ok().and_then(Result::ok).ok_or_else(exchange::no_turn) };
-        ctx.connecting = Some(exchange::while_wanted(session, wait).await?);
+        ctx.connecting = Some(exchange::while_wanted(session, pin!(wait)).await?);
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -227,7 +228,7 @@ where
         let mut share = conn.account().map(Share::of_connection);
         // Its token is not known yet.
         share.iter_mut().for_each(Share::is_a_strangers);
-        let began = std::time::Instant::now();
+        let mut began = None;
         loop {
             let bytes = conn.buffered();
             // One empty line before a request is to be ignored (RFC 9112 §2.2).
@@ -259,7 +260,10 @@ where
                 searched = bytes.len();
             }
             let read = match &mut share {
-                Some(share) => read_counted(conn, share, began, deadline).await,
+                Some(share) => {
+                    let began = *began.get_or_insert_with(std::time::Instant::now);
+                    read_counted(conn, share, began, deadline).await
+                }
                 None => Ok(tokio::time::timeout_at(deadline, conn.read_more()).await),
             };
             match read {
@@ -317,7 +321,7 @@ async fn read_counted(
     let more = conn.buffered().capacity().saturating_sub(share.held(Kind::Head));
     share.grow(Kind::Head, more).await?;
     let reading = tokio::time::timeout_at(deadline, conn.read_more());
-    let read = share.unless_short(began, reading).await;
+    let read = share.unless_short(Some(began), pin!(reading)).await;
     read.map_err(|GaveWay| share.refuse(Kind::Head))
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -174,7 +175,7 @@ impl FilterCtx {
 
     /// Waits for memory, and takes it until the request ends.
     pub(in crate::proxy) async fn reserve(&mut self, kind: Kind, bytes: usize) -> Result<()> {
-        self.share.grow(kind, bytes).await.map_err(|_| budget::short())
+        self.share.grow(kind, bytes).await.map(drop).map_err(|_| budget::short())
     }
 
     /// Gives back what is reserved for the answer beyond `bytes`.
@@ -190,9 +191,9 @@ impl FilterCtx {
     /// Does work that waits for the client, unless others need the memory that the request holds.
     pub(in crate::proxy) async fn unless_short<T>(
         &mut self,
-        work: impl Future<Output = Result<T>>,
+        work: Pin<&mut impl Future<Output = Result<T>>>,
     ) -> Result<T> {
-        let done = self.share.unless_short(Instant::now(), work).await;
+        let done = self.share.unless_short(None, work).await;
         done.unwrap_or_else(|GaveWay| {
             self.share.refuse(Kind::Answer);
             Err(Error::new(ErrorType::WriteTimedout))

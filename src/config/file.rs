@@ -152,7 +152,7 @@ fn read(
     config.shield = shield;
     set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
 
-    (config.log, config.audit) = log::read(top.section("log"), folder);
+    (config.log, config.audit) = log::read(top.section("log"), folder, diagnostics);
     let mut metrics = top.section("metrics");
     let wire_dashboard = metrics.field("wire_dashboard").and_then(|field| field.flag());
     set(&mut config.metrics.wire_dashboard, wire_dashboard);

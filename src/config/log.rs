@@ -6,10 +6,15 @@ use super::file::secret_file;
 use super::words::{LEVELS, LOG_FORMATS};
 use super::{AccessLines, Audit, Log, value};
 use crate::audit::AuditKey;
+use crate::input::diagnostic::Diagnostics;
 use crate::input::field::Field;
 use crate::input::section::{Section, set};
 
-pub(super) fn read(mut section: Section<'_, '_>, folder: Option<&Path>) -> (Log, Option<Audit>) {
+pub(super) fn read(
+    mut section: Section<'_, '_>,
+    folder: Option<&Path>,
+    diagnostics: &Diagnostics,
+) -> (Log, Option<Audit>) {
     let mut log = Log::default();
     set(&mut log.level, section.field("level").and_then(|field| field.choice(&LEVELS)));
     set(&mut log.access, section.field("access").and_then(read_access));
@@ -19,7 +24,8 @@ pub(super) fn read(mut section: Section<'_, '_>, folder: Option<&Path>) -> (Log,
     let key_file = section.field("audit_key_file");
     let key = key_file.as_ref().and_then(|field| secret_file(field, folder, AuditKey::read));
     if let Some(field) = key_file.filter(|_| !is_audited) {
-        field.error("it has no effect without log.audit; write audit: true, or leave it out");
+        let message = "log.audit_key_file has no effect without log.audit: true";
+        diagnostics.warn(field.at, message);
     }
     section.close();
     (log, is_audited.then_some(Audit { key }))

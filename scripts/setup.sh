@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages that a build needs (`setup.sh build`), or also those of another target of the Makefile (`test`,
-# `browser`, `ldap`, `prometheus`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
+# `browser`, `ldap`, `prometheus`, `tls`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -82,12 +82,24 @@ pgo)
     need "llvm-profdata-$llvm" "llvm-$llvm"
     ;;
 fuzz) need g++ g++ ;;
-browser) need chromium chromium ;;
+browser)
+    need chromium chromium
+    need openssl openssl
+    ;;
 prometheus)
     need prometheus prometheus
+    need openssl openssl
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
-traces) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv) ;;
+traces)
+    need openssl openssl
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    ;;
+tls)
+    need openssl openssl
+    need sslscan sslscan
+    need testssl testssl.sh
+    ;;
 ldap)
     # An Active Directory domain controller.
     need samba samba-ad-dc
@@ -101,6 +113,7 @@ if [ "${1:-build}" = test ]; then
     need curl curl
     need nginx nginx-light
     need slapd slapd
+    need systemd-socket-activate systemd
     need ldapsearch ldap-utils
     need openssl openssl
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)

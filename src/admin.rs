@@ -6,7 +6,7 @@
 //! | `/` | a page for people: what was refused lately, and the state of everything |
 //! | `/i/state` | the same as JSON |
 //! | `/i/status` | 200 while the process is alive |
-//! | `/i/ready` | 200; 503 while it drains. The states of the backend servers and of the token registry are shown, but do not change the status: taking the guard out of service would repair neither |
+//! | `/i/ready` | 200; 503 while it drains. The states of the backend servers, of the token registry and of the last reload are shown, but do not change the status: taking the guard out of service would repair neither |
 //!
 //! SECURITY: without `admin.token_file` there is no authentication, and the listener belongs on an address that clients
 //! cannot reach; with it the token is required for everything but `/i/status` and `/i/ready`. What it accepts is bounded
@@ -29,8 +29,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 mod advice;
 mod auth;
@@ -43,6 +45,7 @@ use state::State;
 
 use crate::logging;
 use crate::metrics::{ListServers, Metrics, ServerState};
+use crate::reload::ReloadStatus;
 use crate::snapshot::{LoadedRegistry, Snapshots};
 
 /// Connections at one time; more wait in the listener's queue.
@@ -70,6 +73,7 @@ pub struct Admin {
     pub servers: ListServers,
     /// Whose token registry is shown.
     pub snapshots: Arc<Snapshots>,
+    pub reloads: Arc<ReloadStatus>,
     /// Whether the process is stopping.
     pub stopping: watch::Receiver<bool>,
 }
@@ -98,7 +102,15 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, stream: TcpStream, responses: &Semaphore) -> hyper::Result<()> {
+    async fn answer(&self, stream: TcpStream, responses: &Semaphore) {
+        let tls = self.snapshots.current().tls.admin().cloned();
+        let Some(tls) = tls else { return self.serve_http(stream, responses).await };
+        if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
+            self.serve_http(stream, responses).await;
+        }
+    }
+
+    async fn serve_http(&self, stream: impl AsyncRead + AsyncWrite + Unpin, responses: &Semaphore) {
         // Held until the response is written. Acquired only after the head was read: silent clients must not hold a
         // response slot.
         let slot = OnceLock::new();
@@ -108,14 +120,15 @@ impl Admin {
             }
             Ok::<_, Infallible>(self.route(&request))
         });
-        http1::Builder::new()
+        let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD)
             .keep_alive(false)
             .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), service)
-            .await
+            .serve_connection(TokioIo::new(stream), service);
+        // A client that has gone needs no answer.
+        let _ = served.await;
     }
 
     fn route<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -185,6 +198,7 @@ impl Admin {
                 }
             });
         }
+        text.push_str(&self.reloads.text());
         let _ = writeln!(text, "log lines dropped: {}", logging::dropped_lines());
         let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
         response(status, TEXT, text)

@@ -1,5 +1,6 @@
 //! A share of requests, and an even choice of it.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A number from 0 to 1, as a part of 2⁶⁴.
@@ -21,6 +22,12 @@ impl Fraction {
     /// Whether something with this random number is among the chosen.
     pub fn includes(self, random: u64) -> bool {
         self == Self::ALL || random < self.0
+    }
+}
+
+impl fmt::Display for Fraction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0 as f64 / 2_f64.powi(64))
     }
 }
 

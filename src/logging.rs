@@ -12,9 +12,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::{Serialize, Serializer};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -25,6 +26,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use crate::audit;
 use crate::config::{AccessLines, Log};
@@ -57,18 +59,43 @@ fn sink() -> &'static Sink {
     })
 }
 
+/// Replaces the filter of the log lines.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// How events are written; `None`: by default.
+static STYLE: RwLock<Option<Style>> = RwLock::new(None);
+
 /// Starts logging; later calls change nothing.
 pub fn init(log: &Log) {
-    let filter = Targets::new()
+    set_style(log);
+    let (filter, handle) = reload::Layer::new(filter(log));
+    let lines =
+        tracing_subscriber::fmt::layer().event_format(Lines).with_writer(sink().writer.clone());
+    // If an embedding service has set up logging already, that is used.
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+        let _ = FILTER.set(handle);
+    }
+}
+
+/// Takes the level and the form of another configuration.
+pub fn configure(log: &Log) {
+    set_style(log);
+    if let Some(handle) = FILTER.get() {
+        // Fails only if the process no longer logs.
+        let _ = handle.reload(filter(log));
+    }
+}
+
+fn set_style(log: &Log) {
+    *STYLE.write().unwrap_or_else(PoisonError::into_inner) = Some(Style::of(log));
+}
+
+fn filter(log: &Log) -> Targets {
+    Targets::new()
         .with_default(LevelFilter::WARN.min(LevelFilter::from_level(log.level)))
         .with_target(env!("CARGO_CRATE_NAME"), log.level)
         // SECURITY: it warns of each unusual frame, and a client can send many.
-        .with_target("h2", LevelFilter::ERROR);
-    let lines = tracing_subscriber::fmt::layer()
-        .event_format(Lines(Style::of(log)))
-        .with_writer(sink().writer.clone());
-    // If an embedding service has set up logging already, that is used.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        .with_target("h2", LevelFilter::ERROR)
 }
 
 /// Lines that could not be written to standard error.
@@ -105,7 +132,7 @@ pub fn flush() {
 }
 
 /// Events as lines: in JSON `{"level":"Info","msgs":["..", "key=value"]}`, the format of Wire's services.
-struct Lines(Style);
+struct Lines;
 
 impl<S, N> FormatEvent<S, N> for Lines
 where
@@ -121,7 +148,9 @@ where
         let mut fields = Fields::default();
         event.record(&mut fields);
         let message = Message { level: level_name(*event.metadata().level()), msgs: &fields.msgs };
-        let line = self.0.line(&message).ok_or(std::fmt::Error)?;
+        let style = *STYLE.read().unwrap_or_else(PoisonError::into_inner);
+        let style = style.unwrap_or_else(|| Style::of(&Log::default()));
+        let line = style.line(&message).ok_or(std::fmt::Error)?;
         writer.write_str(&String::from_utf8_lossy(&line))
     }
 }
@@ -279,27 +308,72 @@ impl Line for Disagreement<'_> {
     }
 }
 
+/// The line of a connection that had switched to WebSocket, when it has ended.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Tunnel<'a> {
+    pub level: &'static str,
+    pub msgs: [&'static str; 1],
+    /// The id of the request that switched.
+    #[serde(rename = "request")]
+    pub request_id: &'a str,
+    /// Who or what ended it: client, backend, idle, stopping or memory.
+    pub ended_by: &'static str,
+    #[serde(rename = "duration_ms", serialize_with = "millis")]
+    pub duration: Duration,
+    /// Bytes from the client after the switch.
+    pub bytes_in: u64,
+    /// Bytes to the client after the switch.
+    pub bytes_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<SocketAddr>,
+}
+
+impl Line for Tunnel<'_> {
+    fn text(&self, out: &mut String) {
+        let Self { level, ended_by, bytes_in, bytes_out, .. } = self;
+        let _ = write!(
+            out,
+            "{level:<5} connection ended by {ended_by}, {bytes_in} bytes in, {bytes_out} out"
+        );
+        let _ = write!(out, " in {:.1} ms", self.duration.as_secs_f64() * 1000.0);
+        if let Some(client) = self.client {
+            let _ = write!(out, " from {client}");
+        }
+        let _ = write!(out, " request {}", self.request_id);
+    }
+}
+
 /// Where access lines go.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
     to: To,
+    settings: Arc<ArcSwap<Settings>>,
+    sampler: Arc<Sampler>,
+}
+
+/// What the configuration asks for.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
     style: Style,
     /// For which requests to write a line.
     requests: AccessLines,
-    sampler: Arc<Sampler>,
     /// Whether to write warnings.
     warnings: bool,
+}
+
+impl Settings {
+    fn of(log: &Log) -> Self {
+        let warnings = log.level >= Level::WARN;
+        Self { style: Style::of(log), requests: log.access, warnings }
+    }
 }
 
 impl Default for AccessLog {
     /// Writes nothing.
     fn default() -> Self {
-        Self {
-            to: To::Nowhere,
-            requests: AccessLines::None,
-            warnings: false,
-            ..Self::new(&Log::default())
-        }
+        Self { to: To::Nowhere, ..Self::new(&Log::default()) }
     }
 }
 
@@ -313,13 +387,13 @@ enum To {
 impl AccessLog {
     /// Standard error, for the lines that the configuration asks for.
     pub fn new(log: &Log) -> Self {
-        Self {
-            to: To::Stderr,
-            style: Style::of(log),
-            requests: log.access,
-            sampler: Arc::default(),
-            warnings: log.level >= Level::WARN,
-        }
+        let settings = Arc::new(ArcSwap::from_pointee(Settings::of(log)));
+        Self { to: To::Stderr, settings, sampler: Arc::default() }
+    }
+
+    /// Takes another configuration, for all clones.
+    pub fn configure(&self, log: &Log) {
+        self.settings.store(Arc::new(Settings::of(log)));
     }
 
     /// A buffer that the caller reads, for tests.
@@ -336,7 +410,7 @@ impl AccessLog {
     /// Whether a line is written for this request; if not, callers need not collect its fields. `always`:
     /// the request is one that is written even if only a share is.
     pub fn wants(&self, always: bool) -> bool {
-        match self.requests {
+        match self.settings.load().requests {
             AccessLines::None => false,
             AccessLines::All => true,
             AccessLines::Sample(share) => always || self.sampler.next(share),
@@ -350,14 +424,21 @@ impl AccessLog {
 
     /// Writes the line of a request on which Wire and the guard disagree.
     pub fn write_disagreement(&self, disagreement: &Disagreement<'_>) {
-        if self.warnings {
+        if self.settings.load().warnings {
             self.write_line(disagreement);
+        }
+    }
+
+    /// Writes the line of a connection that had switched to WebSocket.
+    pub fn write_tunnel(&self, tunnel: &Tunnel<'_>) {
+        if self.wants(false) {
+            self.write_line(tunnel);
         }
     }
 
     /// Writes a line where the others go, but not through their queue; to standard error by `write`.
     pub(crate) fn write_certainly(&self, line: &impl Line, write: impl FnOnce(&[u8])) {
-        let Some(bytes) = self.style.line(line) else { return };
+        let Some(bytes) = self.settings.load().style.line(line) else { return };
         match &self.to {
             To::Nowhere => {}
             To::Stderr => write(&bytes),
@@ -368,7 +449,7 @@ impl AccessLog {
     }
 
     fn write_line(&self, line: &impl Line) {
-        let Some(bytes) = self.style.line(line) else { return };
+        let Some(bytes) = self.settings.load().style.line(line) else { return };
         match &self.to {
             To::Nowhere => {}
             // When the queue is full, the line is dropped and counted.

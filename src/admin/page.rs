@@ -14,7 +14,7 @@ use crate::activity::{Counts, RepairSummary, Summary};
 use crate::rule::Rule;
 
 use super::advice::{Advice, Answer};
-use super::state::{Config, Registry, Server, State};
+use super::state::{Certificate, Config, Registry, Server, State};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -86,6 +86,9 @@ impl Page {
         self.repairs(&state.repairs)?;
         self.servers(&state.servers)?;
         self.registry(state.registry.as_ref())?;
+        self.certificates(&state.certificates)?;
+        let what = "The files as they are now are not in use:";
+        self.failure(what, state.certificates_failure.as_deref())?;
         self.config(&state.config)?;
         if state.log_lines_dropped > 0 {
             let dropped = state.log_lines_dropped;
@@ -221,17 +224,43 @@ impl Page {
         self.failure("The file as it is now is not in use:", failure.as_deref())
     }
 
+    fn certificates(&mut self, certificates: &[Certificate]) -> fmt::Result {
+        self.heading("Certificates")?;
+        if certificates.is_empty() {
+            return writeln!(self.0, "<p>No listener speaks TLS.</p>");
+        }
+        self.table(&["Listener", "File", "Expires"]);
+        for Certificate { certificate, file, expires } in certificates {
+            writeln!(
+                self.0,
+                "<tr><td data-label=\"Listener\"><code>{}</code></td><td \
+                 data-label=\"File\"><code>{}</code></td><td data-label=\"Expires\">{}</td></tr>",
+                Escaped(certificate),
+                Escaped(file),
+                expires.seconds()
+            )?;
+        }
+        self.end_table();
+        Ok(())
+    }
+
     fn config(&mut self, config: &Config) -> fmt::Result {
         self.heading("Config")?;
         match &config.file {
             Some(file) => writeln!(
                 self.0,
-                "<p><code>{}</code>, fingerprint <code>{}</code>.</p>",
+                "<p><code>{}</code>, in use since {}, fingerprint <code>{}</code>.</p>",
                 Escaped(file),
+                config.since.seconds(),
                 Escaped(&config.fingerprint)
             )?,
             None => writeln!(self.0, "<p>No file.</p>")?,
         }
+        if let Some(at) = config.last_reload {
+            writeln!(self.0, "<p>Last reload: {}.</p>", at.seconds())?;
+        }
+        let what = "The last reload failed, and what is in the files now is not in use:";
+        self.failure(what, config.failure.as_deref())?;
         for warning in &config.warnings {
             writeln!(self.0, "<p class=\"warn\">{}</p>", Escaped(warning))?;
         }

@@ -3,7 +3,7 @@
 //! SECURITY: nothing in it comes from a client; token labels, file names and server names are the operator's.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use crate::logging;
 use crate::metrics::ServerState;
 use crate::snapshot::LoadedRegistry;
 use crate::timestamp::Timestamp;
+use crate::tls::expiry::Expiry;
 
 use super::Admin;
 use super::advice::{self, Advice};
@@ -30,6 +31,10 @@ pub struct State {
     pub servers: Vec<Server>,
     /// Absent without a token registry.
     pub registry: Option<Registry>,
+    /// Of the listeners that speak TLS.
+    pub certificates: Vec<Certificate>,
+    /// Why their files as they are now are not in use.
+    pub certificates_failure: Option<String>,
     pub config: Config,
     pub log_lines_dropped: usize,
 }
@@ -48,18 +53,32 @@ pub struct Registry {
     pub since: Timestamp,
     /// Why the file as it is now is not in use.
     pub failure: Option<String>,
-    pub next_expiry: Option<Expiry>,
+    pub next_expiry: Option<NextExpiry>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Expiry {
+pub struct NextExpiry {
     pub token: String,
     pub at: Timestamp,
 }
 
 #[derive(Debug, Serialize)]
+pub struct Certificate {
+    /// The listener's address, and the number in its list.
+    pub certificate: String,
+    pub file: String,
+    pub expires: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
 pub struct Config {
     pub file: Option<String>,
+    /// Since when it is in use.
+    pub since: Timestamp,
+    /// When it was last read again, if ever.
+    pub last_reload: Option<Timestamp>,
+    /// Why the last reload failed: what is in the files now is not in use.
+    pub failure: Option<String>,
     pub fingerprint: String,
     pub warnings: Vec<String>,
 }
@@ -83,12 +102,28 @@ impl State {
                 .registry
                 .as_ref()
                 .map(|registry| Registry::of(registry, config.tokens.as_deref())),
+            certificates: snapshot.tls.expiries().iter().map(Certificate::of).collect(),
+            certificates_failure: admin.reloads.certificates_failure().map(|why| why.to_string()),
             config: Config {
+                since: Timestamp(admin.reloads.applied().unwrap_or(admin.metrics.started())),
+                last_reload: admin.reloads.last_at().map(Timestamp),
+                failure: admin.reloads.failure().map(|mistakes| mistakes.to_string()),
                 file: config.file.as_deref().map(shown),
                 fingerprint: format!("{:012x}", config.fingerprint),
                 warnings: config.warnings.iter().map(ToString::to_string).collect(),
             },
             log_lines_dropped: logging::dropped_lines(),
+        }
+    }
+}
+
+impl Certificate {
+    fn of(expiry: &Expiry) -> Self {
+        let after = Duration::from_secs(u64::try_from(expiry.not_after).unwrap_or(0));
+        Self {
+            certificate: expiry.certificate.clone(),
+            file: shown(&expiry.path),
+            expires: Timestamp(SystemTime::UNIX_EPOCH + after),
         }
     }
 }
@@ -105,7 +140,7 @@ impl Registry {
             tokens: entries.len(),
             since: Timestamp(state.read),
             failure: state.failure.map(|failure| failure.to_string()),
-            next_expiry: next.map(|(entry, at)| Expiry {
+            next_expiry: next.map(|(entry, at)| NextExpiry {
                 token: entry.label.as_str().to_owned(),
                 at: Timestamp(at),
             }),

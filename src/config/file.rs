@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::addresses::check_addresses;
 use super::words::{IDENTITIES, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Server, Tracing, UpstreamCheck, ZHeaders, limits, log, repairs,
-    rules, value, warnings,
+    Config, RefusalCacheSettings, Server, Tracing, UpstreamCheck, ZHeaders, limits, listen, log,
+    repairs, rules, value, warnings,
 };
 use crate::admin::AdminToken;
 use crate::fraction::Fraction;
@@ -95,10 +95,11 @@ fn read(
     let listen =
         top.required("listen", "write where clients connect: listen: [\"127.0.0.1:8080\"]");
     let listen = listen.and_then(|field| {
-        field.filled_list("give one address at least", |item| item.parsed(value::listener))
+        field.filled_list("give one address at least", |item| listen::read(item, folder))
     });
     let (upstream, check) = read_upstream(top.section("upstream"));
-    let mut config = Config::new(values(&listen), values(&upstream));
+    let mut config = Config::new(Vec::new(), values(&upstream));
+    config.listen = values(&listen);
     config.upstream_check = check;
 
     let mut admin = top.section("admin");
@@ -119,6 +120,7 @@ fn read(
         let at = written.map(|field| field.at);
         check_addresses(listen.as_deref(), upstream.as_deref(), (config.admin, at), diagnostics);
     }
+    config.admin_tls = admin.field("tls").map(|field| listen::read_tls(field.section(), folder));
     admin.close();
 
     let threads = top.field("threads").and_then(|field| field.count(1..=1024));
@@ -160,6 +162,10 @@ fn read(
 
     config.tracing = top.field("tracing").and_then(read_tracing);
     config.limits = limits::read(top.section("limits"), diagnostics);
+
+    let mut reload = top.section("reload");
+    set(&mut config.reload_watch, reload.field("watch").and_then(|field| field.flag()));
+    reload.close();
     top.close();
     let idle = repairing.filter(|_| !is_judged && chosen.is_some_and(|chosen| !chosen.is_empty()));
     let idle = idle.map(|field| field.at);

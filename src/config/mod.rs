@@ -17,6 +17,7 @@ use crate::repair::Repairs;
 mod addresses;
 pub mod file;
 mod limits;
+mod listen;
 mod log;
 pub mod repairs;
 mod rules;
@@ -24,15 +25,19 @@ pub(crate) mod value;
 mod warnings;
 pub mod words;
 
+pub use listen::{CertificateFiles, ClientAuth, Listener, ListenerTls};
+
 /// Everything an operator can choose.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where clients connect: cleartext HTTP/1.1, and HTTP/2 by prior knowledge.
-    pub listen: Vec<SocketAddr>,
+    /// Where clients connect; no two have the same address.
+    pub listen: Vec<Listener>,
     /// Where metrics and probes are served.
     pub admin: SocketAddr,
     /// What has to be sent to read them; `None`: nothing.
     pub admin_token: Option<AdminToken>,
+    /// `None`: they are served in cleartext.
+    pub admin_tls: Option<ListenerTls>,
     pub upstream: Vec<Server>,
     /// Asks every server whether it is healthy; `None`: only failing requests show it.
     pub upstream_check: Option<UpstreamCheck>,
@@ -69,6 +74,8 @@ pub struct Config {
     pub file: Option<std::path::PathBuf>,
     /// A number that differs if the file's text differs; 0 without a file.
     pub fingerprint: u64,
+    /// Whether changed files are applied without a signal.
+    pub reload_watch: bool,
     /// What the file contains and probably does not mean.
     pub warnings: Vec<Warning>,
 }
@@ -195,6 +202,12 @@ pub struct Tracing {
     pub sample: Fraction,
 }
 
+impl fmt::Display for Tracing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.sample, self.otlp)
+    }
+}
+
 /// Bounds on what clients and backends may take: bytes, counts and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -233,6 +246,10 @@ pub struct Limits {
     pub upstream_idle_timeout: Duration,
     /// How long requests in flight may take to finish after SIGTERM.
     pub shutdown_timeout: Duration,
+    /// Connections that switched to WebSocket, at one time.
+    pub upgrades: usize,
+    /// How long such a connection may be without a byte in either direction.
+    pub upgrade_idle_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -255,17 +272,20 @@ impl Default for Limits {
             upstream_timeout: Duration::from_secs(60),
             upstream_idle_timeout: Duration::from_secs(15),
             shutdown_timeout: Duration::from_secs(30),
+            upgrades: 1000,
+            upgrade_idle_timeout: Duration::from_secs(3600),
         }
     }
 }
 
 impl Config {
-    /// The defaults in front of these listeners and servers.
+    /// The defaults, with cleartext listeners on these addresses, in front of these servers.
     pub fn new(listen: Vec<SocketAddr>, upstream: Vec<Server>) -> Self {
         Self {
-            listen,
+            listen: listen.into_iter().map(Listener::from).collect(),
             admin: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090),
             admin_token: None,
+            admin_tls: None,
             upstream,
             upstream_check: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -287,8 +307,14 @@ impl Config {
             limits: Limits::default(),
             file: None,
             fingerprint: 0,
+            reload_watch: false,
             warnings: Vec::new(),
         }
+    }
+
+    /// The listener with this address.
+    pub fn listener(&self, address: SocketAddr) -> Option<&Listener> {
+        self.listen.iter().find(|listener| listener.address == address)
     }
 
     /// Whether failures are counted by the client's address: only where it is known to be the client's.

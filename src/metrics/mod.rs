@@ -26,15 +26,20 @@ use crate::repair::{Repair, Repairs};
 use crate::rule::Rule;
 use crate::verdict::VerdictLabel;
 
+mod certificates;
 mod config;
+mod handshakes;
 mod log_lines;
 #[cfg(target_os = "linux")]
 mod process;
+mod reloads;
 mod spans;
 mod tokens;
+mod upgrades;
 mod upstreams;
 mod wire_dashboard;
 
+pub use handshakes::HandshakeFailure;
 pub use spans::SpanMetrics;
 pub use upstreams::{ListServers, ServerState};
 
@@ -122,6 +127,9 @@ pub struct Metrics {
     started: SystemTime,
     /// As Wire's own services count.
     wire_dashboard: Option<wire_dashboard::WireDashboard>,
+    reloads: reloads::Reloads,
+    upgrades: upgrades::Upgrades,
+    handshake_failures: handshakes::Handshakes,
 }
 
 impl Metrics {
@@ -130,6 +138,7 @@ impl Metrics {
         let registry = Registry::new();
         let snapshots = Arc::clone(evaluator.snapshots());
         let config = Arc::clone(&snapshots.current().config);
+        registry.register(Box::new(certificates::Certificates::new(Arc::clone(&snapshots))?))?;
         let tokens = tokens::Tokens::new(snapshots, Arc::clone(evaluator.refusals()))?;
         registry.register(Box::new(tokens))?;
         let settings = config::Settings::new(Arc::clone(evaluator.snapshots()))?;
@@ -264,8 +273,16 @@ impl Metrics {
             activity: Activity::default(),
             started: SystemTime::now(),
             wire_dashboard,
+            reloads: reloads::Reloads::new(&registry)?,
+            upgrades: upgrades::Upgrades::new(&registry)?,
+            handshake_failures: handshakes::counters(&registry)?,
             registry,
         })
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub fn handshake_failed(&self, reason: HandshakeFailure) {
+        self.handshake_failures[reason as usize].inc();
     }
 
     /// Adds the states of the backend servers.
@@ -365,6 +382,14 @@ impl Metrics {
     /// What was refused and reported lately.
     pub fn activity(&self) -> &Activity {
         &self.activity
+    }
+
+    pub fn reloads(&self) -> &reloads::Reloads {
+        &self.reloads
+    }
+
+    pub fn upgrades(&self) -> &upgrades::Upgrades {
+        &self.upgrades
     }
 
     /// All metrics in Prometheus' text format.

@@ -66,7 +66,7 @@ def look(folder, admin):
     text = str(Text(page))
     for part in ("Wire SCIM Guard", "serving", "What was refused and reported", "user.user_name", "okta:", "Repairs", "language",
                  "POST /scim/v2/Users, at userName", "Is it safe to enforce?", "your policy", "in rotation",
-                 "Token registry", "The next to expire is okta", "one.yaml"):
+                 "Token registry", "Certificates", "tls.crt", "The next to expire is okta", "one.yaml"):
         check(f"the page shows {part!r}", part in text, "" if part in text else text[:2000])
     check("the browser blocked nothing", "Content Security Policy" not in errors, errors[-500:] if failures else "")
     for personal in ("king", "user.1", "User.Upper", "@example.com", "no good"):

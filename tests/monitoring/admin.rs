@@ -8,8 +8,8 @@ use wire_scim_guard::config::file;
 use wire_scim_guard::policy::Action;
 
 use crate::support::{
-    Backend, Client, Guarded, Response, TOKEN, control, entry, ok, registry_file, user, wait_until,
-    with_length,
+    Backend, Client, Guarded, Response, TOKEN, control, entry, ok, registry_file, tls, user,
+    wait_until, with_length,
 };
 
 const SECRET: &str = "a-token-of-the-operator";
@@ -140,4 +140,38 @@ fn an_open_admin_listener_is_a_warning_and_an_unusable_token_an_error() {
     let error = file::load(&config, file::Overrides::default()).1.unwrap().to_string();
     assert!(error.contains("config.yaml:3:21: admin.token_file: "), "{error}");
     assert!(error.contains("no token of at least 16") && !error.contains("short"), "{error}");
+}
+
+#[test]
+fn the_admin_listener_speaks_tls_if_configured() {
+    use std::io::{Read, Write};
+    let backend = Backend::fine();
+    let authority = tls::Authority::new("admin");
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        let issued = authority.issue(&[&format!("dns:{}", tls::NAME)]);
+        config.admin_tls = Some(issued.listener());
+    });
+    let admin = guarded.running.as_ref().unwrap().admin_addr();
+    let ask = |protocols: &[&str]| {
+        let stream = std::net::TcpStream::connect(admin).unwrap();
+        let config = tls::client_config(&authority, None, protocols);
+        let mut stream = tls::Wire::tls(stream, config, tls::NAME);
+        stream.write_all(b"GET /i/state HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let answer = ask(&["http/1.1"]);
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    let state: serde_json::Value =
+        serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    assert_eq!(state["certificates"].as_array().unwrap().len(), 1);
+    // HTTP/2 is not offered.
+    assert!(ask(&["h2", "http/1.1"]).starts_with("HTTP/1.1 200 OK"));
+    // Cleartext gets no answer.
+    let mut plain = std::net::TcpStream::connect(admin).unwrap();
+    plain.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"));
 }

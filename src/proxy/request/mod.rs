@@ -12,7 +12,7 @@ mod filter;
 mod judge_pool;
 mod judging;
 pub(in crate::proxy) mod recorder;
-mod session;
+pub(in crate::proxy) mod session;
 mod spans;
 
 pub use context::FilterCtx;

@@ -261,15 +261,12 @@ impl Evaluator {
             }
         };
         // Wire's DELETE answers without content and does not look at Accept.
-        if *method != Method::DELETE {
-            if repairs.contains(Repair::Accept)
-                && !headers::is_acceptable(headers)
-                && repair::head::wants_json(headers)
-            {
+        if *method != Method::DELETE && !headers::is_acceptable(headers) {
+            if repairs.contains(Repair::Accept) && repair::head::wants_json(headers) {
                 repaired.insert(Repair::Accept);
             } else {
-                headers::judge_accept(headers, findings).map_err(|refusal| {
-                    let off = Repairs::of(&[Repair::Accept]).without(repairs);
+                headers::hit_accept(findings).map_err(|refusal| {
+                    let off = hint::of_rule(refusal.rule).without(repairs);
                     with_hint(refusal, || off, repair::head::wants_json(headers))
                 })?;
             }
@@ -282,7 +279,7 @@ impl Evaluator {
                 repaired.insert(Repair::ContentType);
             } else {
                 headers::judge_content_type(headers, findings).map_err(|refusal| {
-                    let off = Repairs::of(&[Repair::ContentType]).without(repairs);
+                    let off = hint::of_rule(refusal.rule).without(repairs);
                     with_hint(refusal, || off, repair::head::means_json(headers))
                 })?;
             }
@@ -475,7 +472,6 @@ fn repairs_for<'a>(
 }
 
 /// Repairs a body; `None` if there is nothing to repair.
-#[cold]
 fn repair_document(
     snapshot: &Snapshot,
     task: BodyTask,

@@ -72,7 +72,7 @@ pub enum Reply {
     /// Writes nothing until the test ends.
     Stall,
     /// Hands over the connection, with what was read after the request.
-    Switch(fn(TcpStream, Vec<u8>)),
+    Switch(fn(TcpStream, &[u8])),
 }
 
 pub fn ok(body: &str) -> Reply {
@@ -181,7 +181,7 @@ fn serve(mut stream: TcpStream, connection: usize, log: &Log, script: &Script) {
                 let _ = stream.shutdown(std::net::Shutdown::Both);
                 return;
             }
-            Reply::Switch(go_on) => return go_on(stream, buffer),
+            Reply::Switch(go_on) => return go_on(stream, &buffer),
             Reply::Stall => {
                 let mut sink = [0; 1024];
                 while matches!(stream.read(&mut sink), Ok(1..)) {}

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+use wire_scim_guard::config::Listener;
 use wire_scim_guard::rule::Rule;
 
-use crate::support::{Backend, Guarded, entry, registry_file, tls};
+use crate::support::{Backend, Guarded, TOKEN, control, entry, registry_file, tls};
 
 const RULES: &str = "conf/prometheus/wire-scim-guard.rules.yaml";
 const DASHBOARD: &str = "conf/grafana/wire-scim-guard.json";
@@ -24,10 +25,13 @@ fn named(text: &str) -> BTreeSet<&str> {
 fn every_metric_of_dashboard_and_alerts_exists() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
-        config.listen[0].tls = Some(tls::listener());
-        config.tokens =
-            Some(registry_file(&[entry("a", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "")]));
+        let mut listener = Listener::from(std::net::SocketAddr::from(([127, 0, 0, 2], 0)));
+        listener.tls = Some(tls::listener());
+        config.listen.push(listener);
+        config.tokens = Some(registry_file(&[entry("a", TOKEN, "")]));
     });
+    assert_eq!(guarded.ask(control()).status, 200);
+    guarded.wait_metric("scim_guard_request_duration_seconds_count", 1.0);
     let text = String::from_utf8(guarded.running.as_ref().unwrap().metrics().text()).unwrap();
     let served: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring::Ticketer;
@@ -46,13 +47,22 @@ impl ServerTls {
         let verifier = settings.client_auth.as_ref().map(|auth| verifier(auth, files));
         let identities: Vec<Identity> = read.into_iter().collect::<Option<_>>()?;
         let builder = ServerConfig::builder_with_provider(provider());
-        let Ok(builder) = builder.with_protocol_versions(&[&TLS13, &TLS12]) else { return None };
+        let builder = match builder.with_protocol_versions(&[&TLS13, &TLS12]) {
+            Ok(builder) => builder,
+            Err(error) => {
+                let path = settings.certificates.first().map(|paths| paths.certificate.as_path());
+                files.error(path.unwrap_or(Path::new("tls")), error.to_string());
+                return None;
+            }
+        };
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier?),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(Resolver::new(&identities)));
         config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
+        // All ciphers are strong; scanners object to a server that leaves the choice to its clients.
+        config.ignore_client_order = true;
         // Sessions are in the tickets that clients keep; nothing of them is kept here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         if settings.client_auth.is_none() {

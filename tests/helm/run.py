@@ -185,7 +185,7 @@ def changes_roll_out():
     expect("names", set(before), {"checksum/configmap", "checksum/secret"})
     changes = {
         "config.identity=saml": "checksum/configmap",
-        "schemas.user\\.json=true": "checksum/configmap",
+        "schemas.user\\.json=text": "checksum/configmap",
         "secrets.tokens=tokens: []": "checksum/secret",
     }
     for setting, name in changes.items():

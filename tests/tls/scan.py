@@ -15,8 +15,8 @@ import sys
 import tempfile
 import time
 
-# What depends on the certificate's authority, on DNS or on the time, and what testssl notes of every server.
-CERTIFICATE = re.compile(r"^(cert_|OCSP|CAA|DNS_|chain_of_trust|cert$|trust|security_headers|HSTS|HPKP|banner|overall_grade|grade_cap)")
+# What depends on the installed openssl, on the certificate's authority, on DNS or on the time, and what testssl notes of every server.
+CERTIFICATE = re.compile(r"^(engine_problem|cert_|OCSP|CAA|DNS_|chain_of_trust|cert$|trust|security_headers|HSTS|HPKP|banner|overall_grade|grade_cap)")
 KEYS = {"ECDSA": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "RSA": ["-newkey", "rsa:2048"]}
 
 
@@ -41,7 +41,7 @@ class Guard:
         config.write_text(
             f'listen: [{{address: "127.0.0.1:{self.port}", tls: {{certificates: [{{certificate: cert.pem, key: key.pem}}]}}}}]\n'
             f'admin: {{listen: "127.0.0.1:{free()}"}}\nupstream: {{servers: ["127.0.0.1:{free()}"]}}\nlog: {{access: false}}\n')
-        self.process = subprocess.Popen([binary, "serve", "--config", config], stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([binary, "serve", "--config", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while True:
             try:

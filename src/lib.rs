@@ -43,6 +43,7 @@ pub mod snapshot;
 #[cfg(feature = "standin")]
 pub mod standin;
 pub mod target;
+pub mod tls;
 mod token;
 pub mod verdict;
 pub mod wire;

@@ -1,5 +1,5 @@
-//! What was read and compiled, as one immutable value: the configuration, the compiled schemas and
-//! the token registry.
+//! What was read and compiled, as one immutable value: the configuration, the compiled schemas, the
+//! token registry and the certificates.
 //!
 //! A request takes the current [`Snapshot`] once and keeps it to its end, so that a change never
 //! applies to half of a request. Nothing else keeps a copy of a setting that may change while the
@@ -10,7 +10,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
@@ -20,6 +20,7 @@ use crate::registry::TokenRegistry;
 use crate::registry::file::LoadError;
 use crate::registry::watch::RegistryFile;
 use crate::schema::{SchemaErrors, Schemas};
+use crate::tls::LoadedTls;
 
 /// How often the registry file is checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub schemas: Arc<Schemas>,
     /// `None`: every well-formed token is Wire's to judge.
     pub registry: Option<LoadedRegistry>,
+    /// What the listeners answer TLS with.
+    pub tls: Arc<LoadedTls>,
     pub(crate) refusal_limits: RefusalLimits,
 }
 
@@ -46,16 +49,14 @@ pub struct LoadedRegistry {
 pub struct LoadErrors {
     pub schemas: Option<SchemaErrors>,
     pub registry: Option<LoadError>,
+    pub tls: Vec<LoadError>,
 }
 
 impl fmt::Display for LoadErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.schemas, &self.registry) {
-            (Some(schemas), Some(registry)) => write!(f, "{schemas}\n{registry}"),
-            (Some(schemas), None) => schemas.fmt(f),
-            (None, Some(registry)) => registry.fmt(f),
-            (None, None) => Ok(()),
-        }
+        let schemas = self.schemas.iter().map(ToString::to_string);
+        let files = self.registry.iter().chain(&self.tls).map(ToString::to_string);
+        f.write_str(&schemas.chain(files).collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -69,16 +70,43 @@ impl Snapshot {
             None => Ok(Schemas::built_in()),
         };
         let registry = config.tokens.as_deref().map(RegistryFile::open).transpose();
-        let (schemas, registry) = match (schemas, registry) {
-            (Ok(schemas), Ok(registry)) => (schemas, registry),
-            (schemas, registry) => {
-                return Err(LoadErrors { schemas: schemas.err(), registry: registry.err() });
+        let tls = LoadedTls::load(&config);
+        let (schemas, registry, tls) = match (schemas, registry, tls) {
+            (Ok(schemas), Ok(registry), Ok(tls)) => (schemas, registry, Arc::new(tls)),
+            (schemas, registry, tls) => {
+                return Err(LoadErrors {
+                    schemas: schemas.err(),
+                    registry: registry.err(),
+                    tls: tls.err().unwrap_or_default(),
+                });
             }
         };
         let registry = registry
             .map(|(file, tokens)| LoadedRegistry { file: Arc::new(file), tokens: tokens.into() });
         let refusal_limits = RefusalLimits::of(&config);
-        Ok(Self { config: Arc::new(config), schemas: Arc::new(schemas), registry, refusal_limits })
+        let (config, schemas) = (Arc::new(config), Arc::new(schemas));
+        Ok(Self { config, schemas, registry, tls, refusal_limits })
+    }
+}
+
+impl Snapshot {
+    /// What the files contain and probably does not mean, and which certificates expire soon; beside the warnings of
+    /// the configuration.
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let mut warnings = self.tls.warnings(now);
+        let listeners = self.config.listen.iter().filter_map(|listener| listener.tls.as_ref());
+        let asks = listeners.into_iter().any(|tls| tls.client_auth.is_some());
+        let certified = self.registry.iter().flat_map(|registry| registry.tokens.entries());
+        let label = certified.into_iter().find(|entry| entry.client_certificate.is_some());
+        if let (Some(entry), Some(path), false) = (label, &self.config.tokens, asks) {
+            warnings.push(format!(
+                "{}: warning: the token {} may be used with a client certificate only, and no listener asks for one: \
+                 give the listener tls: {{client_auth: {{ca: FILE}}}}",
+                path.display(),
+                entry.label.as_str()
+            ));
+        }
+        warnings
     }
 }
 

@@ -14,17 +14,20 @@ use crate::repair::Repairs;
 mod addresses;
 pub mod file;
 mod limits;
+mod listen;
 pub mod repairs;
 mod rules;
 pub(crate) mod value;
 mod warnings;
 pub mod words;
 
+pub use listen::{CertificateFiles, ClientAuth, Listener, ListenerTls};
+
 /// Everything an operator can choose.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where clients connect: cleartext HTTP/1.1, and HTTP/2 by prior knowledge.
-    pub listen: Vec<SocketAddr>,
+    /// Where clients connect; no two have the same address.
+    pub listen: Vec<Listener>,
     /// Where metrics and probes are served.
     pub admin: SocketAddr,
     pub upstream: Vec<Server>,
@@ -197,10 +200,10 @@ impl Default for Limits {
 }
 
 impl Config {
-    /// The defaults in front of these listeners and servers.
+    /// The defaults, with cleartext listeners on these addresses, in front of these servers.
     pub fn new(listen: Vec<SocketAddr>, upstream: Vec<Server>) -> Self {
         Self {
-            listen,
+            listen: listen.into_iter().map(Listener::from).collect(),
             admin: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090),
             upstream,
             upstream_check: None,
@@ -220,6 +223,11 @@ impl Config {
             limits: Limits::default(),
             warnings: Vec::new(),
         }
+    }
+
+    /// The listener with this address.
+    pub fn listener(&self, address: SocketAddr) -> Option<&Listener> {
+        self.listen.iter().find(|listener| listener.address == address)
     }
 
     /// Whether failures are counted by the client's address: only where it is known to be the client's.

@@ -35,6 +35,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub mod budget;
 pub mod downstream;
 mod exchange;
+mod expiry;
 mod memory_metrics;
 mod pingora_internals;
 pub mod request;
@@ -44,6 +45,7 @@ mod upgrade;
 pub mod upstream;
 mod worker;
 
+pub use downstream::proxy_protocol::header as proxy_header;
 pub use downstream::{Connections, Downstream, chunked, head};
 pub use request::{FilterCtx, RequestFilter};
 pub use server::{Running, ServeError, Signals, serve, start};

@@ -31,7 +31,7 @@ use super::upgrade::Upgrades;
 use super::upgrade::metrics::UpgradeMetrics;
 use super::upstream::{Upstreams, check};
 use super::worker::Worker;
-use super::{Connections, Downstream, GuardProxy, RequestFilter, trim};
+use super::{Connections, Downstream, GuardProxy, RequestFilter, expiry, trim};
 
 /// Connections that wait to be accepted: a burst of clients is not turned away.
 const BACKLOG: u32 = 4096;
@@ -130,8 +130,11 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
         .build()?;
     let (listeners, admin_listener) = {
         let _in_runtime = control.enter();
-        let listeners: Vec<TcpListener> =
-            config.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
+        let listeners: Vec<TcpListener> = config
+            .listen
+            .iter()
+            .map(|listener| listen(listener.address))
+            .collect::<Result<_, _>>()?;
         (listeners, listen(config.admin)?)
     };
     let addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
@@ -152,6 +155,7 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
     };
     control.spawn(admin.serve(admin_listener));
     control.spawn(trim::keep_trimming());
+    control.spawn(expiry::keep_warning(Arc::clone(&snapshots)));
     let resolving = (Arc::clone(&upstreams), Arc::clone(&snapshots));
     let (resolved, first_answer) = std::sync::mpsc::channel();
     control.spawn(async move {
@@ -164,8 +168,11 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
     // The first requests find addresses, if the names can be resolved at all.
     let _ = first_answer.recv_timeout(RESOLVE_TIMEOUT);
 
-    let listeners: Vec<std::net::TcpListener> =
-        listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;
+    let configured = config.listen.iter().map(|listener| listener.address);
+    let listeners: Vec<(SocketAddr, std::net::TcpListener)> = configured
+        .zip(listeners)
+        .map(|(address, listener)| Ok((address, listener.into_std()?)))
+        .collect::<io::Result<_>>()?;
     // One filter for all workers: what is buffered is bounded for the process.
     let upgrades = Arc::<Upgrades>::default();
     metrics.watch(UpgradeMetrics::new(Arc::clone(&upgrades))?)?;

@@ -3,13 +3,11 @@
 //! between threads.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::apps::{HttpServerApp, ServerApp};
-use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest};
+use pingora::apps::HttpServerApp;
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -22,7 +20,7 @@ use super::Downstream;
 /// A worker: a runtime of its own, and what it accepts and serves with.
 pub(super) struct Worker<A> {
     runtime: Runtime,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(SocketAddr, TcpListener)>,
     downstream: Arc<Downstream<A>>,
     stopping: ShutdownWatch,
     snapshots: Arc<Snapshots>,
@@ -32,10 +30,10 @@ impl<A> Worker<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// A worker that accepts from the same sockets as others. Whatever it needs of the system is taken
+    /// A worker that accepts from the same sockets as others, given with their configured addresses. Whatever it needs of the system is taken
     /// here, so that the start fails without.
     pub(super) fn new(
-        listeners: &[std::net::TcpListener],
+        listeners: &[(SocketAddr, std::net::TcpListener)],
         downstream: Downstream<A>,
         stopping: ShutdownWatch,
         snapshots: Arc<Snapshots>,
@@ -44,7 +42,9 @@ where
         let in_runtime = runtime.enter();
         let listeners = listeners
             .iter()
-            .map(|listener| TcpListener::from_std(listener.try_clone()?))
+            .map(|(address, listener)| {
+                Ok((*address, TcpListener::from_std(listener.try_clone()?)?))
+            })
             .collect::<io::Result<_>>()?;
         drop(in_runtime);
         Ok(Self { runtime, listeners, downstream: Arc::new(downstream), stopping, snapshots })
@@ -59,7 +59,7 @@ where
 }
 
 async fn serve<A>(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(SocketAddr, TcpListener)>,
     downstream: Arc<Downstream<A>>,
     stopping: ShutdownWatch,
     snapshots: &Snapshots,
@@ -67,18 +67,20 @@ async fn serve<A>(
     A: HttpServerApp + Send + Sync + 'static,
 {
     let mut connections = JoinSet::new();
-    let (streams, mut accepted) = tokio::sync::mpsc::channel::<TcpStream>(1);
-    for listener in listeners {
-        tokio::spawn(accept_all(listener, streams.clone(), stopping.clone()));
+    let (streams, mut accepted) = tokio::sync::mpsc::channel::<Accepted>(1);
+    for (address, listener) in listeners {
+        tokio::spawn(accept_all(listener, address, streams.clone(), stopping.clone()));
     }
     // The channel ends when every listener has stopped.
     drop(streams);
     loop {
         tokio::select! {
             stream = accepted.recv() => match stream {
-                Some(stream) => {
+                Some((stream, listener)) => {
                     let (downstream, stopping) = (Arc::clone(&downstream), stopping.clone());
-                    connections.spawn(async move { serve_stream(&downstream, stream, &stopping).await });
+                    connections.spawn(async move {
+                        downstream.serve_accepted(stream, listener, &stopping).await;
+                    });
                 }
                 None => break,
             },
@@ -93,10 +95,14 @@ async fn serve<A>(
     }
 }
 
+/// A connection, and the configured address of its listener.
+type Accepted = (TcpStream, SocketAddr);
+
 /// Accepts until the process is to stop.
 async fn accept_all(
     listener: TcpListener,
-    streams: tokio::sync::mpsc::Sender<TcpStream>,
+    address: SocketAddr,
+    streams: tokio::sync::mpsc::Sender<Accepted>,
     mut stopping: ShutdownWatch,
 ) {
     loop {
@@ -106,7 +112,7 @@ async fn accept_all(
         };
         match accepted {
             Ok((stream, _)) => {
-                if streams.send(stream).await.is_err() {
+                if streams.send((stream, address)).await.is_err() {
                     return;
                 }
             }
@@ -122,25 +128,10 @@ async fn accept_all(
         while let Ok((stream, _)) = listener.accept() {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream
-                && streams.send(stream).await.is_err()
+                && streams.send((stream, address)).await.is_err()
             {
                 return;
             }
         }
     }
-}
-
-async fn serve_stream<A>(
-    downstream: &Arc<Downstream<A>>,
-    stream: TcpStream,
-    stopping: &ShutdownWatch,
-) where
-    Downstream<A>: ServerApp,
-{
-    // An answer is written as a whole; waiting for more to fill a segment would only delay it.
-    let _ = stream.set_nodelay(true);
-    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-    let mut stream = L4Stream::from(stream);
-    stream.set_socket_digest(digest);
-    downstream.process_new(Box::new(stream), stopping).await;
 }

@@ -29,6 +29,7 @@ use tokio::time::Sleep;
 use crate::config::Limits;
 use crate::refusal::Refusal;
 use crate::snapshot::{Snapshot, Snapshots};
+use crate::tls::subject::SubjectName;
 
 use super::chunked::Misframed;
 use super::h2_heads::H2Heads;
@@ -44,6 +45,9 @@ const IDLE_CHUNK: usize = 512;
 
 /// What is gathered before it is written: a head and a short body are sent in one segment.
 const WRITE_BUFFER: usize = 16 * 1024;
+
+/// How long it may take to tell a client that its idle connection ends.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A client's connection.
 pub(in crate::proxy) struct ClientConn {
@@ -74,6 +78,8 @@ pub(in crate::proxy) struct ClientConn {
     websocket: bool,
     /// What the connection goes on with after the current message.
     tunnel: Mutex<Option<Box<Tunnel>>>,
+    /// Over TLS: the names of the client's verified certificate, none without one.
+    tls: Option<Arc<[SubjectName]>>,
 }
 
 /// SECURITY: what was read ahead are requests, with their tokens.
@@ -101,7 +107,22 @@ impl ClientConn {
             reads: None,
             websocket: false,
             tunnel: Mutex::new(None),
+            tls: None,
         }
+    }
+
+    /// A connection over TLS, whose client has a certificate with these names.
+    pub(in crate::proxy) fn over_tls(
+        io: Stream,
+        snapshot: Arc<Snapshot>,
+        names: Arc<[SubjectName]>,
+    ) -> Self {
+        Self { tls: Some(names), ..Self::new(io, snapshot) }
+    }
+
+    /// The names of the client's verified certificate.
+    pub(in crate::proxy) fn certificate(&self) -> &[SubjectName] {
+        self.tls.as_deref().unwrap_or_default()
     }
 
     /// The snapshot of the current request, or of the connection while there is none.
@@ -135,7 +156,9 @@ impl ClientConn {
     /// Counts from now on what the codec of HTTP/2 holds of heads.
     pub(in crate::proxy) fn count_heads(&mut self) {
         let header_timeout = self.limits().header_timeout;
-        self.h2_heads = self.account.as_ref().map(|account| H2Heads::new(account, header_timeout));
+        let names = self.tls.clone().unwrap_or_default();
+        let heads = |account| H2Heads::new(account, header_timeout, names);
+        self.h2_heads = self.account.as_ref().map(heads);
     }
 
     /// Counts from now on how often something comes from the client.
@@ -234,6 +257,14 @@ impl ClientConn {
         self.extent = Extent::Endless;
         self.write_through();
         Some(tunnel)
+    }
+
+    /// Ends the connection. Over TLS the client is told, as the end of the connection alone could have been caused by
+    /// anyone on the way.
+    pub(in crate::proxy) async fn close(mut self: Box<Self>) {
+        if self.tls.is_some() {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, Shutdown::shutdown(&mut *self)).await;
+        }
     }
 
     /// Closes so that the client reads the answer before it sees the end: closing with unread bytes
@@ -398,13 +429,16 @@ impl AsyncWrite for ClientConn {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.io).poll_flush(cx)
+        // Over TLS there may be something left.
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.watch(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.io).poll_shutdown(cx)
+        let closed = Pin::new(&mut this.io).poll_shutdown(cx);
+        this.watch(cx, closed)
     }
 }
 

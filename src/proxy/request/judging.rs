@@ -23,7 +23,9 @@ use crate::refusal::Refusal;
 use super::body::{self, Unread};
 use super::context::{FilterCtx, State};
 use super::filter::{DRAIN_TIMEOUT, RequestFilter};
-use super::session::{account, client_conn, declared, expects_continue, is_misframed, peer_ip};
+use super::session::{
+    account, certificate, client_conn, declared, expects_continue, is_misframed, peer_ip,
+};
 
 /// The size of a head that counts, in bytes. Most are smaller, so that a request without a body is not
 /// refused for what others hold.
@@ -113,6 +115,7 @@ impl RequestFilter {
                     target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
                     headers: &head.headers,
                     client: ctx.record.client,
+                    certificate: certificate(session),
                 },
             );
         ctx.record.validation += started.elapsed();

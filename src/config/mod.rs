@@ -1,7 +1,6 @@
 //! The configuration, valid by construction: what the rest of the guard reads. How it is written
 //! in a file, and what can be wrong there, is defined in `file`.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -17,11 +16,13 @@ mod limits;
 mod listen;
 pub mod repairs;
 mod rules;
+mod upstream;
 pub(crate) mod value;
 mod warnings;
 pub mod words;
 
 pub use listen::{CertificateFiles, ClientAuth, Listener, ListenerTls};
+pub use upstream::{Server, UpstreamCheck, UpstreamHost, UpstreamTls};
 
 /// Everything an operator can choose.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Config {
     /// Where metrics and probes are served.
     pub admin: SocketAddr,
     pub upstream: Vec<Server>,
+    pub upstream_host: UpstreamHost,
+    pub upstream_tls: UpstreamTls,
     /// Asks every server whether it is healthy; `None`: only failing requests show it.
     pub upstream_check: Option<UpstreamCheck>,
     /// Worker threads.
@@ -83,28 +86,6 @@ impl Default for RefusalCacheSettings {
             by_address: None,
         }
     }
-}
-
-/// One backend server as written: a name or address, and a port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Server {
-    pub host: String,
-    pub port: u16,
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
-    }
-}
-
-/// How servers are asked whether they are healthy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamCheck {
-    /// The path of a GET that a healthy server answers with a status below 400.
-    pub path: String,
-    pub every: Duration,
 }
 
 /// Whether requests of a kind reach the backend at all.
@@ -206,6 +187,8 @@ impl Config {
             listen: listen.into_iter().map(Listener::from).collect(),
             admin: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090),
             upstream,
+            upstream_host: UpstreamHost::ByScheme,
+            upstream_tls: UpstreamTls::default(),
             upstream_check: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             other_paths: PathPolicy::Refuse,

@@ -11,11 +11,12 @@ use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
 
-use crate::config::Config;
+use crate::config::{Config, Server};
 use crate::input::LoadError;
 
 pub mod authorities;
 pub mod certificate;
+pub mod client;
 pub mod expiry;
 pub mod file;
 pub mod identity;
@@ -24,6 +25,7 @@ pub mod resolver;
 pub mod server;
 pub mod subject;
 
+use client::{Secured, SecuredServers};
 use expiry::Expiry;
 use file::{Files, TlsFile};
 use server::ServerTls;
@@ -32,6 +34,7 @@ use server::ServerTls;
 #[derive(Debug, Default)]
 pub struct LoadedTls {
     listeners: Vec<(SocketAddr, Arc<ServerTls>)>,
+    servers: SecuredServers,
     files: Vec<TlsFile>,
     expiries: Vec<Expiry>,
     /// What was found when the files were read.
@@ -50,6 +53,10 @@ impl LoadedTls {
             loaded.expiries.extend(of_listener);
             loaded.listeners.push((listener.address, Arc::new(server)));
         }
+        if let Some((servers, expiry)) = client::load(config, &mut files) {
+            loaded.servers = servers;
+            loaded.expiries.extend(expiry);
+        }
         (loaded.files, loaded.warnings) = files.finish()?;
         Ok(loaded)
     }
@@ -59,12 +66,22 @@ impl LoadedTls {
         self.listeners.iter().find(|(own, _)| *own == address).map(|(_, server)| server)
     }
 
+    /// What connections to this server of the backend are made with.
+    pub fn server(&self, server: &Server) -> Option<&Arc<Secured>> {
+        self.servers.iter().find(|(own, _)| own == server).map(|(_, secured)| secured)
+    }
+
+    /// Whether any server of the backend speaks TLS.
+    pub fn has_servers(&self) -> bool {
+        !self.servers.is_empty()
+    }
+
     /// The files that were read, as they were then.
     pub fn files(&self) -> &[TlsFile] {
         &self.files
     }
 
-    /// When the certificates of the listeners expire.
+    /// When the certificates of the listeners, and the one for the backend, expire.
     pub fn expiries(&self) -> &[Expiry] {
         &self.expiries
     }

@@ -280,7 +280,7 @@ fn a_client_that_vanishes_ends_the_backends_connection() {
     let mut client = switched(&guarded);
     echoes(&mut client, b"hello");
     // The client's kernel answers what still comes with a reset.
-    socket2::SockRef::from(&client.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    socket2::SockRef::from(client.stream.socket()).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     wait_until("the backend's connection to end", || backend.closed() == 1);
     guarded.wait_metric(OPEN, 0.0);
@@ -319,7 +319,7 @@ fn much_data_passes_unchanged_in_both_directions_at_once() {
     let guarded = forwarding(&backend, |_| {});
     let mut client = switched(&guarded);
     let message: Vec<u8> = (0..8_000_000u32).map(|at| (at % 251) as u8).collect();
-    let mut writer = client.stream.try_clone().unwrap();
+    let mut writer = client.stream.socket().try_clone().unwrap();
     let sent = message.clone();
     let sending = std::thread::spawn(move || {
         writer.write_all(&sent).unwrap();

@@ -24,7 +24,7 @@ use readings::{JUDGES, Judge, agree, stored};
 pub type Invariant = fn(&[u8]);
 
 /// All of them, by name.
-pub const ALL: [(&str, Invariant); 11] = [
+pub const ALL: [(&str, Invariant); 12] = [
     ("target", read_target),
     ("document", read_document),
     ("user", judge_user),

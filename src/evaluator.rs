@@ -152,8 +152,12 @@ impl Evaluator {
     ///
     /// The registry is read once here; [`Snapshots::watch`] keeps it up to date.
     pub fn new(config: &Config) -> Result<Self, LoadErrors> {
-        let snapshots = Snapshots::new(Snapshot::load(config.clone())?);
-        Ok(Self { snapshots, refusals: Arc::default() })
+        Ok(Self::of(Snapshot::load(config.clone())?))
+    }
+
+    /// Judges by a snapshot that was loaded already, until another one is published.
+    pub fn of(first: Snapshot) -> Self {
+        Self { snapshots: Snapshots::new(first), refusals: Arc::default() }
     }
 
     /// What it judges by.

@@ -34,11 +34,13 @@ pub mod refusal;
 pub mod refusals;
 pub mod registry;
 pub mod release;
+pub mod reload;
 pub mod repair;
 pub mod rule;
 pub mod schema;
 pub mod scim;
 pub mod secret;
+mod service_manager;
 pub mod snapshot;
 #[cfg(feature = "standin")]
 pub mod standin;

@@ -4,8 +4,7 @@
 //! A request takes the current [`Snapshot`] once and keeps it to its end, so that a change never
 //! applies to half of a request. Nothing else keeps a copy of a setting that may change while the
 //! process runs: a reload is one call of `Snapshots::publish`. What outlives a snapshot (refusal
-//! cache, rates, memory budget, connections, pools, health of servers, metrics) is kept beside it;
-//! listening addresses, threads, the log and the size of the memory budget are read at start only.
+//! cache, rates, memory budget, connections, pools, health of servers, metrics) is kept beside it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -116,6 +115,9 @@ pub struct Snapshots {
     current: ArcSwap<Snapshot>,
     /// Held while a new snapshot is made from the current one.
     publishing: Mutex<()>,
+    /// The registry is to be kept up to date.
+    watching: AtomicBool,
+    /// A thread does that.
     watched: AtomicBool,
 }
 
@@ -124,6 +126,7 @@ impl Snapshots {
         Arc::new(Self {
             current: ArcSwap::from_pointee(first),
             publishing: Mutex::new(()),
+            watching: AtomicBool::new(false),
             watched: AtomicBool::new(false),
         })
     }
@@ -145,7 +148,7 @@ impl Snapshots {
     /// Makes the next snapshot from the current one. Requests that have begun keep theirs. Tokens
     /// keep their counters and their used rates where their labels stay the same. `None` from `next`
     /// changes nothing.
-    pub(crate) fn publish(&self, next: impl FnOnce(&Snapshot) -> Option<Snapshot>) {
+    pub(crate) fn publish(self: &Arc<Self>, next: impl FnOnce(&Snapshot) -> Option<Snapshot>) {
         let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
         let Some(mut next) = next(&current) else { return };
@@ -155,11 +158,16 @@ impl Snapshots {
             new.tokens = Arc::new(new.tokens.continuing(&old.tokens));
         }
         self.current.store(Arc::new(next));
+        if self.watching.load(Ordering::Relaxed) {
+            self.watch();
+        }
     }
 
     /// Publishes a new snapshot whenever the registry file has changed, on a thread that runs as
-    /// long as anybody uses this. Later calls change nothing.
+    /// long as anybody uses this. A registry that is configured later is watched as well. Later calls change
+    /// nothing.
     pub fn watch(self: &Arc<Self>) {
+        self.watching.store(true, Ordering::Relaxed);
         let Some(registry) = self.current().registry.clone() else { return };
         if self.watched.swap(true, Ordering::Relaxed) {
             return;
@@ -180,7 +188,7 @@ impl Snapshots {
     }
 
     /// Checks the registry file once, and publishes what it holds if it has changed.
-    fn check_registry(&self) {
+    fn check_registry(self: &Arc<Self>) {
         let Some(LoadedRegistry { file, .. }) = self.current().registry.clone() else { return };
         let Some(tokens) = file.check() else { return };
         let entries = tokens.entries().len();

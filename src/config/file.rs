@@ -143,6 +143,10 @@ fn read(
     log.close();
 
     config.limits = limits::read(top.section("limits"), diagnostics);
+
+    let mut reload = top.section("reload");
+    set(&mut config.reload_watch, reload.field("watch").and_then(|field| field.flag()));
+    reload.close();
     top.close();
     let idle = repairing.filter(|_| !is_judged && chosen.is_some_and(|chosen| !chosen.is_empty()));
     let idle = idle.map(|field| field.at);

@@ -60,6 +60,8 @@ pub struct Config {
     pub map_420: bool,
     pub log: Log,
     pub limits: Limits,
+    /// Whether changed files are applied without a signal.
+    pub reload_watch: bool,
     /// What the file contains and probably does not mean.
     pub warnings: Vec<Warning>,
 }
@@ -204,6 +206,7 @@ impl Config {
             map_420: true,
             log: Log { level: tracing::Level::INFO, access: true },
             limits: Limits::default(),
+            reload_watch: false,
             warnings: Vec::new(),
         }
     }

@@ -30,7 +30,9 @@ mod handshakes;
 mod log_lines;
 #[cfg(target_os = "linux")]
 mod process;
+mod reloads;
 mod tokens;
+mod upgrades;
 mod upstreams;
 
 pub use handshakes::HandshakeFailure;
@@ -116,6 +118,8 @@ pub struct Metrics {
     validation_seconds: Histogram,
     body_bytes: Histogram,
     in_flight: IntGauge,
+    reloads: reloads::Reloads,
+    upgrades: upgrades::Upgrades,
     handshake_failures: handshakes::Handshakes,
 }
 
@@ -250,6 +254,8 @@ impl Metrics {
                     "Requests whose head was read and whose response has not ended.",
                 )?,
             )?,
+            reloads: reloads::Reloads::new(&registry)?,
+            upgrades: upgrades::Upgrades::new(&registry)?,
             handshake_failures: handshakes::counters(&registry)?,
             registry,
         })
@@ -344,6 +350,14 @@ impl Metrics {
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    pub fn reloads(&self) -> &reloads::Reloads {
+        &self.reloads
+    }
+
+    pub fn upgrades(&self) -> &upgrades::Upgrades {
+        &self.upgrades
     }
 
     /// All metrics in Prometheus' text format.

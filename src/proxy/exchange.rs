@@ -142,7 +142,8 @@ impl GuardProxy {
     pub(super) async fn connect(&self, ctx: &mut ProxyCtx, anew: bool) -> Result<Box<BackendConn>> {
         let mut again = ctx.attempts.address();
         loop {
-            let server = again.take().or_else(|| self.upstreams.next(&mut ctx.attempts));
+            let next = || self.upstreams.next(&mut ctx.attempts, ctx.filter.config());
+            let server = again.take().or_else(next);
             let server = server.ok_or_else(no_server)?;
             ctx.filter.set_upstream(server);
             let destination = Destination { address: server, secured: ctx.secured()? };

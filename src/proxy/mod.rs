@@ -28,7 +28,6 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -37,6 +36,7 @@ pub mod budget;
 pub mod downstream;
 mod exchange;
 mod expiry;
+mod listeners;
 mod memory_metrics;
 mod pingora_internals;
 pub mod request;
@@ -52,7 +52,9 @@ pub use request::{FilterCtx, RequestFilter};
 pub use server::{Running, ServeError, Signals, serve, start};
 
 use budget::Kind;
+use downstream::conn::ClientConn;
 use request::filter;
+use request::session::client_conn;
 use upstream::dial::Destination;
 use upstream::pool::Pool;
 use upstream::servers::{self, Attempts, Upstreams};
@@ -66,7 +68,6 @@ pub struct GuardProxy {
     pool: Arc<Pool>,
     /// Requests that stream and wait for a connection.
     connecting: Arc<Semaphore>,
-    stopping: ShutdownWatch,
 }
 
 /// How many requests that stream may wait for a connection to the backend at one time, on each worker.
@@ -77,18 +78,12 @@ const CONNECTING: usize = 128;
 const STREAMED: usize = 512 * 1024;
 
 impl GuardProxy {
-    /// `stopping` turns true when the process is to stop.
-    pub fn new(
-        filter: Arc<RequestFilter>,
-        upstreams: Arc<Upstreams>,
-        stopping: ShutdownWatch,
-    ) -> Self {
+    pub fn new(filter: Arc<RequestFilter>, upstreams: Arc<Upstreams>) -> Self {
         Self {
             filter,
             upstreams,
             pool: Arc::default(),
             connecting: Arc::new(Semaphore::new(CONNECTING)),
-            stopping,
         }
     }
 
@@ -115,7 +110,7 @@ impl GuardProxy {
         answer: &mut ResponseHeader,
         ctx: &mut ProxyCtx,
     ) -> Result<()> {
-        if *self.stopping.borrow() {
+        if client_conn(session).is_some_and(ClientConn::is_closing) {
             // The client learns that its connection ends, and sends its next request elsewhere.
             session.set_keepalive(None);
         }
@@ -213,7 +208,8 @@ impl ProxyHttp for GuardProxy {
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut ProxyCtx) -> Result<Box<HttpPeer>> {
-        let server = self.upstreams.next(&mut ctx.attempts).ok_or_else(exchange::no_server)?;
+        let server = self.upstreams.next(&mut ctx.attempts, ctx.filter.config());
+        let server = server.ok_or_else(exchange::no_server)?;
         ctx.filter.set_upstream(server);
         let destination = Destination { address: server, secured: ctx.secured()? };
         Ok(Box::new(servers::peer_at(destination, ctx.filter.limits())))

@@ -479,12 +479,6 @@ impl Client {
         Some(Response { status, head, body })
     }
 
-    /// The next bytes, after a switch of protocols.
-    pub fn read(&mut self, length: usize) -> Vec<u8> {
-        while self.buffer.len() < length && fill(&mut self.stream, &mut self.buffer) {}
-        self.buffer.drain(..length.min(self.buffer.len())).collect()
-    }
-
     /// Asserts that the connection is one too many. Over TLS it is closed without an answer, as one would take a
     /// handshake.
     pub fn is_turned_away(&mut self, rule: &str) {
@@ -495,6 +489,12 @@ impl Client {
         let response = self.response();
         response.refused(rule);
         assert_eq!(response.header("retry-after"), Some("5"));
+    }
+
+    /// The next bytes, after a switch of protocols.
+    pub fn read(&mut self, length: usize) -> Vec<u8> {
+        while self.buffer.len() < length && fill(&mut self.stream, &mut self.buffer) {}
+        self.buffer.drain(..length.min(self.buffer.len())).collect()
     }
 
     /// Half-closes the connection and reads what the guard still answers.

@@ -169,7 +169,7 @@ impl Share {
 
     fn shortage(&self, kind: Kind) -> Option<Shortage> {
         let budget = &self.budget;
-        let bounds = &budget.bounds;
+        let bounds = budget.bounds.load();
         // The last of each bound is for those that hold little, so that they need not wait behind many
         // that hold much. One that is alone may have all of it.
         let own = self.bytes.iter().sum::<usize>();
@@ -230,7 +230,7 @@ impl Share {
         }
         let budget = Arc::clone(&self.budget);
         // No room will ever be enough.
-        if self.bytes.iter().sum::<usize>() + bytes > budget.bounds.total {
+        if self.bytes.iter().sum::<usize>() + bytes > budget.limit() {
             return Err(budget.refuse(kind));
         }
         let connection = self.connection.clone();

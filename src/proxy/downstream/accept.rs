@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pingora::apps::HttpServerApp;
 use pingora::protocols::l4::stream::Stream as L4Stream;
@@ -24,23 +24,29 @@ where
     A: HttpServerApp + Send + Sync + 'static,
 {
     /// Serves a connection that was accepted by the listener with this configured address, as the current
-    /// configuration says.
+    /// configuration says, or the last one that had the listener.
     pub(in crate::proxy) async fn serve_accepted(
         self: &Arc<Self>,
         stream: TcpStream,
         listener: SocketAddr,
+        last: &OnceLock<Arc<Snapshot>>,
         shutdown: &ShutdownWatch,
     ) {
         // An answer is written as a whole; waiting for more to fill a segment would only delay it.
         let _ = stream.set_nodelay(true);
         let socket = SocketDigest::from_raw_fd(stream.as_raw_fd());
-        let snapshot = self.snapshots.current();
+        let mut snapshot = self.snapshots.current();
+        if snapshot.config.listener(listener).is_none()
+            && let Some(last) = last.get()
+        {
+            snapshot = Arc::clone(last);
+        }
         match snapshot.config.listener(listener).map(Listener::is_plain) {
             Some(true) => self.serve_new(plain(stream, socket), snapshot, shutdown).await,
             Some(false) => {
                 Box::pin(self.prepare(stream, socket, listener, snapshot, shutdown)).await;
             }
-            // It was closed, and this connection waited in its queue.
+            // Every listener that is closed has a last snapshot.
             None => {}
         }
     }

@@ -23,6 +23,7 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
@@ -74,12 +75,14 @@ pub(in crate::proxy) struct ClientConn {
     head: usize,
     /// How often something was read, if that is counted.
     reads: Option<Arc<AtomicUsize>>,
+    /// Turns true when the connection is to end.
+    closing: Option<ShutdownWatch>,
+    /// Over TLS: the names of the client's verified certificate, none without one.
+    tls: Option<Arc<[SubjectName]>>,
     /// The current message asks to switch to WebSocket.
     websocket: bool,
     /// What the connection goes on with after the current message.
     tunnel: Mutex<Option<Box<Tunnel>>>,
-    /// Over TLS: the names of the client's verified certificate, none without one.
-    tls: Option<Arc<[SubjectName]>>,
 }
 
 /// SECURITY: what was read ahead are requests, with their tokens.
@@ -105,9 +108,10 @@ impl ClientConn {
             h2_heads: None,
             head: 0,
             reads: None,
+            closing: None,
+            tls: None,
             websocket: false,
             tunnel: Mutex::new(None),
-            tls: None,
         }
     }
 
@@ -137,6 +141,16 @@ impl ClientConn {
     /// Takes the current snapshot, for the next request.
     pub(in crate::proxy) fn refresh(&mut self, snapshots: &Snapshots) {
         snapshots.refresh(&mut self.snapshot);
+    }
+
+    /// Says what turns true when the connection is to end.
+    pub(in crate::proxy) fn set_closing(&mut self, closing: ShutdownWatch) {
+        self.closing = Some(closing);
+    }
+
+    /// Whether the connection ends after the current request.
+    pub(in crate::proxy) fn is_closing(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| *closing.borrow())
     }
 
     /// Says whose memory is taken for the connection and the requests on it.
@@ -237,6 +251,14 @@ impl ClientConn {
         self.sent_target.as_deref()
     }
 
+    /// Ends the connection. Over TLS the client is told, as the end of the connection alone could have been caused by
+    /// anyone on the way.
+    pub(in crate::proxy) async fn close(mut self: Box<Self>) {
+        if self.tls.is_some() {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, Shutdown::shutdown(&mut *self)).await;
+        }
+    }
+
     /// Notes whether the current message asks to switch to WebSocket.
     pub(in crate::proxy) fn set_websocket(&mut self, asked: bool) {
         self.websocket = asked;
@@ -257,14 +279,6 @@ impl ClientConn {
         self.extent = Extent::Endless;
         self.write_through();
         Some(tunnel)
-    }
-
-    /// Ends the connection. Over TLS the client is told, as the end of the connection alone could have been caused by
-    /// anyone on the way.
-    pub(in crate::proxy) async fn close(mut self: Box<Self>) {
-        if self.tls.is_some() {
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, Shutdown::shutdown(&mut *self)).await;
-        }
     }
 
     /// Closes so that the client reads the answer before it sees the end: closing with unread bytes

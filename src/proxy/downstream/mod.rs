@@ -181,6 +181,7 @@ where
         protocol: Protocol,
         shutdown: &ShutdownWatch,
     ) {
+        conn.set_closing(shutdown.clone());
         let address = client_network(conn.snapshot(), peer_address(&conn));
         conn.set_account(self.budget.connection(address));
         // Waiting marks the stop as seen, and Pingora has to see it as well.

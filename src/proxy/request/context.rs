@@ -100,6 +100,10 @@ impl fmt::Debug for FilterCtx {
 }
 
 impl FilterCtx {
+    pub(in crate::proxy) fn config(&self) -> &Arc<Config> {
+        &self.snapshot.config
+    }
+
     pub(in crate::proxy) fn limits(&self) -> &Limits {
         &self.snapshot.config.limits
     }
@@ -113,10 +117,6 @@ impl FilterCtx {
         }
         let secured = self.snapshot.tls.server(server).cloned();
         secured.map(Some).ok_or_else(|| Error::new(ErrorType::ConnectNoRoute).into_up())
-    }
-
-    pub(in crate::proxy) fn config(&self) -> &Config {
-        &self.snapshot.config
     }
 
     /// A server in the form that Pingora connects to, with the configured limits.

@@ -11,7 +11,7 @@ pub(in crate::proxy) mod filter;
 mod judge_pool;
 mod judging;
 pub(in crate::proxy) mod recorder;
-mod session;
+pub(in crate::proxy) mod session;
 
 pub use context::FilterCtx;
 pub use filter::RequestFilter;

@@ -13,7 +13,7 @@ use crate::proxy::downstream::syntax;
 use crate::tls::subject::SubjectName;
 
 /// The connection of an HTTP/1 request that came through `Downstream`.
-pub(super) fn client_conn(session: &Session) -> Option<&ClientConn> {
+pub(in crate::proxy) fn client_conn(session: &Session) -> Option<&ClientConn> {
     session.stream()?.as_any().downcast_ref()
 }
 

@@ -1,4 +1,5 @@
 //! A TLS server in front of a backend in cleartext: one connection there for each one here.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
+use rustls::server::ServerConfig;
 
 use crate::config::{Config, Server};
 use crate::input::LoadError;
@@ -35,6 +36,7 @@ use server::ServerTls;
 pub struct LoadedTls {
     listeners: Vec<(SocketAddr, Arc<ServerTls>)>,
     servers: SecuredServers,
+    admin: Option<Arc<ServerConfig>>,
     files: Vec<TlsFile>,
     expiries: Vec<Expiry>,
     /// What was found when the files were read.
@@ -57,6 +59,15 @@ impl LoadedTls {
             loaded.servers = servers;
             loaded.expiries.extend(expiry);
         }
+        if let Some(settings) = &config.admin_tls
+            && let Some(server) = ServerTls::load(settings, &mut files)
+        {
+            loaded.expiries.extend(server.expiries(config.admin));
+            let mut admin = ServerConfig::clone(server.config());
+            // It speaks nothing else.
+            admin.alpn_protocols = vec![b"http/1.1".into()];
+            loaded.admin = Some(Arc::new(admin));
+        }
         (loaded.files, loaded.warnings) = files.finish()?;
         Ok(loaded)
     }
@@ -74,6 +85,11 @@ impl LoadedTls {
     /// Whether any server of the backend speaks TLS.
     pub fn has_servers(&self) -> bool {
         !self.servers.is_empty()
+    }
+
+    /// What the admin listener answers TLS with; `None`: it speaks cleartext.
+    pub fn admin(&self) -> Option<&Arc<ServerConfig>> {
+        self.admin.as_ref()
     }
 
     /// The files that were read, as they were then.

@@ -363,6 +363,9 @@ mod tests {
             ("Expect", "100-continue"),
             ("Scim-Guard-Rule", "none"),
             ("Scim-Guard-Repaired", "none"),
+            ("Accept", "text/json"),
+            ("Content-Type", "text/json"),
+            ("Content-Encoding", "gzip"),
             ("Z-User", "me"),
             ("traceparent", "00-a-b-01"),
             ("Via", "1.1 before"),
@@ -378,8 +381,8 @@ mod tests {
             forwarded_for: Some(HeaderValue::from_static("192.0.2.1")),
             keep_z_headers: false,
             cookies: None,
-            repaired: Repairs::NONE,
-            inflated: false,
+            repaired: Repairs::of(&[Repair::Accept, Repair::ContentType]),
+            inflated: true,
         };
         let mut written = Vec::new();
         write(&head, &leaving, &mut written).unwrap();
@@ -402,8 +405,20 @@ mod tests {
         names.sort_unstable();
         assert_eq!(
             names,
-            ["content-length", "host", "traceparent", "via", "x-forwarded-for", "x-request-id"]
+            [
+                "accept",
+                "content-length",
+                "content-type",
+                "host",
+                "traceparent",
+                "via",
+                "x-forwarded-for",
+                "x-request-id"
+            ]
         );
+        for name in ["accept", "content-type"] {
+            assert_eq!(head.headers[name], SCIM_JSON, "{name}");
+        }
         assert_eq!(head.headers.get_all("via").iter().count(), 2);
     }
 }

@@ -81,7 +81,8 @@ fn main() -> ExitCode {
     headers.insert("authorization", HeaderValue::from_static(token));
     headers.insert("content-type", HeaderValue::from_static("application/scim+json"));
     for _ in 0..times {
-        let head = Head { method: &method, target, headers: &headers, client: None };
+        let head =
+            Head { method: &method, target, headers: &headers, client: None, certificate: &[] };
         let verdict = black_box(guard.evaluate(black_box(head), black_box(body.as_bytes())));
         if matches!(verdict.outcome, Outcome::Forward { .. }) != passes {
             eprintln!("verdicts: {kind} is judged otherwise than expected");

@@ -33,6 +33,7 @@ use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
 use crate::snapshot::{LoadErrors, Snapshot, Snapshots};
 use crate::target::{self, Target};
+use crate::tls::subject::SubjectName;
 use crate::verdict::{Outcome, Verdict};
 use crate::{body, headers, query, token};
 
@@ -52,6 +53,8 @@ pub struct Head<'a> {
     pub headers: &'a HeaderMap,
     /// The client's address, as trusted proxies report it.
     pub client: Option<IpAddr>,
+    /// The names of the client's verified certificate; none over cleartext.
+    pub certificate: &'a [SubjectName],
 }
 
 impl fmt::Debug for Head<'_> {
@@ -149,8 +152,12 @@ impl Evaluator {
     ///
     /// The registry is read once here; [`Snapshots::watch`] keeps it up to date.
     pub fn new(config: &Config) -> Result<Self, LoadErrors> {
-        let snapshots = Snapshots::new(Snapshot::load(config.clone())?);
-        Ok(Self { snapshots, refusals: Arc::default() })
+        Ok(Self::of(Snapshot::load(config.clone())?))
+    }
+
+    /// Judges by a snapshot that was loaded already, until another one is published.
+    pub fn of(first: Snapshot) -> Self {
+        Self { snapshots: Snapshots::new(first), refusals: Arc::default() }
     }
 
     /// What it judges by.
@@ -243,7 +250,7 @@ impl Evaluator {
         repaired: &mut Repairs,
         findings: &mut Findings<'_>,
     ) -> Result<Option<BodyTask>, Refusal> {
-        let Head { method, headers, client, .. } = head;
+        let Head { method, headers, client, certificate, .. } = head;
         let authorizer = TokenAuthorizer::new(snapshot, &self.refusals);
         let (repairs, found) = repairs_for(snapshot, &authorizer, headers);
         let kind = match target.handler.route().body_of(method) {
@@ -293,7 +300,7 @@ impl Evaluator {
         }
         if target.handler.route().token {
             let credentials = token::judge(headers, findings)?;
-            let wanted = Use { method, handler: target.handler, client };
+            let wanted = Use { method, handler: target.handler, client, certificate };
             authorizer.judge(credentials, found, wanted, bearer, findings)?;
         }
         let Some(kind) = kind else { return Ok(None) };

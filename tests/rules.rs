@@ -19,7 +19,7 @@ use support::{
     Backend, Client, Guarded, OTHER, Reply, Response, TOKEN, control, entry, head, ok,
     registry_file, with_length,
 };
-use wire_scim_guard::config::Config;
+use wire_scim_guard::config::{Config, PathPolicy};
 use wire_scim_guard::policy::Action;
 use wire_scim_guard::rule::{Enforcement, Entry, Rule, TABLE};
 
@@ -37,6 +37,13 @@ fn hit(case: &Case) -> Response {
     assert_eq!(forwarded.rule(), "-", "{rule}: {}", String::from_utf8_lossy(&forwarded.body));
     assert_eq!(backend.accepted(), 1, "{rule}: the control request did not reach the backend");
     refused
+}
+
+/// The answer to a change when the audit log cannot be written.
+fn with_full_audit_log() -> Response {
+    let backend = Backend::fine();
+    let place = Place::new("audit", &backend, "log: {access: false, audit: true}\n");
+    place.fill_audit_log().1
 }
 
 /// The answer of a guard that has no descriptors left for a connection to the backend.
@@ -92,10 +99,24 @@ fn multi_request_cases() -> Vec<(Rule, Response)> {
         config.shield.failures = 1;
         config.shield.by_address = Some(true);
     };
+    let upgrades = {
+        let backend = Backend::fine();
+        let guarded = Guarded::configured(&[backend.addr], |config| {
+            config.other_paths = PathPolicy::Forward;
+            config.limits.upgrades = 0;
+        });
+        let refused = guarded.ask(
+            "GET /await HTTP/1.1\r\nHost: wire.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        assert_eq!(backend.accepted(), 0);
+        refused
+    };
     vec![
+        (Rule::LimitsUpgrades, upgrades),
         (Rule::LimitsConnections, connections(|config| config.limits.connections = 1)),
         (Rule::LimitsAddress, connections(|config| config.limits.connections_per_address = 1)),
         (Rule::LimitsDescriptors, without_descriptors()),
+        (Rule::LimitsAudit, with_full_audit_log()),
         (Rule::UpstreamConnect, connect),
         (Rule::UpstreamAnswer, answered(|| Reply::Last(b"garbage\r\n\r\n".to_vec()))),
         (Rule::UpstreamTimeout, answered(|| Reply::Stall)),

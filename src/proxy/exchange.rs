@@ -122,7 +122,9 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
         body: &[u8],
     ) -> Result<Backend> {
-        let mut conn = while_wanted(session, pin!(self.connect(ctx))).await?;
+        // One that is sent once more goes over a new connection.
+        let anew = ctx.attempts.address().is_some();
+        let mut conn = while_wanted(session, pin!(self.connect(ctx, anew))).await?;
         RequestFilter::write_head(session, &mut ctx.filter, conn.held())?;
         let method = session.req_header().method.clone();
         let timeout = ctx.filter.limits().upstream_timeout;
@@ -130,13 +132,13 @@ impl GuardProxy {
     }
 
     /// Connects to the first server in turn that accepts. Another one is tried only before a byte of
-    /// the request has left, or where the request may be sent once more: then over a new connection, and to the
-    /// same server first.
-    async fn connect(&self, ctx: &mut ProxyCtx) -> Result<Box<BackendConn>> {
+    /// the request has left, or where the request may be sent once more: then to the same server first. `anew`:
+    /// over a new connection.
+    pub(super) async fn connect(&self, ctx: &mut ProxyCtx, anew: bool) -> Result<Box<BackendConn>> {
         let mut again = ctx.attempts.address();
-        let anew = again.is_some();
         loop {
-            let server = again.take().or_else(|| self.upstreams.next(&mut ctx.attempts));
+            let next = || self.upstreams.next(&mut ctx.attempts, ctx.filter.config());
+            let server = again.take().or_else(next);
             let server = server.ok_or_else(no_server)?;
             ctx.filter.set_upstream(server);
             let limits = ctx.filter.limits();
@@ -157,7 +159,7 @@ impl GuardProxy {
         }
     }
 
-    async fn hand_back(
+    pub(super) async fn hand_back(
         &self,
         backend: &mut Backend,
         session: &mut Session,
@@ -210,6 +212,7 @@ impl GuardProxy {
         let body = body.freeze();
         if done {
             ctx.filter.keep_disagreement(&answer, &body);
+            ctx.filter.audit_answer(&answer, &body);
         }
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {
@@ -341,6 +344,6 @@ pub(super) fn no_turn() -> BError {
     Error::explain(ErrorType::ConnectTimedout, "too many wait to connect").into_up()
 }
 
-fn too_slow(limit: &'static str) -> BError {
+pub(super) fn too_slow(limit: &'static str) -> BError {
     Error::explain(ErrorType::WriteTimedout, limit)
 }

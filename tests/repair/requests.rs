@@ -27,7 +27,13 @@ fn judge(repairs: Repairs, method: &Method, target: &str, body: &str) -> Verdict
     {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap());
     }
-    let head = Head { method, target: target.as_bytes(), headers: &headers, client: None };
+    let head = Head {
+        method,
+        target: target.as_bytes(),
+        headers: &headers,
+        client: None,
+        certificate: &[],
+    };
     guard(repairs).evaluate(head, body.as_bytes())
 }
 

@@ -88,6 +88,19 @@ impl Share {
         self.stranger = true;
     }
 
+    /// A share of the same client that holds nothing.
+    pub(in crate::proxy) fn split_off(&mut self) -> Self {
+        self.find_address();
+        Self {
+            budget: Arc::clone(&self.budget),
+            connection: self.connection.clone(),
+            address: self.address.clone(),
+            client: None,
+            stranger: self.stranger,
+            bytes: [0; Kind::ALL.len()],
+        }
+    }
+
     pub(in crate::proxy) fn give_back(&mut self) {
         for kind in Kind::ALL {
             self.shrink_to(kind, 0);
@@ -156,7 +169,7 @@ impl Share {
 
     fn shortage(&self, kind: Kind) -> Option<Shortage> {
         let budget = &self.budget;
-        let bounds = &budget.bounds;
+        let bounds = budget.bounds.load();
         // The last of each bound is for those that hold little, so that they need not wait behind many
         // that hold much. One that is alone may have all of it.
         let own = self.bytes.iter().sum::<usize>();
@@ -217,7 +230,7 @@ impl Share {
         }
         let budget = Arc::clone(&self.budget);
         // No room will ever be enough.
-        if self.bytes.iter().sum::<usize>() + bytes > budget.bounds.total {
+        if self.bytes.iter().sum::<usize>() + bytes > budget.limit() {
             return Err(budget.refuse(kind));
         }
         let connection = self.connection.clone();
@@ -339,15 +352,7 @@ impl Share {
     /// Parts with some of what is held for an answer, which is given back when the bytes have been
     /// written.
     pub(in crate::proxy) fn count(&mut self, bytes: Bytes) -> Bytes {
-        self.find_address();
-        let mut held = Self {
-            budget: Arc::clone(&self.budget),
-            connection: self.connection.clone(),
-            address: self.address.clone(),
-            client: None,
-            stranger: self.stranger,
-            bytes: [0; Kind::ALL.len()],
-        };
+        let mut held = self.split_off();
         let size = bytes.len();
         held.add(Kind::Answer, size);
         let rest = self.bytes[Kind::Answer as usize].saturating_sub(size);

@@ -14,10 +14,11 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::agreement::Outcome;
 use crate::api::Handler;
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::evaluator::{BodyTask, RepairedBody};
 use crate::proxy::budget::{self, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals::Restore;
+use crate::proxy::upgrade::{self, Switched};
 use crate::proxy::upstream::forward::BodyFraming;
 use crate::proxy::upstream::servers;
 use crate::refusal::Refusal;
@@ -58,6 +59,10 @@ pub(super) enum State {
     },
     /// The proxy sends it with its body at once.
     Exchanging { framing: BodyFraming },
+    /// The proxy sends it, and switches to WebSocket if the backend does.
+    Upgrading { place: upgrade::Place },
+    /// The connection goes on as a tunnel.
+    Switched,
     /// Pingora sends it, and reads the buffered body from a session that stands in for the real one.
     Replaying { framing: BodyFraming, restore: Restore },
     /// Pingora sends it, with the body as it arrives.
@@ -68,6 +73,7 @@ impl State {
     pub(super) fn framing(&self) -> BodyFraming {
         match self {
             Self::Judging => BodyFraming::Streamed,
+            Self::Upgrading { .. } | Self::Switched => BodyFraming::Nothing,
             Self::Buffered { framing, .. }
             | Self::Exchanging { framing }
             | Self::Replaying { framing, .. }
@@ -93,6 +99,10 @@ impl fmt::Debug for FilterCtx {
 }
 
 impl FilterCtx {
+    pub(in crate::proxy) fn config(&self) -> &Arc<Config> {
+        &self.snapshot.config
+    }
+
     pub(in crate::proxy) fn limits(&self) -> &Limits {
         &self.snapshot.config.limits
     }
@@ -141,6 +151,25 @@ impl FilterCtx {
                 None
             }
         }
+    }
+
+    /// The request's place among the connections that switched, if it asks to switch.
+    pub(in crate::proxy) fn begin_upgrade(&mut self) -> Option<upgrade::Place> {
+        match self.state.take() {
+            State::Upgrading { place } => Some(place),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Notes that the connection goes on as a tunnel, and hands over whose memory that takes.
+    pub(in crate::proxy) fn switch(&mut self) -> Switched {
+        self.state = State::Switched;
+        let share = self.share.split_off();
+        let RequestRecord { request_id, client, upstream, .. } = &self.record;
+        Switched { share, request_id: request_id.clone(), client: *client, upstream: *upstream }
     }
 
     /// Takes a repaired body in place of the one that came, once there is memory for what it is larger.

@@ -14,16 +14,19 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{BError, Error, ErrorSource, Result};
 
+use crate::audit::AuditLog;
 use crate::evaluator::Evaluator;
 use crate::logging::AccessLog;
 use crate::metrics::Metrics;
 use crate::proxy::budget::{Budget, Share};
 use crate::proxy::pingora_internals;
-use crate::proxy::upstream::forward::{self, OutboundHead};
+use crate::proxy::upgrade::Upgrades;
+use crate::proxy::upstream::forward::{self, BodyFraming, OutboundHead};
 use crate::proxy::upstream::throttle;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::snapshot::Snapshots;
+use crate::spans::Tracer;
 use crate::verdict::VerdictLabel;
 
 use super::context::{FilterCtx, State};
@@ -31,6 +34,7 @@ use super::judge_pool::JudgePool;
 use super::judging::{Decision, Rest};
 use super::recorder::{InFlight, Recorder, RequestRecord};
 use super::session::{expects_continue, is_misframed};
+use super::spans;
 use super::{answer, body, failure};
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
@@ -43,6 +47,8 @@ pub struct RequestFilter {
     budget: Arc<Budget>,
     pub(super) judges: JudgePool,
     pub(super) recorder: Recorder,
+    /// The connections that switched to WebSocket; `None`: none does.
+    pub(super) upgrades: Option<Arc<Upgrades>>,
     /// Every HTTP/1 head was read and checked by [`Downstream`](crate::proxy::Downstream).
     pub(super) behind_downstream: bool,
 }
@@ -52,14 +58,33 @@ impl RequestFilter {
     pub fn new(evaluator: Arc<Evaluator>, metrics: Arc<Metrics>, access: AccessLog) -> Self {
         evaluator.snapshots().watch();
         let budget = Budget::new(&evaluator.snapshots().current().config.limits);
-        let recorder = Recorder { metrics, access };
-        Self { evaluator, budget, judges: JudgePool::new(), recorder, behind_downstream: false }
+        let audit = AuditLog::new(&access);
+        let recorder = Recorder { metrics, access, audit, tracer: None };
+        Self {
+            evaluator,
+            budget,
+            judges: JudgePool::new(),
+            recorder,
+            upgrades: None,
+            behind_downstream: false,
+        }
+    }
+
+    /// The same for the proxy, which lets requests outside of SCIM switch to WebSocket.
+    pub(in crate::proxy) fn with_upgrades(self, upgrades: Arc<Upgrades>) -> Self {
+        Self { upgrades: Some(upgrades), ..self }
     }
 
     /// The same for a service behind a [`Downstream`](crate::proxy::Downstream), which has checked the
     /// framing of every HTTP/1 head from its bytes already.
     pub fn behind_downstream(self) -> Self {
         Self { behind_downstream: true, ..self }
+    }
+
+    /// The same with traces.
+    pub fn traced(mut self, tracer: Arc<Tracer>) -> Self {
+        self.recorder.tracer = Some(tracer);
+        self
     }
 
     /// What it judges by.
@@ -113,7 +138,9 @@ impl RequestFilter {
         ctx: &mut FilterCtx,
     ) -> Result<bool> {
         self.prepare(session, ctx);
-        match self.judge(session, ctx).await? {
+        let decision = self.judge(session, ctx).await?;
+        spans::judged(&mut ctx.record);
+        match decision {
             Decision::Forward => {
                 ctx.record.forwarded = !ctx.is_unjudged();
                 let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
@@ -177,6 +204,18 @@ impl RequestFilter {
         forward::write(session.req_header(), &Self::leaving(session, ctx), out)
     }
 
+    /// The same for a request that asks to switch to WebSocket.
+    pub(in crate::proxy) fn write_upgrade_head(
+        session: &Session,
+        ctx: &mut FilterCtx,
+        out: &mut BytesMut,
+    ) -> Result<()> {
+        let mut leaving = Self::leaving(session, ctx);
+        leaving.framing = BodyFraming::Nothing;
+        leaving.websocket = true;
+        forward::write(session.req_header(), &leaving, out)
+    }
+
     fn leaving<'a>(session: &Session, ctx: &'a mut FilterCtx) -> OutboundHead<'a> {
         ctx.record.upstream_started.get_or_insert_with(Instant::now);
         OutboundHead {
@@ -186,7 +225,9 @@ impl RequestFilter {
             request_id: &ctx.record.request_id,
             forwarded_for: ctx.forwarded_for.clone(),
             keep_z_headers: ctx.keep_z_headers,
+            websocket: false,
             cookies: forward::cookies(session.req_header()),
+            trace: ctx.record.trace.as_deref(),
             repaired: ctx.record.repaired,
             inflated: ctx.inflated,
         }
@@ -226,6 +267,16 @@ impl RequestFilter {
             throttle::translate(upstream_response)?;
         }
         Ok(())
+    }
+
+    /// Turns the backend's agreement to a switch into the client's.
+    pub(in crate::proxy) fn switched(
+        &self,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut FilterCtx,
+    ) -> Result<()> {
+        ctx.record.wire_status = Some(upstream_response.status.as_u16());
+        forward::switched(upstream_response, &ctx.record.request_id)
     }
 
     /// Frames an answer that streams for a client that knows no chunks.
@@ -297,6 +348,9 @@ impl RequestFilter {
         record.bytes_in = session.body_bytes_read();
         record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
         // An answer of HTTP/1 that was made as a whole could not be written, and nothing of it has left.
+        if matches!(ctx.state, State::Switched) {
+            status = 101;
+        }
         let whole = matches!(ctx.state, State::Exchanging { .. }) || record.answered.is_some();
         let gone = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
         if gone && whole && record.bytes_out == 0 && !session.is_http2() {

@@ -9,21 +9,24 @@ use http::Method;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
 
-use crate::api::BodyKind;
+use crate::api::{BodyKind, Handler};
 use crate::evaluator::{BodyTask, Head, HeadVerdict, Next};
 use crate::metrics::MethodLabel;
 use crate::proxy::budget::{self, Kind};
 use crate::proxy::downstream::conn::ClientConn;
-use crate::proxy::downstream::framing;
 use crate::proxy::downstream::head::HeadRules;
+use crate::proxy::downstream::{framing, upgrade};
 use crate::proxy::upstream::forward::{self, BodyFraming};
 use crate::proxy::upstream::origin;
 use crate::refusal::Refusal;
 
+use super::auditing;
 use super::body::{self, Unread};
 use super::context::{FilterCtx, State};
 use super::filter::{DRAIN_TIMEOUT, RequestFilter};
-use super::session::{account, client_conn, declared, expects_continue, is_misframed, peer_ip};
+use super::session::{
+    account, certificate, client_conn, declared, expects_continue, is_misframed, peer_ip,
+};
 
 /// The size of a head that counts, in bytes. Most are smaller, so that a request without a body is not
 /// refused for what others hold.
@@ -82,6 +85,9 @@ impl RequestFilter {
             None => ctx.share.belong_to_client(origin.client),
         }
         ctx.forwarded_for = origin.forwarded_for;
+        if let Some(tracer) = &self.recorder.tracer {
+            super::spans::begin(tracer, session, ctx);
+        }
     }
 
     pub(super) async fn judge(
@@ -113,6 +119,7 @@ impl RequestFilter {
                     target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
                     headers: &head.headers,
                     client: ctx.record.client,
+                    certificate: certificate(session),
                 },
             );
         ctx.record.validation += started.elapsed();
@@ -124,6 +131,16 @@ impl RequestFilter {
         if !known {
             ctx.share.is_a_strangers();
         }
+        let next = match next {
+            next @ (Next::Forward { .. } | Next::Body { .. })
+                if ctx.snapshot.config.audit.is_some() =>
+            {
+                let target = sent.as_deref().unwrap_or_else(|| head.raw_path());
+                let begun = auditing::begin(&self.recorder.audit, &mut ctx.record, target);
+                begun.map_or_else(Next::Refuse, |()| next)
+            }
+            next => next,
+        };
         match next {
             Next::Refuse(refusal) => {
                 let rest = rest(session, ctx.limits().body);
@@ -149,6 +166,9 @@ impl RequestFilter {
     async fn pass_unjudged(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<Decision> {
         let unjudged = ctx.is_unjudged();
         if unjudged && let Some(conn) = client_conn(session) {
+            if conn.asks_for_websocket() {
+                return Ok(self.admit_upgrade(ctx));
+            }
             // The answer may be large and take its time, and is written as it arrives.
             conn.write_through();
         }
@@ -182,6 +202,22 @@ impl RequestFilter {
         }
     }
 
+    /// A request that asks to switch to WebSocket.
+    fn admit_upgrade(&self, ctx: &mut FilterCtx) -> Decision {
+        // SECURITY: only the proxy that is in front of the backend can switch, and the head was checked for it.
+        let upgrades = self.upgrades.as_ref().filter(|_| ctx.record.handler == Handler::Other);
+        let Some(upgrades) = upgrades else {
+            return Decision::Refuse(upgrade::refused(), Rest::LeftUnread);
+        };
+        match upgrades.enter(ctx.limits().upgrades) {
+            Ok(place) => {
+                ctx.state = State::Upgrading { place };
+                Decision::Forward
+            }
+            Err(refusal) => Decision::Refuse(refusal, Rest::LeftUnread),
+        }
+    }
+
     /// Reads the whole body and judges it.
     async fn judge_body(
         &self,
@@ -201,8 +237,17 @@ impl RequestFilter {
                 Ok(body) => body,
                 Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::Drained)),
             },
-            Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::Drained)),
+            Err(refusal) => {
+                if ctx.record.audit.is_some() {
+                    Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
+                }
+                return Ok(Decision::Refuse(refusal, Rest::Drained));
+            }
         };
+        if ctx.record.audit.is_some() {
+            let task = BodyTask { gzip: task.gzip && !ctx.inflated, ..task };
+            Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
+        }
         let has_none =
             task.kind == BodyKind::Unserved && body.is_empty() && declared(session).is_none();
         let framing = if has_none { BodyFraming::Nothing } else { BodyFraming::Length(body.len()) };

@@ -411,6 +411,9 @@ mod tests {
             ("Expect", "100-continue"),
             ("Scim-Guard-Rule", "none"),
             ("Scim-Guard-Repaired", "none"),
+            ("Accept", "text/json"),
+            ("Content-Type", "text/json"),
+            ("Content-Encoding", "gzip"),
             ("Z-User", "me"),
             ("traceparent", "00-a-b-01"),
             ("Via", "1.1 before"),
@@ -428,9 +431,9 @@ mod tests {
             keep_z_headers: false,
             websocket: false,
             cookies: None,
+            repaired: Repairs::of(&[Repair::Accept, Repair::ContentType]),
+            inflated: true,
             trace: None,
-            repaired: Repairs::NONE,
-            inflated: false,
         };
         let mut written = Vec::new();
         write(&head, &leaving, &mut written).unwrap();
@@ -453,8 +456,20 @@ mod tests {
         names.sort_unstable();
         assert_eq!(
             names,
-            ["content-length", "host", "traceparent", "via", "x-forwarded-for", "x-request-id"]
+            [
+                "accept",
+                "content-length",
+                "content-type",
+                "host",
+                "traceparent",
+                "via",
+                "x-forwarded-for",
+                "x-request-id"
+            ]
         );
+        for name in ["accept", "content-type"] {
+            assert_eq!(head.headers[name], SCIM_JSON, "{name}");
+        }
         assert_eq!(head.headers.get_all("via").iter().count(), 2);
     }
 }

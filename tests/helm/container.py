@@ -17,6 +17,7 @@ from guard import WAIT_TIMEOUT, expect
 # No kernel of a test machine is known to have systemd's cgroups or overlays.
 PODMAN = ["podman", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]
 TOKEN = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # the stand-in's
+ADMIN_TOKEN = "sixteen-characters"
 
 
 def serves_in_a_container(binary):
@@ -100,6 +101,10 @@ class Pod:
         for name in ["readinessProbe", "livenessProbe"]:
             probe = container(self.documents)[name]["httpGet"]
             wait_until(name, lambda: self.request(ports[probe["port"]], "GET", probe["path"]) == (200, None), self.logs)
+        authorized = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        path = one(self.documents, "ServiceMonitor")["spec"]["endpoints"][0]["path"]
+        expect("metrics", self.request(ports["http-metrics"], "GET", path, None, authorized), (200, None))
+        expect("metrics, without the token", self.request(ports["http-metrics"], "GET", path)[0], 401)
         wait_until("the backend is up", lambda: self.create("carol")[0] in (201, 409), self.logs)
 
     def logs(self):
@@ -170,14 +175,20 @@ def with_certificates(documents):
     if "tls" not in volumes:
         return files
     with tempfile.TemporaryDirectory() as folder:
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        command += ["-subj", "/CN=scim.example.com", "-addext", "subjectAltName=DNS:scim.example.com"]
-        command += ["-keyout", f"{folder}/tls.key", "-out", f"{folder}/tls.crt"]
-        subprocess.run(command, check=True, capture_output=True)
-        for name in ["tls.crt", "tls.key"]:
-            files[f"{FOLDER}/tls/{name}"] = (Path(folder) / name).read_text()
+        for file in certificate(Path(folder), "scim.example.com"):
+            files[f"{FOLDER}/tls/{file.name}"] = file.read_text()
     files[f"{FOLDER}/client-ca/ca.pem"] = files[f"{FOLDER}/tls/tls.crt"]
+    files[f"{FOLDER}/admin/token"] = ADMIN_TOKEN
     files[f"{FOLDER}/extra/backend-ca/ca.crt"] = files[f"{FOLDER}/tls/tls.crt"]
+    return files
+
+
+def certificate(folder, name):
+    """The files of a new certificate and its key."""
+    files = folder / "tls.crt", folder / "tls.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-out", files[0], "-keyout", files[1]]
+    subprocess.run(command, check=True, capture_output=True)
     return files
 
 

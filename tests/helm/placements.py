@@ -21,6 +21,7 @@ import yaml
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "clients")]
+import container as pods  # noqa: E402
 from chart import CHART, HELMS, ROOT, config, example, one, render  # noqa: E402
 from guard import WAIT_TIMEOUT, Process, expect, free_port, request, run  # noqa: E402
 
@@ -132,7 +133,7 @@ class Guard:
         port, admin = free_port(), free_port()
         expect("one backend", len(self.config["upstream"]["servers"]), 1)
         self.config["listen"], self.config["admin"] = [f"127.0.0.1:{port}"], {"listen": f"127.0.0.1:{admin}"}
-        self.config["upstream"] = {"servers": [backend]}
+        self.config["upstream"] = backend if isinstance(backend, dict) else {"servers": [backend]}
         self.config["trusted_proxies"] = ["127.0.0.1/32"]
         file = Path(self.folder.name) / "scim-guard.yaml"
         file.write_text(yaml.safe_dump(self.config))
@@ -284,6 +285,25 @@ def bridge(binary):
             raise AssertionError("the token API was served")
 
 
+def wire_cloud(binary):
+    """A client in cleartext, Wire Cloud over TLS with a verified certificate and with its own name as Host."""
+    with tempfile.TemporaryDirectory() as folder, Spar(binary) as spar:
+        certificate, key = pods.certificate(Path(folder), "localhost")
+        port = free_port()
+        http = f"""server {{
+            listen 127.0.0.1:{port} ssl; server_name localhost; ssl_certificate {certificate}; ssl_certificate_key {key};
+            {nginz("helm4")}
+        }}
+        server {{
+            listen 127.0.0.1:{port} ssl default_server; ssl_certificate {certificate}; ssl_certificate_key {key};
+            return 421;
+        }}"""
+        with Nginx("return 404;", dict.fromkeys(["spar", "brig", "galley"], spar.place), http):
+            backend = {"servers": [f"https://localhost:{port}"], "tls": {"ca": str(certificate)}}
+            with Guard(binary, "wire-cloud.yaml", backend) as guard:
+                works_through(f"http://{guard.place}", spar.token)
+
+
 def check_finds_ways_around(binary):
     """The operator's check, with the guard in its places, and with an Ingress that leaves versioned paths open."""
     with Spar(binary) as spar:
@@ -313,7 +333,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True)
     binary = str(Path(parser.parse_args().binary).resolve())
-    scenarios = [between_nginz_and_spar, between_ingress_and_nginz, envoy_gateway, bridge, check_finds_ways_around]
+    scenarios = [between_nginz_and_spar, between_ingress_and_nginz, envoy_gateway, wire_cloud, bridge, check_finds_ways_around]
     return run([(s.__name__.replace("_", " "), functools.partial(s, binary)) for s in scenarios])
 
 

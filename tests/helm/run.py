@@ -110,6 +110,7 @@ def wrong_values_are_refused():
         "config.listen[0]=0.0.0.0:80": "listen",
         "config.tokens=tokens.yaml": "tokens",
         "config.admin.listen=0.0.0.0:1": "listen",
+        "config.admin.token_file=token": "token_file",
         "replicas=2": "replicas",
         "image.tag=latest": "tag",
         "image.repository=guard@sha256:00": "repository",
@@ -231,7 +232,6 @@ def alerts_are_those_of_prometheus():
 
 
 def a_packaged_chart_is_complete():
-    """The alerts are a link in the repository, and a file in the package."""
     for version in HELMS:
         with tempfile.TemporaryDirectory() as folder:
             code, _, errors = helm(version, "package", CHART, "--destination", folder)

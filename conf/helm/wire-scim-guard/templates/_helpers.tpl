@@ -46,7 +46,9 @@ release: {{ .Release.Name }}
 {{- $listen = append $listen (dict "address" "0.0.0.0:8443" "tls" $tls) -}}
 {{- end -}}
 {{- $_ := set $config "listen" $listen -}}
-{{- $_ := set $config "admin" (merge (dict "listen" "0.0.0.0:9090") ($config.admin | default dict)) -}}
+{{- $admin := merge (dict "listen" "0.0.0.0:9090") ($config.admin | default dict) -}}
+{{- if .Values.adminTokenSecretRef }}{{ $_ := set $admin "token_file" "/etc/wire/scim-guard/admin/token" }}{{ end -}}
+{{- $_ := set $config "admin" $admin -}}
 {{- if include "guard.hasTokens" . }}{{ $_ := set $config "tokens" "/etc/wire/scim-guard/tokens/tokens.yaml" }}{{ end -}}
 {{- if .Values.schemas }}{{ $_ := set $config "schemas" "/etc/wire/scim-guard/schemas" }}{{ end -}}
 {{- toYaml $config }}

@@ -187,7 +187,9 @@ def certificate(folder, name):
     """The files of a new certificate and its key."""
     files = folder / "tls.crt", folder / "tls.key"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-out", files[0], "-keyout", files[1]]
+    extensions = [f"subjectAltName=DNS:{name}", "basicConstraints=critical,CA:FALSE"]
+    command += ["-subj", f"/CN={name}", "-out", files[0], "-keyout", files[1]]
+    command += [argument for extension in extensions for argument in ("-addext", extension)]
     subprocess.run(command, check=True, capture_output=True)
     return files
 

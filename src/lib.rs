@@ -34,6 +34,7 @@ pub mod refusal;
 pub mod refusals;
 pub mod registry;
 pub mod release;
+pub mod repair;
 pub mod rule;
 pub mod schema;
 pub mod scim;

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use http::{HeaderMap, HeaderValue, Method};
 use wire_scim_guard::config::Config;
 use wire_scim_guard::evaluator::{BodyTask, Evaluator, Head};
+use wire_scim_guard::repair::Repairs;
 use wire_scim_guard::verdict::Outcome;
 
 #[path = "../benches/shapes.rs"]
@@ -92,7 +93,7 @@ fn judge_shape(shape: &shapes::Shape, size: usize) -> ExitCode {
     };
     let snapshot = guard.snapshots().current();
     let body = (shape.make)(size);
-    let task = BodyTask { kind: shape.kind, gzip: false, identity: None };
+    let task = BodyTask { kind: shape.kind, gzip: false, identity: None, repairs: Repairs::NONE };
     for _ in 0..20 {
         let verdict = Evaluator::judge_body(
             &snapshot,

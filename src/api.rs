@@ -32,6 +32,9 @@ pub enum BodyKind {
     User,
     /// PATCH of a user.
     Patch,
+    /// POST of a group.
+    NewGroup,
+    /// PUT of a group.
     Group,
     /// PATCH of a group: read, and then always refused.
     GroupPatch,
@@ -118,7 +121,7 @@ static ROUTES: [Route; COUNT] = [
         template: "/scim/v2/Groups",
         name: "Groups",
         id: Id::Absent,
-        methods: &[GET, HEAD, ("POST", Some(BodyKind::Group))],
+        methods: &[GET, HEAD, ("POST", Some(BodyKind::NewGroup))],
         allow: "GET, HEAD, POST",
         token: true,
         resource: Some(Resource::Groups),

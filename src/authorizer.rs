@@ -29,6 +29,13 @@ pub struct TokenAuthorizer<'a> {
     limits: &'a RefusalLimits,
 }
 
+/// A token that was looked up in the registry.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    pub digest: TokenDigest,
+    pub entry: Option<&'a Entry>,
+}
+
 /// What a token is to be used for.
 #[derive(Debug, Clone, Copy)]
 pub struct Use<'a> {
@@ -56,24 +63,31 @@ impl<'a> TokenAuthorizer<'a> {
         Self { registry, refusals, limits: &snapshot.refusal_limits }
     }
 
-    /// Judges a token. `bearer` is filled as far as the judging went.
+    /// Looks a token up in the registry.
+    pub fn find(&self, token: &[u8]) -> Found<'a> {
+        let digest = TokenDigest::of(token);
+        let entry = self.registry.and_then(|registry| registry.find(token, Some(digest)));
+        Found { digest, entry }
+    }
+
+    /// Judges a token. `found`: it was looked up already. `bearer` is filled as far as the judging went.
     pub fn judge(
         &self,
         credentials: Credentials<'_>,
+        found: Option<Found<'a>>,
         wanted: Use<'_>,
         bearer: &mut Bearer,
         findings: &mut Findings<'_>,
     ) -> Result<(), Refusal> {
-        let token = match credentials {
+        let found = match credentials {
             // Wire refuses it, and so does the guard where it may.
             Credentials::None => return Ok(()),
             // SECURITY: even where the form of tokens is not enforced, this one is in no registry.
             Credentials::Unreadable => None,
-            Credentials::Token(token) => Some(token),
+            Credentials::Token(token) => Some(found.unwrap_or_else(|| self.find(token))),
         };
-        bearer.digest = token.map(TokenDigest::of);
-        let find = |registry: &'a TokenRegistry| registry.find(token?, bearer.digest);
-        let entry = self.registry.map(find);
+        bearer.digest = found.map(|found| found.digest);
+        let entry = self.registry.map(|_| found?.entry);
         let verdict = self.judge_all(entry, wanted, bearer, findings);
         // What is refused here gets no answer from Wire that would be counted.
         if verdict.as_ref().is_err_and(|refusal| refusal.status() == 401) {

@@ -11,11 +11,13 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 
 use crate::api::{BodyKind, Handler};
-use crate::authorizer::{Bearer, TokenAuthorizer, Use};
+use crate::authorizer::{Bearer, Found, TokenAuthorizer, Use};
 use crate::config::{Config, PathPolicy};
 use crate::digest::TokenDigest;
 use crate::findings::{Findings, Remarks};
@@ -24,6 +26,7 @@ use crate::policy::Identity;
 use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
 use crate::registry::TokenLabel;
+use crate::repair::{self, Repair, Repairs};
 use crate::rule::Rule;
 use crate::schema::Schemas;
 use crate::scim::user::{self, Lifecycle, Reading};
@@ -72,6 +75,8 @@ pub struct HeadVerdict {
     pub known: bool,
     /// What was reported while the head was judged.
     pub remarks: Remarks,
+    /// The repairs that have changed the head.
+    pub repaired: Repairs,
     pub next: Next,
 }
 
@@ -98,6 +103,24 @@ pub struct BodyTask {
     /// How the token's team identifies its users, where the registry says so; otherwise the
     /// configured mode counts.
     pub identity: Option<Identity>,
+    /// The repairs that are on.
+    pub repairs: Repairs,
+}
+
+/// A body after its repair.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RepairedBody {
+    /// What goes to the backend, without any coding.
+    pub body: Vec<u8>,
+    /// The repairs that have changed it.
+    pub by: Repairs,
+}
+
+/// SECURITY: a body is a person's data.
+impl fmt::Debug for RepairedBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RepairedBody").field("by", &self.by).finish_non_exhaustive()
+    }
 }
 
 /// What one document on its own is judged as.
@@ -158,6 +181,7 @@ impl Evaluator {
             digest: None,
             known: false,
             remarks: Remarks::default(),
+            repaired: Repairs::NONE,
             next,
         };
         let refuse = |handler, refusal| undecided(handler, Next::Refuse(refusal));
@@ -188,7 +212,15 @@ impl Evaluator {
         }
         let mut findings = Findings::new(&config.policy);
         let mut bearer = Bearer::default();
-        let task = self.judge_request(snapshot, head, &target, &mut bearer, &mut findings);
+        let mut repaired = Repairs::NONE;
+        let task = self.judge_request(
+            snapshot,
+            head,
+            &target,
+            &mut bearer,
+            &mut repaired,
+            &mut findings,
+        );
         let next = match task {
             Err(refusal) => Next::Refuse(refusal),
             Ok(None) => Next::Forward { target: target.canonical },
@@ -196,7 +228,7 @@ impl Evaluator {
         };
         let Bearer { label: token, digest, known, .. } = bearer;
         let remarks = findings.into_remarks();
-        HeadVerdict { handler: target.handler, token, digest, known, remarks, next }
+        HeadVerdict { handler: target.handler, token, digest, known, remarks, repaired, next }
     }
 
     /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.
@@ -206,9 +238,12 @@ impl Evaluator {
         head: Head<'_>,
         target: &Target<'_>,
         bearer: &mut Bearer,
+        repaired: &mut Repairs,
         findings: &mut Findings<'_>,
     ) -> Result<Option<BodyTask>, Refusal> {
         let Head { method, headers, client, .. } = head;
+        let authorizer = TokenAuthorizer::new(snapshot, &self.refusals);
+        let (repairs, found) = repairs_for(snapshot, &authorizer, headers);
         let kind = match target.handler.route().body_of(method) {
             Ok(kind) => kind,
             Err(allow) => {
@@ -218,10 +253,24 @@ impl Evaluator {
         };
         // Wire's DELETE answers without content and does not look at Accept.
         if *method != Method::DELETE {
-            headers::judge_accept(headers, findings)?;
+            if repairs.contains(Repair::Accept)
+                && !headers::is_acceptable(headers)
+                && repair::head::wants_json(headers)
+            {
+                repaired.insert(Repair::Accept);
+            } else {
+                headers::judge_accept(headers, findings)?;
+            }
         }
         if kind.is_some_and(|kind| kind != BodyKind::Unserved) {
-            headers::judge_content_type(headers, findings)?;
+            if repairs.contains(Repair::ContentType)
+                && !headers::is_parsed(headers)
+                && repair::head::means_json(headers)
+            {
+                repaired.insert(Repair::ContentType);
+            } else {
+                headers::judge_content_type(headers, findings)?;
+            }
         }
         let reads = matches!(*method, Method::GET | Method::HEAD);
         match target.handler {
@@ -232,28 +281,25 @@ impl Evaluator {
         if target.handler.route().token {
             let credentials = token::judge(headers, findings)?;
             let wanted = Use { method, handler: target.handler, client };
-            TokenAuthorizer::new(snapshot, &self.refusals).judge(
-                credentials,
-                wanted,
-                bearer,
-                findings,
-            )?;
+            authorizer.judge(credentials, found, wanted, bearer, findings)?;
         }
         let Some(kind) = kind else { return Ok(None) };
         if kind == BodyKind::Unserved {
-            return Ok(Some(BodyTask { kind, gzip: false, identity: None }));
+            let repairs = Repairs::NONE;
+            return Ok(Some(BodyTask { kind, gzip: false, identity: None, repairs }));
         }
         let gzip = headers::judge_content_encoding(headers, findings)?;
-        Ok(Some(BodyTask { kind, gzip, identity: bearer.identity }))
+        Ok(Some(BodyTask { kind, gzip, identity: bearer.identity, repairs }))
     }
 
-    /// Judges a body that [`Next::Body`] asked for. What is only reported is added to `remarks`.
+    /// Judges a body that [`Next::Body`] asked for. What is only reported is added to `remarks`. `Some` if it
+    /// was repaired: then that is what was judged, and what is to be forwarded.
     pub fn judge_body(
         snapshot: &Snapshot,
         task: BodyTask,
         body: &[u8],
         remarks: &mut Remarks,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<RepairedBody>, Refusal> {
         let limit = snapshot.config.limits.body;
         Self::judge_body_within(snapshot, task, body, limit, remarks)
     }
@@ -264,19 +310,23 @@ impl Evaluator {
         body: &[u8],
         limit: usize,
         remarks: &mut Remarks,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<RepairedBody>, Refusal> {
         if body.len() > limit {
             return Err(body::too_large(limit));
         }
         if task.kind == BodyKind::Unserved {
-            return Ok(());
+            return Ok(None);
         }
         let body = body::decoded(body, task.gzip, limit)?;
         let document = read_document(&body)?;
-        let mut findings = Findings::new(&snapshot.config.policy).with_identity(task.identity);
-        let verdict = judge_document(&snapshot.schemas, task.kind, &document, &mut findings);
-        remarks.extend(findings.into_remarks());
-        verdict
+        if !task.repairs.is_empty()
+            && let Some(edited) = repair_document(snapshot, task, &document, limit)
+        {
+            let repaired = edited?;
+            judge(snapshot, task, &read_document(&repaired.body)?, remarks)?;
+            return Ok(Some(repaired));
+        }
+        judge(snapshot, task, &document, remarks).map(|()| None)
     }
 
     /// As [`Evaluator::judge_body`], but only if the body has at most so many bytes, before and after
@@ -287,7 +337,7 @@ impl Evaluator {
         body: &[u8],
         max_size: usize,
         remarks: &mut Remarks,
-    ) -> Option<Result<(), Refusal>> {
+    ) -> Option<Result<Option<RepairedBody>, Refusal>> {
         let limit = snapshot.config.limits.body;
         if body.len() > max_size && body.len() <= limit {
             return None;
@@ -302,18 +352,23 @@ impl Evaluator {
     /// the client's failures, so that the same request may get another verdict later.
     pub fn evaluate(&self, head: Head<'_>, body: &[u8]) -> Verdict {
         let snapshot = self.snapshots.current();
-        let HeadVerdict { handler, mut remarks, next, .. } = self.judge_head(&snapshot, head);
+        let HeadVerdict { handler, mut remarks, mut repaired, next, .. } =
+            self.judge_head(&snapshot, head);
         let outcome = match next {
             Next::Refuse(refusal) => Outcome::Refuse(refusal),
-            Next::Forward { target } => Outcome::Forward { target },
+            Next::Forward { target } => Outcome::Forward { target, body: None },
             Next::Body { target, task } => {
                 match Self::judge_body(&snapshot, task, body, &mut remarks) {
-                    Ok(()) => Outcome::Forward { target },
+                    Ok(None) => Outcome::Forward { target, body: None },
+                    Ok(Some(RepairedBody { body, by })) => {
+                        repaired = repaired.and(by);
+                        Outcome::Forward { target, body: Some(body) }
+                    }
                     Err(refusal) => Outcome::Refuse(refusal),
                 }
             }
         };
-        Verdict { handler, remarks, outcome }
+        Verdict { handler, remarks, repaired, outcome }
     }
 
     /// Judges one document on its own; users as if they were new.
@@ -355,10 +410,61 @@ impl Evaluator {
         let kind = match kind {
             CheckKind::User => BodyKind::NewUser,
             CheckKind::Patch => BodyKind::Patch,
-            _ => BodyKind::Group,
+            _ => BodyKind::NewGroup,
         };
         judge_document(&snapshot.schemas, kind, &document, findings).map(|()| None)
     }
+}
+
+/// The repairs that are on for a request, and its token, where it had to be looked up for that.
+///
+/// The registry's entry may have its own; a token that is unknown or has expired has none.
+fn repairs_for<'a>(
+    snapshot: &'a Snapshot,
+    authorizer: &TokenAuthorizer<'a>,
+    headers: &HeaderMap,
+) -> (Repairs, Option<Found<'a>>) {
+    let Some(configured) = snapshot.config.repairs else { return (Repairs::NONE, None) };
+    let Some(registry) = &snapshot.registry else { return (configured, None) };
+    if configured.is_empty() && !registry.tokens.has_repairs() {
+        return (Repairs::NONE, None);
+    }
+    if !headers.contains_key(AUTHORIZATION) {
+        return (configured, None);
+    }
+    let Some(found) = token::sent(headers).map(|token| authorizer.find(token)) else {
+        return (Repairs::NONE, None);
+    };
+    let entry = found.entry.filter(|entry| !entry.has_expired(SystemTime::now()));
+    let repairs = entry.map_or(Repairs::NONE, |entry| entry.repairs.unwrap_or(configured));
+    (repairs, Some(found))
+}
+
+/// Repairs a body; `None` if there is nothing to repair.
+#[cold]
+fn repair_document(
+    snapshot: &Snapshot,
+    task: BodyTask,
+    document: &Document<'_>,
+    limit: usize,
+) -> Option<Result<RepairedBody, Refusal>> {
+    let _ = snapshot;
+    let repaired = repair::repair_body(task.kind, document, task.repairs, limit)?;
+    let body = repaired.body.ok_or_else(|| body::too_large(limit));
+    Some(body.map(|body| RepairedBody { body, by: repaired.by }))
+}
+
+/// Judges a body that was read.
+fn judge(
+    snapshot: &Snapshot,
+    task: BodyTask,
+    document: &Document<'_>,
+    remarks: &mut Remarks,
+) -> Result<(), Refusal> {
+    let mut findings = Findings::new(&snapshot.config.policy).with_identity(task.identity);
+    let verdict = judge_document(&snapshot.schemas, task.kind, document, &mut findings);
+    remarks.extend(findings.into_remarks());
+    verdict
 }
 
 fn judge_document(
@@ -378,7 +484,7 @@ fn judge_document(
         BodyKind::NewUser => user(Lifecycle::New, findings),
         BodyKind::User => user(Lifecycle::Existing, findings),
         BodyKind::Patch => patch::judge(root, schemas, findings),
-        BodyKind::Group => group::judge(root, &schemas.group, findings),
+        BodyKind::NewGroup | BodyKind::Group => group::judge(root, &schemas.group, findings),
         BodyKind::GroupPatch => findings.hit(Rule::GroupPatch, "method", || {
             "Wire has no PATCH for groups. Send the whole group by PUT, or turn off the provisioning of \
              groups in the client."

@@ -10,18 +10,20 @@ use crate::rule::Rule;
 
 /// Judges Accept: one of its ranges must admit what Wire answers with.
 pub fn judge_accept(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<(), Refusal> {
-    let mut lines = headers.get_all(ACCEPT).iter().peekable();
-    if lines.peek().is_none() {
-        return Ok(());
-    }
-    let admits = |line: &http::HeaderValue| line.as_bytes().split(|b| *b == b',').any(admits_scim);
-    if lines.any(admits) {
+    if is_acceptable(headers) {
         return Ok(());
     }
     findings.hit(Rule::HeadersAccept, "Accept", || {
         "Accept admits nothing that Wire answers with. Send `Accept: application/scim+json`, \
          application/json or */*, without parameters other than charset=utf-8."
     })
+}
+
+/// Whether Accept admits what Wire answers with.
+pub fn is_acceptable(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(ACCEPT).iter().peekable();
+    let admits = |line: &http::HeaderValue| line.as_bytes().split(|b| *b == b',').any(admits_scim);
+    lines.peek().is_none() || lines.any(admits)
 }
 
 fn admits_scim(range: &[u8]) -> bool {
@@ -65,6 +67,11 @@ pub fn judge_content_type(headers: &HeaderMap, findings: &mut Findings<'_>) -> R
         "Content-Type must be application/scim+json or application/json (parameters are \
          allowed, each with a `=`, and no `;` at the end). Set it in the client; the body must be JSON in UTF-8."
     })
+}
+
+/// Whether Content-Type is one that Wire parses.
+pub fn is_parsed(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|line| is_scim_json(line.as_bytes()))
 }
 
 /// Parameters are not looked at, but each has to have a `=`.

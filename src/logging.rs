@@ -175,6 +175,9 @@ pub struct Access<'a> {
     /// Where in the request each of `reported` was hit, and then `rule`; null if that is not in the body.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub at: &'a [Option<&'a str>],
+    /// The repairs that changed the request before it was forwarded.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub repaired: &'a [&'static str],
     #[serde(rename = "duration_ms", serialize_with = "millis")]
     pub duration: Duration,
     #[serde(rename = "validation_ms", serialize_with = "millis")]
@@ -310,6 +313,7 @@ mod tests {
             rule: Some("user.user_name"),
             reported: &["user.roles"],
             at: &[Some("roles[0]"), Some("userName")],
+            repaired: &["language"],
             duration: Duration::from_micros(1500),
             validation: Duration::from_micros(3),
             upstream_duration: None,
@@ -327,6 +331,7 @@ mod tests {
         assert_eq!(line["rule"], "user.user_name");
         assert_eq!(line["reported"][0], "user.roles");
         assert_eq!(line["at"], serde_json::json!(["roles[0]", "userName"]));
+        assert_eq!(line["repaired"], serde_json::json!(["language"]));
         assert_eq!(line["duration_ms"], 1.5);
         assert_eq!(line["client"], "192.0.2.1");
         assert_eq!(line["token"], "okta");

@@ -26,6 +26,15 @@ pub enum Credentials<'h> {
     Token(&'h [u8]),
 }
 
+/// What the Authorization header gives as a token, in any form; `None` if it gives none.
+pub fn sent(headers: &HeaderMap) -> Option<&[u8]> {
+    bearer(headers.get(AUTHORIZATION)?.as_bytes())
+}
+
+fn bearer(line: &[u8]) -> Option<&[u8]> {
+    line.strip_prefix(b"Bearer ")
+}
+
 /// Judges the token by its form; whether it is known is up to the registry and to Wire.
 /// Unreadable credentials are returned only where that rule is not enforced.
 pub fn judge<'h>(
@@ -47,7 +56,7 @@ pub fn judge<'h>(
         })?;
     }
     let line = line.as_bytes();
-    let token = line.strip_prefix(b"Bearer ");
+    let token = bearer(line);
     if !token.is_some_and(is_wire_token) {
         findings.hit(Rule::TokenMalformed, PLACE, || malformed(line))?;
     }

@@ -7,18 +7,20 @@ use strum::IntoStaticStr;
 use crate::api::Handler;
 use crate::findings::Remarks;
 use crate::refusal::Refusal;
+use crate::repair::Repairs;
 
 /// What happens to a request after it was judged.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It may go to the backend, under this target; `None`: under the target it came with.
+    /// It may go to the backend, under this target and with this body; `None`: as it came.
     Forward {
         target: Option<Vec<u8>>,
+        body: Option<Vec<u8>>,
     },
     Refuse(Refusal),
 }
 
-/// SECURITY: a target has a query, which names people.
+/// SECURITY: a target has a query, which names people, and a body is their data.
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -61,5 +63,7 @@ pub struct Verdict {
     /// The route, for metrics and logs.
     pub handler: Handler,
     pub remarks: Remarks,
+    /// The repairs that have changed it.
+    pub repaired: Repairs,
     pub outcome: Outcome,
 }

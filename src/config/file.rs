@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::addresses::check_addresses;
 use super::words::{IDENTITIES, LEVELS, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, rules, value, warnings,
+    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, repairs, rules, value,
+    warnings,
 };
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::input::field::Field;
@@ -14,7 +15,7 @@ use crate::input::load::{LoadError, read_file};
 use crate::input::section::{Section, set};
 use crate::input::value::{network, quoted};
 use crate::input::yaml;
-use crate::policy::{Identity, Policy, Profile};
+use crate::policy::{Action, Identity, Policy, Profile};
 use crate::release::Releases;
 
 /// The characters of rich info that `wire.rich_info_limit` may allow.
@@ -108,7 +109,12 @@ fn read(
 
     let identity = top.field("identity").and_then(|field| field.choice(&IDENTITIES));
     let identity = overrides.identity.or(identity).unwrap_or(Identity::Any);
-    config.policy = rules::read(top.section("rules"), overrides.profile, identity);
+    let (policy, mode) = rules::read(top.section("rules"), overrides.profile, identity);
+    config.policy = policy;
+    let repairing = top.field("repairs");
+    let chosen = repairing.as_ref().and_then(repairs::read);
+    let is_judged = mode != Some(Action::Off);
+    config.repairs = is_judged.then(|| chosen.unwrap_or_default());
     read_wire(top.section("wire"), &mut config.policy);
     set(&mut config.policy.releases, overrides.releases);
 
@@ -131,7 +137,9 @@ fn read(
 
     config.limits = limits::read(top.section("limits"), diagnostics);
     top.close();
-    warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, diagnostics);
+    let idle = repairing.filter(|_| !is_judged && chosen.is_some_and(|chosen| !chosen.is_empty()));
+    let idle = idle.map(|field| field.at);
+    warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, idle, diagnostics);
     config.warnings = diagnostics.warnings();
     Some(config)
 }

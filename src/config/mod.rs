@@ -9,10 +9,12 @@ use ipnet::IpNet;
 
 use crate::input::Warning;
 use crate::policy::{Identity, Policy, Profile};
+use crate::repair::Repairs;
 
 mod addresses;
 pub mod file;
 mod limits;
+pub mod repairs;
 mod rules;
 pub(crate) mod value;
 mod warnings;
@@ -36,6 +38,9 @@ pub struct Config {
     pub auth_tokens: PathPolicy,
     pub z_headers: ZHeaders,
     pub policy: Policy,
+    /// What is repaired of requests before they are judged; `None`: nothing is, whatever the registry says, as
+    /// nothing is judged.
+    pub repairs: Option<Repairs>,
     /// Where the operator's own schemas are; `None`: the built-in ones.
     pub schemas: Option<std::path::PathBuf>,
     /// Host values that are served, in lower case and without port; empty: all.
@@ -198,6 +203,7 @@ impl Config {
             auth_tokens: PathPolicy::Forward,
             z_headers: ZHeaders::Strip,
             policy: Policy::new(Profile::Documented, Identity::Any),
+            repairs: Some(Repairs::NONE),
             schemas: None,
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),

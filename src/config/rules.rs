@@ -6,9 +6,13 @@ use crate::input::section::Section;
 use crate::policy::{Action, Identity, Policy, PolicyError, Profile};
 use crate::rule::Rule;
 
-/// Reads the section. `profile` and `identity` come from outside of the file, or from
+/// Reads the section: the policy, and the global switch where it is set. `profile` and `identity` come from outside of the file, or from
 /// another section.
-pub fn read(mut rules: Section<'_, '_>, profile: Option<Profile>, identity: Identity) -> Policy {
+pub fn read(
+    mut rules: Section<'_, '_>,
+    profile: Option<Profile>,
+    identity: Identity,
+) -> (Policy, Option<Action>) {
     let written = rules.field("profile").and_then(|field| field.choice(&PROFILES));
     let profile = profile.or(written).unwrap_or(Profile::Documented);
     let mode = rules.field("mode").and_then(|field| field.choice(&ACTIONS));
@@ -18,7 +22,7 @@ pub fn read(mut rules: Section<'_, '_>, profile: Option<Profile>, identity: Iden
         policy.cap(mode);
     }
     rules.close();
-    policy
+    (policy, mode)
 }
 
 /// Applies the single actions, the widest pattern first: a mapping has no order to go by.

@@ -5,11 +5,13 @@ use std::net::SocketAddr;
 use super::Config;
 use crate::input::diagnostic::{At, Diagnostics};
 
-/// Looks at a config as a whole. `tuned`: where the number of failures was set.
+/// Looks at a config as a whole. `tuned`: where the number of failures was set; `idle`: where repairs are named
+/// that have no effect.
 pub(super) fn find(
     config: &Config,
     listen: &[(At, SocketAddr)],
     tuned: Option<At>,
+    idle: Option<At>,
     diagnostics: &Diagnostics,
 ) {
     let exposed = listen.iter().find(|(_, address)| !address.ip().to_canonical().is_loopback());
@@ -22,6 +24,9 @@ pub(super) fn find(
              {{by_address: true}} if there are none"
         );
         diagnostics.warn(*at, message);
+    }
+    if let Some(at) = idle {
+        diagnostics.warn(at, "repairs: they have no effect, as rules.mode is off".to_owned());
     }
     if let Some(at) = tuned.filter(|_| !config.counts_by_address()) {
         let why = match config.shield.by_address {

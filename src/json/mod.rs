@@ -6,10 +6,12 @@
 
 mod name;
 mod parse;
+mod spans;
 mod validate;
 
 pub use name::{Name, NameSet, fold, folds_alike};
 pub use parse::{JsonError, MAX_DEPTH, MAX_NUMBER, parse};
+pub use spans::Spans;
 pub use validate::Folded;
 
 /// A parsed document.
@@ -103,6 +105,11 @@ impl Document<'_> {
     /// The value that the document is.
     pub fn root(&self) -> Value<'_> {
         Value { document: self, index: 0 }
+    }
+
+    /// The text that it was read from.
+    pub fn source(&self) -> &str {
+        self.source
     }
 
     fn text(&self, node: Node) -> &str {

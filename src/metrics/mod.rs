@@ -21,6 +21,7 @@ use crate::agreement::Outcome;
 use crate::api::Handler;
 use crate::evaluator::Evaluator;
 use crate::policy::Action;
+use crate::repair::{Repair, Repairs};
 use crate::rule::Rule;
 use crate::verdict::VerdictLabel;
 
@@ -105,6 +106,8 @@ pub struct Metrics {
     rule_hits: Vec<[IntCounter; 2]>,
     /// By rule, and last for requests without a reported rule; then by outcome.
     agreement: Vec<Option<[IntCounter; Outcome::ALL.len()]>>,
+    /// By repair.
+    repairs: Vec<IntCounter>,
     request_seconds: Histogram,
     upstream_seconds: Histogram,
     validation_seconds: Histogram,
@@ -172,6 +175,18 @@ impl Metrics {
                 &["rule", "outcome"],
             )?,
         )?;
+        let repairs = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "scim_guard_repairs_total",
+                    "Repairs of requests, counted before the repaired request is forwarded.",
+                ),
+                &["repair"],
+            )?,
+        )?;
+        let repairs =
+            Repair::ALL.iter().map(|repair| repairs.with_label_values(&[repair.name()])).collect();
         let by_outcome = |rule: &str| {
             Outcome::ALL.map(|outcome| agreement.with_label_values(&[rule, outcome.as_str()]))
         };
@@ -198,6 +213,7 @@ impl Metrics {
             verdicts,
             rule_hits,
             agreement,
+            repairs,
             request_seconds: histogram(
                 &registry,
                 "scim_guard_request_duration_seconds",
@@ -293,6 +309,13 @@ impl Metrics {
         let slot = rule.map_or(Rule::COUNT, |rule| rule as usize);
         if let Some(by_outcome) = &self.agreement[slot] {
             by_outcome[outcome as usize].inc();
+        }
+    }
+
+    /// Counts the repairs of a request.
+    pub fn repaired(&self, repairs: Repairs) {
+        for repair in repairs.iter() {
+            self.repairs[repair as usize].inc();
         }
     }
 

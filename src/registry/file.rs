@@ -11,6 +11,7 @@
 //!     resources: [Users]
 //!     identity: saml
 //!     rate: 20/s
+//!     repairs: [okta]
 //! ```
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::api::Resource;
+use crate::config::repairs;
 use crate::digest::StoredHash;
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::input::field::Field;
@@ -98,6 +100,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
         .field("identity")
         .and_then(|field| field.choice(&[("email", Identity::Email), ("saml", Identity::Saml)]));
     let rate = section.field("rate").and_then(|field| field.parsed(read_rate));
+    let repairs = section.field("repairs").and_then(|field| repairs::read(&field));
     section.close();
     let entry = label.zip(hash).map(|(label, hash)| Entry {
         expires,
@@ -109,6 +112,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
         }),
         identity,
         rate,
+        repairs,
         ..Entry::new(&label, hash)
     });
     (at, entry)

@@ -17,6 +17,7 @@ use crate::api::{Handler, Resource};
 use crate::digest::{StoredHash, TokenDigest};
 use crate::policy::Identity;
 use crate::rate::{Meter, Rate};
+use crate::repair::Repairs;
 use crate::verdict::VerdictLabel;
 
 pub mod file;
@@ -29,6 +30,7 @@ pub struct TokenRegistry {
     /// Places in `entries` by the first eight bytes of the hash, one map for each form.
     by_sha256: HashMap<u64, Vec<usize>>,
     by_sha512: HashMap<u64, Vec<usize>>,
+    has_repairs: bool,
 }
 
 /// One token.
@@ -45,6 +47,8 @@ pub struct Entry {
     /// How the team of this token identifies its users, in place of the configured mode.
     pub identity: Option<Identity>,
     pub rate: Option<Rate>,
+    /// The repairs of its requests, in place of the configured ones.
+    pub repairs: Option<Repairs>,
     /// How much of the rate is used; the same one in every version of the registry.
     pub meter: Arc<Meter>,
 }
@@ -59,7 +63,8 @@ impl TokenRegistry {
             };
             index.entry(prefix(&entry.hash)).or_default().push(place);
         }
-        Self { entries, ..registry }
+        let has_repairs = entries.iter().any(|entry| entry.repairs.is_some());
+        Self { entries, has_repairs, ..registry }
     }
 
     /// The entry of a token. `digest` is the token's own, where it is known already.
@@ -79,6 +84,11 @@ impl TokenRegistry {
         };
         among(&self.by_sha256, &short)
             .or_else(|| among(&self.by_sha512, &|| StoredHash::wire(token)))
+    }
+
+    /// Whether some entry has repairs of its own.
+    pub fn has_repairs(&self) -> bool {
+        self.has_repairs
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -116,6 +126,7 @@ impl Entry {
             resources: Resources::ALL,
             identity: None,
             rate: None,
+            repairs: None,
             meter: Arc::default(),
         }
     }

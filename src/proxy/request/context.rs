@@ -14,10 +14,12 @@ use pingora::{Error, ErrorType, Result};
 use crate::agreement::Outcome;
 use crate::api::Handler;
 use crate::config::Limits;
+use crate::evaluator::{BodyTask, RepairedBody};
 use crate::proxy::budget::{self, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals::Restore;
 use crate::proxy::upstream::forward::BodyFraming;
 use crate::proxy::upstream::servers;
+use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::snapshot::Snapshot;
 
@@ -33,6 +35,8 @@ pub struct FilterCtx {
     pub(super) target: Option<Vec<u8>>,
     pub(super) forwarded_for: Option<HeaderValue>,
     pub(super) keep_z_headers: bool,
+    /// The body came with a coding that it leaves without.
+    pub(super) inflated: bool,
     /// The memory that the request holds, to its end.
     pub(super) share: Share,
     /// How much memory its head takes.
@@ -136,6 +140,22 @@ impl FilterCtx {
                 None
             }
         }
+    }
+
+    /// Takes a repaired body in place of the one that came, once there is memory for what it is larger.
+    pub(super) async fn repair_body(
+        &mut self,
+        task: BodyTask,
+        body: &Bytes,
+        RepairedBody { body: repaired, by }: RepairedBody,
+    ) -> std::result::Result<Bytes, Refusal> {
+        let more = repaired.len().saturating_sub(body.len());
+        if more > 0 {
+            self.share.grow(Kind::Body, more).await?;
+        }
+        self.record.repaired = self.record.repaired.and(by);
+        self.inflated = task.gzip;
+        Ok(repaired.into())
     }
 
     /// Keeps the whole body of an answer if Wire refused what the guard let pass, for its scimType.

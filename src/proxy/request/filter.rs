@@ -85,6 +85,7 @@ impl RequestFilter {
             target: None,
             forwarded_for: None,
             keep_z_headers: false,
+            inflated: false,
             share: Share::of(&self.budget),
             weight: 0,
             in_flight: Some(InFlight::new(self.recorder.metrics.in_flight())),
@@ -117,6 +118,7 @@ impl RequestFilter {
                 ctx.record.forwarded = !ctx.is_unjudged();
                 let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
                 self.recorder.judged(&ctx.record, verdict);
+                self.recorder.repaired(&ctx.record);
                 Ok(false)
             }
             Decision::Refuse(refusal, rest) => {
@@ -185,6 +187,8 @@ impl RequestFilter {
             forwarded_for: ctx.forwarded_for.clone(),
             keep_z_headers: ctx.keep_z_headers,
             cookies: forward::cookies(session.req_header()),
+            repaired: ctx.record.repaired,
+            inflated: ctx.inflated,
         }
     }
 
@@ -211,6 +215,10 @@ impl RequestFilter {
             self.evaluator.answered(&ctx.snapshot, digest, ctx.record.client, status);
         }
         forward::response(upstream_response, &ctx.record.request_id)?;
+        if !ctx.record.repaired.is_empty() {
+            let names = ctx.record.repaired.names();
+            upstream_response.insert_header(forward::SCIM_GUARD_REPAIRED, names)?;
+        }
         if throttle::is_throttling(status) && ctx.snapshot.config.map_420 {
             // A backend that throttles is healthy, and the request reached it.
             let verdict = VerdictLabel::of_passed(&ctx.record.remarks);

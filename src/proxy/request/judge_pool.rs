@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use crate::evaluator::{BodyTask, Evaluator};
+use crate::evaluator::{BodyTask, Evaluator, RepairedBody};
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::snapshot::Snapshot;
@@ -42,7 +42,7 @@ impl JudgePool {
         task: BodyTask,
         body: &Bytes,
         record: &mut RequestRecord,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<RepairedBody>, Refusal> {
         let started = Instant::now();
         let judged =
             Evaluator::judge_small_body(snapshot, task, body, ON_WORKER, &mut record.remarks);

@@ -105,7 +105,7 @@ impl RequestFilter {
         let started = Instant::now();
         let head = session.req_header();
         let sent = client_conn(session).and_then(ClientConn::sent_target).map(<[u8]>::to_vec);
-        let HeadVerdict { handler, token, digest, known, remarks, next } =
+        let HeadVerdict { handler, token, digest, known, remarks, repaired, next } =
             self.evaluator.judge_head(
                 &ctx.snapshot,
                 Head {
@@ -120,6 +120,7 @@ impl RequestFilter {
         ctx.record.token = token;
         ctx.record.digest = digest;
         ctx.record.remarks = remarks;
+        ctx.record.repaired = repaired;
         if !known {
             ctx.share.is_a_strangers();
         }
@@ -194,9 +195,14 @@ impl RequestFilter {
         };
         self.recorder.metrics.body(body.len());
         let judged = self.judges.judge(&ctx.snapshot, task, &body, &mut ctx.record).await;
-        if let Err(refusal) = judged {
-            return Ok(Decision::Refuse(refusal, Rest::Drained));
-        }
+        let body = match judged {
+            Ok(None) => body,
+            Ok(Some(repaired)) => match Box::pin(ctx.repair_body(task, &body, repaired)).await {
+                Ok(body) => body,
+                Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::Drained)),
+            },
+            Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::Drained)),
+        };
         let has_none =
             task.kind == BodyKind::Unserved && body.is_empty() && declared(session).is_none();
         let framing = if has_none { BodyFraming::Nothing } else { BodyFraming::Length(body.len()) };

@@ -16,6 +16,7 @@ use crate::logging::{Access, AccessLog, Disagreement};
 use crate::metrics::{MethodLabel, Metrics};
 use crate::place::Place;
 use crate::registry::TokenLabel;
+use crate::repair::{Repair, Repairs};
 use crate::rule::Rule;
 use crate::verdict::VerdictLabel;
 
@@ -40,6 +41,8 @@ pub(in crate::proxy) struct RequestRecord {
     pub token: Option<TokenLabel>,
     pub digest: Option<TokenDigest>,
     pub remarks: Remarks,
+    /// The repairs that have changed it.
+    pub repaired: Repairs,
     /// The rule that answered, and what it says of the request.
     pub answered: Option<(Rule, VerdictLabel)>,
     /// Where the request hit the rule that answered.
@@ -69,6 +72,7 @@ impl RequestRecord {
             token: None,
             digest: None,
             remarks: Remarks::default(),
+            repaired: Repairs::NONE,
             answered: None,
             at: None,
             forwarded: false,
@@ -99,6 +103,13 @@ impl Recorder {
         }
         for hit in &record.remarks.reported {
             self.metrics.reported(hit.rule);
+        }
+    }
+
+    /// Counts the repairs of a request that leaves.
+    pub(in crate::proxy) fn repaired(&self, record: &RequestRecord) {
+        if !record.repaired.is_empty() {
+            self.metrics.repaired(record.repaired);
         }
     }
 
@@ -144,6 +155,9 @@ impl Recorder {
         if record.answered.is_some() {
             at.push(record.at.as_ref().map(Place::as_str));
         }
+        // What was refused did not leave repaired.
+        let repaired = if record.forwarded { record.repaired } else { Repairs::NONE };
+        let repaired: Vec<&str> = repaired.iter().map(Repair::name).collect();
         self.access.write(&Access {
             level: "Info",
             msgs: ["request"],
@@ -155,6 +169,7 @@ impl Recorder {
             rule: record.answered.map(|(rule, _)| rule.id()),
             reported: &reported,
             at: &at,
+            repaired: &repaired,
             duration: took,
             validation: record.validation,
             upstream_duration: upstream_took,

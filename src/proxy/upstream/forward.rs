@@ -12,12 +12,15 @@ use pingora::{BError, Error, ErrorType, Result};
 use crate::api::Handler;
 use crate::config::ZHeaders;
 use crate::proxy::downstream::syntax;
+use crate::refusal::SCIM_JSON;
+use crate::repair::{Repair, Repairs};
 use crate::target;
 
 use super::lookalike;
 
 // The usual spelling of these names, in which Pingora writes them.
 pub(in crate::proxy) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
+pub(in crate::proxy) const SCIM_GUARD_REPAIRED: &str = "Scim-Guard-Repaired";
 pub(in crate::proxy) const X_REQUEST_ID: &str = "X-Request-Id";
 pub(in crate::proxy) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 
@@ -46,6 +49,10 @@ pub(in crate::proxy) struct OutboundHead<'a> {
     /// The cookies of a request that came in several lines, as HTTP/2 may send them, joined to the one
     /// that HTTP/1 has (RFC 9113 §8.2.3).
     pub cookies: Option<Vec<u8>>,
+    /// The repairs that have changed the request.
+    pub repaired: Repairs,
+    /// The body leaves without the coding that it came with.
+    pub inflated: bool,
 }
 
 /// The cookies of an HTTP/2 request, where they have to be joined.
@@ -60,10 +67,17 @@ impl OutboundHead<'_> {
     fn keeps(&self, name: &[u8], nominated: &[HeaderName]) -> bool {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         let replaced = match name.len() {
-            12 => is(X_REQUEST_ID),
+            12 => {
+                is(X_REQUEST_ID)
+                    || (self.repaired.contains(Repair::ContentType) && is("content-type"))
+            }
             14 => self.framing != BodyFraming::Streamed && is("content-length"),
             15 => self.forwarded_for.is_some() && is(X_FORWARDED_FOR),
-            6 => self.cookies.is_some() && is("cookie"),
+            6 => {
+                (self.cookies.is_some() && is("cookie"))
+                    || (self.repaired.contains(Repair::Accept) && is("accept"))
+            }
+            16 => self.inflated && is("content-encoding"),
             _ => false,
         };
         let internal = matches!(name, [b'z' | b'Z', b'-', ..]) && !self.keep_z_headers;
@@ -85,6 +99,11 @@ impl OutboundHead<'_> {
             _ => "1.1 wire-scim-guard",
         };
         put("Via", via.as_bytes())?;
+        for (repair, name) in [(Repair::Accept, "Accept"), (Repair::ContentType, "Content-Type")] {
+            if self.repaired.contains(repair) {
+                put(name, SCIM_JSON.as_bytes())?;
+            }
+        }
         if let Some(cookies) = &self.cookies {
             put("Cookie", cookies)?;
         }
@@ -195,6 +214,7 @@ pub(in crate::proxy) fn response(
     head.remove_header("proxy-connection");
     // SECURITY: only the guard says which of its rules answered.
     head.remove_header(SCIM_GUARD_RULE);
+    head.remove_header(SCIM_GUARD_REPAIRED);
     head.insert_header(X_REQUEST_ID, request_id.clone())
 }
 
@@ -247,7 +267,7 @@ fn stays_here(name: &[u8]) -> bool {
         15 => is(SCIM_GUARD_RULE),
         16 => is("proxy-connection"),
         17 => is("transfer-encoding"),
-        19 => is("proxy-authorization"),
+        19 => is("proxy-authorization") || is(SCIM_GUARD_REPAIRED),
         _ => false,
     }
 }
@@ -342,6 +362,7 @@ mod tests {
             ("Transfer-Encoding", "chunked"),
             ("Expect", "100-continue"),
             ("Scim-Guard-Rule", "none"),
+            ("Scim-Guard-Repaired", "none"),
             ("Z-User", "me"),
             ("traceparent", "00-a-b-01"),
             ("Via", "1.1 before"),
@@ -357,6 +378,8 @@ mod tests {
             forwarded_for: Some(HeaderValue::from_static("192.0.2.1")),
             keep_z_headers: false,
             cookies: None,
+            repaired: Repairs::NONE,
+            inflated: false,
         };
         let mut written = Vec::new();
         write(&head, &leaving, &mut written).unwrap();

@@ -10,8 +10,10 @@ use self::advice::{DISPLAY_NAME_MISSING, EXTERNAL_ID_MISSING};
 pub(super) use self::attributes::{ATTRIBUTES, EMAIL};
 pub use self::handle::is_reserved;
 pub use self::reading::Reading;
+pub(crate) use self::reading::is_primary;
+pub(crate) use self::rules::is_name;
 pub(super) use self::rules::{
-    is_name, judge_default_name, judge_display_name, judge_rich_info_size, judge_roles,
+    judge_default_name, judge_display_name, judge_rich_info_size, judge_roles,
     judge_user_name, judge_user_name_case,
 };
 use super::rich_info::RichInfo;

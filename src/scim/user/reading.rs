@@ -84,7 +84,7 @@ impl<'d> User<'d> {
 }
 
 /// Whether Wire reads an entry of emails as primary.
-pub(super) fn is_primary(entry: Object<'_>) -> bool {
+pub(crate) fn is_primary(entry: Object<'_>) -> bool {
     match entry.value(Name::Primary).map(Value::get) {
         Some(Type::Bool(primary)) => primary,
         Some(Type::String(text)) => folds_alike(text, "true"),

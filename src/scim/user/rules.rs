@@ -100,7 +100,7 @@ pub(in crate::scim) fn judge_display_name(
 }
 
 /// Whether Wire accepts a string as the name of a user.
-pub(in crate::scim) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     NAME.contains(&name.chars().count())
 }
 

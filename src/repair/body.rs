@@ -1,0 +1,45 @@
+//! Repairs of bodies, by their kind.
+
+use super::edit::Edits;
+use super::{Repairs, group, user};
+use crate::api::BodyKind;
+use crate::json::Document;
+
+/// A body after its repair.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Repaired {
+    /// The repaired body; `None`: it would have more bytes than allowed.
+    pub body: Option<Vec<u8>>,
+    /// What has changed it.
+    pub by: Repairs,
+}
+
+/// SECURITY: the body is a person's data.
+impl std::fmt::Debug for Repaired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Repaired").field("by", &self.by).finish_non_exhaustive()
+    }
+}
+
+/// Repairs a body, up to `limit` bytes. `None`: there is nothing that these repairs would change.
+pub fn repair_body(
+    kind: BodyKind,
+    document: &Document<'_>,
+    on: Repairs,
+    limit: usize,
+) -> Option<Repaired> {
+    let object = document.root().as_object()?;
+    // What two readers may take for different values is nobody's to repair.
+    if object.document_may_repeat() {
+        return None;
+    }
+    let mut edits = Edits::of(document);
+    match kind {
+        BodyKind::NewUser => user::repair(object, true, on, &mut edits),
+        BodyKind::User => user::repair(object, false, on, &mut edits),
+        BodyKind::NewGroup => group::repair(object, true, on, &mut edits),
+        BodyKind::Group => group::repair(object, false, on, &mut edits),
+        BodyKind::Patch | BodyKind::GroupPatch | BodyKind::Unserved => {}
+    }
+    edits.apply(limit).map(|(by, body)| Repaired { body, by })
+}

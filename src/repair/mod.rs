@@ -1,0 +1,148 @@
+//! Repairs of what well-known clients send and Wire refuses, each switched on by name.
+//!
+//! A repair may only turn a request into one that means the same to its sender; where it cannot, it leaves the
+//! request alone. What it makes is judged like any other request. A repair looks for exactly what Wire refuses,
+//! so that a request without it passes byte for byte; `display_name`, `external_id` and `patch.pathless` also
+//! work on what Wire would serve with another result than the client means.
+
+use std::fmt;
+
+use strum::{IntoStaticStr, VariantArray};
+
+pub use body::{Repaired, repair_body};
+
+mod body;
+mod edit;
+mod group;
+pub mod head;
+mod language;
+pub mod preset;
+mod user;
+
+/// A repair, in the order in which repairs are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+#[repr(u8)]
+pub enum Repair {
+    Accept,
+    ContentType,
+    Language,
+    DisplayName,
+    ExternalId,
+    #[strum(serialize = "groups.members")]
+    GroupsMembers,
+}
+
+impl Repair {
+    pub const ALL: &[Self] = <Self as VariantArray>::VARIANTS;
+
+    /// The name in configuration, metrics, logs and the `Scim-Guard-Repaired` header.
+    pub fn name(self) -> &'static str {
+        self.into_str()
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|repair| repair.name() == name)
+    }
+
+    /// What it does, as a sentence without its end.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Accept => {
+                "An Accept that is empty, or asks for JSON in a way that Wire does not serve, becomes application/scim+json"
+            }
+            Self::ContentType => {
+                "A body under a missing or malformed JSON media type is judged as JSON and sent as application/scim+json"
+            }
+            Self::Language => {
+                "preferredLanguage: capitals in the language code become lower case; iw, in, ji become he, id, yi"
+            }
+            Self::DisplayName => {
+                "POST and PUT of users: a missing displayName is filled from name.formatted, or from givenName and familyName"
+            }
+            Self::ExternalId => {
+                "POST of users: a missing externalId is filled from the primary, or only, email address"
+            }
+            Self::GroupsMembers => {
+                "Members of groups get the type and $ref that they lack; a POST without members gets an empty array"
+            }
+        }
+    }
+}
+
+/// A set of repairs.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Repairs(u32);
+
+impl Repairs {
+    pub const NONE: Self = Self(0);
+
+    pub const fn of(repairs: &[Repair]) -> Self {
+        let mut set = Self::NONE;
+        let mut at = 0;
+        while at < repairs.len() {
+            set = set.with(repairs[at]);
+            at += 1;
+        }
+        set
+    }
+
+    /// Every repair there is.
+    pub const fn all() -> Self {
+        Self::of(Repair::ALL)
+    }
+
+    pub const fn with(self, repair: Repair) -> Self {
+        Self(self.0 | 1 << repair as u8)
+    }
+
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub fn insert(&mut self, repair: Repair) {
+        *self = self.with(repair);
+    }
+
+    pub const fn contains(self, repair: Repair) -> bool {
+        self.0 & 1 << repair as u8 != 0
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The repairs of the set, in order.
+    pub fn iter(self) -> impl Iterator<Item = Repair> {
+        Repair::ALL.iter().copied().filter(move |repair| self.contains(*repair))
+    }
+
+    /// The names in order, as in `accept, roles`.
+    pub fn names(self) -> String {
+        self.iter().map(Repair::name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Debug for Repairs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(Repair::name)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_fits_every_repair() {
+        assert!(Repair::ALL.len() <= 32);
+        let mut set = Repairs::of(&[Repair::GroupsMembers]);
+        assert!(!set.is_empty() && !set.contains(Repair::Accept));
+        set.insert(Repair::Accept);
+        assert_eq!(set.names(), "accept, groups.members");
+        assert_eq!(Repairs::all().iter().count(), Repair::ALL.len());
+        for repair in Repair::ALL {
+            assert_eq!(Repair::from_name(repair.name()), Some(*repair));
+        }
+    }
+}

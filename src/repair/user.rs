@@ -1,0 +1,72 @@
+//! Repairs of whole users, of POST and PUT.
+
+use super::edit::{Edits, string};
+use super::{Repair, Repairs, language};
+use crate::json::{Array, Name, Object, Value};
+use crate::scim::user::{is_name, is_primary};
+use crate::wire::email;
+
+/// Repairs a user of POST (`new`) or PUT.
+pub(super) fn repair<'d>(user: Object<'d>, new: bool, on: Repairs, edits: &mut Edits<'d>) {
+    if on.contains(Repair::Language)
+        && let Some(value) = user.value(Name::PreferredLanguage)
+        && let Some(tag) = value.as_str().and_then(language::repaired)
+    {
+        edits.replace_string(Repair::Language, value, &tag);
+    }
+    if on.contains(Repair::DisplayName)
+        && lacks(user, Name::DisplayName)
+        && let Some(name) = name_of(user)
+    {
+        fill(Repair::DisplayName, user, Name::DisplayName, &name, edits);
+    }
+    if on.contains(Repair::ExternalId)
+        && new
+        && lacks(user, Name::ExternalId)
+        && let Some(address) = address_of(user)
+    {
+        fill(Repair::ExternalId, user, Name::ExternalId, &address, edits);
+    }
+}
+
+/// Whether an attribute is missing, null or empty.
+fn lacks(user: Object<'_>, attribute: Name) -> bool {
+    user.value(attribute).is_none_or(|value| value.is_null() || value.as_str() == Some(""))
+}
+
+fn fill<'d>(repair: Repair, user: Object<'d>, attribute: Name, text: &str, edits: &mut Edits<'d>) {
+    match user.value(attribute) {
+        Some(value) => edits.replace_string(repair, value, text),
+        None => {
+            let member = format!("\"{}\":{}", attribute.as_str(), string(text));
+            edits.add(repair, user, &member);
+        }
+    }
+}
+
+/// The name of a user who has no displayName.
+fn name_of(user: Object<'_>) -> Option<String> {
+    let name = user.value(Name::Name)?.as_object()?;
+    let part = |part| name.string(part).filter(|text| !text.trim().is_empty());
+    let parts = (part(Name::GivenName), part(Name::FamilyName));
+    let name = match (part(Name::Formatted), parts) {
+        (Some(formatted), _) => formatted.to_owned(),
+        (None, (Some(given), Some(family))) => format!("{given} {family}"),
+        (None, (Some(one), None) | (None, Some(one))) => one.to_owned(),
+        (None, (None, None)) => return None,
+    };
+    is_name(&name).then_some(name)
+}
+
+/// The one address that can stand for a user: the only primary one, or the only one.
+fn address_of(user: Object<'_>) -> Option<String> {
+    let emails = user.value(Name::Emails)?.as_array()?;
+    let entries: Vec<Object<'_>> = Array::elements(emails).filter_map(Value::as_object).collect();
+    let mut primary = entries.iter().filter(|entry| is_primary(**entry));
+    let entry = match (primary.next(), primary.next(), entries.as_slice()) {
+        (Some(entry), None, _) => entry,
+        (None, None, [entry]) => entry,
+        _ => return None,
+    };
+    entry.string(Name::Value).and_then(email::canonical)
+}

@@ -26,7 +26,9 @@ use crate::policy::Identity;
 use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
 use crate::registry::TokenLabel;
-use crate::repair::{self, Repair, Repairs};
+use crate::repair::group_search::GroupSearch;
+use crate::repair::work::Work;
+use crate::repair::{self, Repair, Repairs, group_patch};
 use crate::rule::Rule;
 use crate::schema::Schemas;
 use crate::scim::user::{self, Lifecycle, Reading};
@@ -75,8 +77,12 @@ pub struct HeadVerdict {
     pub known: bool,
     /// What was reported while the head was judged.
     pub remarks: Remarks,
+    /// The repairs that are on for the request.
+    pub repairs: Repairs,
     /// The repairs that have changed the head.
     pub repaired: Repairs,
+    /// What is to be done instead of forwarding the request.
+    pub work: Option<Box<Work>>,
     pub next: Next,
 }
 
@@ -110,8 +116,9 @@ pub struct BodyTask {
 /// A body after its repair.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RepairedBody {
-    /// What goes to the backend, without any coding.
+    /// What goes to the backend, without any coding; empty if there is work to do instead.
     pub body: Vec<u8>,
+    pub work: Option<Box<Work>>,
     /// The repairs that have changed it.
     pub by: Repairs,
 }
@@ -174,14 +181,33 @@ impl Evaluator {
 
     /// Judges target, method, headers, query and token: all that is known before the body. The request
     /// counts for the rate of its token, and where that is not valid, as a failure of its client.
+    ///
+    /// Repairs that take requests of the guard's own, or change answers, are not used: see
+    /// [`Evaluator::judge_head_for_proxy`].
     pub fn judge_head(&self, snapshot: &Snapshot, head: Head<'_>) -> HeadVerdict {
+        self.judge_head_with(snapshot, head, false)
+    }
+
+    /// As [`Evaluator::judge_head`], for a caller that does [`HeadVerdict::work`], and repairs answers.
+    pub fn judge_head_for_proxy(&self, snapshot: &Snapshot, head: Head<'_>) -> HeadVerdict {
+        self.judge_head_with(snapshot, head, true)
+    }
+
+    fn judge_head_with(
+        &self,
+        snapshot: &Snapshot,
+        head: Head<'_>,
+        in_proxy: bool,
+    ) -> HeadVerdict {
         let undecided = |handler, next| HeadVerdict {
             handler,
             token: None,
             digest: None,
             known: false,
             remarks: Remarks::default(),
+            repairs: Repairs::NONE,
             repaired: Repairs::NONE,
+            work: None,
             next,
         };
         let refuse = |handler, refusal| undecided(handler, Next::Refuse(refusal));
@@ -212,15 +238,10 @@ impl Evaluator {
         }
         let mut findings = Findings::new(&config.policy);
         let mut bearer = Bearer::default();
-        let mut repaired = Repairs::NONE;
-        let task = self.judge_request(
-            snapshot,
-            head,
-            &target,
-            &mut bearer,
-            &mut repaired,
-            &mut findings,
-        );
+        let mut repair = HeadRepair { in_proxy, ..HeadRepair::default() };
+        let task =
+            self.judge_request(snapshot, head, &target, &mut bearer, &mut repair, &mut findings);
+        let HeadRepair { on: repairs, by: repaired, work, .. } = repair;
         let next = match task {
             Err(refusal) => Next::Refuse(refusal),
             Ok(None) => Next::Forward { target: target.canonical },
@@ -228,7 +249,8 @@ impl Evaluator {
         };
         let Bearer { label: token, digest, known, .. } = bearer;
         let remarks = findings.into_remarks();
-        HeadVerdict { handler: target.handler, token, digest, known, remarks, repaired, next }
+        let handler = target.handler;
+        HeadVerdict { handler, token, digest, known, remarks, repairs, repaired, work, next }
     }
 
     /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.
@@ -238,12 +260,16 @@ impl Evaluator {
         head: Head<'_>,
         target: &Target<'_>,
         bearer: &mut Bearer,
-        repaired: &mut Repairs,
+        repair: &mut HeadRepair,
         findings: &mut Findings<'_>,
     ) -> Result<Option<BodyTask>, Refusal> {
         let Head { method, headers, client, .. } = head;
         let authorizer = TokenAuthorizer::new(snapshot, &self.refusals);
-        let (repairs, found) = repairs_for(snapshot, &authorizer, headers);
+        let (mut repairs, found) = repairs_for(snapshot, &authorizer, headers);
+        if !repair.in_proxy {
+            repairs = repairs.of_requests();
+        }
+        repair.on = repairs;
         let kind = match target.handler.route().body_of(method) {
             Ok(kind) => kind,
             Err(allow) => {
@@ -257,7 +283,7 @@ impl Evaluator {
                 && !headers::is_acceptable(headers)
                 && repair::head::wants_json(headers)
             {
-                repaired.insert(Repair::Accept);
+                repair.by.insert(Repair::Accept);
             } else {
                 headers::judge_accept(headers, findings)?;
             }
@@ -267,7 +293,7 @@ impl Evaluator {
                 && !headers::is_parsed(headers)
                 && repair::head::means_json(headers)
             {
-                repaired.insert(Repair::ContentType);
+                repair.by.insert(Repair::ContentType);
             } else {
                 headers::judge_content_type(headers, findings)?;
             }
@@ -275,6 +301,14 @@ impl Evaluator {
         let reads = matches!(*method, Method::GET | Method::HEAD);
         match target.handler {
             Handler::Users if reads => query::judge_users(target.query, findings)?,
+            Handler::Groups
+                if reads
+                    && repairs.contains(Repair::GroupsFilter)
+                    && let Some(search) = GroupSearch::read(target.sent(head.target)) =>
+            {
+                repair.by.insert(Repair::GroupsFilter);
+                repair.work = Some(Box::new(Work::GroupSearch(search)));
+            }
             Handler::Groups if reads => query::judge_groups(target.query, findings)?,
             _ => {}
         }
@@ -319,6 +353,12 @@ impl Evaluator {
         }
         let body = body::decoded(body, task.gzip, limit)?;
         let document = read_document(&body)?;
+        if task.kind == BodyKind::GroupPatch
+            && task.repairs.contains(Repair::GroupsPatch)
+            && let Some(repaired) = read_group_patch(snapshot, task, &document, remarks)?
+        {
+            return Ok(Some(repaired));
+        }
         if !task.repairs.is_empty()
             && let Some(edited) = repair_document(snapshot, task, &document, limit)
         {
@@ -360,7 +400,7 @@ impl Evaluator {
             Next::Body { target, task } => {
                 match Self::judge_body(&snapshot, task, body, &mut remarks) {
                     Ok(None) => Outcome::Forward { target, body: None },
-                    Ok(Some(RepairedBody { body, by })) => {
+                    Ok(Some(RepairedBody { body, by, .. })) => {
                         repaired = repaired.and(by);
                         Outcome::Forward { target, body: Some(body) }
                     }
@@ -416,6 +456,16 @@ impl Evaluator {
     }
 }
 
+/// What repairs make of the head of a request.
+#[derive(Default)]
+struct HeadRepair {
+    /// The caller does the work, and repairs answers.
+    in_proxy: bool,
+    on: Repairs,
+    by: Repairs,
+    work: Option<Box<Work>>,
+}
+
 /// The repairs that are on for a request, and its token, where it had to be looked up for that.
 ///
 /// The registry's entry may have its own; a token that is unknown or has expired has none.
@@ -451,7 +501,27 @@ fn repair_document(
     let _ = snapshot;
     let repaired = repair::repair_body(task.kind, document, task.repairs, limit)?;
     let body = repaired.body.ok_or_else(|| body::too_large(limit));
-    Some(body.map(|body| RepairedBody { body, by: repaired.by }))
+    Some(body.map(|body| RepairedBody { body, work: None, by: repaired.by }))
+}
+
+/// Reads the PATCH of a group; `None` if it is left as it is.
+fn read_group_patch(
+    snapshot: &Snapshot,
+    task: BodyTask,
+    document: &Document<'_>,
+    remarks: &mut Remarks,
+) -> Result<Option<RepairedBody>, Refusal> {
+    let mut findings = Findings::new(&snapshot.config.policy);
+    let pathless = Repair::from_name("patch.pathless").filter(|it| task.repairs.contains(*it));
+    let read = group_patch::read(document.root(), pathless.is_some(), &mut findings);
+    remarks.extend(findings.into_remarks());
+    let Some(patch) = read? else { return Ok(None) };
+    let mut by = Repairs::of(&[Repair::GroupsPatch]);
+    if patch.pathless {
+        pathless.into_iter().for_each(|it| by.insert(it));
+    }
+    let work = Some(Box::new(Work::GroupPatch(patch)));
+    Ok(Some(RepairedBody { body: Vec::new(), work, by }))
 }
 
 /// Judges a body that was read.

@@ -23,6 +23,13 @@ pub struct Target<'a> {
     pub query: Option<&'a [u8]>,
 }
 
+impl Target<'_> {
+    /// What the backend gets of a target that came as `raw`.
+    pub fn sent<'t>(&'t self, raw: &'t [u8]) -> &'t [u8] {
+        self.canonical.as_deref().unwrap_or(raw)
+    }
+}
+
 /// Reads a request target. Errors are `target.*` refusals.
 ///
 /// Paths outside of SCIM come back as [`Handler::Other`]; whether these are served is the

@@ -87,6 +87,10 @@ impl Share {
         self.stranger = true;
     }
 
+    pub(in crate::proxy) fn is_strangers(&self) -> bool {
+        self.stranger
+    }
+
     pub(in crate::proxy) fn give_back(&mut self) {
         for kind in Kind::ALL {
             self.shrink_to(kind, 0);

@@ -7,7 +7,6 @@
 mod group_patch;
 mod own_request;
 mod search;
-mod turns;
 
 use pingora::proxy::Session;
 use pingora::Result;
@@ -18,8 +17,6 @@ use crate::repair::work::Work;
 use crate::rule::Rule;
 
 use super::{GuardProxy, ProxyCtx, exchange};
-
-pub(in crate::proxy) use turns::Turns;
 
 impl GuardProxy {
     /// Does what a request takes instead of forwarding it, within the time for one request.

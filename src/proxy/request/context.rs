@@ -20,6 +20,8 @@ use crate::proxy::pingora_internals::Restore;
 use crate::proxy::upstream::forward::BodyFraming;
 use crate::proxy::upstream::servers;
 use crate::refusal::Refusal;
+use crate::repair::Repairs;
+use crate::repair::work::Work;
 use crate::rule::Rule;
 use crate::snapshot::Snapshot;
 
@@ -37,6 +39,10 @@ pub struct FilterCtx {
     pub(super) keep_z_headers: bool,
     /// The body came with a coding that it leaves without.
     pub(super) inflated: bool,
+    /// The repairs that are on.
+    pub(super) repairs: Repairs,
+    /// What is done instead of forwarding the request.
+    pub(super) work: Option<Box<Work>>,
     /// The memory that the request holds, to its end.
     pub(super) share: Share,
     /// How much memory its head takes.
@@ -147,7 +153,7 @@ impl FilterCtx {
         &mut self,
         task: BodyTask,
         body: &Bytes,
-        RepairedBody { body: repaired, by }: RepairedBody,
+        RepairedBody { body: repaired, work, by }: RepairedBody,
     ) -> std::result::Result<Bytes, Refusal> {
         let more = repaired.len().saturating_sub(body.len());
         if more > 0 {
@@ -155,6 +161,7 @@ impl FilterCtx {
         }
         self.record.repaired = self.record.repaired.and(by);
         self.inflated = task.gzip;
+        self.work = work;
         Ok(repaired.into())
     }
 

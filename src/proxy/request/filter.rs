@@ -22,6 +22,7 @@ use crate::proxy::pingora_internals;
 use crate::proxy::upstream::forward::{self, OutboundHead};
 use crate::proxy::upstream::throttle;
 use crate::refusal::Refusal;
+use crate::repair::Repairs;
 use crate::rule::Rule;
 use crate::snapshot::Snapshots;
 use crate::verdict::VerdictLabel;
@@ -31,6 +32,7 @@ use super::judge_pool::JudgePool;
 use super::judging::{Decision, Rest};
 use super::recorder::{InFlight, Recorder, RequestRecord};
 use super::session::{expects_continue, is_misframed};
+use super::turns::Turns;
 use super::{answer, body, failure};
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
@@ -43,6 +45,8 @@ pub struct RequestFilter {
     budget: Arc<Budget>,
     pub(super) judges: JudgePool,
     pub(super) recorder: Recorder,
+    /// Who changes a group.
+    pub(super) turns: Arc<Turns>,
     /// Every HTTP/1 head was read and checked by [`Downstream`](crate::proxy::Downstream).
     pub(super) behind_downstream: bool,
 }
@@ -53,7 +57,11 @@ impl RequestFilter {
         evaluator.snapshots().watch();
         let budget = Budget::new(&evaluator.snapshots().current().config.limits);
         let recorder = Recorder { metrics, access };
-        Self { evaluator, budget, judges: JudgePool::new(), recorder, behind_downstream: false }
+        Self { evaluator, budget, judges: JudgePool::new(),
+            recorder,
+            turns: Arc::default(),
+            behind_downstream: false,
+        }
     }
 
     /// The same for a service behind a [`Downstream`](crate::proxy::Downstream), which has checked the
@@ -86,6 +94,8 @@ impl RequestFilter {
             forwarded_for: None,
             keep_z_headers: false,
             inflated: false,
+            repairs: Repairs::NONE,
+            work: None,
             share: Share::of(&self.budget),
             weight: 0,
             in_flight: Some(InFlight::new(self.recorder.metrics.in_flight())),
@@ -94,7 +104,7 @@ impl RequestFilter {
 
     /// Judges the request. `true`: it was answered, and nothing of it may leave.
     pub async fn request_filter(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<bool> {
-        let answered = self.admit(session, ctx).await?;
+        let answered = self.admit_as(session, ctx, false).await?;
         ctx.state = match ctx.state.take() {
             // Pingora sends it, and has to read the body once more.
             State::Buffered { body, framing, consumed: true } => {
@@ -112,8 +122,17 @@ impl RequestFilter {
         session: &mut Session,
         ctx: &mut FilterCtx,
     ) -> Result<bool> {
+        self.admit_as(session, ctx, true).await
+    }
+
+    async fn admit_as(
+        &self,
+        session: &mut Session,
+        ctx: &mut FilterCtx,
+        in_proxy: bool,
+    ) -> Result<bool> {
         self.prepare(session, ctx);
-        match self.judge(session, ctx).await? {
+        match self.judge(session, ctx, in_proxy).await? {
             Decision::Forward => {
                 ctx.record.forwarded = !ctx.is_unjudged();
                 let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
@@ -129,7 +148,7 @@ impl RequestFilter {
         }
     }
 
-    async fn refuse(
+    pub(super) async fn refuse(
         &self,
         session: &mut Session,
         ctx: &mut FilterCtx,
@@ -165,28 +184,28 @@ impl RequestFilter {
         upstream_request: &mut RequestHeader,
         ctx: &mut FilterCtx,
     ) -> Result<()> {
-        forward::request(upstream_request, &Self::leaving(session, ctx))
+        forward::request(upstream_request, &Self::leaving(session.req_header(), ctx))
     }
 
     /// Writes the head that the backend gets.
     pub(in crate::proxy) fn write_head(
-        session: &Session,
+        head: &RequestHeader,
         ctx: &mut FilterCtx,
         out: &mut BytesMut,
     ) -> Result<()> {
-        forward::write(session.req_header(), &Self::leaving(session, ctx), out)
+        forward::write(head, &Self::leaving(head, ctx), out)
     }
 
-    fn leaving<'a>(session: &Session, ctx: &'a mut FilterCtx) -> OutboundHead<'a> {
+    fn leaving<'a>(head: &RequestHeader, ctx: &'a mut FilterCtx) -> OutboundHead<'a> {
         ctx.record.upstream_started.get_or_insert_with(Instant::now);
         OutboundHead {
             target: ctx.target.as_deref(),
             framing: ctx.state.framing(),
-            version: session.req_header().version,
+            version: head.version,
             request_id: &ctx.record.request_id,
             forwarded_for: ctx.forwarded_for.clone(),
             keep_z_headers: ctx.keep_z_headers,
-            cookies: forward::cookies(session.req_header()),
+            cookies: forward::cookies(head),
             repaired: ctx.record.repaired,
             inflated: ctx.inflated,
         }

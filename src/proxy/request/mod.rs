@@ -1,7 +1,8 @@
 //! A request in Pingora's phases: `filter` has a method for each phase, `judging` is the first one's
 //! work, and `context` what is kept in between. `body` reads a body, `judge_pool` judges large ones,
 //! `answer` writes a refusal and `failure` says which one a failed backend gets; `recorder` counts
-//! and logs the request at its end.
+//! and logs the request at its end. `replace` gives the client another answer than the backend's; `own` is what
+//! requests of the guard's own need, and `turns` has them wait for one another.
 
 pub(in crate::proxy) mod answer;
 pub(in crate::proxy) mod body;
@@ -10,8 +11,11 @@ pub(in crate::proxy) mod failure;
 mod filter;
 mod judge_pool;
 mod judging;
+mod own;
 pub(in crate::proxy) mod recorder;
+pub(in crate::proxy) mod replace;
 mod session;
+mod turns;
 
 pub use context::FilterCtx;
 pub use filter::RequestFilter;

@@ -8,7 +8,6 @@ use pingora::{Error, Result};
 
 use crate::api::BodyKind;
 use crate::evaluator::BodyTask;
-use crate::proxy::repair::Turns;
 use crate::proxy::upstream::forward::BodyFraming;
 use crate::refusal::Refusal;
 use crate::repair::Repairs;
@@ -19,6 +18,7 @@ use crate::verdict::VerdictLabel;
 use super::context::{FilterCtx, State};
 use super::filter::RequestFilter;
 use super::judging::Rest;
+use super::turns::Turns;
 
 impl FilterCtx {
     /// What is to be done for the request instead of forwarding it.

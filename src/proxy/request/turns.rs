@@ -28,7 +28,7 @@ struct Group {
 
 /// The right to change one group, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(in crate::proxy) struct Turn {
     _place: Place,
     _turn: OwnedMutexGuard<()>,
 }
@@ -42,7 +42,7 @@ struct Place {
 
 impl Turns {
     /// Waits for the turn to change a group, for so long at most. `None`: too many others do so.
-    pub(super) async fn wait(self: &Arc<Self>, id: &[u8], longest: Duration) -> Option<Turn> {
+    pub(in crate::proxy) async fn wait(self: &Arc<Self>, id: &[u8], longest: Duration) -> Option<Turn> {
         let (place, turn) = self.enter(id.to_ascii_lowercase())?;
         let turn = tokio::time::timeout(longest, turn.lock_owned()).await.ok()?;
         Some(Turn { _place: place, _turn: turn })

@@ -10,8 +10,8 @@ use serde_json::Value;
 use wire_scim_guard::api::BodyKind;
 use wire_scim_guard::config::Config;
 use wire_scim_guard::evaluator::{BodyTask, Evaluator, Head};
-use wire_scim_guard::repair::Repairs;
 use wire_scim_guard::json;
+use wire_scim_guard::repair::Repairs;
 use wire_scim_guard::schema::Schemas;
 
 #[path = "shapes.rs"]
@@ -53,7 +53,8 @@ fn reading(c: &mut Criterion) {
     group
         .bench_function("schema", |b| b.iter(|| schemas.user.is_valid(black_box(document.root()))));
     let snapshot = guard().snapshots().current();
-    let task = BodyTask { kind: BodyKind::NewUser, gzip: false, identity: None, repairs: Repairs::NONE };
+    let task =
+        BodyTask { kind: BodyKind::NewUser, gzip: false, identity: None, repairs: Repairs::NONE };
     group.bench_function("whole verdict on the body", |b| {
         b.iter(|| {
             let mut remarks = wire_scim_guard::findings::Remarks::default();
@@ -106,7 +107,8 @@ fn linear(c: &mut Criterion) {
         let large = (shape.make)(LARGE / small.len() * shape.small);
         for body in [small, large] {
             assert!(body.len() <= limit, "{} bytes are not looked at", body.len());
-            let task = BodyTask { kind: shape.kind, gzip: false, identity: None, repairs: Repairs::NONE };
+            let task =
+                BodyTask { kind: shape.kind, gzip: false, identity: None, repairs: Repairs::NONE };
             bench.throughput(Throughput::Bytes(body.len() as u64));
             bench.bench_with_input(BenchmarkId::new(shape.name, body.len()), &body, |b, body| {
                 b.iter(|| {

@@ -360,7 +360,7 @@ impl Evaluator {
             return Ok(Some(repaired));
         }
         if !task.repairs.is_empty()
-            && let Some(edited) = repair_document(snapshot, task, &document, limit)
+            && let Some(edited) = repair_document(task, &document, limit)
         {
             let repaired = edited?;
             judge(snapshot, task, &read_document(&repaired.body)?, remarks)?;
@@ -493,12 +493,10 @@ fn repairs_for<'a>(
 /// Repairs a body; `None` if there is nothing to repair.
 #[cold]
 fn repair_document(
-    snapshot: &Snapshot,
     task: BodyTask,
     document: &Document<'_>,
     limit: usize,
 ) -> Option<Result<RepairedBody, Refusal>> {
-    let _ = snapshot;
     let repaired = repair::repair_body(task.kind, document, task.repairs, limit)?;
     let body = repaired.body.ok_or_else(|| body::too_large(limit));
     Some(body.map(|body| RepairedBody { body, work: None, by: repaired.by }))

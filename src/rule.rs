@@ -261,7 +261,7 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::LimitsAddress, "limits.address", 429, None, LIMIT, "No more connections of one address are open than limits.connections_per_address."),
     row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, LIMIT, "What is held of requests and answers takes no more memory than limits.buffered_bytes, and an address and a connection no more than a share of it."),
     row(R::LimitsDescriptors, "limits.descriptors", 503, None, LACK, "Descriptors, ports and memory are left on the guard's machine to open a connection to the backend."),
-    row(R::LimitsGroupPatches, "limits.group_patches", 503, None, LIMIT, "A PATCH of a group waits for others of the same group no longer than limits.upstream_timeout, and behind no more than 63 (repair groups.patch)."),
+    row(R::LimitsGroupPatches, "limits.group_patches", 503, None, LIMIT, "A PATCH of a group waits for others of the same group no longer than limits.group_patch_wait, and behind no more than 63 (repair groups.patch)."),
     row(R::UpstreamConnect, "upstream.connect", 502, None, BACKEND, "A server of upstream.servers accepts the connection."),
     row(R::UpstreamAnswer, "upstream.answer", 502, None, BACKEND, "The backend answers with well-formed HTTP and does not cut its answer off."),
     row(R::UpstreamTimeout, "upstream.timeout", 504, None, BACKEND, "The backend answers within limits.upstream_timeout."),

@@ -16,7 +16,10 @@ pub fn named(name: &str) -> Result<Repairs, String> {
     preset::named(name).ok_or_else(|| {
         let hint = near::hint(name, preset::names());
         let known = if hint.is_empty() {
-            format!("; the presets and repairs are {}", preset::names().collect::<Vec<_>>().join(", "))
+            format!(
+                "; the presets and repairs are {}",
+                preset::names().collect::<Vec<_>>().join(", ")
+            )
         } else {
             hint
         };

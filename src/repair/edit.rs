@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::{Repair, Repairs};
-use crate::json::{Array, Document, Object, Spans, Value};
+use crate::json::{Document, Object, Spans, Value};
 
 /// The changes that repairs make in one body.
 pub(super) struct Edits<'d> {
@@ -21,11 +21,6 @@ impl<'d> Edits<'d> {
 
     fn spans(&self) -> &Spans {
         self.spans.get_or_init(|| Spans::of(self.document))
-    }
-
-    /// A value as it is written in the body.
-    pub fn written(&self, value: Value<'_>) -> &'d str {
-        &self.document.source()[self.spans().of_value(value)]
     }
 
     /// Notes that a repair has changed something.
@@ -51,25 +46,6 @@ impl<'d> Edits<'d> {
         let start = self.spans().of_object(object).start + 1;
         let comma = if object.is_empty() { "" } else { "," };
         self.changes.push((start..start, format!("{members}{comma}")));
-    }
-
-    /// Leaves only some elements of an array.
-    pub fn retain(
-        &mut self,
-        repair: Repair,
-        list: Array<'d>,
-        value: Value<'d>,
-        keep: impl Fn(Value<'d>) -> bool,
-    ) {
-        let kept: Vec<&str> = list
-            .elements()
-            .filter(|element| keep(*element))
-            .map(|element| self.written(element))
-            .collect();
-        if kept.len() < list.len() {
-            let kept = format!("[{}]", kept.join(","));
-            self.replace(repair, value, kept);
-        }
     }
 
     /// What changed the body, and the changed body if it has at most `limit` bytes. `None`: nothing did.

@@ -2,7 +2,7 @@
 
 use super::edit::Edits;
 use super::{Repair, Repairs};
-use crate::json::{Name, Object, Value};
+use crate::json::{Array, Name, Object, Value};
 
 /// Repairs a group of POST (`new`) or PUT.
 pub(super) fn repair<'d>(group: Object<'d>, new: bool, on: Repairs, edits: &mut Edits<'d>) {
@@ -20,7 +20,7 @@ fn complete_members<'d>(group: Object<'d>, new: bool, edits: &mut Edits<'d>) {
             edits.replace(Repair::GroupsMembers, members, "[]".into());
         }
         Some(members) => {
-            let members = members.as_array().into_iter().flat_map(|list| list.elements());
+            let members = members.as_array().into_iter().flat_map(Array::elements);
             for member in members.filter_map(Value::as_object) {
                 complete_member(member, edits);
             }

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn headers(name: http::HeaderName, lines: &[&'static str]) -> HeaderMap {
+    fn headers(name: &http::HeaderName, lines: &[&'static str]) -> HeaderMap {
         lines.iter().map(|line| (name.clone(), HeaderValue::from_static(line))).collect()
     }
 
@@ -70,19 +70,24 @@ mod tests {
             &["text/html", "TEXT/JSON"],
             &[" , "],
         ] {
-            assert!(wants_json(&headers(ACCEPT, lines)), "{lines:?}");
+            assert!(wants_json(&headers(&ACCEPT, lines)), "{lines:?}");
         }
-        for lines in
-            [&["text/html"][..], &["application/xml, text/xml"], &["text/json;q=0"], &["text/json; q=0.0"]]
-        {
-            assert!(!wants_json(&headers(ACCEPT, lines)), "{lines:?}");
+        for lines in [
+            &["text/html"][..],
+            &["application/xml, text/xml"],
+            &["text/json;q=0"],
+            &["text/json; q=0.0"],
+        ] {
+            assert!(!wants_json(&headers(&ACCEPT, lines)), "{lines:?}");
         }
     }
 
     #[test]
     fn a_body_is_json_if_nothing_else_is_said() {
-        for lines in [&[][..], &["application/json;"], &["application/json;charset"], &["Text/JSON"], &[""]] {
-            assert!(means_json(&headers(CONTENT_TYPE, lines)), "{lines:?}");
+        for lines in
+            [&[][..], &["application/json;"], &["application/json;charset"], &["Text/JSON"], &[""]]
+        {
+            assert!(means_json(&headers(&CONTENT_TYPE, lines)), "{lines:?}");
         }
         for lines in [
             &["text/plain"][..],
@@ -91,7 +96,7 @@ mod tests {
             &["text/json", "text/json"],
             &["application/jsonx"],
         ] {
-            assert!(!means_json(&headers(CONTENT_TYPE, lines)), "{lines:?}");
+            assert!(!means_json(&headers(&CONTENT_TYPE, lines)), "{lines:?}");
         }
     }
 }

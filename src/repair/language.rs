@@ -30,12 +30,19 @@ mod tests {
 
     #[test]
     fn codes_are_repaired_and_names_are_not() {
-        for (tag, expected) in
-            [("EN", "en"), ("EN-us", "en-us"), ("De_CH", "de_CH"), ("iw", "he"), ("IN-ID", "id-ID"), ("ji", "yi")]
-        {
+        for (tag, expected) in [
+            ("EN", "en"),
+            ("EN-us", "en-us"),
+            ("De_CH", "de_CH"),
+            ("iw", "he"),
+            ("IN-ID", "id-ID"),
+            ("ji", "yi"),
+        ] {
             assert_eq!(repaired(tag).as_deref(), Some(expected), "{tag}");
         }
-        for tag in ["", "e", "en", "en-US", "english", "Swedish", "ENG", "XX", "xx-de", " EN", "ÉN", "E1"] {
+        for tag in
+            ["", "e", "en", "en-US", "english", "Swedish", "ENG", "XX", "xx-de", " EN", "ÉN", "E1"]
+        {
             assert_eq!(repaired(tag), None, "{tag}");
         }
     }

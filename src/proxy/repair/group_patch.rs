@@ -57,7 +57,7 @@ impl GuardProxy {
                 return Ok(Outcome::Answered(answer));
             }
         }
-        let longest = ctx.filter.limits().upstream_timeout;
+        let longest = ctx.filter.limits().group_patch_wait;
         let wait = async { Ok(self.filter.turns().wait(id, longest).await) };
         let Some(_turn) = exchange::while_wanted(session, wait).await? else {
             return Ok(Outcome::Refused(busy()));
@@ -93,7 +93,7 @@ impl GuardProxy {
 fn busy() -> Refusal {
     Refusal::new(
         Rule::LimitsGroupPatches,
-        "Other requests change this group, and a PATCH has to wait for them (limits.upstream_timeout). Nothing was \
+        "Other requests change this group, and a PATCH has to wait for them (limits.group_patch_wait). Nothing was \
          changed; send it again later.",
     )
 }

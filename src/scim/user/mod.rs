@@ -13,8 +13,8 @@ pub use self::reading::Reading;
 pub(crate) use self::reading::is_primary;
 pub(crate) use self::rules::is_name;
 pub(super) use self::rules::{
-    judge_default_name, judge_display_name, judge_rich_info_size, judge_roles,
-    judge_user_name, judge_user_name_case,
+    judge_default_name, judge_display_name, judge_rich_info_size, judge_roles, judge_user_name,
+    judge_user_name_case,
 };
 use super::rich_info::RichInfo;
 use super::text;

@@ -1,0 +1,13 @@
+//! Repairs: what clients send, what the backend gets, and what the clients are told.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at what it does not expect"
+)]
+
+mod support;
+
+#[path = "repair/documented.rs"]
+mod documented;
+#[path = "repair/proxied.rs"]
+mod proxied;

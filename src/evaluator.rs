@@ -193,12 +193,7 @@ impl Evaluator {
         self.judge_head_with(snapshot, head, true)
     }
 
-    fn judge_head_with(
-        &self,
-        snapshot: &Snapshot,
-        head: Head<'_>,
-        in_proxy: bool,
-    ) -> HeadVerdict {
+    fn judge_head_with(&self, snapshot: &Snapshot, head: Head<'_>, in_proxy: bool) -> HeadVerdict {
         let undecided = |handler, next| HeadVerdict {
             handler,
             token: None,

@@ -88,10 +88,7 @@ pub fn judge_group_filter(filter: &str, findings: &mut Findings<'_>) -> Result<(
 
 /// The first parameter of a name: `None` if it is absent, `Some(None)` if it has no `=`.
 /// `&` and `;` separate parameters, `+` is a space, names are compared exactly.
-pub(crate) fn parameter<'a>(
-    query: Option<&'a [u8]>,
-    name: &[u8],
-) -> Option<Option<Cow<'a, str>>> {
+pub(crate) fn parameter<'a>(query: Option<&'a [u8]>, name: &[u8]) -> Option<Option<Cow<'a, str>>> {
     let pair = pairs(query?).find(|pair| name_of(pair).as_ref() == name)?;
     let value = memchr::memchr(b'=', pair).map(|at| &pair[at + 1..]);
     Some(value.map(|value| to_text(decode(value))))

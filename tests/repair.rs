@@ -7,7 +7,11 @@
 
 mod support;
 
+#[path = "repair/answers.rs"]
+mod answers;
 #[path = "repair/documented.rs"]
 mod documented;
+#[path = "repair/groups.rs"]
+mod groups;
 #[path = "repair/proxied.rs"]
 mod proxied;

@@ -228,6 +228,10 @@ impl GuardProxy {
         if ctx.filter.is_throttled() && has_body && done && body.is_empty() {
             return Err(throttle::without_body(&answer));
         }
+        let body = body.freeze();
+        if done {
+            ctx.filter.keep_disagreement(&answer, &body);
+        }
         if ctx.filter.replaces(&answer).is_some()
             && let Some(made) = {
                 let method = &session.req_header().method;
@@ -244,10 +248,6 @@ impl GuardProxy {
             forward::unchunk(session, &mut answer);
         } else if has_body {
             chunk(&mut answer)?;
-        }
-        let body = body.freeze();
-        if done {
-            ctx.filter.keep_disagreement(&answer, &body);
         }
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {
@@ -285,8 +285,7 @@ impl ProxyCtx {
         head: Box<ResponseHeader>,
         body: Bytes,
     ) -> Result<()> {
-        let body =
-            if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
+        let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
         let mut tasks = vec![HttpTask::Header(head, body.is_empty())];
         if !body.is_empty() {
             let body = if session.is_http2() { self.filter.count(body) } else { body };

@@ -79,7 +79,9 @@ mod tests {
         ] {
             assert!(is_scim_error(error.as_bytes()), "{error}");
         }
-        for other in ["", "x", "{}", r#"{"schemas":["x"]}"#, r#"{"code":404,"label":"a","message":"b"}"#] {
+        for other in
+            ["", "x", "{}", r#"{"schemas":["x"]}"#, r#"{"code":404,"label":"a","message":"b"}"#]
+        {
             assert!(!is_scim_error(other.as_bytes()), "{other}");
         }
     }
@@ -89,7 +91,11 @@ mod tests {
         assert_eq!(detail(400, "", b"Error in $.roles[0]: x\n"), "Error in $.roles[0]: x");
         assert_eq!(detail(400, "text/plain; charset=utf-8", b"a\x1b[31m\tb\nc"), "a [31m\tb\nc");
         assert_eq!(
-            detail(404, "application/json", br#"{"code":404,"label":"x","message":"no such version"}"#),
+            detail(
+                404,
+                "application/json",
+                br#"{"code":404,"label":"x","message":"no such version"}"#
+            ),
             "no such version"
         );
         let long = "ü".repeat(2000);

@@ -167,8 +167,7 @@ mod tests {
 
     #[test]
     fn a_put_has_all_that_wire_requires() {
-        let put: serde_json::Value =
-            serde_json::from_slice(&group("n", &[A]).to_put()).unwrap();
+        let put: serde_json::Value = serde_json::from_slice(&group("n", &[A]).to_put()).unwrap();
         assert_eq!(
             put,
             json!({"schemas": [CORE_GROUP], "displayName": "n",

@@ -149,7 +149,8 @@ impl Reader {
             return Err(Fault::new(Rule::PatchMutability, place(at, Name::Path), detail));
         }
         let Some(name) = value.and_then(Value::as_str) else {
-            let detail = format!("The value of Operations[{at}] must be the group's displayName, a string.");
+            let detail =
+                format!("The value of Operations[{at}] must be the group's displayName, a string.");
             return Err(Fault::new(Rule::GroupType, place(at, Name::Value), detail));
         };
         let length = name.chars().count();
@@ -208,7 +209,8 @@ impl Reader {
                 (Some(Name::Members), _) if value.is_some() => self.members(at, op, value)?,
                 (Some(Name::Schemas), _) => {}
                 // Read-only: ignored, as in a PUT (RFC 7644 §3.5.1).
-                (None, key) if ["id", "meta"].iter().any(|name| key.eq_ignore_ascii_case(name)) => {}
+                (None, key) if ["id", "meta"].iter().any(|name| key.eq_ignore_ascii_case(name)) => {
+                }
                 (_, key) => {
                     let what = format!("`{}`", shortened(key));
                     return Err(unsupported(at, Name::Value, &what));

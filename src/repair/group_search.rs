@@ -111,8 +111,7 @@ impl GroupSearch {
     pub fn take(&self, found: &mut Found, body: &[u8]) -> Result<bool, SearchFault> {
         found.pages += 1;
         found.bytes += body.len();
-        let page: Page<'_> =
-            serde_json::from_slice(body).map_err(|_| SearchFault::Unreadable)?;
+        let page: Page<'_> = serde_json::from_slice(body).map_err(|_| SearchFault::Unreadable)?;
         let total = usize::try_from(page.total).unwrap_or(usize::MAX);
         if total.max(page.groups.len()) > MAX_GROUPS
             || found.bytes > MAX_BYTES
@@ -165,8 +164,7 @@ pub(super) fn list(total: usize, start: usize, resources: &[&RawValue]) -> Vec<u
         #[serde(rename = "totalResults")]
         total: usize,
     }
-    let list =
-        List { resources, count: resources.len(), schemas: [LIST_RESPONSE], start, total };
+    let list = List { resources, count: resources.len(), schemas: [LIST_RESPONSE], start, total };
     serde_json::to_vec(&list).unwrap_or_else(|_| json!({}).to_string().into_bytes())
 }
 
@@ -187,7 +185,8 @@ mod tests {
     fn names(answer: &[u8]) -> (usize, Vec<String>) {
         let answer: serde_json::Value = serde_json::from_slice(answer).unwrap();
         let groups = answer["Resources"].as_array().unwrap();
-        let ids: Vec<_> = groups.iter().map(|group| group["id"].as_str().unwrap().to_owned()).collect();
+        let ids: Vec<_> =
+            groups.iter().map(|group| group["id"].as_str().unwrap().to_owned()).collect();
         assert_eq!(answer["itemsPerPage"], ids.len());
         (usize::try_from(answer["totalResults"].as_u64().unwrap()).unwrap(), ids)
     }

@@ -89,9 +89,7 @@ impl Repair {
             Self::Answers => {
                 "Errors of Wire and its nginx that are no SCIM errors become SCIM errors of the same status"
             }
-            Self::Discovery => {
-                "ServiceProviderConfig says what Wire supports behind this guard"
-            }
+            Self::Discovery => "ServiceProviderConfig says what Wire supports behind this guard",
         }
     }
 }

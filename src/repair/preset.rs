@@ -14,12 +14,24 @@ pub const PRESETS: [Preset; 7] = [
     Preset {
         name: "entra",
         client: "Microsoft Entra ID",
-        repairs: Repairs::of(&[Repair::Accept, Repair::GroupsMembers]),
+        repairs: Repairs::of(&[
+            Repair::Accept,
+            Repair::GroupsMembers,
+            Repair::GroupsFilter,
+            Repair::GroupsPatch,
+            Repair::Answers,
+            Repair::Discovery,
+        ]),
     },
     Preset {
         name: "okta",
         client: "Okta",
-        repairs: Repairs::of(&[Repair::DisplayName, Repair::GroupsMembers]),
+        repairs: Repairs::of(&[
+            Repair::DisplayName,
+            Repair::GroupsMembers,
+            Repair::GroupsPatch,
+            Repair::Answers,
+        ]),
     },
     Preset { name: "onelogin", client: "OneLogin", repairs: Repairs::of(&[]) },
     Preset {
@@ -30,7 +42,7 @@ pub const PRESETS: [Preset; 7] = [
     Preset {
         name: "authentik",
         client: "authentik",
-        repairs: Repairs::of(&[Repair::GroupsMembers]),
+        repairs: Repairs::of(&[Repair::GroupsMembers, Repair::GroupsFilter, Repair::GroupsPatch]),
     },
     Preset { name: "keycloak", client: "SCIM plugins for Keycloak", repairs: Repairs::of(&[]) },
     Preset {

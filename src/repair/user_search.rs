@@ -43,8 +43,7 @@ impl UserSearch {
 
     /// The answer for the client; `None` if it is Wire's own, as every user in it has the address.
     pub fn answer(&self, body: &[u8]) -> Result<Option<Vec<u8>>, SearchFault> {
-        let page: Page<'_> =
-            serde_json::from_slice(body).map_err(|_| SearchFault::Unreadable)?;
+        let page: Page<'_> = serde_json::from_slice(body).map_err(|_| SearchFault::Unreadable)?;
         let mut theirs = Vec::new();
         for written in &page.users {
             let user: User =
@@ -84,7 +83,8 @@ mod tests {
         let answer = |user: Value| {
             let body = json!({"totalResults": 1, "Resources": [user]}).to_string();
             let answer = search.answer(body.as_bytes()).unwrap();
-            answer.map(|body| serde_json::from_slice::<Value>(&body).unwrap()["totalResults"].clone())
+            answer
+                .map(|body| serde_json::from_slice::<Value>(&body).unwrap()["totalResults"].clone())
         };
         for user in [
             json!({"userName": "bob", "externalId": "bob@a.example"}),

@@ -8,8 +8,8 @@ mod group_patch;
 mod own_request;
 mod search;
 
-use pingora::proxy::Session;
 use pingora::Result;
+use pingora::proxy::Session;
 
 use crate::refusal::Refusal;
 use crate::repair::group_search::SearchFault;

@@ -20,9 +20,8 @@ impl GuardProxy {
         let mut found = Found::default();
         loop {
             let target = search.next_target(&found);
-            let answer = self
-                .ask_for(session, ctx, Method::GET, target, Bytes::new(), MAX_BYTES)
-                .await?;
+            let answer =
+                self.ask_for(session, ctx, Method::GET, target, Bytes::new(), MAX_BYTES).await?;
             if !answer.is_ok() {
                 return self.hand_over(session, ctx, answer).await;
             }

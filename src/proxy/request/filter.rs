@@ -57,7 +57,10 @@ impl RequestFilter {
         evaluator.snapshots().watch();
         let budget = Budget::new(&evaluator.snapshots().current().config.limits);
         let recorder = Recorder { metrics, access };
-        Self { evaluator, budget, judges: JudgePool::new(),
+        Self {
+            evaluator,
+            budget,
+            judges: JudgePool::new(),
             recorder,
             turns: Arc::default(),
             behind_downstream: false,

@@ -116,17 +116,8 @@ impl RequestFilter {
             true => self.evaluator.judge_head_for_proxy(&ctx.snapshot, judged),
             false => self.evaluator.judge_head(&ctx.snapshot, judged),
         };
-        let HeadVerdict {
-            handler,
-            token,
-            digest,
-            known,
-            remarks,
-            repairs,
-            repaired,
-            work,
-            next,
-        } = verdict;
+        let HeadVerdict { handler, token, digest, known, remarks, repairs, repaired, work, next } =
+            verdict;
         ctx.record.validation += started.elapsed();
         ctx.record.handler = handler;
         ctx.record.token = token;

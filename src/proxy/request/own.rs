@@ -55,12 +55,8 @@ impl RequestFilter {
         ctx: &mut FilterCtx,
         body: &Bytes,
     ) -> std::result::Result<(), Refusal> {
-        let task = BodyTask {
-            kind: BodyKind::Group,
-            gzip: false,
-            identity: None,
-            repairs: Repairs::NONE,
-        };
+        let task =
+            BodyTask { kind: BodyKind::Group, gzip: false, identity: None, repairs: Repairs::NONE };
         self.judges.judge(&ctx.snapshot, task, body, &mut ctx.record).await.map(drop)
     }
 

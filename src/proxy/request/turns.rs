@@ -42,7 +42,11 @@ struct Place {
 
 impl Turns {
     /// Waits for the turn to change a group, for so long at most. `None`: too many others do so.
-    pub(in crate::proxy) async fn wait(self: &Arc<Self>, id: &[u8], longest: Duration) -> Option<Turn> {
+    pub(in crate::proxy) async fn wait(
+        self: &Arc<Self>,
+        id: &[u8],
+        longest: Duration,
+    ) -> Option<Turn> {
         let (place, turn) = self.enter(id.to_ascii_lowercase())?;
         let turn = tokio::time::timeout(longest, turn.lock_owned()).await.ok()?;
         Some(Turn { _place: place, _turn: turn })
@@ -101,7 +105,8 @@ mod tests {
     async fn groups_and_requests_are_bounded() {
         let turns = Arc::new(Turns::default());
         let first = turns.wait(b"a", LONG).await.unwrap();
-        let waiting: Vec<_> = (1..MAX_REQUESTS).map(|_| turns.enter(b"a".into()).unwrap()).collect();
+        let waiting: Vec<_> =
+            (1..MAX_REQUESTS).map(|_| turns.enter(b"a".into()).unwrap()).collect();
         assert!(turns.enter(b"a".into()).is_none());
         let others: Vec<_> =
             (1..MAX_GROUPS).map(|nth| turns.enter(nth.to_string().into()).unwrap()).collect();

@@ -27,8 +27,9 @@ use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
 use crate::registry::TokenLabel;
 use crate::repair::group_search::GroupSearch;
+use crate::repair::user_search::UserSearch;
 use crate::repair::work::Work;
-use crate::repair::{self, Repair, Repairs, group_patch};
+use crate::repair::{self, Judged, Repair, Repairs, group_patch, hint, user_name};
 use crate::rule::Rule;
 use crate::schema::Schemas;
 use crate::scim::user::{self, Lifecycle, Reading};
@@ -147,6 +148,8 @@ pub struct CheckReport {
     pub remarks: Remarks,
     /// What Wire stores, of an accepted user.
     pub reading: Option<Reading>,
+    /// What was judged in place of the document, where a configured repair has changed it.
+    pub repaired: Option<RepairedBody>,
 }
 
 impl Evaluator {
@@ -210,7 +213,7 @@ impl Evaluator {
         if method == Method::CONNECT {
             return refuse(Handler::Invalid, no_tunnel());
         }
-        let target = match target::read(head.target) {
+        let mut target = match target::read(head.target) {
             Ok(target) => target,
             Err(refusal) => return refuse(Handler::Invalid, refusal),
         };
@@ -234,8 +237,14 @@ impl Evaluator {
         let mut findings = Findings::new(&config.policy);
         let mut bearer = Bearer::default();
         let mut repair = HeadRepair { in_proxy, ..HeadRepair::default() };
-        let task =
-            self.judge_request(snapshot, head, &target, &mut bearer, &mut repair, &mut findings);
+        let task = self.judge_request(
+            snapshot,
+            head,
+            &mut target,
+            &mut bearer,
+            &mut repair,
+            &mut findings,
+        );
         let HeadRepair { on: repairs, by: repaired, work, .. } = repair;
         let next = match task {
             Err(refusal) => Next::Refuse(refusal),
@@ -253,7 +262,7 @@ impl Evaluator {
         &self,
         snapshot: &Snapshot,
         head: Head<'_>,
-        target: &Target<'_>,
+        target: &mut Target<'_>,
         bearer: &mut Bearer,
         repair: &mut HeadRepair,
         findings: &mut Findings<'_>,
@@ -280,7 +289,10 @@ impl Evaluator {
             {
                 repair.by.insert(Repair::Accept);
             } else {
-                headers::judge_accept(headers, findings)?;
+                headers::judge_accept(headers, findings).map_err(|refusal| {
+                    let off = Repairs::of(&[Repair::Accept]).without(repairs);
+                    with_hint(refusal, || off, repair::head::wants_json(headers))
+                })?;
             }
         }
         if kind.is_some_and(|kind| kind != BodyKind::Unserved) {
@@ -290,12 +302,30 @@ impl Evaluator {
             {
                 repair.by.insert(Repair::ContentType);
             } else {
-                headers::judge_content_type(headers, findings)?;
+                headers::judge_content_type(headers, findings).map_err(|refusal| {
+                    let off = Repairs::of(&[Repair::ContentType]).without(repairs);
+                    with_hint(refusal, || off, repair::head::means_json(headers))
+                })?;
             }
         }
         let reads = matches!(*method, Method::GET | Method::HEAD);
         match target.handler {
-            Handler::Users if reads => query::judge_users(target.query, findings)?,
+            Handler::Users if reads => {
+                query::judge_users(target.query, findings)?;
+                if repairs.contains(Repair::UserNameLower)
+                    && let Some(changed) = lowered(target, head.target)
+                {
+                    target.canonical = Some(changed);
+                    repair.by.insert(Repair::UserNameLower);
+                }
+                if repair.in_proxy
+                    && repairs.contains(Repair::UserNameLocalPart)
+                    && let Some(search) = UserSearch::read(target.sent(head.target))
+                {
+                    repair.by.insert(Repair::UserNameLocalPart);
+                    repair.work = Some(Box::new(Work::UserSearch(search)));
+                }
+            }
             Handler::Groups
                 if reads
                     && repairs.contains(Repair::GroupsFilter)
@@ -304,7 +334,14 @@ impl Evaluator {
                 repair.by.insert(Repair::GroupsFilter);
                 repair.work = Some(Box::new(Work::GroupSearch(search)));
             }
-            Handler::Groups if reads => query::judge_groups(target.query, findings)?,
+            Handler::Groups if reads => {
+                query::judge_groups(target.query, findings).map_err(|refusal| {
+                    let is_by_name = refusal.rule == Rule::FilterUnsupported
+                        && GroupSearch::read(target.sent(head.target)).is_some();
+                    let off = Repairs::of(&[Repair::GroupsFilter]).without(repairs);
+                    with_hint(refusal, || off, is_by_name)
+                })?;
+            }
             _ => {}
         }
         if target.handler.route().token {
@@ -355,7 +392,7 @@ impl Evaluator {
             return Ok(Some(repaired));
         }
         if !task.repairs.is_empty()
-            && let Some(edited) = repair_document(task, &document, limit)
+            && let Some(edited) = repair_document(snapshot, task, &document, limit)
         {
             let repaired = edited?;
             judge(snapshot, task, &read_document(&repaired.body)?, remarks)?;
@@ -410,18 +447,20 @@ impl Evaluator {
     pub fn check(&self, kind: CheckKind, bytes: &[u8]) -> CheckReport {
         let snapshot = self.snapshots.current();
         let mut findings = Findings::new(&snapshot.config.policy);
-        let verdict = Self::check_document(&snapshot, kind, bytes, &mut findings);
+        let mut repaired = None;
+        let verdict = Self::check_document(&snapshot, kind, bytes, &mut repaired, &mut findings);
         let (refusal, reading) = match verdict {
             Ok(reading) => (None, reading),
             Err(refusal) => (Some(refusal), None),
         };
-        CheckReport { refusal, remarks: findings.into_remarks(), reading }
+        CheckReport { refusal, remarks: findings.into_remarks(), reading, repaired }
     }
 
     fn check_document(
         snapshot: &Snapshot,
         kind: CheckKind,
         bytes: &[u8],
+        repaired: &mut Option<RepairedBody>,
         findings: &mut Findings<'_>,
     ) -> Result<Option<Reading>, Refusal> {
         if let CheckKind::Filter | CheckKind::GroupFilter = kind {
@@ -436,18 +475,27 @@ impl Evaluator {
         if bytes.len() > limit {
             return Err(body::too_large(limit));
         }
-        let document = read_document(bytes)?;
-        if kind == CheckKind::User && document.root().as_object().is_some() {
-            let user =
-                user::judge(document.root(), Lifecycle::New, &snapshot.schemas.user, findings)?;
-            return Ok(user.map(|(user, mode)| user.reading(mode)));
-        }
-        let kind = match kind {
+        let mut document = read_document(bytes)?;
+        let body_kind = match kind {
             CheckKind::User => BodyKind::NewUser,
             CheckKind::Patch => BodyKind::Patch,
             _ => BodyKind::NewGroup,
         };
-        judge_document(&snapshot.schemas, kind, &document, findings).map(|()| None)
+        let repairs = snapshot.config.repairs.unwrap_or_default();
+        let task = BodyTask { kind: body_kind, gzip: false, identity: None, repairs };
+        if !repairs.is_empty()
+            && let Some(edited) = repair_document(snapshot, task, &document, limit)
+        {
+            document = read_document(&repaired.insert(edited?).body)?;
+        }
+        let verdict = if kind == CheckKind::User && document.root().as_object().is_some() {
+            let schema = &snapshot.schemas.user;
+            user::judge(document.root(), Lifecycle::New, schema, findings)
+                .map(|user| user.map(|(user, mode)| user.reading(mode)))
+        } else {
+            judge_document(&snapshot.schemas, body_kind, &document, findings).map(|()| None)
+        };
+        verdict.map_err(|refusal| hinted(refusal, snapshot, task, &document))
     }
 }
 
@@ -488,11 +536,13 @@ fn repairs_for<'a>(
 /// Repairs a body; `None` if there is nothing to repair.
 #[cold]
 fn repair_document(
+    snapshot: &Snapshot,
     task: BodyTask,
     document: &Document<'_>,
     limit: usize,
 ) -> Option<Result<RepairedBody, Refusal>> {
-    let repaired = repair::repair_body(task.kind, document, task.repairs, limit)?;
+    let judged = Judged::by(&snapshot.config.policy);
+    let repaired = repair::repair_body(task.kind, document, task.repairs, judged, limit)?;
     let body = repaired.body.ok_or_else(|| body::too_large(limit));
     Some(body.map(|body| RepairedBody { body, work: None, by: repaired.by }))
 }
@@ -505,14 +555,10 @@ fn read_group_patch(
     remarks: &mut Remarks,
 ) -> Result<Option<RepairedBody>, Refusal> {
     let mut findings = Findings::new(&snapshot.config.policy);
-    let pathless = Repair::from_name("patch.pathless").filter(|it| task.repairs.contains(*it));
-    let read = group_patch::read(document.root(), pathless.is_some(), &mut findings);
+    let read = group_patch::read(document.root(), task.repairs, &mut findings);
     remarks.extend(findings.into_remarks());
     let Some(patch) = read? else { return Ok(None) };
-    let mut by = Repairs::of(&[Repair::GroupsPatch]);
-    if patch.pathless {
-        pathless.into_iter().for_each(|it| by.insert(it));
-    }
+    let by = patch.by;
     let work = Some(Box::new(Work::GroupPatch(patch)));
     Ok(Some(RepairedBody { body: Vec::new(), work, by }))
 }
@@ -527,7 +573,36 @@ fn judge(
     let mut findings = Findings::new(&snapshot.config.policy).with_identity(task.identity);
     let verdict = judge_document(&snapshot.schemas, task.kind, document, &mut findings);
     remarks.extend(findings.into_remarks());
-    verdict
+    verdict.map_err(|refusal| hinted(refusal, snapshot, task, document))
+}
+
+/// Adds what would help to the sentence of a refusal of a body.
+fn hinted(
+    refusal: Refusal,
+    snapshot: &Snapshot,
+    task: BodyTask,
+    document: &Document<'_>,
+) -> Refusal {
+    let judged = Judged::by(&snapshot.config.policy);
+    let rule = refusal.rule;
+    let off = || hint::for_body(rule, task.kind, document, task.repairs, judged);
+    with_hint(refusal, off, snapshot.config.repairs.is_some())
+}
+
+/// Adds the repairs that would help to the sentence of a refusal.
+#[cold]
+fn with_hint(mut refusal: Refusal, off: impl FnOnce() -> Repairs, possible: bool) -> Refusal {
+    let off = if possible { off() } else { Repairs::NONE };
+    if !off.is_empty() {
+        refusal.detail.push_str(&hint::sentence(off));
+    }
+    refusal
+}
+
+/// The target with the userName of its filter in lower case.
+fn lowered(target: &Target<'_>, raw: &[u8]) -> Option<Vec<u8>> {
+    let query = query::with_filter(target.query?, user_name::lowered_filter)?;
+    target.with_query(raw, &query)
 }
 
 fn judge_document(

@@ -104,6 +104,37 @@ pub(crate) fn name_of(pair: &[u8]) -> Cow<'_, [u8]> {
     decode(memchr::memchr(b'=', pair).map_or(pair, |at| &pair[..at]))
 }
 
+/// The query with another filter; `None` if it has no filter, or `change` leaves it.
+pub fn with_filter(query: &[u8], change: impl FnOnce(&str) -> Option<String>) -> Option<Vec<u8>> {
+    let mut start = 0;
+    for pair in query.split(|byte| matches!(byte, b'&' | b';')) {
+        let end = start + pair.len();
+        let equals = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+        if decode(&pair[..equals]).as_ref() == b"filter" {
+            let filter = to_text(decode(pair.get(equals + 1..)?));
+            let changed = change(&filter)?;
+            let mut out = Vec::with_capacity(query.len() + changed.len());
+            out.extend_from_slice(&query[..=start + equals]);
+            encode(&changed, &mut out);
+            out.extend_from_slice(&query[end..]);
+            return Some(out);
+        }
+        start = end + 1;
+    }
+    None
+}
+
+/// Percent-encodes all but the unreserved characters of RFC 3986.
+pub(crate) fn encode(text: &str, out: &mut Vec<u8>) {
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+}
+
 /// Percent-decodes; a `%` without two hexadecimal digits after it is kept.
 fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr2(b'%', b'+', bytes).is_none() {

@@ -28,6 +28,14 @@ impl Target<'_> {
     pub fn sent<'t>(&'t self, raw: &'t [u8]) -> &'t [u8] {
         self.canonical.as_deref().unwrap_or(raw)
     }
+
+    /// What the backend gets with another query than it came with; `None` if no target may be so long.
+    pub fn with_query(&self, raw: &[u8], query: &[u8]) -> Option<Vec<u8>> {
+        let target = self.canonical.as_deref().unwrap_or(raw);
+        let path = &target[..memchr::memchr(b'?', target).unwrap_or(target.len())];
+        let target = [path, b"?", query].concat();
+        (target.len() <= MAX_TARGET).then_some(target)
+    }
 }
 
 /// Reads a request target. Errors are `target.*` refusals.

@@ -13,5 +13,9 @@ mod answers;
 mod documented;
 #[path = "repair/groups.rs"]
 mod groups;
+#[path = "repair/lookup.rs"]
+mod lookup;
 #[path = "repair/proxied.rs"]
 mod proxied;
+#[path = "repair/requests.rs"]
+mod requests;

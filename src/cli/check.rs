@@ -7,15 +7,18 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::documents::{self, Document, KINDS, Name, Rows, Unusable};
 use super::{Failure, Outcome, REFUSED, UNUSABLE, one_of, report_error};
 use crate::config::Config;
 use crate::config::file::Overrides;
+use crate::config::repairs;
 use crate::config::words::{IDENTITIES, PROFILES};
 use crate::evaluator::{CheckKind, CheckReport, Evaluator};
 use crate::policy::{Identity, Policy, Profile};
 use crate::release::Releases;
+use crate::repair::{Repair, Repairs};
 use crate::rule::ScimType;
 use crate::scim::user::Reading;
 
@@ -49,6 +52,11 @@ pub struct Arguments {
     /// configured, or else `any`
     #[arg(long, value_name = "RELEASE", value_parser = crate::config::value::releases)]
     release: Option<Releases>,
+
+    /// Repair as the proxy would before judging: names of repairs and presets, with commas between them;
+    /// default: as configured, or else none
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = repairs::named)]
+    repairs: Option<Vec<Repairs>>,
 
     /// Judge with the rules, schemas and limits of this config file
     #[arg(long, value_name = "FILE")]
@@ -105,13 +113,16 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
 /// The guard of the config file with the command line's own choices, or of the defaults with these.
 fn guard(arguments: &Arguments) -> Result<Evaluator, Failure> {
     let Arguments { profile, identity, release: releases, .. } = *arguments;
+    let repairs = arguments.repairs.as_ref();
+    let repairs = repairs.map(|sets| sets.iter().copied().fold(Repairs::NONE, Repairs::and));
     if let Some(path) = &arguments.config {
-        return super::load(path, Overrides { profile, identity, releases });
+        return super::load(path, Overrides { profile, identity, releases, repairs });
     }
     let mut config = Config::new(Vec::new(), Vec::new());
     let profile = profile.unwrap_or(Profile::Documented);
     config.policy = Policy::new(profile, identity.unwrap_or(Identity::Any));
     config.policy.releases = releases.unwrap_or(Releases::Any);
+    config.repairs = Some(repairs.unwrap_or_default());
     super::guard(&config)
 }
 
@@ -173,6 +184,9 @@ impl<W: Write> Check<'_, W> {
                 write!(self.out, ": {}", refusal.detail)?;
             }
         }
+        if let Some(repaired) = &report.repaired {
+            write!(self.out, " [repaired: {}]", repaired.by.names())?;
+        }
         if !report.remarks.reported.is_empty() {
             write!(self.out, " [reported: {}]", ids(report).join(", "))?;
         }
@@ -200,12 +214,18 @@ struct Line<'a> {
     reported: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reading: Option<&'a Reading>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    repaired: Vec<&'static str>,
+    /// The document after its repair, which is what was judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a RawValue>,
 }
 
 impl<'a> Line<'a> {
     fn new(name: &'a Name, report: &'a CheckReport) -> Self {
         let refusal = report.refusal.as_ref();
         let rule = refusal.map(|refusal| refusal.rule.entry());
+        let repaired = report.repaired.as_ref();
         Self {
             ok: refusal.is_none(),
             status: rule.map(|rule| rule.status),
@@ -214,6 +234,12 @@ impl<'a> Line<'a> {
             detail: refusal.map(|refusal| refusal.detail.as_str()),
             reported: ids(report),
             reading: report.reading.as_ref(),
+            repaired: repaired
+                .iter()
+                .flat_map(|repaired| repaired.by.iter())
+                .map(Repair::name)
+                .collect(),
+            body: repaired.and_then(|repaired| serde_json::from_slice(&repaired.body).ok()),
             ..Self::unusable(name, "")
         }
     }
@@ -234,6 +260,8 @@ impl<'a> Line<'a> {
             detail: Some(why),
             reported: Vec::new(),
             reading: None,
+            repaired: Vec::new(),
+            body: None,
         }
     }
 }

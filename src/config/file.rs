@@ -17,6 +17,7 @@ use crate::input::value::{network, quoted};
 use crate::input::yaml;
 use crate::policy::{Action, Identity, Policy, Profile};
 use crate::release::Releases;
+use crate::repair::Repairs;
 
 /// The characters of rich info that `wire.rich_info_limit` may allow.
 const RICH_INFO_LIMIT: std::ops::RangeInclusive<u64> = 0..=1_000_000;
@@ -30,6 +31,7 @@ pub struct Overrides {
     pub profile: Option<Profile>,
     pub identity: Option<Identity>,
     pub releases: Option<Releases>,
+    pub repairs: Option<Repairs>,
 }
 
 /// Reads the file at `path`, as far as it can be read, and what is wrong with it. A config that comes with
@@ -113,6 +115,7 @@ fn read(
     config.policy = policy;
     let repairing = top.field("repairs");
     let chosen = repairing.as_ref().and_then(repairs::read);
+    let chosen = overrides.repairs.or(chosen);
     let is_judged = mode != Some(Action::Off);
     config.repairs = is_judged.then(|| chosen.unwrap_or_default());
     read_wire(top.section("wire"), &mut config.policy);

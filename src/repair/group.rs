@@ -17,7 +17,7 @@ fn complete_members<'d>(group: Object<'d>, new: bool, edits: &mut Edits<'d>) {
     match group.value(Name::Members) {
         None if new => edits.add(Repair::GroupsMembers, group, "\"members\":[]"),
         Some(members) if members.is_null() && new => {
-            edits.replace(Repair::GroupsMembers, members, "[]".into());
+            edits.replace(Repair::GroupsMembers, members, "[]");
         }
         Some(members) => {
             let members = members.as_array().into_iter().flat_map(Array::elements);

@@ -5,6 +5,7 @@ use crate::findings::Findings;
 use crate::json::{Array, Name, Object, Type, Value};
 use crate::place::{IntoPlace, Place};
 use crate::refusal::{Refusal, shortened};
+use crate::repair::{Repair, Repairs};
 use crate::rule::Rule;
 use crate::target::is_uuid;
 use crate::wire::filter::{self, Attribute, Comparison, Literal, Operator, Path, ValuePath};
@@ -22,8 +23,8 @@ const MAX_NAME: usize = 4000;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupPatch {
     pub(super) changes: Vec<Change>,
-    /// An operation had no path, as `patch.pathless` allows.
-    pub pathless: bool,
+    /// The repairs that it needs.
+    pub by: Repairs,
 }
 
 /// One change. Ids of members are in lower case.
@@ -65,14 +66,14 @@ enum Part<'a> {
     Member(Literal<'a>),
 }
 
-/// Reads a PATCH. `pathless`: operations without a path are allowed. `None`: the rule that it hits is not
-/// enforced, and the request is left as it is.
+/// Reads a PATCH. `None`: the rule that it hits is not enforced, and the request is left as it is.
 pub fn read(
     root: Value<'_>,
-    pathless: bool,
+    on: Repairs,
     findings: &mut Findings<'_>,
 ) -> Result<Option<GroupPatch>, Refusal> {
-    let reader = Reader { pathless, patch: GroupPatch::default() };
+    let by = Repairs::of(&[Repair::GroupsPatch]);
+    let reader = Reader { on, patch: GroupPatch { by, ..GroupPatch::default() } };
     match reader.read(root) {
         Ok(patch) => Ok(Some(patch)),
         Err(Fault { rule, at, detail }) => findings.hit(rule, at, || detail).map(|()| None),
@@ -80,7 +81,7 @@ pub fn read(
 }
 
 struct Reader {
-    pathless: bool,
+    on: Repairs,
     patch: GroupPatch,
 }
 
@@ -181,7 +182,7 @@ impl Reader {
         Ok(())
     }
 
-    /// An operation whose value is a part of the group. What a PUT ignores in it, it ignores as well.
+    /// An operation whose value is a part of the group.
     fn without_path(&mut self, at: usize, op: Op, value: Option<Value<'_>>) -> Result<(), Fault> {
         if op == Op::Remove {
             let detail = format!(
@@ -190,14 +191,14 @@ impl Reader {
             );
             return Err(Fault::new(Rule::PatchNoTarget, place(at, Name::Path), detail));
         }
-        if !self.pathless {
+        if !self.on.contains(Repair::PatchPathless) {
             let detail = format!(
                 "Operations[{at}] has no path. The operator of this proxy can allow that with the repair \
                  patch.pathless."
             );
             return Err(Fault::new(Rule::GroupPatch, place(at, Name::Path), detail));
         }
-        self.patch.pathless = true;
+        self.patch.by.insert(Repair::PatchPathless);
         let Some(group) = value.and_then(Value::as_object) else {
             return Err(unsupported(at, Name::Value, "value"));
         };
@@ -210,6 +211,12 @@ impl Reader {
                 (Some(Name::Schemas), _) => {}
                 // Read-only: ignored, as in a PUT (RFC 7644 §3.5.1).
                 (None, key) if ["id", "meta"].iter().any(|name| key.eq_ignore_ascii_case(name)) => {
+                }
+                // As a PUT, which a client that sends a whole group means.
+                (None | Some(Name::ExternalId), _)
+                    if self.on.contains(Repair::PatchUnsupported) =>
+                {
+                    self.patch.by.insert(Repair::PatchUnsupported);
                 }
                 (_, key) => {
                     let what = format!("`{}`", shortened(key));
@@ -316,20 +323,24 @@ mod tests {
     const A: &str = "3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3";
     const B: &str = "0F0E0D0C-0B0A-4908-8706-050403020100";
 
-    fn patch(operations: &str, pathless: bool) -> Result<Option<GroupPatch>, Rule> {
+    const NONE: Repairs = Repairs::NONE;
+    const PATHLESS: Repairs = Repairs::of(&[Repair::PatchPathless]);
+    const BOTH: Repairs = Repairs::of(&[Repair::PatchPathless, Repair::PatchUnsupported]);
+
+    fn patch(operations: &str, on: Repairs) -> Result<Option<GroupPatch>, Rule> {
         let body = format!(r#"{{"schemas":["{PATCH_OP}"],"Operations":[{operations}]}}"#);
-        read_body(&body, pathless)
+        read_body(&body, on)
     }
 
-    fn read_body(body: &str, pathless: bool) -> Result<Option<GroupPatch>, Rule> {
+    fn read_body(body: &str, on: Repairs) -> Result<Option<GroupPatch>, Rule> {
         let policy = Policy::new(Profile::Documented, Identity::Any);
         let document = json::parse(body.as_bytes()).unwrap();
         let mut findings = Findings::new(&policy);
-        read(document.root(), pathless, &mut findings).map_err(|refusal| refusal.rule)
+        read(document.root(), on, &mut findings).map_err(|refusal| refusal.rule)
     }
 
     fn changes(operations: &str) -> Vec<Change> {
-        patch(operations, false).unwrap().unwrap().changes
+        patch(operations, NONE).unwrap().unwrap().changes
     }
 
     #[test]
@@ -362,10 +373,19 @@ mod tests {
         let operation = format!(
             r#"{{"op":"replace","value":{{"id":"x","schemas":[],"meta":{{}},"displayName":"n","members":[{{"value":"{A}"}}]}}}}"#
         );
-        assert_eq!(patch(&operation, false), Err(Rule::GroupPatch));
-        let patch = patch(&operation, true).unwrap().unwrap();
+        assert_eq!(patch(&operation, NONE), Err(Rule::GroupPatch));
+        let patch = patch(&operation, PATHLESS).unwrap().unwrap();
         assert_eq!(patch.changes, [Change::Rename("n".into()), Change::Replace(vec![A.into()])]);
-        assert!(patch.pathless);
+        assert_eq!(patch.by.names(), "patch.pathless, groups.patch");
+        // What Wire keeps nothing of is dropped where a PUT would drop it, and no operation that asks for it by path.
+        let whole =
+            r#"{"op":"replace","value":{"displayName":"n","externalId":"x","urn:x:Group":{}}}"#;
+        assert_eq!(self::patch(whole, PATHLESS), Err(Rule::GroupPatch));
+        let patch = self::patch(whole, BOTH).unwrap().unwrap();
+        assert_eq!(patch.changes, [Change::Rename("n".into())]);
+        assert_eq!(patch.by.names(), "patch.pathless, patch.unsupported, groups.patch");
+        let named = r#"{"op":"replace","path":"externalId","value":"x"}"#;
+        assert_eq!(self::patch(named, BOTH), Err(Rule::GroupPatch));
     }
 
     #[test]
@@ -401,7 +421,7 @@ mod tests {
             (r#"{"op":"add","path":"members","PATH":"displayName"}"#, Rule::JsonDuplicateKey),
             (r#"{"op":"replace","value":{}}"#, Rule::GroupPatch),
         ] {
-            assert_eq!(patch(operation, false), Err(rule), "{operation}");
+            assert_eq!(patch(operation, NONE), Err(rule), "{operation}");
         }
         for (operation, rule) in [
             (r#"{"op":"replace","value":5}"#, Rule::GroupPatch),
@@ -410,7 +430,7 @@ mod tests {
             (r#"{"op":"replace","value":{"displayName":null}}"#, Rule::GroupPatch),
             (r#"{"op":"replace","value":{"members":null}}"#, Rule::GroupPatch),
         ] {
-            assert_eq!(patch(operation, true), Err(rule), "{operation}");
+            assert_eq!(patch(operation, PATHLESS), Err(rule), "{operation}");
         }
         for (body, rule) in [
             ("[]", Rule::JsonObject),
@@ -418,7 +438,7 @@ mod tests {
             (r#"{"schemas":[],"Operations":[]}"#, Rule::PatchSchemas),
             (&format!(r#"{{"schemas":["{PATCH_OP}"]}}"#), Rule::PatchOperations),
         ] {
-            assert_eq!(read_body(body, true), Err(rule), "{body}");
+            assert_eq!(read_body(body, PATHLESS), Err(rule), "{body}");
         }
     }
 }

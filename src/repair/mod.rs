@@ -9,21 +9,28 @@ use std::fmt;
 
 use strum::{IntoStaticStr, VariantArray};
 
-pub use body::{Repaired, repair_body};
+pub use body::{Judged, Repaired, repair_body};
 
+pub mod ascii;
 mod body;
 mod edit;
+mod empty;
 pub mod error_answer;
 mod group;
 pub mod group_document;
 pub mod group_patch;
 pub mod group_search;
 pub mod head;
+pub mod hint;
 mod language;
+mod patch;
 pub mod preset;
 pub mod provider_config;
+mod roles;
 mod search_query;
+mod unsupported;
 mod user;
+pub mod user_name;
 pub mod user_search;
 pub mod work;
 
@@ -34,9 +41,22 @@ pub mod work;
 pub enum Repair {
     Accept,
     ContentType,
+    #[strum(serialize = "patch.pathless")]
+    PatchPathless,
+    #[strum(serialize = "patch.unsupported")]
+    PatchUnsupported,
+    Roles,
+    EmptyValues,
     Language,
+    Password,
     DisplayName,
     ExternalId,
+    #[strum(serialize = "user_name.lower")]
+    UserNameLower,
+    #[strum(serialize = "user_name.local_part")]
+    UserNameLocalPart,
+    #[strum(serialize = "user_name.ascii")]
+    UserNameAscii,
     #[strum(serialize = "groups.members")]
     GroupsMembers,
     #[strum(serialize = "groups.filter")]
@@ -68,14 +88,36 @@ impl Repair {
             Self::ContentType => {
                 "A body under a missing or malformed JSON media type is judged as JSON and sent as application/scim+json"
             }
+            Self::PatchPathless => {
+                "PATCH of users: an add or replace without a path becomes one operation for each key of its value"
+            }
+            Self::PatchUnsupported => {
+                "PATCH of users: operations on attributes of which Wire keeps nothing are dropped, as a PUT would drop them"
+            }
+            Self::Roles => {
+                "roles and entitlements as objects, as JSON in a string or under roles[primary eq \"True\"].value become strings"
+            }
+            Self::EmptyValues => {
+                "POST and PUT of users: empty profileUrl and preferredLanguage, unusable photos, empty phoneNumbers and ims, and emails without a value are left out"
+            }
             Self::Language => {
                 "preferredLanguage: capitals in the language code become lower case; iw, in, ji become he, id, yi"
             }
+            Self::Password => "password is left out, in users and PATCHes",
             Self::DisplayName => {
                 "POST and PUT of users: a missing displayName is filled from name.formatted, or from givenName and familyName"
             }
             Self::ExternalId => {
                 "POST of users: a missing externalId is filled from the primary, or only, email address"
+            }
+            Self::UserNameLower => {
+                "userName: capitals become lower case, in users, PATCHes and filters"
+            }
+            Self::UserNameLocalPart => {
+                "userName: an address or UPN becomes its part before the @, in the letters of handles"
+            }
+            Self::UserNameAscii => {
+                "userName: letters that handles do not have become others, every other character becomes a dot; addresses stay"
             }
             Self::GroupsMembers => {
                 "Members of groups get the type and $ref that they lack; a POST without members gets an empty array"
@@ -133,6 +175,10 @@ impl Repairs {
 
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     pub fn insert(&mut self, repair: Repair) {

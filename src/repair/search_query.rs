@@ -9,7 +9,7 @@ pub(super) fn with_filter(target: &[u8], filter: &str, without: &[&[u8]]) -> Opt
     let (path, query) = split(target);
     let mut rewritten = path.to_vec();
     rewritten.extend_from_slice(b"?filter=");
-    encode(filter, &mut rewritten);
+    query::encode(filter, &mut rewritten);
     for pair in query::pairs(query) {
         let name = query::name_of(pair);
         if !name.is_empty() && *name != *b"filter" && !without.contains(&name.as_ref()) {
@@ -32,17 +32,6 @@ pub(super) fn split(target: &[u8]) -> (&[u8], &[u8]) {
 pub(super) fn comparison(attribute: &str, operator: &str, value: &str) -> String {
     let value = serde_json::Value::from(value);
     format!("{attribute} {operator} {value}")
-}
-
-/// Percent-encodes all but unreserved characters (RFC 3986 §2.3).
-fn encode(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte),
-            _ => out.extend([b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,37 @@
 //! Repairs of whole users, of POST and PUT.
 
+use super::body::Judged;
 use super::edit::{Edits, string};
-use super::{Repair, Repairs, language};
+use super::{Repair, Repairs, empty, language, roles, user_name};
 use crate::json::{Array, Name, Object, Value};
 use crate::scim::user::{is_name, is_primary};
 use crate::wire::email;
 
 /// Repairs a user of POST (`new`) or PUT.
-pub(super) fn repair<'d>(user: Object<'d>, new: bool, on: Repairs, edits: &mut Edits<'d>) {
+pub(super) fn repair<'d>(
+    user: Object<'d>,
+    new: bool,
+    on: Repairs,
+    judged: Judged,
+    edits: &mut Edits<'d>,
+) {
+    if on.contains(Repair::Roles) {
+        repair_roles(user, edits);
+    }
+    if on.contains(Repair::EmptyValues) {
+        empty::repair(user, edits);
+    }
     if on.contains(Repair::Language)
         && let Some(value) = user.value(Name::PreferredLanguage)
         && let Some(tag) = value.as_str().and_then(language::repaired)
     {
         edits.replace_string(Repair::Language, value, &tag);
+    }
+    if on.contains(Repair::Password)
+        && let Some(password) = user.value(Name::Password)
+        && !password.is_null()
+    {
+        edits.replace(Repair::Password, password, "null");
     }
     if on.contains(Repair::DisplayName)
         && lacks(user, Name::DisplayName)
@@ -23,9 +42,29 @@ pub(super) fn repair<'d>(user: Object<'d>, new: bool, on: Repairs, edits: &mut E
     if on.contains(Repair::ExternalId)
         && new
         && lacks(user, Name::ExternalId)
-        && let Some(address) = address_of(user)
+        && let Some(address) = address_of(user, on)
     {
         fill(Repair::ExternalId, user, Name::ExternalId, &address, edits);
+    }
+    if let Some(value) = user.value(Name::UserName)
+        && let Some((name, by)) =
+            value.as_str().and_then(|name| user_name::repaired(name, on, judged.case))
+    {
+        edits.replace_string(by, value, &name);
+    }
+}
+
+fn repair_roles<'d>(user: Object<'d>, edits: &mut Edits<'d>) {
+    let list = |name| user.value(name).and_then(|value| Some((value, value.as_array()?)));
+    if let Some((value, list)) = list(Name::Roles)
+        && let Some(roles) = roles::roles(list)
+    {
+        edits.replace(Repair::Roles, value, roles);
+    }
+    if let Some((value, list)) = list(Name::Entitlements)
+        && let Some(entitlements) = roles::entitlements(list)
+    {
+        edits.replace(Repair::Roles, value, entitlements);
     }
 }
 
@@ -59,14 +98,22 @@ fn name_of(user: Object<'_>) -> Option<String> {
 }
 
 /// The one address that can stand for a user: the only primary one, or the only one.
-fn address_of(user: Object<'_>) -> Option<String> {
+fn address_of(user: Object<'_>, on: Repairs) -> Option<String> {
     let emails = user.value(Name::Emails)?.as_array()?;
-    let entries: Vec<Object<'_>> = Array::elements(emails).filter_map(Value::as_object).collect();
-    let mut primary = entries.iter().filter(|entry| is_primary(**entry));
-    let entry = match (primary.next(), primary.next(), entries.as_slice()) {
-        (Some(entry), None, _) => entry,
-        (None, None, [entry]) => entry,
-        _ => return None,
+    let dropped =
+        |entry: &Value<'_>| on.contains(Repair::EmptyValues) && empty::is_empty_email(*entry);
+    let entries = || {
+        let entries = Array::elements(emails).filter(|entry| !dropped(entry));
+        entries.filter_map(Value::as_object)
     };
+    let mut primary = entries().filter(|entry| is_primary(*entry));
+    let (first, second) = (primary.next(), primary.next());
+    let entry = match first {
+        Some(entry) => entry,
+        None => entries().next().filter(|_| entries().nth(1).is_none())?,
+    };
+    if second.is_some() {
+        return None;
+    }
     entry.string(Name::Value).and_then(email::canonical)
 }

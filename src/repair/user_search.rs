@@ -7,7 +7,15 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::json::Name;
+use crate::query;
+use crate::wire::filter::{self, Comparison, Operator};
+
 use super::group_search::{SearchFault, list};
+use super::search_query::{comparison, split, with_filter};
+use super::{Repair, Repairs, user_name};
+
+const LOCAL_PART: Repairs = Repairs::of(&[Repair::UserNameLocalPart]);
 
 /// A look-up of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,8 +45,19 @@ struct Email {
 }
 
 impl UserSearch {
-    pub fn new(asked: String, target: Vec<u8>) -> Self {
-        Self { asked, target }
+    /// Reads the target of a GET of users: `None` if its filter is not for a userName that is an address.
+    pub fn read(target: &[u8]) -> Option<Self> {
+        let (_, query) = split(target);
+        let filter = query::parameter(Some(query), b"filter")??;
+        let Comparison { attribute, operator: Operator::Equal, literal } = filter::read(&filter)?
+        else {
+            return None;
+        };
+        let is_user_name = Name::of(attribute.name) == Some(Name::UserName);
+        let asked = literal.to_text().filter(|_| is_user_name)?;
+        let (handle, _) = user_name::repaired(&asked, LOCAL_PART, true)?;
+        let target = with_filter(target, &comparison("userName", "eq", &handle), &[])?;
+        Some(Self { asked, target })
     }
 
     /// The answer for the client; `None` if it is Wire's own, as every user in it has the address.
@@ -77,9 +96,33 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    fn bob() -> UserSearch {
+        UserSearch { asked: "bob@a.example".into(), target: Vec::new() }
+    }
+
+    #[test]
+    fn only_look_ups_by_an_address_are_taken() {
+        let read =
+            |filter: &str| UserSearch::read(format!("/scim/v2/Users?{filter}&a=1").as_bytes());
+        let search = read("filter=userName+eq+%22B.ob%40a.example%22").unwrap();
+        assert_eq!(search.asked, "B.ob@a.example");
+        let target = String::from_utf8(search.target).unwrap();
+        assert_eq!(target, "/scim/v2/Users?filter=userName%20eq%20%22b.ob%22&a=1");
+        for filter in [
+            "filter=userName+eq+%22bob%22",
+            "filter=externalId+eq+%22bob%40a.example%22",
+            "filter=userName+eq+%22a%40b%40c%22",
+            "filter=userName+eq+%22@a.example%22",
+            "filter=userName+eq+5",
+            "filter",
+        ] {
+            assert_eq!(read(filter), None, "{filter}");
+        }
+    }
+
     #[test]
     fn a_user_is_handed_back_only_for_its_own_address() {
-        let search = UserSearch::new("bob@a.example".into(), Vec::new());
+        let search = bob();
         let answer = |user: Value| {
             let body = json!({"totalResults": 1, "Resources": [user]}).to_string();
             let answer = search.answer(body.as_bytes()).unwrap();
@@ -106,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_no_list_has_no_answer() {
-        let search = UserSearch::new("bob@a.example".into(), Vec::new());
+        let search = bob();
         for body in [&b""[..], b"x", br#"{"Resources":[{"externalId":5}]}"#] {
             assert_eq!(search.answer(body), Err(SearchFault::Unreadable));
         }

@@ -1,6 +1,10 @@
 //! Filters and PATCH paths (RFC 7644 §3.4.2.2 and §3.5.2), in the small grammar that Wire reads:
 //! one comparison, no `and`, `or`, `not`, `pr` or parentheses.
 
+mod rfc;
+
+pub use rfc::{RfcPath, read_rfc_path};
+
 pub const CORE_USER: &str = "urn:ietf:params:scim:schemas:core:2.0:User";
 pub const WIRE_USER: &str = "urn:ietf:params:scim:schemas:extension:wire:1.0:User";
 pub const WIRE_PROFILE: &str = "urn:wire:scim:schemas:profile:1.0";

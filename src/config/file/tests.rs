@@ -7,6 +7,7 @@ use super::*;
 use crate::config::{Limits, PathPolicy};
 use crate::policy::{Action, Policy};
 use crate::release::{Release, Releases};
+use crate::repair::{Repair, Repairs};
 use crate::rule::Rule;
 
 const LEAST: &str = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
@@ -172,15 +173,17 @@ fn the_more_exact_action_wins_in_any_order() {
 #[test]
 fn the_command_line_comes_before_the_file() {
     let text = format!(
-        "{LEAST}identity: saml\nwire: {{release: \"5.34\"}}\nrules: {{profile: as-served}}\n"
+        "{LEAST}identity: saml\nrepairs: [okta]\nwire: {{release: \"5.34\"}}\nrules: {{profile: as-served}}\n"
     );
     let overrides = Overrides {
         profile: Some(Profile::Documented),
         identity: Some(Identity::Email),
         releases: Some(Releases::Any),
+        repairs: Some(Repairs::NONE),
     };
     let config = parse_with(&text, overrides).unwrap();
     assert_eq!(config.policy.releases, Releases::Any);
+    assert_eq!(config.repairs, Some(Repairs::NONE));
     assert_eq!(config.policy.identity, Identity::Email);
     assert_eq!(config.policy.action(Rule::UserUserNameCase), Action::Enforce);
 }
@@ -428,4 +431,16 @@ proptest! {
             prop_assert!(errors.iter().all(|m| m.line >= 1 && m.line <= lines && m.column >= 1));
         }
     }
+}
+
+#[test]
+fn repairs_are_named_alone_or_by_preset_and_unknown_names_are_errors() {
+    let config = parse(&format!("{LEAST}repairs: [keycloak, language]\n")).unwrap();
+    assert_eq!(config.repairs, Some(Repairs::of(&[Repair::Roles, Repair::Language])));
+    let off = parse(&format!("{LEAST}repairs: [okta]\nrules: {{mode: off}}\n")).unwrap();
+    assert_eq!(off.repairs, None);
+    let errors = parse(&format!("{LEAST}repairs: [role, azure]\n")).unwrap_err();
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert!(errors[0].contains("`roles`?") && errors[0].contains("repairs[0]"), "{errors:?}");
+    assert!(errors[1].contains("entra, okta, onelogin"), "{errors:?}");
 }

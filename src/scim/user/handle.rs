@@ -20,9 +20,14 @@ pub fn is_reserved(handle: &str) -> bool {
     RESERVED.contains(&handle)
 }
 
+/// Whether Wire accepts a handle by its form.
+pub(crate) fn is_handle(handle: &str) -> bool {
+    HANDLE.contains(&handle.chars().count()) && handle.bytes().all(is_handle_byte)
+}
+
 /// The handle that Wire makes of a userName. Nearly every one is ASCII; of other letters U+212A
 /// alone becomes ASCII in lower case.
-pub(super) fn handle(user_name: &str) -> Cow<'_, str> {
+pub(crate) fn handle(user_name: &str) -> Cow<'_, str> {
     if user_name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
         Cow::Owned(user_name.to_lowercase())
     } else {

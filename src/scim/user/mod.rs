@@ -9,6 +9,7 @@ mod rules;
 use self::advice::{DISPLAY_NAME_MISSING, EXTERNAL_ID_MISSING};
 pub(super) use self::attributes::{ATTRIBUTES, EMAIL};
 pub use self::handle::is_reserved;
+pub(crate) use self::handle::{handle, is_handle};
 pub use self::reading::Reading;
 pub(crate) use self::reading::is_primary;
 pub(crate) use self::rules::is_name;

@@ -1,0 +1,69 @@
+//! Which repair would help a request that was refused, for the sentence of its refusal.
+
+use super::body::{Judged, repair_body};
+use super::{Repair, Repairs};
+use crate::api::BodyKind;
+use crate::json::{Document, Name};
+use crate::rule::Rule;
+
+/// The repairs, of those that are off, that would change what a rule has refused.
+pub fn for_body(
+    rule: Rule,
+    kind: BodyKind,
+    document: &Document<'_>,
+    on: Repairs,
+    judged: Judged,
+) -> Repairs {
+    let off = candidates(rule, document).without(on);
+    if off.is_empty() {
+        return off;
+    }
+    if rule == Rule::GroupPatch {
+        return off;
+    }
+    // A userName of the kind that it is for is always repaired, or not at all.
+    if rule == Rule::UserUserName && kind != BodyKind::Patch {
+        return off;
+    }
+    let limit = document.source().len() * 16;
+    repair_body(kind, document, off, judged, limit).map_or(Repairs::NONE, |repaired| repaired.by)
+}
+
+fn candidates(rule: Rule, document: &Document<'_>) -> Repairs {
+    match rule {
+        Rule::UserUserName => {
+            let user = document.root().as_object();
+            let name = user.and_then(|user| user.string(Name::UserName));
+            match name {
+                Some("") => Repairs::NONE,
+                Some(name) if name.contains('@') => Repairs::of(&[Repair::UserNameLocalPart]),
+                Some(_) => Repairs::of(&[Repair::UserNameAscii]),
+                None => Repairs::of(&[Repair::UserNameLocalPart, Repair::UserNameAscii]),
+            }
+        }
+        Rule::UserUserNameCase => Repairs::of(&[Repair::UserNameLower]),
+        Rule::UserType => Repairs::of(&[Repair::Roles, Repair::EmptyValues]),
+        Rule::UserRoles => Repairs::of(&[Repair::Roles]),
+        Rule::UserProfileUrl | Rule::UserEmails => Repairs::of(&[Repair::EmptyValues]),
+        Rule::UserLanguage => Repairs::of(&[Repair::EmptyValues, Repair::Language]),
+        Rule::UserPassword => Repairs::of(&[Repair::Password]),
+        Rule::UserDisplayName | Rule::UserDisplayNameRequired => {
+            Repairs::of(&[Repair::DisplayName, Repair::PatchPathless])
+        }
+        Rule::UserExternalIdRequired => Repairs::of(&[Repair::ExternalId, Repair::PatchPathless]),
+        Rule::PatchPath | Rule::PatchValue => Repairs::of(&[
+            Repair::PatchPathless,
+            Repair::PatchUnsupported,
+            Repair::Roles,
+            Repair::Password,
+        ]),
+        Rule::GroupMembers => Repairs::of(&[Repair::GroupsMembers]),
+        Rule::GroupPatch => Repairs::of(&[Repair::GroupsPatch]),
+        _ => Repairs::NONE,
+    }
+}
+
+/// The end of the sentence of a refusal that repairs could prevent.
+pub fn sentence(repairs: Repairs) -> String {
+    format!(" The operator of this proxy can switch on a repair for it: {}.", repairs.names())
+}

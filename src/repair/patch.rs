@@ -1,0 +1,232 @@
+//! Repairs of a PATCH of a user: operation by operation, in the order of the text.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::body::Judged;
+use super::edit::{Edits, string};
+use super::{Repair, Repairs, roles, unsupported, user_name};
+use crate::json::{Array, Name, Object, Type, Value, fold, folds_alike};
+use crate::wire::filter::{Attribute, CORE_USER, Literal, Operator, Path, ValuePath, read_path};
+use crate::wire::op::Op;
+
+/// What Wire can change of a user by a plain path.
+const CHANGEABLE: [Name; 5] =
+    [Name::UserName, Name::DisplayName, Name::ExternalId, Name::Active, Name::Roles];
+
+/// No operation with a path and a value is shorter, in bytes.
+const SHORTEST: usize = r#"{"op":"add","path":"","value":1}"#.len();
+
+/// An operation with an `op` that Wire knows.
+struct Operation<'d> {
+    op: Op,
+    /// `op` as a value of the body.
+    written: Value<'d>,
+    path: Option<Cow<'d, str>>,
+    value: Option<Value<'d>>,
+    /// What becomes of the value, in JSON.
+    repaired: Option<String>,
+}
+
+/// Repairs a PATCH. Unless an operation changes, it stays byte for byte.
+pub(super) fn repair<'d>(patch: Object<'d>, on: Repairs, judged: Judged, edits: &mut Edits<'d>) {
+    let Some(operations) = patch.value(Name::Operations) else { return };
+    let Some(list) = operations.as_array() else { return };
+    let mut out = Rewritten { text: String::from("["), by: Repairs::NONE };
+    for element in Array::elements(list) {
+        repair_element(element, on, judged, edits, &mut out);
+    }
+    let Rewritten { mut text, by } = out;
+    text.push(']');
+    if let Some(first) = by.iter().next() {
+        edits.replace(first, operations, text);
+    }
+    by.iter().for_each(|repair| edits.note(repair));
+}
+
+/// The array of operations as it becomes.
+struct Rewritten {
+    text: String,
+    by: Repairs,
+}
+
+impl Rewritten {
+    fn push(&mut self, operation: &str) {
+        if self.text.len() > 1 {
+            self.text.push(',');
+        }
+        self.text.push_str(operation);
+    }
+}
+
+fn repair_element<'d>(
+    element: Value<'d>,
+    on: Repairs,
+    judged: Judged,
+    edits: &Edits<'d>,
+    out: &mut Rewritten,
+) {
+    let Some(operation) = element.as_object().and_then(Operation::read) else {
+        return out.push(edits.written(element));
+    };
+    let parts =
+        if on.contains(Repair::PatchPathless) { operation.split(edits.limit()) } else { None };
+    let is_split = parts.is_some();
+    if is_split {
+        out.by.insert(Repair::PatchPathless);
+    }
+    for mut operation in parts.unwrap_or_else(|| vec![operation]) {
+        if out.text.len() > edits.limit() {
+            return;
+        }
+        match operation.repair(on, judged) {
+            Repaired::Dropped(by) => out.by.insert(by),
+            Repaired::Changed(by) => {
+                out.by.insert(by);
+                out.push(&operation.write(edits));
+            }
+            Repaired::Unchanged if is_split => out.push(&operation.write(edits)),
+            Repaired::Unchanged => out.push(edits.written(element)),
+        }
+    }
+}
+
+/// What became of an operation.
+enum Repaired {
+    Unchanged,
+    Changed(Repair),
+    Dropped(Repair),
+}
+
+impl<'d> Operation<'d> {
+    fn read(operation: Object<'d>) -> Option<Self> {
+        let written = operation.value(Name::Op)?;
+        let op = Op::read(written.as_str()?)?;
+        let path = match operation.value(Name::Path).map(Value::get) {
+            None | Some(Type::Null) => None,
+            Some(Type::String(path)) => Some(Cow::Borrowed(path)),
+            Some(_) => return None,
+        };
+        let value = operation.value(Name::Value);
+        Some(Self { op, written, path, value, repaired: None })
+    }
+
+    /// One operation for each key of a value without a path; `None` if it has one, or if that could change what
+    /// is meant.
+    fn split(&self, limit: usize) -> Option<Vec<Self>> {
+        if self.op != Op::Set || self.path.is_some() {
+            return None;
+        }
+        let object = self.value?.as_object().filter(|object| !object.is_empty())?;
+        let mut parts = Vec::new();
+        let mut seen = HashSet::new();
+        let mut push = |path: Cow<'d, str>, value: Value<'d>| {
+            // SECURITY: more would have no room in the repaired body.
+            let fits = parts.len() <= limit / SHORTEST;
+            let fresh = fits && seen.insert(fold(&path));
+            let Self { op, written, .. } = *self;
+            parts.push(Self { op, written, path: Some(path), value: Some(value), repaired: None });
+            fresh.then_some(())
+        };
+        for member in object.members() {
+            match member.name() {
+                Some(urn @ (Name::WireUser | Name::WireProfile)) => {
+                    let keys = member.value.as_object().filter(|keys| !keys.is_empty())?;
+                    for key in keys.members() {
+                        push(format!("{}:{}", urn.as_str(), key.key()).into(), key.value)?;
+                    }
+                }
+                Some(name) if CHANGEABLE.contains(&name) => {
+                    // To clear it is not the same as to set it to nothing.
+                    if member.value.is_null() {
+                        return None;
+                    }
+                    push(name.as_str().into(), member.value)?;
+                }
+                _ => push(member.key().into(), member.value)?,
+            }
+        }
+        Some(parts)
+    }
+
+    fn repair(&mut self, on: Repairs, judged: Judged) -> Repaired {
+        let Some(path) = self.path.clone() else { return Repaired::Unchanged };
+        if on.contains(Repair::PatchUnsupported) && unsupported::is_dropped(self.op, &path) {
+            return Repaired::Dropped(Repair::PatchUnsupported);
+        }
+        if self.op != Op::Set {
+            return Repaired::Unchanged;
+        }
+        let Some(value) = self.value else { return Repaired::Unchanged };
+        match read_path(&path) {
+            Some(Path::Attribute(attribute)) => self.repair_attribute(attribute, value, on, judged),
+            Some(Path::Value(path)) if on.contains(Repair::Roles) && is_primary_role(path) => {
+                let Some(roles) = value.as_str().and_then(|_| roles::patched(value)) else {
+                    return Repaired::Unchanged;
+                };
+                self.path = Some(Cow::Borrowed("roles"));
+                self.repaired = Some(roles);
+                Repaired::Changed(Repair::Roles)
+            }
+            _ => Repaired::Unchanged,
+        }
+    }
+
+    fn repair_attribute(
+        &mut self,
+        attribute: Attribute<'_>,
+        value: Value<'d>,
+        on: Repairs,
+        judged: Judged,
+    ) -> Repaired {
+        let Attribute { schema: None | Some(CORE_USER), name, sub } = attribute else {
+            return Repaired::Unchanged;
+        };
+        let repaired = match (Name::of(name), sub) {
+            (Some(Name::Password), _) if on.contains(Repair::Password) => {
+                return Repaired::Dropped(Repair::Password);
+            }
+            (Some(Name::Roles), None) if on.contains(Repair::Roles) => {
+                roles::patched(value).map(|roles| (roles, Repair::Roles))
+            }
+            (Some(Name::UserName), None) => value
+                .as_str()
+                .and_then(|name| user_name::repaired(name, on, judged.case))
+                .map(|(name, by)| (string(&name), by)),
+            _ => None,
+        };
+        let Some((repaired, by)) = repaired else { return Repaired::Unchanged };
+        self.repaired = Some(repaired);
+        Repaired::Changed(by)
+    }
+
+    fn write(&self, edits: &Edits<'d>) -> String {
+        let op = edits.written(self.written);
+        let mut text = format!("{{\"op\":{op}");
+        if let Some(path) = &self.path {
+            text.push_str(",\"path\":");
+            text.push_str(&string(path));
+        }
+        let value = self.repaired.as_deref().or_else(|| Some(edits.written(self.value?)));
+        if let Some(value) = value {
+            text.push_str(",\"value\":");
+            text.push_str(value);
+        }
+        text.push('}');
+        text
+    }
+}
+
+/// Whether a path is Entra ID's `roles[primary eq "True"].value`.
+fn is_primary_role(path: ValuePath<'_>) -> bool {
+    let ValuePath { attribute, filter, sub } = path;
+    let is_true = match filter.literal {
+        Literal::Boolean(primary) => primary,
+        literal => literal.to_text().is_some_and(|text| folds_alike(&text, "true")),
+    };
+    Name::of(attribute.name) == Some(Name::Roles)
+        && sub.and_then(Name::of) == Some(Name::Value)
+        && Name::of(filter.attribute.name) == Some(Name::Primary)
+        && filter.operator == Operator::Equal
+        && is_true
+}

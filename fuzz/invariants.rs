@@ -1,12 +1,13 @@
 //! Invariants that hold for every input, one function of bytes for each: for the fuzzer, and for the test that
 //! checks them on the corpus without it.
 
-use wire_scim_guard::api::Handler;
+use wire_scim_guard::api::{BodyKind, Handler};
 use wire_scim_guard::evaluator::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
 use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, Record};
 use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
+use wire_scim_guard::repair::{self, Judged, Repair, Repairs};
 use wire_scim_guard::standin::reading::{self, Fault};
 use wire_scim_guard::target;
 use wire_scim_guard::wire::filter::{self, Attribute, Literal, Operator, Path};
@@ -20,12 +21,13 @@ use readings::{JUDGES, Judge, agree, stored};
 pub type Invariant = fn(&[u8]);
 
 /// All of them, by name.
-pub const ALL: [(&str, Invariant); 10] = [
+pub const ALL: [(&str, Invariant); 11] = [
     ("target", read_target),
     ("document", read_document),
     ("user", judge_user),
     ("patch", judge_patch),
     ("group", judge_group),
+    ("repair", repair_bodies),
     ("filter", judge_filter),
     ("path", read_path),
     ("head", read_head),
@@ -143,6 +145,80 @@ pub fn judge_patch(bytes: &[u8]) {
 pub fn judge_group(bytes: &[u8]) {
     let outcome = reading::group(bytes).map(|group| group.display_name);
     agree(&shown(bytes), &JUDGES[0].guard.check(CheckKind::Group, bytes), &[outcome]);
+}
+
+/// A repaired body is JSON within the limit, repairing it again changes nothing, and what the stand-in stores of
+/// a body that it serves stays the same, unless a repair fills what the client left out.
+pub fn repair_bodies(bytes: &[u8]) {
+    const LIMIT: usize = 16 * 1024;
+    let Ok(document) = json::parse(bytes) else { return };
+    let filling = Repairs::of(&[Repair::DisplayName, Repair::ExternalId, Repair::PatchPathless]);
+    let single = usize::from(bytes.first().copied().unwrap_or_default()) + bytes.len();
+    let single = Repairs::of(&[Repair::ALL[single % Repair::ALL.len()]]);
+    let kinds = [
+        BodyKind::NewUser,
+        BodyKind::User,
+        BodyKind::Patch,
+        BodyKind::NewGroup,
+        BodyKind::Group,
+        BodyKind::GroupPatch,
+    ];
+    let judged = Judged { case: true };
+    for set in [Repairs::all(), Repairs::all().without(filling), single] {
+        for kind in kinds {
+            let Some(repaired) = repair::repair_body(kind, &document, set, judged, LIMIT) else {
+                continue;
+            };
+            assert!(!repaired.by.is_empty() && repaired.by.without(set).is_empty());
+            let Some(body) = repaired.body else { continue };
+            assert!(body.len() <= LIMIT);
+            let again = json::parse(&body);
+            let again = again.unwrap_or_else(|error| panic!("{error}: {}", shown(&body)));
+            let twice = repair::repair_body(kind, &again, set, judged, LIMIT);
+            assert_eq!(twice, None, "repaired twice: {}", shown(&body));
+            if set.without(filling) == set {
+                stays_served(kind, bytes, &body);
+            }
+        }
+    }
+}
+
+/// What the stand-in serves of the first body, it stores alike of the second.
+fn stays_served(kind: BodyKind, before: &[u8], after: &[u8]) {
+    for Judge { release, mode, .. } in JUDGES.iter() {
+        match kind {
+            BodyKind::NewUser | BodyKind::User => {
+                let read = |body| {
+                    reading::user(body).and_then(|user| reading::validate(&user, *mode, *release))
+                };
+                same(read(before), || read(after), after);
+            }
+            BodyKind::Patch => {
+                for user in stored() {
+                    let read = |body| {
+                        let patched = reading::patch(body)?.apply(&user, *release)?;
+                        reading::validate(&patched, *mode, *release)
+                    };
+                    same(read(before), || read(after), after);
+                }
+            }
+            _ => {
+                let read = |body| reading::group(body).map(|group| group.display_name);
+                same(read(before), || read(after), after);
+            }
+        }
+    }
+}
+
+fn same<T: serde::Serialize>(
+    before: Result<T, Fault>,
+    after: impl FnOnce() -> Result<T, Fault>,
+    body: &[u8],
+) {
+    let Ok(before) = before else { return };
+    let value = |read: &T| serde_json::to_value(read).expect("a value");
+    let after = after().map(|after| value(&after)).ok();
+    assert_eq!(after, Some(value(&before)), "read differently: {}", shown(body));
 }
 
 /// The same for the filters of users and of groups.

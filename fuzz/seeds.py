@@ -52,6 +52,7 @@ seeds = {
     "target": [row["target"].encode("latin-1", "replace") for row in rows("targets.jsonl") if row.get("target")],
     "head": [head(row) for row in rows("requests.jsonl")],
     "document": kinds["user"] + kinds["patch"] + kinds["group"],
+    "repair": kinds["user"] + kinds["patch"] + kinds["group"] + [body(row) for row in rows("requests.jsonl")],
     "user": kinds["user"],
     "patch": kinds["patch"],
     "group": kinds["group"],

@@ -282,3 +282,17 @@ fn advice_for_targets() {
         assert!(refusal.detail.contains(phrase), "{target}: {}", refusal.detail);
     }
 }
+
+#[test]
+fn attributes_that_wire_changes_in_a_put_alone_are_to_be_mapped_for_creation() {
+    let guard = guard();
+    for path in ["preferredLanguage", "emails"] {
+        let operation = json!({"op": "replace", "path": path, "value": "en"});
+        says(
+            &guard,
+            CheckKind::Patch,
+            &patch(&operation),
+            &["Only during object creation", "a PUT of the user"],
+        );
+    }
+}

@@ -58,6 +58,11 @@ fn seeds(invariant: &str) -> Vec<Vec<u8>> {
             });
             forms.chain(values).map(String::into_bytes).collect()
         }
+        "repair" => {
+            let sent = requests().into_iter().filter_map(|row| Some(row["body"].as_str()?.into()));
+            let bodies = [of_kind("user"), of_kind("patch"), of_kind("group")].concat();
+            sent.chain(bodies).collect()
+        }
         "document" => [of_kind("user"), of_kind("patch"), of_kind("group")].concat(),
         "filter" => [of_kind("filter"), of_kind("group_filter")].concat(),
         "path" => {

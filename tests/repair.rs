@@ -9,6 +9,8 @@ mod support;
 
 #[path = "repair/answers.rs"]
 mod answers;
+#[path = "repair/clients.rs"]
+mod clients;
 #[path = "repair/documented.rs"]
 mod documented;
 #[path = "repair/groups.rs"]
@@ -19,3 +21,7 @@ mod lookup;
 mod proxied;
 #[path = "repair/requests.rs"]
 mod requests;
+#[path = "repair/scenarios.rs"]
+mod scenarios;
+#[path = "repair/world.rs"]
+mod world;

@@ -20,6 +20,8 @@ pub const PRESETS: [Preset; 7] = [
             Repair::PatchUnsupported,
             Repair::Roles,
             Repair::EmptyValues,
+            Repair::DisplayName,
+            Repair::UserNameLower,
             Repair::GroupsMembers,
             Repair::GroupsFilter,
             Repair::GroupsPatch,
@@ -36,6 +38,7 @@ pub const PRESETS: [Preset; 7] = [
             Repair::Roles,
             Repair::EmptyValues,
             Repair::DisplayName,
+            Repair::UserNameLower,
             Repair::GroupsMembers,
             Repair::GroupsPatch,
             Repair::Answers,
@@ -44,7 +47,7 @@ pub const PRESETS: [Preset; 7] = [
     Preset {
         name: "onelogin",
         client: "OneLogin",
-        repairs: Repairs::of(&[Repair::EmptyValues, Repair::GroupsPatch]),
+        repairs: Repairs::of(&[Repair::EmptyValues, Repair::DisplayName, Repair::GroupsPatch]),
     },
     Preset {
         name: "jumpcloud",

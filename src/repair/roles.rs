@@ -61,7 +61,9 @@ fn app_role(text: &str) -> Option<String> {
     }
     let document = json::parse(text.as_bytes()).ok()?;
     let role = document.root().as_object().filter(|role| !role.document_may_repeat())?;
-    role.string(Name::Value).map(str::to_owned)
+    // A role in a role in a role is nobody's.
+    let value = role.string(Name::Value).filter(|value| !value.starts_with('{'))?;
+    Some(value.to_owned())
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ fn a_replaced_answer_is_counted_logged_and_compared_with_the_verdict() {
     guarded.wait_metric("scim_guard_repairs_total{repair=\"answers\"}", 1.0);
     assert_eq!(guarded.access_line(1)["repaired"], json!(["answers"]));
     guarded.wait_metric("scim_guard_agreement_total{outcome=\"missed\",rule=\"none\"}", 1.0);
-    assert_eq!(guarded.disagreements()[0]["scim_type"], "invalidPath");
+    assert_eq!(guarded.disagreements()[0]["scimType"], "invalidPath");
 }
 
 const CONFIG: &str = "/scim/v2/ServiceProviderConfig";

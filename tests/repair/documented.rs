@@ -3,6 +3,7 @@
 use std::fs;
 
 use wire_scim_guard::repair::Repair;
+use wire_scim_guard::repair::ascii::TABLE;
 use wire_scim_guard::repair::preset::PRESETS;
 
 const PATH: &str = "docs/repair.md";
@@ -31,11 +32,18 @@ fn presets() -> String {
     format!("| Preset | Client | Repairs |\n|---|---|---|\n{}", rows.collect::<String>())
 }
 
+fn letters() -> String {
+    let rows = TABLE.iter().map(|(to, from)| format!("| `{to}` | {from} |\n"));
+    format!("| becomes | letters |\n|---|---|\n{}", rows.collect::<String>())
+}
+
 #[test]
 fn the_documentation_lists_every_repair_and_preset() {
     let text = fs::read_to_string(PATH).unwrap();
     let expected = replaced(&text, "repairs", &repairs());
+    let expected = replaced(&expected, "letters", &letters());
     let expected = replaced(&expected, "presets", &presets());
+    let expected = replaced(&expected, "clients", &crate::clients::tables());
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(PATH, &expected).unwrap();
     }

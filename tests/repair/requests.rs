@@ -113,8 +113,8 @@ fn pathless_operations_become_one_for_each_key() {
             &json!([{"op": "add", "value": {"userName": "bo", "externalId": "x@example.com"}}])
         ),
         Ok(json!([
-            {"op": "add", "path": "userName", "value": "bo"},
-            {"op": "add", "path": "externalId", "value": "x@example.com"}
+            {"op": "add", "path": "externalId", "value": "x@example.com"},
+            {"op": "add", "path": "userName", "value": "bo"}
         ]))
     );
     for (value, rule) in [

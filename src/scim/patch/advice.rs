@@ -44,6 +44,15 @@ const SUPPORTED: &str = "Wire changes userName, displayName, externalId, active,
      emails[type eq \"work\"].value. A single unsupported path makes Wire \
      refuse the whole PATCH: remove that attribute from the mapping.";
 
+/// Wire keeps the language, and changes it in a PUT alone.
+const ONLY_AT_CREATION: &str = "Map preferredLanguage for the creation of users only (Entra ID: `Apply this mapping: \
+     Only during object creation`), as one unsupported path makes Wire refuse the whole PATCH; a PUT of the user \
+     changes it.";
+
+const EMAILS_BY_FILTER: &str = "Wire changes single entries from release 5.35, by a path such as emails[type eq \"work\"].value. \
+     Otherwise map emails for the creation of users only (Entra ID: `Apply this mapping: Only during object creation`); \
+     a PUT of the user changes the address.";
+
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 pub fn no_target(at: usize) -> String {
@@ -183,5 +192,10 @@ pub fn value_of_emails(at: usize, fault: emails::Fault) -> String {
 pub fn unsupported(at: usize, attribute: Attribute<'_>) -> String {
     let name = shortened(attribute.name);
     let sub = attribute.sub.map(|sub| format!(".{}", shortened(sub))).unwrap_or_default();
-    format!("Operations[{at}].path: Wire cannot change {name}{sub}. {SUPPORTED}")
+    let fix = match Name::of(attribute.name) {
+        Some(Name::PreferredLanguage) => ONLY_AT_CREATION,
+        Some(Name::Emails) => EMAILS_BY_FILTER,
+        _ => SUPPORTED,
+    };
+    format!("Operations[{at}].path: Wire cannot change {name}{sub}. {fix}")
 }

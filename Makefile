@@ -10,7 +10,7 @@ SECONDS ?= 60
 MINUTES ?= 30
 PGO ?= on
 
-.PHONY: help setup setup-test demo build dist test test-ldap differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
+.PHONY: help setup setup-test demo build dist test test-ldap test-tls differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -36,6 +36,10 @@ test: setup-test ## run all checks of CI
 test-ldap: build ## test preflight against Samba as an Active Directory domain controller
 	@scripts/setup.sh ldap
 	@python3 tests/preflight/samba.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
+
+test-tls: build ## scan a TLS listener with sslscan and testssl
+	@scripts/setup.sh tls
+	@python3 tests/tls/scan.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 
 differential: setup ## compare the guard with a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard

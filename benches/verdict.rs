@@ -86,7 +86,13 @@ fn head(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 let target = black_box(target.as_bytes());
-                let head = Head { method: &method, target, headers: &headers, client: None };
+                let head = Head {
+                    method: &method,
+                    target,
+                    headers: &headers,
+                    client: None,
+                    certificate: &[],
+                };
                 guard.judge_head(&snapshot, head)
             });
         });

@@ -1,12 +1,15 @@
 //! Invariants that hold for every input, one function of bytes for each: for the fuzzer, and for the test that
 //! checks them on the corpus without it.
 
+use std::net::IpAddr;
+
 use wire_scim_guard::api::{BodyKind, Handler};
 use wire_scim_guard::evaluator::CheckKind;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
 use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, Record};
 use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
+use wire_scim_guard::proxy::proxy_header;
 use wire_scim_guard::repair::{self, Judged, Repair, Repairs};
 use wire_scim_guard::standin::reading::{self, Fault};
 use wire_scim_guard::target;
@@ -21,7 +24,7 @@ use readings::{JUDGES, Judge, agree, stored};
 pub type Invariant = fn(&[u8]);
 
 /// All of them, by name.
-pub const ALL: [(&str, Invariant); 11] = [
+pub const ALL: [(&str, Invariant); 12] = [
     ("target", read_target),
     ("document", read_document),
     ("user", judge_user),
@@ -33,6 +36,7 @@ pub const ALL: [(&str, Invariant); 11] = [
     ("head", read_head),
     ("chunks", pass_chunks),
     ("ldif", read_ldif),
+    ("proxy_header", read_proxy_header),
 ];
 
 /// Parsing a target is idempotent, and a target that is not a SCIM route of Wire does not become one, however often
@@ -271,7 +275,7 @@ fn written(attribute: &Attribute<'_>) -> String {
 /// lines and the same Content-Length.
 pub fn read_head(bytes: &[u8]) {
     let Some(end) = head::end(bytes, 0) else { return };
-    let rules = HeadRules { headers: 100, hosts: &[], body: 512 };
+    let rules = HeadRules { headers: 100, hosts: &[], body: 512, websocket: true };
     let Ok(read) = rules.check(&bytes[..end]) else { return };
     let bytes = read.rewritten.unwrap_or_else(|| bytes[..end].to_vec());
     let mut headers = [httparse::EMPTY_HEADER; 100];
@@ -296,6 +300,30 @@ pub fn read_head(bytes: &[u8]) {
             assert_eq!(said.map_or(0, |said| said.parse().expect("a number")), length);
         }
         Extent::Endless => panic!("HTTP/1 says where its bodies end"),
+    }
+}
+
+/// A header of the PROXY protocol that is read names the client that stands in it, whatever else does.
+pub fn read_proxy_header(bytes: &[u8]) {
+    if let Ok(Some(client)) = proxy_header::v1(bytes) {
+        assert!(bytes.len() <= 107);
+        let (family, ip) = (if client.is_ipv4() { "TCP4" } else { "TCP6" }, client.ip());
+        let line = format!("PROXY {family} {ip} {ip} {} 0\r\n", client.port());
+        assert_eq!(proxy_header::v1(line.as_bytes()), Ok(Some(client)));
+        assert!(bytes.starts_with(format!("PROXY {family} ").as_bytes()));
+    }
+    let Some((head, rest)) = bytes.split_first_chunk::<{ proxy_header::V2_HEAD }>() else { return };
+    let Ok(length) = proxy_header::v2_length(head) else { return };
+    assert!(length <= 4096);
+    let Some(rest) = rest.get(..length) else { return };
+    if let Ok(Some(client)) = proxy_header::v2(head, rest) {
+        let address = match client.ip() {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        assert!(rest.starts_with(&address));
+        // Additional fields change nothing.
+        assert_eq!(proxy_header::v2(head, &[rest, b"\x04\0\0"].concat()), Ok(Some(client)));
     }
 }
 

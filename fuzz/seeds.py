@@ -60,6 +60,14 @@ seeds = {
     "path": filters,
     "chunks": [chunked(body, at % 90 + 1) for at, body in enumerate(kinds["user"][:300])],
     "ldif": list(directories()),
+    "proxy_header": [
+        b"PROXY TCP4 192.0.2.1 198.51.100.1 5000 443\r\n",
+        b"PROXY TCP6 2001:db8::1 ::1 1 2\r\n",
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(range(12)),
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24" + bytes(range(36)),
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+    ],
 }
 for target, inputs in seeds.items():
     folder = ROOT / "fuzz/corpus" / target

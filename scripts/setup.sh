@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages that a build needs (`setup.sh build`), or also those of another target of the Makefile (`test`,
-# `ldap`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
+# `ldap`, `tls`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -82,6 +82,11 @@ pgo)
     need "llvm-profdata-$llvm" "llvm-$llvm"
     ;;
 fuzz) need g++ g++ ;;
+tls)
+    need openssl openssl
+    need sslscan sslscan
+    need testssl testssl.sh
+    ;;
 ldap)
     # An Active Directory domain controller.
     need samba samba-ad-dc
@@ -95,6 +100,7 @@ if [ "${1:-build}" = test ]; then
     need curl curl
     need nginx nginx-light
     need slapd slapd
+    need systemd-socket-activate systemd
     need ldapsearch ldap-utils
     need openssl openssl
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)

@@ -40,6 +40,7 @@ step 'real clients' target/venv/bin/python tests/clients/run.py --binary "$binar
 step 'preflight, with a real OpenLDAP' python3 tests/preflight/run.py --binary "$binary"
 step 'hostile HTTP/2' target/venv/bin/python tests/http2/run.py --binary "$binary"
 step 'nginx in front' target/venv/bin/python tests/nginx/run.py --binary "$binary"
+step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
 
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

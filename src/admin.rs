@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/metrics`, `/i/metrics` | Prometheus' text format |
 //! | `/i/status` | 200 while the process is alive |
-//! | `/i/ready` | 200; 503 while it drains. The states of the backend servers and of the token registry are shown, but do not change the status: taking the guard out of service would repair neither |
+//! | `/i/ready` | 200; 503 while it drains. The states of the backend servers, of the token registry and of the last reload are shown, but do not change the status: taking the guard out of service would repair neither |
 //!
 //! SECURITY: there is no authentication; the listener belongs on an address that clients cannot reach. What it accepts
 //! is bounded all the same: one request for each connection, a short head, few connections, little time. Request bodies
@@ -28,6 +28,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::logging;
 use crate::metrics::{ListServers, Metrics, ServerState};
+use crate::reload::ReloadStatus;
 use crate::snapshot::{LoadedRegistry, Snapshots};
 
 /// Connections at one time; more wait in the listener's queue.
@@ -55,6 +56,7 @@ pub struct Admin {
     pub servers: ListServers,
     /// Whose token registry is shown.
     pub snapshots: Arc<Snapshots>,
+    pub reloads: Arc<ReloadStatus>,
     /// Whether the process is stopping.
     pub stopping: watch::Receiver<bool>,
 }
@@ -145,6 +147,7 @@ impl Admin {
                 }
             });
         }
+        text.push_str(&self.reloads.text());
         let _ = writeln!(text, "log lines dropped: {}", logging::dropped_lines());
         let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
         response(status, TEXT, text)

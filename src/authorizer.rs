@@ -18,6 +18,7 @@ use crate::refusals::{RefusalCache, RefusalLimits};
 use crate::registry::{Entry, TokenLabel, TokenRegistry};
 use crate::rule::Rule;
 use crate::snapshot::Snapshot;
+use crate::tls::subject::SubjectName;
 use crate::token::{Credentials, PLACE};
 
 /// Authorizes tokens for one request.
@@ -42,6 +43,8 @@ pub struct Use<'a> {
     pub method: &'a Method,
     pub handler: Handler,
     pub client: Option<IpAddr>,
+    /// The names of the client's verified certificate.
+    pub certificate: &'a [SubjectName],
 }
 
 /// What is known of a request's token.
@@ -104,8 +107,9 @@ impl<'a> TokenAuthorizer<'a> {
         bearer: &mut Bearer,
         findings: &mut Findings<'_>,
     ) -> Result<(), Refusal> {
-        let now = SystemTime::now();
         let known = entry.flatten();
+        // Without an entry nothing depends on the time.
+        let now = known.map_or(SystemTime::UNIX_EPOCH, |_| SystemTime::now());
         if let Some(entry) = known {
             bearer.label = Some(entry.label.clone());
             bearer.identity = entry.identity;
@@ -156,6 +160,9 @@ fn judge_entry(
     if !entry.admits(wanted.client) {
         findings.hit(Rule::TokenNetwork, PLACE, || NETWORK)?;
     }
+    if !entry.is_certified(wanted.certificate) {
+        findings.hit(Rule::TokenCertificate, PLACE, || CERTIFICATE)?;
+    }
     if !entry.methods.allow(wanted.method) {
         findings.hit(Rule::TokenOperation, PLACE, || METHOD)?;
     }
@@ -177,6 +184,8 @@ const EXPIRED: &str = "The token has expired according to the register of this p
      hash added to the register, and put it into the client.";
 const NETWORK: &str = "The token may not be used from this network address. Ask the proxy's operator to add \
      the client's network to the token's entry, or use the token from a network that is allowed.";
+const CERTIFICATE: &str = "The token may be used with its client's certificate only, and this connection has none with the name that the \
+     token's entry in the register of this proxy asks for. Have the client present its certificate over TLS.";
 const METHOD: &str = "The token may not be used with this method: its entry in the register of this proxy \
      does not allow it.";
 const RESOURCE: &str = "The token may not be used on this resource: its entry in the register of this proxy \

@@ -36,6 +36,7 @@ use crate::scim::user::{self, Lifecycle, Reading};
 use crate::scim::{group, patch};
 use crate::snapshot::{LoadErrors, Snapshot, Snapshots};
 use crate::target::{self, Target};
+use crate::tls::subject::SubjectName;
 use crate::verdict::{Outcome, Verdict};
 use crate::{body, headers, query, token};
 
@@ -55,6 +56,8 @@ pub struct Head<'a> {
     pub headers: &'a HeaderMap,
     /// The client's address, as trusted proxies report it.
     pub client: Option<IpAddr>,
+    /// The names of the client's verified certificate; none over cleartext.
+    pub certificate: &'a [SubjectName],
 }
 
 impl fmt::Debug for Head<'_> {
@@ -157,8 +160,12 @@ impl Evaluator {
     ///
     /// The registry is read once here; [`Snapshots::watch`] keeps it up to date.
     pub fn new(config: &Config) -> Result<Self, LoadErrors> {
-        let snapshots = Snapshots::new(Snapshot::load(config.clone())?);
-        Ok(Self { snapshots, refusals: Arc::default() })
+        Ok(Self::of(Snapshot::load(config.clone())?))
+    }
+
+    /// Judges by a snapshot that was loaded already, until another one is published.
+    pub fn of(first: Snapshot) -> Self {
+        Self { snapshots: Snapshots::new(first), refusals: Arc::default() }
     }
 
     /// What it judges by.
@@ -267,7 +274,7 @@ impl Evaluator {
         repair: &mut HeadRepair,
         findings: &mut Findings<'_>,
     ) -> Result<Option<BodyTask>, Refusal> {
-        let Head { method, headers, client, .. } = head;
+        let Head { method, headers, client, certificate, .. } = head;
         let authorizer = TokenAuthorizer::new(snapshot, &self.refusals);
         let (mut repairs, found) = repairs_for(snapshot, &authorizer, headers);
         if !repair.in_proxy {
@@ -282,15 +289,12 @@ impl Evaluator {
             }
         };
         // Wire's DELETE answers without content and does not look at Accept.
-        if *method != Method::DELETE {
-            if repairs.contains(Repair::Accept)
-                && !headers::is_acceptable(headers)
-                && repair::head::wants_json(headers)
-            {
+        if *method != Method::DELETE && !headers::is_acceptable(headers) {
+            if repairs.contains(Repair::Accept) && repair::head::wants_json(headers) {
                 repair.by.insert(Repair::Accept);
             } else {
-                headers::judge_accept(headers, findings).map_err(|refusal| {
-                    let off = Repairs::of(&[Repair::Accept]).without(repairs);
+                headers::hit_accept(findings).map_err(|refusal| {
+                    let off = hint::of_rule(refusal.rule).without(repairs);
                     with_hint(refusal, || off, repair::head::wants_json(headers))
                 })?;
             }
@@ -303,7 +307,7 @@ impl Evaluator {
                 repair.by.insert(Repair::ContentType);
             } else {
                 headers::judge_content_type(headers, findings).map_err(|refusal| {
-                    let off = Repairs::of(&[Repair::ContentType]).without(repairs);
+                    let off = hint::of_rule(refusal.rule).without(repairs);
                     with_hint(refusal, || off, repair::head::means_json(headers))
                 })?;
             }
@@ -338,7 +342,7 @@ impl Evaluator {
                 query::judge_groups(target.query, findings).map_err(|refusal| {
                     let is_by_name = refusal.rule == Rule::FilterUnsupported
                         && GroupSearch::read(target.sent(head.target)).is_some();
-                    let off = Repairs::of(&[Repair::GroupsFilter]).without(repairs);
+                    let off = hint::of_rule(refusal.rule).without(repairs);
                     with_hint(refusal, || off, is_by_name)
                 })?;
             }
@@ -346,7 +350,7 @@ impl Evaluator {
         }
         if target.handler.route().token {
             let credentials = token::judge(headers, findings)?;
-            let wanted = Use { method, handler: target.handler, client };
+            let wanted = Use { method, handler: target.handler, client, certificate };
             authorizer.judge(credentials, found, wanted, bearer, findings)?;
         }
         let Some(kind) = kind else { return Ok(None) };
@@ -534,7 +538,6 @@ fn repairs_for<'a>(
 }
 
 /// Repairs a body; `None` if there is nothing to repair.
-#[cold]
 fn repair_document(
     snapshot: &Snapshot,
     task: BodyTask,

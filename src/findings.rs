@@ -97,20 +97,23 @@ impl<'p> Findings<'p> {
     ) -> Result<T, Refusal> {
         let releases = self.releases();
         let (newest, older) = (releases[0], &releases[1..]);
-        let before = self.remarks.clone();
+        // Remarks are only added.
+        let (reported, left_to_wire) = (self.remarks.reported.len(), self.remarks.left_to_wire);
         let refusal = match judge(newest, self) {
             // A rule that does not depend on the release is hit for all of them.
             Err(refusal) if refusal.rule.entry().by_release.is_some() => refusal,
             judged => return judged,
         };
+        let of_newest = self.remarks.clone();
         for release in older {
-            let mut findings = Self { remarks: before.clone(), ..*self };
-            if let Ok(judged) = judge(*release, &mut findings) {
-                self.remarks = findings.remarks;
+            self.remarks.reported.truncate(reported);
+            self.remarks.left_to_wire = left_to_wire;
+            if let Ok(judged) = judge(*release, self) {
                 self.remarks.report(refusal.rule, refusal.at);
                 return Ok(judged);
             }
         }
+        self.remarks = of_newest;
         Err(refusal)
     }
 

@@ -8,11 +8,8 @@ use crate::findings::Findings;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 
-/// Judges Accept: one of its ranges must admit what Wire answers with.
-pub fn judge_accept(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<(), Refusal> {
-    if is_acceptable(headers) {
-        return Ok(());
-    }
+/// Notes an Accept that admits nothing of what Wire answers with.
+pub fn hit_accept(findings: &mut Findings<'_>) -> Result<(), Refusal> {
     findings.hit(Rule::HeadersAccept, "Accept", || {
         "Accept admits nothing that Wire answers with. Send `Accept: application/scim+json`, \
          application/json or */*, without parameters other than charset=utf-8."

@@ -34,15 +34,18 @@ pub mod refusal;
 pub mod refusals;
 pub mod registry;
 pub mod release;
+pub mod reload;
 pub mod repair;
 pub mod rule;
 pub mod schema;
 pub mod scim;
 pub mod secret;
+mod service_manager;
 pub mod snapshot;
 #[cfg(feature = "standin")]
 pub mod standin;
 pub mod target;
+pub mod tls;
 mod token;
 pub mod verdict;
 pub mod wire;

@@ -11,7 +11,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 use crate::config::Log;
 
@@ -50,17 +51,34 @@ fn sink() -> &'static Sink {
     })
 }
 
+/// Replaces the filter of the log lines.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
 /// Starts logging; later calls change nothing.
 pub fn init(log: &Log) {
-    let filter = Targets::new()
-        .with_default(LevelFilter::WARN.min(LevelFilter::from_level(log.level)))
-        .with_target(env!("CARGO_CRATE_NAME"), log.level)
-        // SECURITY: it warns of each unusual frame, and a client can send many.
-        .with_target("h2", LevelFilter::ERROR);
+    let (filter, handle) = reload::Layer::new(filter(log));
     let lines =
         tracing_subscriber::fmt::layer().event_format(WireJson).with_writer(sink().writer.clone());
     // If an embedding service has set up logging already, that is used.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
+        let _ = FILTER.set(handle);
+    }
+}
+
+/// Takes the level of another configuration.
+pub fn configure(log: &Log) {
+    if let Some(handle) = FILTER.get() {
+        // Fails only if the process no longer logs.
+        let _ = handle.reload(filter(log));
+    }
+}
+
+fn filter(log: &Log) -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::WARN.min(LevelFilter::from_level(log.level)))
+        .with_target(env!("CARGO_CRATE_NAME"), log.level)
+        // SECURITY: it warns of each unusual frame, and a client can send many.
+        .with_target("h2", LevelFilter::ERROR)
 }
 
 /// Lines that could not be written to standard error.
@@ -222,14 +240,41 @@ pub struct Disagreement<'a> {
     pub scim_type: Option<&'static str>,
 }
 
+/// The line of a connection that had switched to WebSocket, when it has ended.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Tunnel<'a> {
+    pub level: &'static str,
+    pub msgs: [&'static str; 1],
+    /// The id of the request that switched.
+    #[serde(rename = "request")]
+    pub request_id: &'a str,
+    /// Who or what ended it: client, backend, idle, stopping or memory.
+    pub ended_by: &'static str,
+    #[serde(rename = "duration_ms", serialize_with = "millis")]
+    pub duration: Duration,
+    /// Bytes from the client after the switch.
+    pub bytes_in: u64,
+    /// Bytes to the client after the switch.
+    pub bytes_out: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<SocketAddr>,
+}
+
 /// Where access lines go.
 #[derive(Debug, Clone, Default)]
 pub struct AccessLog {
     to: To,
-    /// Whether to write a line for each request.
-    requests: bool,
-    /// Whether to write warnings.
-    warnings: bool,
+    wanted: Arc<Wanted>,
+}
+
+/// Which lines the configuration asks for.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// One for each request.
+    requests: AtomicBool,
+    warnings: AtomicBool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -243,18 +288,27 @@ enum To {
 impl AccessLog {
     /// Standard error, for the lines that the configuration asks for.
     pub fn new(log: &Log) -> Self {
-        Self { to: To::Stderr, requests: log.access, warnings: log.level >= Level::WARN }
+        let access = Self { to: To::Stderr, wanted: Arc::default() };
+        access.configure(log);
+        access
+    }
+
+    /// Takes another configuration, for all clones.
+    pub fn configure(&self, log: &Log) {
+        self.wanted.requests.store(log.access, Ordering::Relaxed);
+        self.wanted.warnings.store(log.level >= Level::WARN, Ordering::Relaxed);
     }
 
     /// A buffer that the caller reads, for tests.
     pub fn memory() -> (Self, Arc<Mutex<Vec<u8>>>) {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        (Self { to: To::Memory(Arc::clone(&lines)), requests: true, warnings: true }, lines)
+        let wanted = Wanted { requests: true.into(), warnings: true.into() };
+        (Self { to: To::Memory(Arc::clone(&lines)), wanted: wanted.into() }, lines)
     }
 
     /// Whether a line is written for each request; if not, callers need not collect its fields.
     pub fn is_on(&self) -> bool {
-        self.requests
+        self.wanted.requests.load(Ordering::Relaxed)
     }
 
     /// Writes the line of a request.
@@ -264,8 +318,15 @@ impl AccessLog {
 
     /// Writes the line of a request on which Wire and the guard disagree.
     pub fn write_disagreement(&self, disagreement: &Disagreement<'_>) {
-        if self.warnings {
+        if self.wanted.warnings.load(Ordering::Relaxed) {
             self.write_line(disagreement);
+        }
+    }
+
+    /// Writes the line of a connection that had switched to WebSocket.
+    pub fn write_tunnel(&self, tunnel: &Tunnel<'_>) {
+        if self.is_on() {
+            self.write_line(tunnel);
         }
     }
 

@@ -1,16 +1,15 @@
-//! What was read and compiled, as one immutable value: the configuration, the compiled schemas and
-//! the token registry.
+//! What was read and compiled, as one immutable value: the configuration, the compiled schemas, the
+//! token registry and the certificates.
 //!
 //! A request takes the current [`Snapshot`] once and keeps it to its end, so that a change never
 //! applies to half of a request. Nothing else keeps a copy of a setting that may change while the
 //! process runs: a reload is one call of `Snapshots::publish`. What outlives a snapshot (refusal
-//! cache, rates, memory budget, connections, pools, health of servers, metrics) is kept beside it;
-//! listening addresses, threads, the log and the size of the memory budget are read at start only.
+//! cache, rates, memory budget, connections, pools, health of servers, metrics) is kept beside it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
@@ -20,6 +19,7 @@ use crate::registry::TokenRegistry;
 use crate::registry::file::LoadError;
 use crate::registry::watch::RegistryFile;
 use crate::schema::{SchemaErrors, Schemas};
+use crate::tls::LoadedTls;
 
 /// How often the registry file is checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub schemas: Arc<Schemas>,
     /// `None`: every well-formed token is Wire's to judge.
     pub registry: Option<LoadedRegistry>,
+    /// What the listeners answer TLS with.
+    pub tls: Arc<LoadedTls>,
     pub(crate) refusal_limits: RefusalLimits,
 }
 
@@ -46,16 +48,14 @@ pub struct LoadedRegistry {
 pub struct LoadErrors {
     pub schemas: Option<SchemaErrors>,
     pub registry: Option<LoadError>,
+    pub tls: Vec<LoadError>,
 }
 
 impl fmt::Display for LoadErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.schemas, &self.registry) {
-            (Some(schemas), Some(registry)) => write!(f, "{schemas}\n{registry}"),
-            (Some(schemas), None) => schemas.fmt(f),
-            (None, Some(registry)) => registry.fmt(f),
-            (None, None) => Ok(()),
-        }
+        let schemas = self.schemas.iter().map(ToString::to_string);
+        let files = self.registry.iter().chain(&self.tls).map(ToString::to_string);
+        f.write_str(&schemas.chain(files).collect::<Vec<_>>().join("\n"))
     }
 }
 
@@ -69,16 +69,43 @@ impl Snapshot {
             None => Ok(Schemas::built_in()),
         };
         let registry = config.tokens.as_deref().map(RegistryFile::open).transpose();
-        let (schemas, registry) = match (schemas, registry) {
-            (Ok(schemas), Ok(registry)) => (schemas, registry),
-            (schemas, registry) => {
-                return Err(LoadErrors { schemas: schemas.err(), registry: registry.err() });
+        let tls = LoadedTls::load(&config);
+        let (schemas, registry, tls) = match (schemas, registry, tls) {
+            (Ok(schemas), Ok(registry), Ok(tls)) => (schemas, registry, Arc::new(tls)),
+            (schemas, registry, tls) => {
+                return Err(LoadErrors {
+                    schemas: schemas.err(),
+                    registry: registry.err(),
+                    tls: tls.err().unwrap_or_default(),
+                });
             }
         };
         let registry = registry
             .map(|(file, tokens)| LoadedRegistry { file: Arc::new(file), tokens: tokens.into() });
         let refusal_limits = RefusalLimits::of(&config);
-        Ok(Self { config: Arc::new(config), schemas: Arc::new(schemas), registry, refusal_limits })
+        let (config, schemas) = (Arc::new(config), Arc::new(schemas));
+        Ok(Self { config, schemas, registry, tls, refusal_limits })
+    }
+}
+
+impl Snapshot {
+    /// What the files contain and probably does not mean, and which certificates expire soon; beside the warnings of
+    /// the configuration.
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let mut warnings = self.tls.warnings(now);
+        let listeners = self.config.listen.iter().filter_map(|listener| listener.tls.as_ref());
+        let asks = listeners.into_iter().any(|tls| tls.client_auth.is_some());
+        let certified = self.registry.iter().flat_map(|registry| registry.tokens.entries());
+        let label = certified.into_iter().find(|entry| entry.client_certificate.is_some());
+        if let (Some(entry), Some(path), false) = (label, &self.config.tokens, asks) {
+            warnings.push(format!(
+                "{}: warning: the token {} may be used with a client certificate only, and no listener asks for one: \
+                 give the listener tls: {{client_auth: {{ca: FILE}}}}",
+                path.display(),
+                entry.label.as_str()
+            ));
+        }
+        warnings
     }
 }
 
@@ -88,6 +115,9 @@ pub struct Snapshots {
     current: ArcSwap<Snapshot>,
     /// Held while a new snapshot is made from the current one.
     publishing: Mutex<()>,
+    /// The registry is to be kept up to date.
+    watching: AtomicBool,
+    /// A thread does that.
     watched: AtomicBool,
 }
 
@@ -96,6 +126,7 @@ impl Snapshots {
         Arc::new(Self {
             current: ArcSwap::from_pointee(first),
             publishing: Mutex::new(()),
+            watching: AtomicBool::new(false),
             watched: AtomicBool::new(false),
         })
     }
@@ -117,7 +148,7 @@ impl Snapshots {
     /// Makes the next snapshot from the current one. Requests that have begun keep theirs. Tokens
     /// keep their counters and their used rates where their labels stay the same. `None` from `next`
     /// changes nothing.
-    pub(crate) fn publish(&self, next: impl FnOnce(&Snapshot) -> Option<Snapshot>) {
+    pub(crate) fn publish(self: &Arc<Self>, next: impl FnOnce(&Snapshot) -> Option<Snapshot>) {
         let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
         let Some(mut next) = next(&current) else { return };
@@ -127,11 +158,16 @@ impl Snapshots {
             new.tokens = Arc::new(new.tokens.continuing(&old.tokens));
         }
         self.current.store(Arc::new(next));
+        if self.watching.load(Ordering::Relaxed) {
+            self.watch();
+        }
     }
 
     /// Publishes a new snapshot whenever the registry file has changed, on a thread that runs as
-    /// long as anybody uses this. Later calls change nothing.
+    /// long as anybody uses this. A registry that is configured later is watched as well. Later calls change
+    /// nothing.
     pub fn watch(self: &Arc<Self>) {
+        self.watching.store(true, Ordering::Relaxed);
         let Some(registry) = self.current().registry.clone() else { return };
         if self.watched.swap(true, Ordering::Relaxed) {
             return;
@@ -152,7 +188,7 @@ impl Snapshots {
     }
 
     /// Checks the registry file once, and publishes what it holds if it has changed.
-    fn check_registry(&self) {
+    fn check_registry(self: &Arc<Self>) {
         let Some(LoadedRegistry { file, .. }) = self.current().registry.clone() else { return };
         let Some(tokens) = file.check() else { return };
         let entries = tokens.entries().len();

@@ -246,6 +246,7 @@ fn advice_for_tokens() {
             target: b"/scim/v2/Users/3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3",
             headers: &headers,
             client: None,
+            certificate: &[],
         };
         let Outcome::Refuse(refusal) = guard.evaluate(head, b"").outcome else { panic!("{line}") };
         assert_eq!(refusal.rule.id(), "token.malformed", "{line}");

@@ -364,6 +364,7 @@ fn rules_prints_a_json_array() {
             "scimType": "invalidValue",
             "policy": true,
             "byRelease": null,
+            "repairs": ["user_name.lower"],
             "actions": {"documented": "enforce", "as-served": "off"},
             "switchable": true,
             "checks": case["checks"],
@@ -506,4 +507,27 @@ fn an_address_in_use_fails_at_runtime() {
     let (code, _, err) = run(&["serve", "--config", &path]);
     assert_eq!(code, 1);
     assert!(err.contains(&format!("cannot listen on {address}: ")), "{err}");
+}
+
+#[test]
+fn check_repairs_as_the_proxy_would_and_shows_what_was_judged() {
+    let patch = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","value":{"active":false}}]}"#;
+    let check =
+        |more: &[&str]| run_with(&[&["check", "--kind", "patch"], more, &["-"]].concat(), patch);
+    let (code, out, _) = check(&[]);
+    assert_eq!(code, 1);
+    assert!(out.contains("can switch on a repair for it: patch.pathless."), "{out}");
+    let (code, out, _) = check(&["--repairs", "keycloak,patch.pathless"]);
+    assert_eq!((code, out.as_str()), (0, "-: ok [repaired: patch.pathless]\n"));
+    let (code, out, _) = check(&["--repairs", "okta", "--json"]);
+    let line: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &line["repaired"][0]), (0, &"patch.pathless".into()));
+    assert_eq!(line["body"]["Operations"][0]["path"], "active");
+    let folder = Folder::new("check-repairs");
+    let config = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [wire:80]}\nrepairs: [okta]\n";
+    let config = folder.file("config.yaml", config);
+    assert_eq!(check(&["--config", &config]).0, 0);
+    assert_eq!(check(&["--config", &config, "--repairs", "roles"]).0, 1);
+    let (code, _, err) = run(&["check", "--repairs", "okat", "x"]);
+    assert!(code == 2 && err.contains("did you mean `okta`?"), "{err}");
 }

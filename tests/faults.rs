@@ -109,19 +109,6 @@ fn stopping_under_load_loses_no_request() {
 }
 
 #[test]
-fn sighup_is_logged_and_ignored() {
-    let backend = Backend::fine();
-    let place = Place::new("hang-up", &backend, "");
-    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-hang-up.log");
-    let running = place.run("exec \"$@\"", std::fs::File::create(&log).unwrap().into());
-    wait_until("the guard to say so", || {
-        running.signal("-HUP");
-        std::fs::read_to_string(&log).unwrap().contains("takes a restart")
-    });
-    assert_eq!(place.status(), 200);
-}
-
-#[test]
 fn after_sigkill_under_load_it_restarts_on_the_same_address() {
     let backend = Backend::fine();
     let place = Place::new("kill", &backend, "log: {access: false}\n");

@@ -58,6 +58,18 @@ fn seeds(invariant: &str) -> Vec<Vec<u8>> {
             });
             forms.chain(values).map(String::into_bytes).collect()
         }
+        "proxy_header" => {
+            let v2 = |protocol: u8, length: u8| {
+                let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
+                header.extend_from_slice(&[protocol, 0, length]);
+                header.extend((0..length).map(|at| at * 7));
+                header
+            };
+            let lines =
+                ["TCP4 192.0.2.1 198.51.100.1 5000 443", "TCP6 2001:db8::1 ::1 1 2", "UNKNOWN"];
+            let lines = lines.map(|line| format!("PROXY {line}\r\n").into_bytes());
+            [&lines[..], &[v2(0x11, 12), v2(0x11, 40), v2(0x21, 36), v2(0, 0)]].concat()
+        }
         "repair" => {
             let sent = requests().into_iter().filter_map(|row| Some(row["body"].as_str()?.into()));
             let bodies = [of_kind("user"), of_kind("patch"), of_kind("group")].concat();

@@ -21,5 +21,7 @@ mod plugin;
 mod reuse;
 #[path = "proxy/slowness.rs"]
 mod slowness;
+#[path = "proxy/upgrade.rs"]
+mod upgrade;
 #[path = "proxy/upstreams.rs"]
 mod upstreams;

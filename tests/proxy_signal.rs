@@ -37,7 +37,7 @@ fn sigterm_finishes_requests_in_flight_and_exits_at_once_when_idle() {
         config.admin = free();
         config.log.access = false;
         let guard = Evaluator::new(&config).unwrap();
-        let serving = std::thread::spawn(move || wire_scim_guard::proxy::serve(guard));
+        let serving = std::thread::spawn(move || wire_scim_guard::proxy::serve(guard, None));
         wait_until("the guard", || std::net::TcpStream::connect(addr).is_ok());
         let mut client = Client::connect(addr);
         if busy {

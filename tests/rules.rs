@@ -19,7 +19,7 @@ use support::{
     Backend, Client, Guarded, OTHER, Reply, Response, TOKEN, control, entry, head, ok,
     registry_file, with_length,
 };
-use wire_scim_guard::config::Config;
+use wire_scim_guard::config::{Config, PathPolicy};
 use wire_scim_guard::policy::Action;
 use wire_scim_guard::repair::{Repair, Repairs};
 use wire_scim_guard::rule::{Enforcement, Entry, Rule, TABLE};
@@ -115,8 +115,21 @@ fn multi_request_cases() -> Vec<(Rule, Response)> {
         backend.wait(2);
         guarded.ask(&patch)
     };
+    let upgrades = {
+        let backend = Backend::fine();
+        let guarded = Guarded::configured(&[backend.addr], |config| {
+            config.other_paths = PathPolicy::Forward;
+            config.limits.upgrades = 0;
+        });
+        let refused = guarded.ask(
+            "GET /await HTTP/1.1\r\nHost: wire.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        assert_eq!(backend.accepted(), 0);
+        refused
+    };
     vec![
         (Rule::LimitsGroupPatches, group_patch),
+        (Rule::LimitsUpgrades, upgrades),
         (Rule::LimitsConnections, connections(|config| config.limits.connections = 1)),
         (Rule::LimitsAddress, connections(|config| config.limits.connections_per_address = 1)),
         (Rule::LimitsDescriptors, without_descriptors()),

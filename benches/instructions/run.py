@@ -50,15 +50,17 @@ def growth(folder):
     """The factor by which the instructions of a verdict grow with its body, for each shape."""
     example = str(RELEASE / "examples/verdicts")
     shapes = subprocess.run([example, "shapes"], check=True, capture_output=True, text=True).stdout.splitlines()
-    for number, line in enumerate(shapes):
+    ways = [(number, line, more) for number, line in enumerate(shapes) for more in ([], ["all"])]
+    for number, line, more in ways:
         small, name = line.split(" ", 1)
         counts = []
         for size in (1, int(small), TIMES * int(small)):
             out = folder / f"shape-{number}-{size}"
-            subprocess.run(callgrind(out) + [example, "shape", str(number), str(size)], check=True, capture_output=True)
+            command = [example, "shape", str(number), str(size), *more]
+            subprocess.run(callgrind(out) + command, check=True, capture_output=True)
             counts.append(total(out))
         start, one, many = counts
-        yield name, (many - start) / (one - start)
+        yield name + (", all repairs" if more else ""), (many - start) / (one - start)
 
 
 def requests(work, folder):

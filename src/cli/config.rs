@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::Subcommand;
 
@@ -21,7 +22,7 @@ enum Command {
     Check(CheckArguments),
 }
 
-/// Check a config file, and the schemas and the token register that it names.
+/// Check a config file, and the schemas, certificates and the token register that it names.
 ///
 /// Prints `FILE: ok`, or every error as FILE:LINE:COLUMN: message on standard error, with exit
 /// code 2. Warnings, as FILE:LINE:COLUMN: warning: message on standard error, do not change the exit code.
@@ -38,9 +39,12 @@ struct CheckArguments {
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     let Command::Check(CheckArguments { config: path }) = &arguments.command;
     let evaluator = super::load(path, Overrides::default())?;
-    let config = &evaluator.snapshots().current().config;
-    for warning in &config.warnings {
+    let snapshot = evaluator.snapshots().current();
+    for warning in &snapshot.config.warnings {
         super::report_error(&format!("{}:{warning}", path.display()));
+    }
+    for warning in snapshot.warnings(SystemTime::now()) {
+        super::report_error(&warning);
     }
     writeln!(out, "{}: ok", path.display())?;
     Ok(ExitCode::SUCCESS)

@@ -82,7 +82,7 @@ fn start(arguments: &Arguments, mut config: Config) -> Result<Running, Failure> 
             Err(ServeError::Listen { address, .. })
                 if address == LISTEN && arguments.listen.is_none() =>
             {
-                config.listen = vec![FREE];
+                config.listen = vec![FREE.into()];
             }
             Err(ServeError::Listen { address, .. })
                 if address == ADMIN && arguments.admin.is_none() =>
@@ -258,8 +258,13 @@ mod tests {
             }
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let body = body.unwrap_or_default().as_bytes();
-            let head =
-                Head { method: &method, target: path.as_bytes(), headers: &headers, client: None };
+            let head = Head {
+                method: &method,
+                target: path.as_bytes(),
+                headers: &headers,
+                client: None,
+                certificate: &[],
+            };
             let refused = match guard.evaluate(head, body).outcome {
                 Outcome::Forward { .. } => None,
                 Outcome::Refuse(refusal) => Some(refusal.status()),

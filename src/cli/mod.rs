@@ -9,9 +9,10 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::Config;
-use crate::config::file::{self, Overrides};
+use crate::config::file::Overrides;
 use crate::config::words::Words;
 use crate::evaluator::Evaluator;
+use crate::reload::ConfigFile;
 use crate::secret;
 
 mod backend;
@@ -186,15 +187,8 @@ fn command_line() -> String {
 /// What the config of a file asks for. All that is wrong with the file, and with those
 /// that it names, is told at once.
 fn load(path: &Path, overrides: Overrides) -> Result<Evaluator, Failure> {
-    let (config, wrong) = file::load(path, overrides);
-    let guard = config.as_ref().map(Evaluator::new).transpose();
-    match (wrong, guard) {
-        (None, Ok(Some(guard))) => Ok(guard),
-        (wrong, guard) => {
-            let wrong = [wrong.map(|e| e.to_string()), guard.err().map(|e| e.to_string())];
-            Err(Failure::Unusable(wrong.into_iter().flatten().collect::<Vec<_>>().join("\n")))
-        }
-    }
+    let loaded = ConfigFile::new(path, overrides).load();
+    loaded.map(Evaluator::of).map_err(|mistakes| Failure::Unusable(mistakes.to_string()))
 }
 
 /// The guard of a config that names no files.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Failure, Outcome, table};
 use crate::config::words::PROFILES;
 use crate::policy::default_action;
+use crate::repair::{Repair, hint};
 use crate::rule::{Entry, ScimType, TABLE};
 
 /// List all rules: id, status, scimType, action in each profile, and what they check.
@@ -45,6 +46,8 @@ struct Row {
     policy: bool,
     /// How the rule depends on the release of Wire; null if it does not.
     by_release: Option<&'static str>,
+    /// The repairs that can help a client whose requests hit the rule.
+    repairs: Vec<&'static str>,
     checks: &'static str,
 }
 
@@ -70,6 +73,7 @@ impl Row {
             switchable: entry.enforcement.fixed().is_none(),
             policy: entry.policy,
             by_release: entry.by_release,
+            repairs: hint::of_rule(entry.rule).iter().map(Repair::name).collect(),
             checks: entry.checks,
         }
     }

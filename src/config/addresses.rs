@@ -2,17 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Server;
+use super::{Listener, Server};
 use crate::input::diagnostic::{At, Diagnostics};
 
 /// Notes listeners on one port, and servers that are the guard itself.
 pub(super) fn check_addresses(
-    listen: Option<&[(At, SocketAddr)]>,
+    listen: Option<&[(At, Listener)]>,
     upstream: Option<&[(At, Server)]>,
     (admin, admin_at): (SocketAddr, Option<At>),
     diagnostics: &Diagnostics,
 ) {
-    let listen = listen.unwrap_or_default();
+    let listen: Vec<(At, SocketAddr)> =
+        listen.unwrap_or_default().iter().map(|(at, listener)| (*at, listener.address)).collect();
     for (index, (at, address)) in listen.iter().enumerate() {
         if let Some((_, other)) = listen[..index].iter().find(|(_, o)| overlap(*o, *address)) {
             let message =

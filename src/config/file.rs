@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::addresses::check_addresses;
 use super::words::{IDENTITIES, LEVELS, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, repairs, rules, value,
-    warnings,
+    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, listen, repairs, rules,
+    value, warnings,
 };
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::input::field::Field;
@@ -86,10 +86,11 @@ fn read(
     let listen =
         top.required("listen", "write where clients connect: listen: [\"127.0.0.1:8080\"]");
     let listen = listen.and_then(|field| {
-        field.filled_list("give one address at least", |item| item.parsed(value::listener))
+        field.filled_list("give one address at least", |item| listen::read(item, folder))
     });
     let (upstream, check) = read_upstream(top.section("upstream"));
-    let mut config = Config::new(values(&listen), values(&upstream));
+    let mut config = Config::new(Vec::new(), values(&upstream));
+    config.listen = values(&listen);
     config.upstream_check = check;
 
     let mut admin = top.section("admin");
@@ -139,6 +140,10 @@ fn read(
     log.close();
 
     config.limits = limits::read(top.section("limits"), diagnostics);
+
+    let mut reload = top.section("reload");
+    set(&mut config.reload_watch, reload.field("watch").and_then(|field| field.flag()));
+    reload.close();
     top.close();
     let idle = repairing.filter(|_| !is_judged && chosen.is_some_and(|chosen| !chosen.is_empty()));
     let idle = idle.map(|field| field.at);
@@ -148,7 +153,7 @@ fn read(
 }
 
 /// The path of a file or folder beside this one, which has to be there.
-fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
+pub(super) fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
     let path = field.parsed(value::file)?;
     let Some(folder) = folder else { return Some(path) };
     let path = folder.join(path);

@@ -21,6 +21,7 @@ const HEADERS: RangeInclusive<u64> = 1..=250;
 const REQUESTS: RangeInclusive<u64> = 1..=u32::MAX as u64;
 const CONNECTIONS: RangeInclusive<u64> = 1..=1_000_000;
 const STREAMS: RangeInclusive<u64> = 1..=10_000;
+const UPGRADES: RangeInclusive<u64> = 0..=1_000_000;
 const TIME: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(3600);
 const SHUTDOWN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
 
@@ -49,6 +50,7 @@ pub fn read(mut section: Section<'_, '_>, diagnostics: &Diagnostics) -> Limits {
         &mut limits.connections_per_address,
     );
     count(&mut section, "streams", STREAMS, &mut limits.streams);
+    count(&mut section, "upgrades", UPGRADES, &mut limits.upgrades);
 
     let mut time = |key, range, place: &mut Duration| {
         set(place, section.field(key).and_then(|field| field.duration(range)));
@@ -62,6 +64,7 @@ pub fn read(mut section: Section<'_, '_>, diagnostics: &Diagnostics) -> Limits {
     time("upstream_timeout", TIME, &mut limits.upstream_timeout);
     time("upstream_idle_timeout", TIME, &mut limits.upstream_idle_timeout);
     time("group_patch_wait", TIME, &mut limits.group_patch_wait);
+    time("upgrade_idle_timeout", TIME, &mut limits.upgrade_idle_timeout);
     time("shutdown_timeout", SHUTDOWN, &mut limits.shutdown_timeout);
     section.close();
     limits

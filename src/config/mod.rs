@@ -14,17 +14,20 @@ use crate::repair::Repairs;
 mod addresses;
 pub mod file;
 mod limits;
+mod listen;
 pub mod repairs;
 mod rules;
 pub(crate) mod value;
 mod warnings;
 pub mod words;
 
+pub use listen::{CertificateFiles, ClientAuth, Listener, ListenerTls};
+
 /// Everything an operator can choose.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where clients connect: cleartext HTTP/1.1, and HTTP/2 by prior knowledge.
-    pub listen: Vec<SocketAddr>,
+    /// Where clients connect; no two have the same address.
+    pub listen: Vec<Listener>,
     /// Where metrics and probes are served.
     pub admin: SocketAddr,
     pub upstream: Vec<Server>,
@@ -54,6 +57,8 @@ pub struct Config {
     pub map_420: bool,
     pub log: Log,
     pub limits: Limits,
+    /// Whether changed files are applied without a signal.
+    pub reload_watch: bool,
     /// What the file contains and probably does not mean.
     pub warnings: Vec<Warning>,
 }
@@ -166,6 +171,10 @@ pub struct Limits {
     pub group_patch_wait: Duration,
     /// How long requests in flight may take to finish after SIGTERM.
     pub shutdown_timeout: Duration,
+    /// Connections that switched to WebSocket, at one time.
+    pub upgrades: usize,
+    /// How long such a connection may be without a byte in either direction.
+    pub upgrade_idle_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -189,15 +198,17 @@ impl Default for Limits {
             upstream_idle_timeout: Duration::from_secs(15),
             group_patch_wait: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(30),
+            upgrades: 1000,
+            upgrade_idle_timeout: Duration::from_secs(3600),
         }
     }
 }
 
 impl Config {
-    /// The defaults in front of these listeners and servers.
+    /// The defaults, with cleartext listeners on these addresses, in front of these servers.
     pub fn new(listen: Vec<SocketAddr>, upstream: Vec<Server>) -> Self {
         Self {
-            listen,
+            listen: listen.into_iter().map(Listener::from).collect(),
             admin: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090),
             upstream,
             upstream_check: None,
@@ -215,8 +226,14 @@ impl Config {
             map_420: true,
             log: Log { level: tracing::Level::INFO, access: true },
             limits: Limits::default(),
+            reload_watch: false,
             warnings: Vec::new(),
         }
+    }
+
+    /// The listener with this address.
+    pub fn listener(&self, address: SocketAddr) -> Option<&Listener> {
+        self.listen.iter().find(|listener| listener.address == address)
     }
 
     /// Whether failures are counted by the client's address: only where it is known to be the client's.

@@ -1,22 +1,24 @@
 //! What is allowed in a config and probably not meant.
 
-use std::net::SocketAddr;
-
-use super::Config;
+use super::{Config, Listener};
 use crate::input::diagnostic::{At, Diagnostics};
 
 /// Looks at a config as a whole. `tuned`: where the number of failures was set; `idle`: where repairs are named
 /// that have no effect.
 pub(super) fn find(
     config: &Config,
-    listen: &[(At, SocketAddr)],
+    listen: &[(At, Listener)],
     tuned: Option<At>,
     idle: Option<At>,
     diagnostics: &Diagnostics,
 ) {
-    let exposed = listen.iter().find(|(_, address)| !address.ip().to_canonical().is_loopback());
+    // Where a PROXY header comes first, the peer's address is the client's.
+    let is_exposed = |listener: &Listener| {
+        listener.proxy_protocol.is_empty() && !listener.address.ip().to_canonical().is_loopback()
+    };
+    let exposed = listen.iter().find(|(_, listener)| is_exposed(listener));
     let unsaid = config.trusted_proxies.is_empty() && config.shield.by_address.is_none();
-    if let Some((at, address)) = exposed.filter(|_| unsaid) {
+    if let Some((at, Listener { address, .. })) = exposed.filter(|_| unsaid) {
         let message = format!(
             "listen: {address} can be reached from other machines, and nothing says whether clients connect \
              directly: the peer's address is logged as the client's, and requests with invalid tokens are not \

@@ -68,14 +68,23 @@ pub(crate) fn read_file<T>(
     most: u64,
     parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
 ) -> Result<T, LoadError> {
-    let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
-    // SECURITY: reading a pipe or a terminal blocks until somebody writes to it, and a device may have no end.
-    let kind = std::fs::metadata(path).map_err(unreadable)?.file_type();
-    if let Some(what) = irregular(kind) {
-        let why = format!("this is {what}, and only regular files are read");
-        return Err(LoadError::Unread { path: path.into(), why });
-    }
+    check_regular(path)?;
     read_any(path, most, parse)
+}
+
+/// As [`read_file`], but as bytes.
+pub(crate) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, LoadError> {
+    check_regular(path)?;
+    read_all(path, most)
+}
+
+fn check_regular(path: &Path) -> Result<(), LoadError> {
+    // SECURITY: reading a pipe or a terminal blocks until somebody writes to it, and a device may have no end.
+    let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
+    let kind = std::fs::metadata(path).map_err(unreadable)?.file_type();
+    let Some(what) = irregular(kind) else { return Ok(()) };
+    let why = format!("this is {what}, and only regular files are read");
+    Err(LoadError::Unread { path: path.into(), why })
 }
 
 /// As [`read_file`], but pipes and other special files are read too.
@@ -84,6 +93,13 @@ pub(crate) fn read_any<T>(
     most: u64,
     parse: impl FnOnce(&str) -> Result<T, Vec<Diagnostic>>,
 ) -> Result<T, LoadError> {
+    let bytes = read_all(path, most)?;
+    let errors = |errors| LoadError::Invalid { path: path.into(), errors };
+    let text = String::from_utf8(bytes).map_err(|error| errors(vec![not_text(&error)]))?;
+    parse(&text).map_err(errors)
+}
+
+fn read_all(path: &Path, most: u64) -> Result<Vec<u8>, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
@@ -91,9 +107,7 @@ pub(crate) fn read_any<T>(
     if bytes.len() as u64 > most {
         return Err(LoadError::TooLarge { path: path.into(), most });
     }
-    let errors = |errors| LoadError::Invalid { path: path.into(), errors };
-    let text = String::from_utf8(bytes).map_err(|error| errors(vec![not_text(&error)]))?;
-    parse(&text).map_err(errors)
+    Ok(bytes)
 }
 
 /// What a file is called that is no regular one.

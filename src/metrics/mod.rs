@@ -25,12 +25,17 @@ use crate::repair::{Repair, Repairs};
 use crate::rule::Rule;
 use crate::verdict::VerdictLabel;
 
+mod certificates;
+mod handshakes;
 mod log_lines;
 #[cfg(target_os = "linux")]
 mod process;
+mod reloads;
 mod tokens;
+mod upgrades;
 mod upstreams;
 
+pub use handshakes::HandshakeFailure;
 pub use upstreams::{ListServers, ServerState};
 
 /// Seconds of a whole request: from 250 µs, the duration of a forwarded request on an idle machine, to
@@ -113,6 +118,9 @@ pub struct Metrics {
     validation_seconds: Histogram,
     body_bytes: Histogram,
     in_flight: IntGauge,
+    reloads: reloads::Reloads,
+    upgrades: upgrades::Upgrades,
+    handshake_failures: handshakes::Handshakes,
 }
 
 impl Metrics {
@@ -120,6 +128,7 @@ impl Metrics {
     pub fn new(evaluator: &Evaluator) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let snapshots = Arc::clone(evaluator.snapshots());
+        registry.register(Box::new(certificates::Certificates::new(Arc::clone(&snapshots))?))?;
         let tokens = tokens::Tokens::new(snapshots, Arc::clone(evaluator.refusals()))?;
         registry.register(Box::new(tokens))?;
         let requests = register(
@@ -245,8 +254,16 @@ impl Metrics {
                     "Requests whose head was read and whose response has not ended.",
                 )?,
             )?,
+            reloads: reloads::Reloads::new(&registry)?,
+            upgrades: upgrades::Upgrades::new(&registry)?,
+            handshake_failures: handshakes::counters(&registry)?,
             registry,
         })
+    }
+
+    /// Counts a TLS handshake that failed.
+    pub fn handshake_failed(&self, reason: HandshakeFailure) {
+        self.handshake_failures[reason as usize].inc();
     }
 
     /// Adds the states of the backend servers.
@@ -333,6 +350,14 @@ impl Metrics {
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    pub fn reloads(&self) -> &reloads::Reloads {
+        &self.reloads
+    }
+
+    pub fn upgrades(&self) -> &upgrades::Upgrades {
+        &self.upgrades
     }
 
     /// All metrics in Prometheus' text format.

@@ -4,6 +4,7 @@
 //! head is flushed before it. A SCIM request has been read and judged before it leaves, so that it
 //! is sent in one write. Pingora's HTTP/1 client reads the answer.
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -49,10 +50,12 @@ impl GuardProxy {
     ) -> Result<()> {
         // What passes unjudged may take its time.
         let deadline = (!ctx.filter.is_unjudged()).then(|| deadline(ctx));
-        let exchange = self.send_and_hand_back(session, ctx, body);
-        let exchanged = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, exchange).await,
-            None => Ok(exchange.await),
+        let exchanged = {
+            let exchange = pin!(self.send_and_hand_back(session, ctx, body));
+            match deadline {
+                Some(deadline) => tokio::time::timeout_at(deadline, exchange).await,
+                None => Ok(exchange.await),
+            }
         };
         self.settle(ctx, exchanged)
     }
@@ -149,22 +152,24 @@ impl GuardProxy {
         own: Option<&RequestHeader>,
         body: &[u8],
     ) -> Result<Backend> {
-        let mut conn = while_wanted(session, self.connect(ctx)).await?;
+        // One that is sent once more goes over a new connection.
+        let anew = ctx.attempts.address().is_some();
+        let mut conn = while_wanted(session, pin!(self.connect(ctx, anew))).await?;
         let head = own.unwrap_or_else(|| session.req_header());
         RequestFilter::write_head(head, &mut ctx.filter, conn.held())?;
         let method = head.method.clone();
         let timeout = ctx.filter.limits().upstream_timeout;
-        while_wanted(session, ask(conn, &method, body, timeout)).await
+        while_wanted(session, pin!(ask(conn, &method, body, timeout))).await
     }
 
     /// Connects to the first server in turn that accepts. Another one is tried only before a byte of
-    /// the request has left, or where the request may be sent once more: then over a new connection, and to the
-    /// same server first.
-    async fn connect(&self, ctx: &mut ProxyCtx) -> Result<Box<BackendConn>> {
+    /// the request has left, or where the request may be sent once more: then to the same server first. `anew`:
+    /// over a new connection.
+    pub(super) async fn connect(&self, ctx: &mut ProxyCtx, anew: bool) -> Result<Box<BackendConn>> {
         let mut again = ctx.attempts.address();
-        let anew = again.is_some();
         loop {
-            let server = again.take().or_else(|| self.upstreams.next(&mut ctx.attempts));
+            let next = || self.upstreams.next(&mut ctx.attempts, ctx.filter.config());
+            let server = again.take().or_else(next);
             let server = server.ok_or_else(no_server)?;
             ctx.filter.set_upstream(server);
             let limits = ctx.filter.limits();
@@ -185,7 +190,7 @@ impl GuardProxy {
         }
     }
 
-    async fn hand_back(
+    pub(super) async fn hand_back(
         &self,
         backend: &mut Backend,
         session: &mut Session,
@@ -210,11 +215,11 @@ impl GuardProxy {
         let reader = if is_http2 && size > SMALL_ANSWER { size } else { 0 };
         if reader > 0 {
             let room = ctx.filter.reserve(Kind::Answer, 2 * reader);
-            while_wanted(session, room).await?;
+            while_wanted(session, pin!(room)).await?;
         }
         while !done && body.len() < read_first {
             let piece = async { backend.read_body_ref().await.map_err(Error::into_up) };
-            let Some(piece) = while_wanted(session, piece).await? else {
+            let Some(piece) = while_wanted(session, pin!(piece)).await? else {
                 done = true;
                 break;
             };
@@ -259,10 +264,10 @@ impl GuardProxy {
             if is_http2 {
                 ctx.filter.keep_for_answer(reader);
                 let room = ctx.filter.reserve(Kind::Answer, READER);
-                while_wanted(session, room).await?;
+                while_wanted(session, pin!(room)).await?;
             }
             let piece = async { backend.read_body_bytes().await.map_err(Error::into_up) };
-            let piece = while_wanted(session, piece).await?;
+            let piece = while_wanted(session, pin!(piece)).await?;
             done = piece.is_none() || backend.is_body_done();
             let piece = piece.map(|piece| if is_http2 { ctx.filter.count(piece) } else { piece });
             ctx.hand_out(session, vec![HttpTask::Body(piece, done)]).await?;
@@ -297,7 +302,7 @@ impl ProxyCtx {
     /// Writes a part of the answer to the client.
     async fn hand_out(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
         self.handing_out = true;
-        let write = pingora_internals::write_tasks(session, tasks);
+        let write = pin!(pingora_internals::write_tasks(session, tasks));
         let written = self.filter.unless_short(write).await;
         self.handing_out = false;
         written.map(drop).map_err(Error::into_down)
@@ -348,9 +353,11 @@ fn answer_size(answer: &ResponseHeader) -> usize {
 /// SECURITY: a stream of HTTP/2 that is reset makes room for another one at once, and the work for it
 /// has to end with it, or a single connection holds any number of requests. A connection of HTTP/1
 /// has one request at a time, and one whose client has gone may go on.
+///
+/// The work is pinned by the caller, so that it is not copied on its way here.
 pub(super) async fn while_wanted<T>(
     session: &mut Session,
-    work: impl Future<Output = Result<T>>,
+    work: Pin<&mut impl Future<Output = Result<T>>>,
 ) -> Result<T> {
     if !session.is_http2() {
         return work.await;
@@ -404,6 +411,6 @@ pub(super) fn no_turn() -> BError {
     Error::explain(ErrorType::ConnectTimedout, "too many wait to connect").into_up()
 }
 
-fn too_slow(limit: &'static str) -> BError {
+pub(super) fn too_slow(limit: &'static str) -> BError {
     Error::explain(ErrorType::WriteTimedout, limit)
 }

@@ -54,7 +54,6 @@ impl MemoryMetrics {
                 &["kind"],
             )?,
         };
-        families.limit.set(i64::try_from(budget.limit()).unwrap_or(i64::MAX));
         let descs = families.all().iter().flat_map(|family| family.desc()).cloned().collect();
         Ok(Self { budget, connections, families: Mutex::new(families), descs })
     }
@@ -69,6 +68,7 @@ impl Collector for MemoryMetrics {
         // Concurrent scrapes take turns to fill and read them.
         let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         families.connections.set(i64::try_from(self.connections.open()).unwrap_or(i64::MAX));
+        families.limit.set(i64::try_from(self.budget.limit()).unwrap_or(i64::MAX));
         families.refused.reset();
         for kind in Kind::ALL {
             let used = i64::try_from(self.budget.used(kind)).unwrap_or(i64::MAX);

@@ -7,6 +7,7 @@
 //! 4. [`request`]: judges the request in the first phase, and answers what is refused.
 //! 5. `exchange`: sends a request whose body was read, and hands back the answer. What streams goes
 //!    Pingora's own way.
+//!    `upgrade`: switches to WebSocket, outside of SCIM, and copies what follows.
 //! 6. [`upstream`]: chooses the server and the connection, and which headers leave and come back.
 //! 7. `request::recorder`: counts and logs the request when it has ended.
 //!
@@ -16,6 +17,7 @@
 //! Another Pingora service embeds the [`RequestFilter`] alone, or behind a [`Downstream`].
 
 use std::os::fd::RawFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +27,6 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::server::ShutdownWatch;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -33,20 +34,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub mod budget;
 pub mod downstream;
 mod exchange;
+mod expiry;
+mod listeners;
 mod memory_metrics;
 mod pingora_internals;
 mod repair;
 pub mod request;
 pub mod server;
 mod trim;
+mod upgrade;
 pub mod upstream;
 mod worker;
 
+pub use downstream::proxy_protocol::header as proxy_header;
 pub use downstream::{Connections, Downstream, chunked, head};
 pub use request::{FilterCtx, RequestFilter};
 pub use server::{Running, ServeError, Signals, serve, start};
 
 use budget::Kind;
+use downstream::conn::ClientConn;
+use request::session::client_conn;
 use upstream::lack;
 use upstream::pool::Pool;
 use upstream::servers::{Attempts, Upstreams};
@@ -59,7 +66,6 @@ pub struct GuardProxy {
     pool: Arc<Pool>,
     /// Requests that stream and wait for a connection.
     connecting: Arc<Semaphore>,
-    stopping: ShutdownWatch,
 }
 
 /// How many requests that stream may wait for a connection to the backend at one time, on each worker.
@@ -70,18 +76,12 @@ const CONNECTING: usize = 128;
 const STREAMED: usize = 512 * 1024;
 
 impl GuardProxy {
-    /// `stopping` turns true when the process is to stop.
-    pub fn new(
-        filter: Arc<RequestFilter>,
-        upstreams: Arc<Upstreams>,
-        stopping: ShutdownWatch,
-    ) -> Self {
+    pub fn new(filter: Arc<RequestFilter>, upstreams: Arc<Upstreams>) -> Self {
         Self {
             filter,
             upstreams,
             pool: Arc::default(),
             connecting: Arc::new(Semaphore::new(CONNECTING)),
-            stopping,
         }
     }
 
@@ -92,12 +92,12 @@ impl GuardProxy {
     async fn wait_to_connect(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<()> {
         if session.is_http2() {
             let room = ctx.filter.reserve(Kind::Stream, STREAMED);
-            exchange::while_wanted(session, room).await?;
+            exchange::while_wanted(session, pin!(room)).await?;
         }
         let turn = Arc::clone(&self.connecting).acquire_owned();
         let turn = tokio::time::timeout(ctx.filter.limits().upstream_connect_timeout, turn);
         let wait = async { turn.await.ok().and_then(Result::ok).ok_or_else(exchange::no_turn) };
-        ctx.connecting = Some(exchange::while_wanted(session, wait).await?);
+        ctx.connecting = Some(exchange::while_wanted(session, pin!(wait)).await?);
         Ok(())
     }
 
@@ -108,7 +108,7 @@ impl GuardProxy {
         answer: &mut ResponseHeader,
         ctx: &mut ProxyCtx,
     ) -> Result<()> {
-        if *self.stopping.borrow() {
+        if client_conn(session).is_some_and(ClientConn::is_closing) {
             // The client learns that its connection ends, and sends its next request elsewhere.
             session.set_keepalive(None);
         }
@@ -152,6 +152,10 @@ impl ProxyHttp for GuardProxy {
         }
         if let Some(body) = ctx.filter.begin_exchange() {
             self.exchange(session, ctx, body).await?;
+            return Ok(true);
+        }
+        if let Some(place) = ctx.filter.begin_upgrade() {
+            Box::pin(self.upgrade(session, ctx, place)).await?;
             return Ok(true);
         }
         self.wait_to_connect(session, ctx).await?;
@@ -206,7 +210,8 @@ impl ProxyHttp for GuardProxy {
     }
 
     async fn upstream_peer(&self, _: &mut Session, ctx: &mut ProxyCtx) -> Result<Box<HttpPeer>> {
-        let server = self.upstreams.next(&mut ctx.attempts).ok_or_else(exchange::no_server)?;
+        let server = self.upstreams.next(&mut ctx.attempts, ctx.filter.config());
+        let server = server.ok_or_else(exchange::no_server)?;
         ctx.filter.set_upstream(server);
         Ok(Box::new(ctx.filter.peer(server)))
     }

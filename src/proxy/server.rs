@@ -16,23 +16,35 @@ use std::time::Duration;
 use pingora::apps::HttpServerOptions;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::Admin;
+use crate::config::Config;
 use crate::evaluator::Evaluator;
 use crate::logging::{self, AccessLog};
 use crate::metrics::{ListServers, Metrics};
+use crate::reload::{ConfigFile, ReloadRequests, ReloadStatus, Reloader};
+use crate::service_manager;
 
+mod given;
+mod live;
+mod signals;
+mod upgrade;
+
+use given::Given;
+use live::Live;
+pub use signals::Signals;
+use upgrade::Program;
+
+use super::listeners::{self, Accepting, Listeners, Listening};
 use super::memory_metrics::MemoryMetrics;
+use super::upgrade::Upgrades;
+use super::upgrade::metrics::UpgradeMetrics;
 use super::upstream::{Upstreams, check};
 use super::worker::Worker;
-use super::{Connections, Downstream, GuardProxy, RequestFilter, trim};
-
-/// Connections that wait to be accepted: a burst of clients is not turned away.
-const BACKLOG: u32 = 4096;
+use super::{Connections, Downstream, GuardProxy, RequestFilter, expiry, trim};
 
 /// How long the start waits for the names of the backend servers to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -42,6 +54,9 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 pub enum ServeError {
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
+    /// The sockets that were given to the process are not those of the configuration.
+    #[error("{0}")]
+    Given(String),
     #[error("cannot start a thread or a runtime: {0}")]
     Runtime(#[from] io::Error),
     #[error("cannot set up metrics: {0}")]
@@ -49,76 +64,43 @@ pub enum ServeError {
 }
 
 /// Runs the guard until SIGTERM or SIGINT, and ends when the requests in flight are finished. A
-/// second signal ends it at once.
-pub fn serve(evaluator: Evaluator) -> Result<(), ServeError> {
+/// second signal ends it at once. `source`: what SIGHUP reloads.
+///
+/// It listens on the sockets that systemd gives to the process, and SIGUSR2 replaces the process by the program
+/// that is installed then.
+pub fn serve(evaluator: Evaluator, source: Option<ConfigFile>) -> Result<(), ServeError> {
+    let mut given = Given::from_env();
     let config = Arc::clone(&evaluator.snapshots().current().config);
     logging::init(&config.log);
     let access = AccessLog::new(&config.log);
     let signals = Signals::listen()?;
-    signals.note_hangups()?;
+    let program = Program::current()?;
     for warning in &config.warnings {
         tracing::warn!("config: {warning}");
     }
-    let running = start(Arc::new(evaluator), access)?;
+    let running = start_with(Arc::new(evaluator), access, source, &mut given)?;
+    if given.is_upgrade() {
+        tracing::info!("upgraded: rates, refused tokens and counts of failures start empty");
+    }
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
-    signals.then_stop(running);
+    service_manager::ready(given.is_upgrade());
+    given.report_ready();
+    signals.until_stopped(running, Some(program));
     logging::flush();
     Ok(())
 }
 
-/// SIGTERM and SIGINT, held from before the guard listens, so that none is missed.
-#[derive(Debug)]
-pub struct Signals {
-    runtime: Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    pub fn listen() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let _in_runtime = runtime.enter();
-        let (terminate, interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        drop(_in_runtime);
-        Ok(Self { runtime, terminate, interrupt })
-    }
-
-    /// Logs on SIGHUP, which asks many programs to reload their config, that this one does not
-    /// reload. Without a handler the signal would end the process.
-    fn note_hangups(&self) -> io::Result<()> {
-        let _in_runtime = self.runtime.enter();
-        let mut hangup = signal(SignalKind::hangup())?;
-        self.runtime.spawn(async move {
-            while hangup.recv().await.is_some() {
-                tracing::warn!("SIGHUP changes nothing: a changed config takes a restart");
-            }
-        });
-        Ok(())
-    }
-
-    /// Waits for a signal, and then stops the guard.
-    pub fn then_stop(mut self, running: Running) {
-        self.runtime.block_on(async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
-            tracing::info!("stopping: finishing the requests in flight");
-            let stopped = running.stop_async();
-            tokio::select! {
-                () = stopped => tracing::info!("stopped"),
-                _ = self.terminate.recv() => tracing::warn!("stopped at once by a second signal"),
-                _ = self.interrupt.recv() => tracing::warn!("stopped at once by a second signal"),
-            }
-        });
-        // A stop that was cut short goes on in a thread; the process does not wait for it.
-        self.runtime.shutdown_background();
-    }
-}
-
 /// Starts the guard on threads of its own and returns when it listens. Port 0 takes a free port.
 pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, ServeError> {
+    start_with(evaluator, access, None, &mut Given::default())
+}
+
+fn start_with(
+    evaluator: Arc<Evaluator>,
+    access: AccessLog,
+    source: Option<ConfigFile>,
+    given: &mut Given,
+) -> Result<Running, ServeError> {
     let snapshots = Arc::clone(evaluator.snapshots());
     let config = Arc::clone(&snapshots.current().config);
     let control = Builder::new_multi_thread()
@@ -126,35 +108,45 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
         .thread_name("control")
         .enable_all()
         .build()?;
-    let (listeners, admin_listener) = {
+    let (open, admin) = open(&config, given)?;
+    let addrs = open.iter().map(|listening| listening.local_addr()).collect::<Result<_, _>>()?;
+    let listeners = Arc::new(Listeners::new(open));
+    let admin_addr = admin.local_addr()?;
+    let admin_listener = {
         let _in_runtime = control.enter();
-        let listeners: Vec<TcpListener> =
-            config.listen.iter().map(|address| listen(*address)).collect::<Result<_, _>>()?;
-        (listeners, listen(config.admin)?)
+        TcpListener::from_std(admin.try_clone()?)?
     };
-    let addrs = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-    let admin_addr = admin_listener.local_addr()?;
     let metrics = Arc::new(Metrics::new(&evaluator)?);
-    let upstreams = Arc::new(Upstreams::new(&config.upstream));
+    let upstreams = Arc::new(Upstreams::new(&config));
     let listed = Arc::clone(&upstreams);
     let servers = ListServers::new(move || listed.report());
     metrics.watch_servers(servers.clone())?;
     let connections = Arc::new(Connections::default());
+    let reloads = Arc::new(ReloadStatus::new(Arc::clone(&metrics)));
     let (stop, stopping) = watch::channel(false);
+    let (replaced, mut is_replaced) = watch::channel(false);
 
-    let admin = Admin {
+    let operators = Admin {
         metrics: Arc::clone(&metrics),
         servers,
         snapshots: Arc::clone(&snapshots),
+        reloads: Arc::clone(&reloads),
         stopping: stopping.clone(),
     };
-    control.spawn(admin.serve(admin_listener));
+    control.spawn(async move {
+        tokio::select! {
+            () = operators.serve(admin_listener) => {}
+            // Scrapes and probes are the other process's from then on.
+            _ = is_replaced.wait_for(|replaced| *replaced) => {}
+        }
+    });
     control.spawn(trim::keep_trimming());
+    control.spawn(expiry::keep_warning(Arc::clone(&snapshots)));
     let resolving = (Arc::clone(&upstreams), Arc::clone(&snapshots));
     let (resolved, first_answer) = std::sync::mpsc::channel();
     control.spawn(async move {
         let (upstreams, snapshots) = resolving;
-        upstreams.resolve(&snapshots.current().config.upstream).await;
+        upstreams.resolve(&snapshots.current().config).await;
         let _ = resolved.send(());
         upstreams.keep_resolving(&snapshots).await;
     });
@@ -162,17 +154,26 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
     // The first requests find addresses, if the names can be resolved at all.
     let _ = first_answer.recv_timeout(RESOLVE_TIMEOUT);
 
-    let listeners: Vec<std::net::TcpListener> =
-        listeners.into_iter().map(TcpListener::into_std).collect::<Result<_, _>>()?;
     // One filter for all workers: what is buffered is bounded for the process.
-    let filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access).behind_downstream();
+    let upgrades = Arc::<Upgrades>::default();
+    metrics.watch(UpgradeMetrics::new(Arc::clone(&upgrades))?)?;
+    let filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access)
+        .behind_downstream()
+        .with_upgrades(upgrades);
     let filter = Arc::new(filter);
     let memory = MemoryMetrics::new(Arc::clone(filter.budget()), Arc::clone(&connections))?;
     metrics.watch(memory)?;
+    let live = Live {
+        filter: Arc::clone(&filter),
+        upstreams: Arc::clone(&upstreams),
+        listeners: Arc::clone(&listeners),
+        control: control.handle().clone(),
+    };
+    let reloader = Reloader::new(source, Arc::clone(&snapshots), reloads, Box::new(live));
+    let reloader = Some(reloader.start()?);
     let mut workers = Vec::with_capacity(config.threads);
     for number in 0..config.threads.max(1) {
-        let upstreams = Arc::clone(&upstreams);
-        let proxy = GuardProxy::new(Arc::clone(&filter), upstreams, stopping.clone());
+        let proxy = GuardProxy::new(Arc::clone(&filter), Arc::clone(&upstreams));
         let app = Arc::new(http_app(proxy));
         let downstream = Downstream::new(app, &filter, Arc::clone(&connections));
         let snapshots = Arc::clone(&snapshots);
@@ -180,7 +181,20 @@ pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, Se
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
         workers.push(thread.spawn(move || worker.run())?);
     }
-    Ok(Running { addrs, admin_addr, metrics, connections, stop, workers, control: Some(control) })
+    let control = Some(control);
+    Ok(Running {
+        addrs,
+        admin_addr,
+        metrics,
+        connections,
+        reloader,
+        listeners,
+        admin,
+        replaced,
+        stop,
+        workers,
+        control,
+    })
 }
 
 /// A guard that runs.
@@ -190,13 +204,19 @@ pub struct Running {
     admin_addr: SocketAddr,
     metrics: Arc<Metrics>,
     connections: Arc<Connections>,
+    /// `None`: the guard is stopping.
+    reloader: Option<ReloadRequests>,
+    listeners: Arc<Listeners>,
+    admin: std::net::TcpListener,
+    /// Another process serves in place of this one.
+    replaced: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     control: Option<Runtime>,
 }
 
 impl Running {
-    /// Where clients connect.
+    /// Where clients connected when the guard started.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }
@@ -215,18 +235,50 @@ impl Running {
         self.connections.open()
     }
 
+    /// Reads the config file and the files that it names again, on a thread of its own. The log, the metrics and
+    /// `/i/ready` say how that ended.
+    pub fn reload(&self) {
+        if let Some(reloader) = &self.reloader {
+            reloader.reload();
+        }
+    }
+
     /// Stops accepting, finishes the requests in flight, and returns when that is done.
     pub fn stop(mut self) {
-        let _ = self.stop.send(true);
+        self.end(Accepting::Draining);
         self.join();
     }
 
-    /// As [`Running::stop`], for callers within a runtime.
-    async fn stop_async(self) {
-        let stopped = tokio::task::spawn_blocking(move || self.stop());
+    fn end(&mut self, how: Accepting) {
+        self.reloader = None;
+        self.listeners.close(how);
+        let _ = self.stop.send(true);
+    }
+
+    /// As [`Running::stop`], for callers within a runtime. `replaced`: another process accepts from the same
+    /// sockets.
+    async fn stop_async(mut self, replaced: bool) {
+        let stopped = tokio::task::spawn_blocking(move || {
+            if replaced {
+                self.replaced.send_replace(true);
+                self.end(Accepting::HandedOver);
+            } else {
+                self.end(Accepting::Draining);
+            }
+            self.join();
+        });
         if stopped.await.is_err() {
             tracing::error!("a thread ended in panic while stopping");
         }
+    }
+
+    /// All listening sockets, for the process that replaces this one.
+    fn sockets(&self) -> io::Result<Vec<std::net::TcpListener>> {
+        let mut sockets = vec![self.admin.try_clone()?];
+        for listening in self.listeners.open() {
+            sockets.push(listening.socket()?);
+        }
+        Ok(sockets)
     }
 
     fn join(&mut self) {
@@ -243,7 +295,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.stop.send(true);
+        self.end(Accepting::Draining);
         if let Some(control) = self.control.take() {
             control.shutdown_background();
         }
@@ -266,13 +318,23 @@ fn http_app(proxy: GuardProxy) -> HttpProxy<GuardProxy> {
     app
 }
 
-/// A listening socket that can be bound again at once after a restart.
-fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    let bind = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    bind().map_err(|source| ServeError::Listen { address, source })
+/// Opens the sockets for clients and for operators, or takes those that were given.
+fn open(
+    config: &Config,
+    given: &mut Given,
+) -> Result<(Vec<Arc<Listening>>, std::net::TcpListener), ServeError> {
+    let addresses = config.listen.iter().map(|listener| listener.address).chain([config.admin]);
+    let taken: Vec<_> = addresses.map(|address| (address, given.take(address))).collect();
+    given.finish(config)?;
+    let sockets = taken.into_iter().map(|(address, socket)| {
+        let bind = || listeners::bind(address);
+        let socket = socket.map_or_else(bind, Ok);
+        let socket = socket.map_err(|source| ServeError::Listen { address, source })?;
+        Ok((address, socket))
+    });
+    let mut sockets = sockets.collect::<Result<Vec<_>, ServeError>>()?;
+    // The list ends with it.
+    let (_, admin) = sockets.remove(config.listen.len());
+    let open = sockets.into_iter().map(|(address, socket)| Listening::new(address, socket));
+    Ok((open.collect(), admin))
 }

@@ -3,26 +3,52 @@
 //! between threads.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pingora::apps::{HttpServerApp, ServerApp};
-use pingora::protocols::l4::stream::Stream as L4Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest};
+use pingora::apps::HttpServerApp;
 use pingora::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::snapshot::Snapshots;
 
 use super::Downstream;
+use super::listeners::{Accepting, LastSnapshot, Listeners, Listening};
+
+/// How long is waited before another attempt where the system lacks something, such as descriptors: the only remedy
+/// is that others free some.
+const LACK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The most connections that are taken from the kernel's queue when a socket is closed.
+const MAX_QUEUED: usize = 4096;
+
+/// A new connection.
+struct Accepted {
+    stream: TcpStream,
+    /// The configured address of its listener.
+    listener: SocketAddr,
+    /// Turns true when it is to end.
+    closing: ShutdownWatch,
+    last: LastSnapshot,
+}
+
+impl Accepted {
+    fn new(stream: TcpStream, listening: &Listening) -> Self {
+        let (closing, last) = (listening.closing(), listening.last());
+        Self { stream, listener: listening.address(), closing, last }
+    }
+}
 
 /// A worker: a runtime of its own, and what it accepts and serves with.
 pub(super) struct Worker<A> {
     runtime: Runtime,
-    listeners: Vec<TcpListener>,
+    /// The sockets that are open at the start, for this worker.
+    sockets: Vec<(Arc<Listening>, StdListener)>,
+    open: watch::Receiver<Vec<Arc<Listening>>>,
     downstream: Arc<Downstream<A>>,
     stopping: ShutdownWatch,
     snapshots: Arc<Snapshots>,
@@ -32,34 +58,34 @@ impl<A> Worker<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// A worker that accepts from the same sockets as others. Whatever it needs of the system is taken
-    /// here, so that the start fails without.
+    /// A worker that accepts from the same sockets as others, with the configured addresses of these. Whatever it needs of the system
+    /// is taken here, so that the start fails without.
     pub(super) fn new(
-        listeners: &[std::net::TcpListener],
+        listeners: &Listeners,
         downstream: Downstream<A>,
         stopping: ShutdownWatch,
         snapshots: Arc<Snapshots>,
     ) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let in_runtime = runtime.enter();
-        let listeners = listeners
-            .iter()
-            .map(|listener| TcpListener::from_std(listener.try_clone()?))
-            .collect::<io::Result<_>>()?;
-        drop(in_runtime);
-        Ok(Self { runtime, listeners, downstream: Arc::new(downstream), stopping, snapshots })
+        let mut open = listeners.subscribe();
+        let sockets = open.borrow_and_update().clone().into_iter();
+        let sockets = sockets.map(|listening| Ok((Arc::clone(&listening), listening.socket()?)));
+        let sockets = sockets.collect::<io::Result<_>>()?;
+        let downstream = Arc::new(downstream);
+        Ok(Self { runtime, sockets, open, downstream, stopping, snapshots })
     }
 
     /// Serves until the process is to stop and the last request is finished, or
     /// `limits.shutdown_timeout` is over.
     pub(super) fn run(self) {
-        let Self { runtime, listeners, downstream, stopping, snapshots } = self;
-        runtime.block_on(serve(listeners, downstream, stopping, &snapshots));
+        let Self { runtime, sockets, open, downstream, stopping, snapshots } = self;
+        runtime.block_on(serve(sockets, open, downstream, stopping, &snapshots));
     }
 }
 
 async fn serve<A>(
-    listeners: Vec<TcpListener>,
+    sockets: Vec<(Arc<Listening>, StdListener)>,
+    open: watch::Receiver<Vec<Arc<Listening>>>,
     downstream: Arc<Downstream<A>>,
     stopping: ShutdownWatch,
     snapshots: &Snapshots,
@@ -67,19 +93,19 @@ async fn serve<A>(
     A: HttpServerApp + Send + Sync + 'static,
 {
     let mut connections = JoinSet::new();
-    let (streams, mut accepted) = tokio::sync::mpsc::channel::<TcpStream>(1);
-    for listener in listeners {
-        tokio::spawn(accept_all(listener, streams.clone(), stopping.clone()));
-    }
-    // The channel ends when every listener has stopped.
-    drop(streams);
+    let (streams, mut accepted) = mpsc::channel::<Accepted>(1);
+    tokio::spawn(keep_accepting(sockets, open, streams, stopping));
     loop {
         tokio::select! {
             stream = accepted.recv() => match stream {
-                Some(stream) => {
-                    let (downstream, stopping) = (Arc::clone(&downstream), stopping.clone());
-                    connections.spawn(async move { serve_stream(&downstream, stream, &stopping).await });
+                Some(accepted) => {
+                    let downstream = Arc::clone(&downstream);
+                    let Accepted { stream, listener, closing, last } = accepted;
+                    connections.spawn(async move {
+                        downstream.serve_accepted(stream, listener, &last, &closing).await;
+                    });
                 }
+                // Nothing accepts any more.
                 None => break,
             },
             // Ended connections are let go.
@@ -93,54 +119,102 @@ async fn serve<A>(
     }
 }
 
-/// Accepts until the process is to stop.
-async fn accept_all(
-    listener: TcpListener,
-    streams: tokio::sync::mpsc::Sender<TcpStream>,
+/// Accepts from all sockets that are open, and from those that are opened later, until the process is to stop.
+async fn keep_accepting(
+    sockets: Vec<(Arc<Listening>, StdListener)>,
+    mut open: watch::Receiver<Vec<Arc<Listening>>>,
+    streams: mpsc::Sender<Accepted>,
     mut stopping: ShutdownWatch,
 ) {
+    let mut known = Vec::with_capacity(sockets.len());
+    for (listening, socket) in sockets {
+        known.push(Arc::clone(&listening));
+        tokio::spawn(accept_all(listening, Some(socket), streams.clone()));
+    }
     loop {
+        tokio::select! {
+            changed = open.changed() => if changed.is_err() { return },
+            _ = stopping.wait_for(|stop| *stop) => return,
+        }
+        let now = open.borrow_and_update().clone();
+        for listening in &now {
+            if !known.iter().any(|known| Arc::ptr_eq(known, listening)) {
+                tokio::spawn(accept_all(Arc::clone(listening), None, streams.clone()));
+            }
+        }
+        known = now;
+    }
+}
+
+/// Accepts from one socket until it is closed.
+async fn accept_all(
+    listening: Arc<Listening>,
+    socket: Option<StdListener>,
+    streams: mpsc::Sender<Accepted>,
+) {
+    let mut accepting = listening.accepting();
+    let Some(socket) = registered(&listening, socket, &mut accepting).await else { return };
+    let how = loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopping.wait_for(|stop| *stop) => break,
+            accepted = socket.accept() => accepted,
+            how = accepting.wait_for(|accepting| *accepting != Accepting::Yes) => {
+                break how.map_or(Accepting::Draining, |how| *how);
+            }
         };
         match accepted {
             Ok((stream, _)) => {
-                if streams.send(stream).await.is_err() {
+                if streams.send(Accepted::new(stream, &listening)).await.is_err() {
                     return;
                 }
             }
-            // Most likely out of descriptors: the only remedy is to wait until some are freed.
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(LACK_INTERVAL).await;
             }
         }
-    }
-    // The kernel has accepted these already, and would reset them.
-    if let Ok(listener) = listener.into_std() {
-        while let Ok((stream, _)) = listener.accept() {
-            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-            if let Ok(stream) = stream
-                && streams.send(stream).await.is_err()
-            {
+    };
+    if how == Accepting::Draining {
+        for stream in queued(socket) {
+            if streams.send(Accepted::new(stream, &listening)).await.is_err() {
                 return;
             }
         }
     }
 }
 
-async fn serve_stream<A>(
-    downstream: &Arc<Downstream<A>>,
-    stream: TcpStream,
-    stopping: &ShutdownWatch,
-) where
-    Downstream<A>: ServerApp,
-{
-    // An answer is written as a whole; waiting for more to fill a segment would only delay it.
-    let _ = stream.set_nodelay(true);
-    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-    let mut stream = L4Stream::from(stream);
-    stream.set_socket_digest(digest);
-    downstream.process_new(Box::new(stream), stopping).await;
+/// The socket, in this worker's runtime. `None`: it was closed before there were resources for it.
+async fn registered(
+    listening: &Listening,
+    socket: Option<StdListener>,
+    accepting: &mut watch::Receiver<Accepting>,
+) -> Option<TcpListener> {
+    let mut socket = socket.map_or_else(|| listening.socket(), Ok);
+    while *accepting.borrow_and_update() == Accepting::Yes {
+        match socket.and_then(TcpListener::from_std) {
+            Ok(socket) => return Some(socket),
+            Err(error) => {
+                let address = listening.address();
+                tracing::warn!(%address, %error, "a worker cannot accept from a new listener yet");
+                tokio::time::sleep(LACK_INTERVAL).await;
+            }
+        }
+        socket = listening.socket();
+    }
+    None
+}
+
+/// What the kernel has accepted already, and would reset when the socket is closed.
+///
+/// All of it is taken before any is served: clients that are served in between would connect again, and the queue
+/// would not get empty as long as they do.
+fn queued(socket: TcpListener) -> Vec<TcpStream> {
+    let Ok(socket) = socket.into_std() else { return Vec::new() };
+    let accept = || socket.accept().ok().map(|(stream, _)| stream);
+    let streams: Vec<_> = std::iter::from_fn(accept).take(MAX_QUEUED).collect();
+    drop(socket);
+    let registered = streams.into_iter().map(|stream| {
+        stream.set_nonblocking(true)?;
+        TcpStream::from_std(stream)
+    });
+    registered.filter_map(io::Result::ok).collect()
 }

@@ -98,7 +98,7 @@ impl RefusalCache {
             200..=299 => self.accept(token, now),
             401 => {
                 // SECURITY: a token that works is never refused because of one odd answer.
-                if limits.refused_for > 0 && !self.is_accepted(token, now) {
+                if limits.refused_for > 0 && !self.is_accepted(token, || now) {
                     lock(&self.refused).put(token, now, now, limits.refused_for);
                 }
                 self.fail(limits, client, now);
@@ -119,22 +119,28 @@ impl RefusalCache {
 
     /// Whether Wire accepted the token within the last hour.
     pub fn accepts(&self, token: TokenDigest) -> bool {
-        self.is_accepted(token, rate::now())
+        self.is_accepted(token, rate::now)
     }
 
-    fn is_accepted(&self, token: TokenDigest, now: u64) -> bool {
+    // The clock is read only if something is remembered: for most tokens nothing is.
+    fn is_accepted(&self, token: TokenDigest, now: impl FnOnce() -> u64) -> bool {
         let at = lock(&self.accepted).find(&token);
-        at.is_some_and(|at| now.saturating_sub(at) < nanoseconds(ACCEPTED_FOR))
+        at.is_some_and(|at| now().saturating_sub(at) < nanoseconds(ACCEPTED_FOR))
     }
 
     /// Whether Wire refused the token a moment ago.
     pub fn refuses(&self, limits: &RefusalLimits, token: TokenDigest) -> bool {
-        self.is_refused(limits, token, rate::now())
+        self.is_refused(limits, token, rate::now)
     }
 
-    fn is_refused(&self, limits: &RefusalLimits, token: TokenDigest, now: u64) -> bool {
+    fn is_refused(
+        &self,
+        limits: &RefusalLimits,
+        token: TokenDigest,
+        now: impl FnOnce() -> u64,
+    ) -> bool {
         let at = lock(&self.refused).find(&token);
-        at.is_some_and(|at| now.saturating_sub(at) < limits.refused_for)
+        at.is_some_and(|at| now().saturating_sub(at) < limits.refused_for)
     }
 
     /// Counts a request with an invalid token from this address.
@@ -154,13 +160,18 @@ impl RefusalCache {
 
     /// How long an address that has failed too often has to wait.
     pub fn retry_after(&self, limits: &RefusalLimits, client: Option<IpAddr>) -> Option<Duration> {
-        self.wait(limits, client, rate::now())
+        self.wait(limits, client, rate::now)
     }
 
-    fn wait(&self, limits: &RefusalLimits, client: Option<IpAddr>, now: u64) -> Option<Duration> {
+    fn wait(
+        &self,
+        limits: &RefusalLimits,
+        client: Option<IpAddr>,
+        now: impl FnOnce() -> u64,
+    ) -> Option<Duration> {
         let client = client.filter(|_| limits.by_address)?;
         let used = lock(&self.addresses).find(&network_of(client))?;
-        limits.failures.wait(used, now)
+        limits.failures.wait(used, now())
     }
 
     /// How much is remembered now.

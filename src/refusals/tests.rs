@@ -26,11 +26,11 @@ fn client(text: &str) -> Option<IpAddr> {
 #[test]
 fn a_refused_token_is_remembered_for_its_time_and_no_longer() {
     let (cache, limits, now) = (cache(), limits(), rate::now());
-    assert!(!cache.is_refused(&limits, token(1), now));
+    assert!(!cache.is_refused(&limits, token(1), || now));
     cache.answered_at(&limits, token(1), None, 401, now);
-    assert!(cache.is_refused(&limits, token(1), now + 10 * SECOND - 1));
-    assert!(!cache.is_refused(&limits, token(1), now + 10 * SECOND));
-    assert!(!cache.is_refused(&limits, token(2), now));
+    assert!(cache.is_refused(&limits, token(1), || now + 10 * SECOND - 1));
+    assert!(!cache.is_refused(&limits, token(1), || now + 10 * SECOND));
+    assert!(!cache.is_refused(&limits, token(2), || now));
 }
 
 #[test]
@@ -39,13 +39,13 @@ fn a_token_accepted_within_the_hour_is_never_refused() {
     cache.answered_at(&limits, token(1), None, 200, now);
     let within = now + 3599 * SECOND;
     cache.answered_at(&limits, token(1), None, 401, within);
-    assert!(!cache.is_refused(&limits, token(1), within));
+    assert!(!cache.is_refused(&limits, token(1), || within));
     let after = now + 3600 * SECOND;
     cache.answered_at(&limits, token(1), None, 401, after);
-    assert!(cache.is_refused(&limits, token(1), after));
+    assert!(cache.is_refused(&limits, token(1), || after));
     // It works again: there is no need to wait.
     cache.answered_at(&limits, token(1), None, 201, after + 1);
-    assert!(!cache.is_refused(&limits, token(1), after + 1));
+    assert!(!cache.is_refused(&limits, token(1), || after + 1));
 }
 
 #[test]
@@ -62,17 +62,17 @@ fn failing_addresses_are_slowed_and_let_in_again_one_by_one() {
     let (cache, limits, now) = (cache(), limits(), rate::now());
     let address = client("192.0.2.1");
     for _ in 0..3 {
-        assert_eq!(cache.wait(&limits, address, now), None);
+        assert_eq!(cache.wait(&limits, address, || now), None);
         cache.fail(&limits, address, now);
     }
-    assert_eq!(cache.wait(&limits, address, now), Some(Duration::from_secs(20)));
+    assert_eq!(cache.wait(&limits, address, || now), Some(Duration::from_secs(20)));
     // However many come in the meantime, the wait does not grow.
     cache.fail(&limits, address, now);
-    assert_eq!(cache.wait(&limits, address, now + 20 * SECOND), None);
+    assert_eq!(cache.wait(&limits, address, || now + 20 * SECOND), None);
     cache.fail(&limits, address, now + 20 * SECOND);
-    assert!(cache.wait(&limits, address, now + 20 * SECOND).is_some());
-    assert_eq!(cache.wait(&limits, client("192.0.2.2"), now), None);
-    assert_eq!(cache.wait(&limits, None, now), None);
+    assert!(cache.wait(&limits, address, || now + 20 * SECOND).is_some());
+    assert_eq!(cache.wait(&limits, client("192.0.2.2"), || now), None);
+    assert_eq!(cache.wait(&limits, None, || now), None);
 }
 
 #[test]
@@ -81,14 +81,14 @@ fn a_network_of_64_bits_is_one_client() {
     for last in ["2001:db8::1", "2001:db8::2", "2001:db8::ffff:3"] {
         cache.fail(&limits, client(last), now);
     }
-    assert!(cache.wait(&limits, client("2001:db8::4"), now).is_some());
-    assert!(cache.wait(&limits, client("2001:db8:0:1::4"), now).is_none());
+    assert!(cache.wait(&limits, client("2001:db8::4"), || now).is_some());
+    assert!(cache.wait(&limits, client("2001:db8:0:1::4"), || now).is_none());
     // IPv4 in its IPv6 form is the same client, and not one with all others.
     for _ in 0..3 {
         cache.fail(&limits, client("::ffff:192.0.2.1"), now);
     }
-    assert!(cache.wait(&limits, client("192.0.2.1"), now).is_some());
-    assert!(cache.wait(&limits, client("192.0.2.2"), now).is_none());
+    assert!(cache.wait(&limits, client("192.0.2.1"), || now).is_some());
+    assert!(cache.wait(&limits, client("192.0.2.2"), || now).is_none());
 }
 
 #[test]
@@ -105,5 +105,5 @@ fn floods_of_tokens_and_addresses_are_bounded() {
         "{refused} {addresses}"
     );
     assert_eq!(accepted, 1);
-    assert!(cache.is_accepted(token(0), now));
+    assert!(cache.is_accepted(token(0), || now));
 }

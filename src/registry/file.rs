@@ -7,6 +7,7 @@
 //!     hash: "sha512:..."
 //!     expires: 2027-06-30
 //!     networks: [203.0.113.0/24]
+//!     client_certificate: "dns:idp.example.com"
 //!     methods: [GET, POST, PUT, PATCH]
 //!     resources: [Users]
 //!     identity: saml
@@ -32,6 +33,7 @@ use crate::input::section::Section;
 use crate::input::{value, yaml};
 use crate::policy::Identity;
 use crate::rate::Rate;
+use crate::tls::subject::SubjectName;
 
 use super::{Entry, Methods, Resources, TokenRegistry};
 
@@ -88,6 +90,8 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
     let networks = section.field("networks").and_then(|field| {
         field.filled_list("leave it out to allow all networks", |item| item.parsed(value::network))
     });
+    let client_certificate =
+        section.field("client_certificate").and_then(|field| field.parsed(SubjectName::parse));
     let methods = section.field("methods").and_then(|field| {
         field.filled_list("leave it out to allow all methods", |item| item.parsed(read_method))
     });
@@ -105,6 +109,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
     let entry = label.zip(hash).map(|(label, hash)| Entry {
         expires,
         networks: networks.map(|list| list.into_iter().map(|(_, network)| network).collect()),
+        client_certificate,
         methods: methods.map_or(Methods::ALL, union),
         resources: resources.map_or(Resources::ALL, |list| Resources {
             users: list.iter().any(|(_, one)| *one == Resource::Users),

@@ -18,6 +18,7 @@ use crate::digest::{StoredHash, TokenDigest};
 use crate::policy::Identity;
 use crate::rate::{Meter, Rate};
 use crate::repair::Repairs;
+use crate::tls::subject::SubjectName;
 use crate::verdict::VerdictLabel;
 
 pub mod file;
@@ -42,6 +43,8 @@ pub struct Entry {
     pub expires: Option<SystemTime>,
     /// Where it may come from; `None`: anywhere.
     pub networks: Option<Vec<IpNet>>,
+    /// A name that the certificate of the client must have; `None`: no certificate is needed.
+    pub client_certificate: Option<SubjectName>,
     pub methods: Methods,
     pub resources: Resources,
     /// How the team of this token identifies its users, in place of the configured mode.
@@ -122,6 +125,7 @@ impl Entry {
             hash,
             expires: None,
             networks: None,
+            client_certificate: None,
             methods: Methods::ALL,
             resources: Resources::ALL,
             identity: None,
@@ -129,6 +133,11 @@ impl Entry {
             repairs: None,
             meter: Arc::default(),
         }
+    }
+
+    /// Whether a connection with a verified certificate of these names may use it.
+    pub fn is_certified(&self, certificate: &[SubjectName]) -> bool {
+        self.client_certificate.as_ref().is_none_or(|name| certificate.contains(name))
     }
 
     pub fn has_expired(&self, now: SystemTime) -> bool {

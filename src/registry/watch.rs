@@ -72,6 +72,12 @@ impl RegistryFile {
         self.lock().clone()
     }
 
+    /// Whether the file is the one that was read last, and is in use.
+    pub fn is_current(&self) -> bool {
+        let state = self.lock();
+        state.failure.is_none() && state.tried.is_some() && state.tried == Stamp::of(&self.path)
+    }
+
     /// Notes that what was read last is in use now.
     pub fn set_in_use(&self) {
         let mut state = self.lock();

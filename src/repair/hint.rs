@@ -14,33 +14,36 @@ pub fn for_body(
     on: Repairs,
     judged: Judged,
 ) -> Repairs {
-    let off = candidates(rule, document).without(on);
+    let off = of_rule(rule).without(on);
     if off.is_empty() {
         return off;
     }
     if rule == Rule::GroupPatch {
         return off;
     }
-    // A userName of the kind that it is for is always repaired, or not at all.
-    if rule == Rule::UserUserName && kind != BodyKind::Patch {
-        return off;
+    let user_name = document.root().as_object().and_then(|user| user.string(Name::UserName));
+    if let (Rule::UserUserName, Some(user_name)) = (rule, user_name) {
+        return off.both(by_form(user_name));
     }
     let limit = document.source().len() * 16;
     repair_body(kind, document, off, judged, limit).map_or(Repairs::NONE, |repaired| repaired.by)
 }
 
-fn candidates(rule: Rule, document: &Document<'_>) -> Repairs {
+/// The repair of a userName of this form.
+fn by_form(user_name: &str) -> Repairs {
+    match user_name {
+        "" => Repairs::NONE,
+        name if name.contains('@') => Repairs::of(&[Repair::UserNameLocalPart]),
+        _ => Repairs::of(&[Repair::UserNameAscii]),
+    }
+}
+
+/// The repairs that can help against a rule.
+pub const fn of_rule(rule: Rule) -> Repairs {
     match rule {
-        Rule::UserUserName => {
-            let user = document.root().as_object();
-            let name = user.and_then(|user| user.string(Name::UserName));
-            match name {
-                Some("") => Repairs::NONE,
-                Some(name) if name.contains('@') => Repairs::of(&[Repair::UserNameLocalPart]),
-                Some(_) => Repairs::of(&[Repair::UserNameAscii]),
-                None => Repairs::of(&[Repair::UserNameLocalPart, Repair::UserNameAscii]),
-            }
-        }
+        Rule::HeadersAccept => Repairs::of(&[Repair::Accept]),
+        Rule::BodyMediaType => Repairs::of(&[Repair::ContentType]),
+        Rule::UserUserName => Repairs::of(&[Repair::UserNameLocalPart, Repair::UserNameAscii]),
         Rule::UserUserNameCase => Repairs::of(&[Repair::UserNameLower]),
         Rule::UserType => Repairs::of(&[Repair::Roles, Repair::EmptyValues]),
         Rule::UserRoles => Repairs::of(&[Repair::Roles]),
@@ -58,6 +61,7 @@ fn candidates(rule: Rule, document: &Document<'_>) -> Repairs {
             Repair::Password,
         ]),
         Rule::GroupMembers => Repairs::of(&[Repair::GroupsMembers]),
+        Rule::FilterUnsupported => Repairs::of(&[Repair::GroupsFilter]),
         Rule::GroupPatch => Repairs::of(&[Repair::GroupsPatch]),
         _ => Repairs::NONE,
     }

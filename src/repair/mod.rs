@@ -177,6 +177,11 @@ impl Repairs {
         Self(self.0 | other.0)
     }
 
+    /// What is in both sets.
+    pub const fn both(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }

@@ -32,11 +32,11 @@ struct Operation<'d> {
 pub(super) fn repair<'d>(patch: Object<'d>, on: Repairs, judged: Judged, edits: &mut Edits<'d>) {
     let Some(operations) = patch.value(Name::Operations) else { return };
     let Some(list) = operations.as_array() else { return };
-    let mut out = Rewritten { text: String::from("["), by: Repairs::NONE };
+    let mut out = Rewritten { list, sound: 0, text: None, by: Repairs::NONE };
     for element in Array::elements(list) {
         repair_element(element, on, judged, edits, &mut out);
     }
-    let Rewritten { mut text, by } = out;
+    let Rewritten { text: Some(mut text), by, .. } = out else { return };
     text.push(']');
     if let Some(first) = by.iter().next() {
         edits.replace(first, operations, text);
@@ -45,17 +45,47 @@ pub(super) fn repair<'d>(patch: Object<'d>, on: Repairs, judged: Judged, edits: 
 }
 
 /// The array of operations as it becomes.
-struct Rewritten {
-    text: String,
+struct Rewritten<'d> {
+    list: Array<'d>,
+    /// How many operations from the first on have not changed.
+    sound: usize,
+    /// Written from the first change on, as most PATCHes have none.
+    text: Option<String>,
     by: Repairs,
 }
 
-impl Rewritten {
-    fn push(&mut self, operation: &str) {
-        if self.text.len() > 1 {
-            self.text.push(',');
+impl<'d> Rewritten<'d> {
+    fn keep(&mut self, element: Value<'d>, edits: &Edits<'d>) {
+        match self.text {
+            None => self.sound += 1,
+            Some(_) => self.push(edits.written(element), edits),
         }
-        self.text.push_str(operation);
+    }
+
+    /// Notes a change, with the operation that comes of it, if one does.
+    fn change(&mut self, by: Repair, operation: Option<&str>, edits: &Edits<'d>) {
+        self.by.insert(by);
+        if self.text.is_none() {
+            self.text = Some(String::from("["));
+            for element in self.list.elements().take(self.sound) {
+                self.push(edits.written(element), edits);
+            }
+        }
+        if let Some(operation) = operation {
+            self.push(operation, edits);
+        }
+    }
+
+    fn push(&mut self, operation: &str, edits: &Edits<'d>) {
+        let Some(text) = &mut self.text else { return };
+        // SECURITY: what cannot be used is not gathered.
+        if text.len() > edits.limit() {
+            return;
+        }
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(operation);
     }
 }
 
@@ -64,30 +94,33 @@ fn repair_element<'d>(
     on: Repairs,
     judged: Judged,
     edits: &Edits<'d>,
-    out: &mut Rewritten,
+    out: &mut Rewritten<'d>,
 ) {
-    let Some(operation) = element.as_object().and_then(Operation::read) else {
-        return out.push(edits.written(element));
+    let Some(mut operation) = element.as_object().and_then(Operation::read) else {
+        return out.keep(element, edits);
     };
-    let parts =
-        if on.contains(Repair::PatchPathless) { operation.split(edits.limit()) } else { None };
-    let is_split = parts.is_some();
-    if is_split {
-        out.by.insert(Repair::PatchPathless);
-    }
-    for mut operation in parts.unwrap_or_else(|| vec![operation]) {
-        if out.text.len() > edits.limit() {
-            return;
-        }
-        match operation.repair(on, judged) {
-            Repaired::Dropped(by) => out.by.insert(by),
+    let parts = on.contains(Repair::PatchPathless).then(|| operation.split(edits.limit()));
+    let Some(parts) = parts.flatten() else {
+        return match operation.repair(on, judged) {
+            Repaired::Unchanged => out.keep(element, edits),
+            Repaired::Changed(by) => out.change(by, Some(&operation.write(edits)), edits),
+            Repaired::Dropped(by) => out.change(by, None, edits),
+        };
+    };
+    for mut operation in parts {
+        let dropped = match operation.repair(on, judged) {
+            Repaired::Unchanged => false,
             Repaired::Changed(by) => {
                 out.by.insert(by);
-                out.push(&operation.write(edits));
+                false
             }
-            Repaired::Unchanged if is_split => out.push(&operation.write(edits)),
-            Repaired::Unchanged => out.push(edits.written(element)),
-        }
+            Repaired::Dropped(by) => {
+                out.by.insert(by);
+                true
+            }
+        };
+        let written = (!dropped).then(|| operation.write(edits));
+        out.change(Repair::PatchPathless, written.as_deref(), edits);
     }
 }
 
@@ -151,14 +184,17 @@ impl<'d> Operation<'d> {
 
     fn repair(&mut self, on: Repairs, judged: Judged) -> Repaired {
         let Some(path) = self.path.clone() else { return Repaired::Unchanged };
-        if on.contains(Repair::PatchUnsupported) && unsupported::is_dropped(self.op, &path) {
+        let read = read_path(&path);
+        if on.contains(Repair::PatchUnsupported)
+            && unsupported::is_dropped(self.op, &path, read.as_ref())
+        {
             return Repaired::Dropped(Repair::PatchUnsupported);
         }
         if self.op != Op::Set {
             return Repaired::Unchanged;
         }
         let Some(value) = self.value else { return Repaired::Unchanged };
-        match read_path(&path) {
+        match read {
             Some(Path::Attribute(attribute)) => self.repair_attribute(attribute, value, on, judged),
             Some(Path::Value(path)) if on.contains(Repair::Roles) && is_primary_role(path) => {
                 let Some(roles) = value.as_str().and_then(|_| roles::patched(value)) else {

@@ -2,7 +2,7 @@
 //! a PUT of the same client.
 
 use crate::json::Name;
-use crate::wire::filter::{CORE_USER, Path, WIRE_PROFILE, WIRE_USER, read_path, read_rfc_path};
+use crate::wire::filter::{CORE_USER, Path, WIRE_PROFILE, WIRE_USER, read_rfc_path};
 use crate::wire::op::Op;
 
 /// What Wire keeps of a user, or refuses, wherever it stands: an operation on it is never dropped.
@@ -17,16 +17,17 @@ const KEPT: [Name; 8] = [
     Name::Password,
 ];
 
-/// Whether Wire refuses an operation for a path to something that it does not keep.
+/// Whether Wire refuses an operation for a path to something that it does not keep. `read`: the path as Wire reads
+/// it.
 ///
 /// A path that RFC 7644 has no grammar for names nothing, so what is meant is not known.
-pub(super) fn is_dropped(op: Op, path: &str) -> bool {
+pub(super) fn is_dropped(op: Op, path: &str, read: Option<&Path<'_>>) -> bool {
     if [WIRE_USER, WIRE_PROFILE].iter().any(|urn| begins_with(path, urn))
         || path.eq_ignore_ascii_case(CORE_USER)
     {
         return false;
     }
-    match read_path(path) {
+    match read {
         // Wire serves the removal of what it does not keep, without effect.
         Some(Path::Attribute(attribute)) => op == Op::Set && !is_kept(attribute.name),
         Some(Path::Value(path)) => !is_kept(path.attribute.name),
@@ -52,6 +53,11 @@ fn begins_with(text: &str, start: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::filter::read_path;
+
+    fn is_dropped(op: Op, path: &str) -> bool {
+        super::is_dropped(op, path, read_path(path).as_ref())
+    }
 
     #[test]
     fn only_what_wire_refuses_and_does_not_keep_is_dropped() {

@@ -47,7 +47,7 @@ pub struct Schema {
     built_in: Option<Box<Self>>,
 }
 
-const FILES: [(&str, &str); 3] = [
+pub(crate) const FILES: [(&str, &str); 3] = [
     ("user.json", include_str!("../../schemas/user.json")),
     ("patch.json", include_str!("../../schemas/patch.json")),
     ("group.json", include_str!("../../schemas/group.json")),

@@ -1,6 +1,7 @@
 //! What is forwarded to the backend, and what is returned to the client.
 
 use std::io::Read;
+use std::net::SocketAddr;
 
 use wire_scim_guard::config::ZHeaders;
 
@@ -62,7 +63,7 @@ fn login_headers_are_kept_only_from_named_peers_on_the_token_api() {
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.z_headers = ZHeaders::KeepFrom(vec!["127.0.0.1/32".parse().unwrap()]);
         // The peer's address is an IPv4-mapped IPv6 address here.
-        config.listen = vec!["[::]:0".parse().unwrap()];
+        config.listen = vec!["[::]:0".parse::<SocketAddr>().unwrap().into()];
     });
     let port = guarded.addr.port();
     let ask = |request: String| {

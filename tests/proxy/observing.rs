@@ -97,7 +97,9 @@ fn a_client_that_disconnects_before_its_answer_is_counted_as_499() {
     client.send(control());
     wait_until("the request at the backend", || backend.accepted() == 1);
     // With a reset, so that the answer cannot be written.
-    socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    socket2::SockRef::from(client.stream.socket())
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
     drop(client);
     gone.send(()).unwrap();
     guarded.wait_metric(&requests("/scim/v2/Users", "POST", 499, "failed"), 1.0);

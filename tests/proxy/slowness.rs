@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Backend, Guarded, Reply, USER, control, h2c, head, user, wait_until, with_length,
+    Backend, Guarded, Reply, USER, WAIT_TIMEOUT, control, h2c, head, user, wait_until, with_length,
 };
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -22,23 +22,16 @@ fn a_dripping_head_is_cut_off_at_one_deadline() {
     let backend = Backend::fine();
     let guarded = guarded(&backend);
     let mut client = guarded.client();
-    let mut writer = client.stream.try_clone().unwrap();
     let started = Instant::now();
-    let dripping = std::thread::spawn(move || {
-        use std::io::Write;
-        for byte in "GET /scim/v2/Users HTTP/1.1\r\nX-Drip: ".bytes().chain([b'a'; 1000]) {
-            if writer.write_all(&[byte]).is_err() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    });
+    client.send("GET /scim/v2/Users HTTP/1.1\r\nX-Drip: ");
     // Another client is served meanwhile.
     assert_eq!(guarded.ask(control()).status, 200);
+    while !client.receives(Duration::from_millis(20)) {
+        assert!(started.elapsed() < WAIT_TIMEOUT);
+        client.send("a");
+    }
     client.response().refused("limits.header_timeout");
     assert!(started.elapsed() >= SHORT);
-    drop(client);
-    dripping.join().unwrap();
     assert_eq!(backend.accepted(), 1);
 }
 
@@ -65,13 +58,13 @@ fn an_http2_body_that_never_arrives_is_cut_off() {
     let guarded = guarded(&backend);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let rule = runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(guarded.addr).await.unwrap();
+        let stream = h2c::connect(guarded.addr).await;
         let (sender, connection) = h2::client::handshake(stream).await.unwrap();
         tokio::spawn(connection);
         let request = h2c::head("POST", "/scim/v2/Users", guarded.addr).body(()).unwrap();
         let mut sender = sender.ready().await.unwrap();
         let (response, _stream) = sender.send_request(request, false).unwrap();
-        let response = tokio::time::timeout(crate::support::WAIT_TIMEOUT, response).await;
+        let response = tokio::time::timeout(WAIT_TIMEOUT, response).await;
         let response = response.unwrap().unwrap();
         response.headers()["scim-guard-rule"].to_str().unwrap().to_owned()
     });

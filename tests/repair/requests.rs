@@ -27,7 +27,13 @@ fn judge(repairs: Repairs, method: &Method, target: &str, body: &str) -> Verdict
     {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_str(&value).unwrap());
     }
-    let head = Head { method, target: target.as_bytes(), headers: &headers, client: None };
+    let head = Head {
+        method,
+        target: target.as_bytes(),
+        headers: &headers,
+        client: None,
+        certificate: &[],
+    };
     guard(repairs).evaluate(head, body.as_bytes())
 }
 
@@ -181,6 +187,25 @@ fn operations_on_what_wire_does_not_keep_are_dropped() {
         ),
         Ok(json!([{"op": "replace", "path": "active", "value": true}]))
     );
+}
+
+#[test]
+fn operations_that_do_not_change_stay_byte_for_byte() {
+    let head = r#"{ "schemas" : ["urn:ietf:params:scim:api:messages:2.0:PatchOp"] ,"Operations": "#;
+    let (first, last) = (
+        r#"{ "op":"Replace" ,"path":"\u0061ctive", "value": "False", "x": 1.0 }"#,
+        r#"{"value":"A" , "OP":"add","path":"displayName"}"#,
+    );
+    let dropped = r#"{"op":"add","path":"title","value":"x"}"#;
+    let of = |operations: &str| {
+        let body = format!("{head}{operations} , \"id\":null}}\n");
+        let on = [Repair::PatchUnsupported, Repair::PatchPathless, Repair::Roles];
+        (forwarded(&on, &Method::PATCH, USER, &body).unwrap(), body)
+    };
+    let (sent, body) = of(&format!("[ {first} ,{last}]"));
+    assert_eq!(sent, body);
+    let (sent, _) = of(&format!("[ {first} ,{dropped}, {last}]"));
+    assert_eq!(sent, format!("{head}[{first},{last}] , \"id\":null}}\n"));
 }
 
 #[test]

@@ -335,6 +335,15 @@ pub fn cases() -> Vec<Case> {
             authorized(&with_token(TOKEN)),
         ),
         configured(
+            R::TokenCertificate,
+            |config| {
+                let certified = entry("certified", OTHER, "client_certificate: \"dns:idp.example\"");
+                config.tokens = Some(registry_file(&[certified, entry("free", TOKEN, "")]));
+            },
+            authorized(&with_token(OTHER)),
+            authorized(&with_token(TOKEN)),
+        ),
+        configured(
             R::TokenOperation,
             |config| config.tokens = Some(registry_file(&[entry("audit", TOKEN, "methods: [GET]")])),
             post_user(&changed(&json!({}))),

@@ -1,9 +1,15 @@
-//! An HTTP/2 client with prior knowledge.
+//! An HTTP/2 client, with prior knowledge over cleartext, and by ALPN over TLS.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
+use rustls::ClientConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+
+use super::tls;
 
 /// The answer to one request.
 #[derive(Debug)]
@@ -19,11 +25,30 @@ impl Answer {
     }
 }
 
+/// A request and its body.
+type Asked = (Request<()>, Vec<u8>);
+
 /// Sends these requests one after the other on one connection; a reset stream is an error.
-pub fn ask(addr: SocketAddr, requests: Vec<(Request<()>, Vec<u8>)>) -> Vec<Result<Answer, String>> {
+pub fn ask(addr: SocketAddr, requests: Vec<Asked>) -> Vec<Result<Answer, String>> {
+    ask_on(connect(addr), requests)
+}
+
+/// As `ask`, over TLS with these settings.
+pub fn ask_over(
+    addr: SocketAddr,
+    config: &Arc<ClientConfig>,
+    requests: Vec<Asked>,
+) -> Vec<Result<Answer, String>> {
+    ask_on(connect_over(addr, Arc::clone(config)), requests)
+}
+
+fn ask_on(
+    connecting: impl Future<Output = Box<dyn Io>>,
+    requests: Vec<Asked>,
+) -> Vec<Result<Answer, String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+        let stream = connecting.await;
         let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
         tokio::spawn(connection);
         let mut answers = Vec::new();
@@ -63,6 +88,25 @@ pub fn ask(addr: SocketAddr, requests: Vec<(Request<()>, Vec<u8>)>) -> Vec<Resul
         }
         answers
     })
+}
+
+/// A connection, over cleartext or TLS.
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// Connects to a guard, over TLS if it speaks that.
+pub async fn connect(addr: SocketAddr) -> Box<dyn Io> {
+    if tls::is_noted(addr) {
+        return connect_over(addr, tls::shared_config(&["h2"])).await;
+    }
+    Box::new(tokio::net::TcpStream::connect(addr).await.unwrap())
+}
+
+async fn connect_over(addr: SocketAddr, config: Arc<ClientConfig>) -> Box<dyn Io> {
+    let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let connector = TlsConnector::from(config);
+    Box::new(connector.connect(tls::server_name(tls::NAME), stream).await.unwrap())
 }
 
 /// A request head with a token and a content type.

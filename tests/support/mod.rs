@@ -18,6 +18,13 @@ use wire_scim_guard::proxy::{self, Running};
 pub mod corpus;
 pub mod h2c;
 pub mod program;
+pub mod tls;
+
+use tls::Wire;
+
+/// Whether guards and their clients speak TLS: the binary `proxy_tls` has the tests of `proxy` that depend on the
+/// transport once more.
+const OVER_TLS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"proxy_tls");
 
 /// A token of Wire's form, and the header line that carries it.
 pub const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -64,6 +71,8 @@ pub enum Reply {
     Reset,
     /// Writes nothing until the test ends.
     Stall,
+    /// Hands over the connection, with what was read after the request.
+    Switch(fn(TcpStream, &[u8])),
 }
 
 pub fn ok(body: &str) -> Reply {
@@ -172,6 +181,7 @@ fn serve(mut stream: TcpStream, connection: usize, log: &Log, script: &Script) {
                 let _ = stream.shutdown(std::net::Shutdown::Both);
                 return;
             }
+            Reply::Switch(go_on) => return go_on(stream, &buffer),
             Reply::Stall => {
                 let mut sink = [0; 1024];
                 while matches!(stream.read(&mut sink), Ok(1..)) {}
@@ -181,7 +191,7 @@ fn serve(mut stream: TcpStream, connection: usize, log: &Log, script: &Script) {
     }
 }
 
-fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> bool {
+fn fill(stream: &mut impl Read, buffer: &mut Vec<u8>) -> bool {
     let mut chunk = [0; 64 * 1024];
     match stream.read(&mut chunk) {
         Ok(0) | Err(_) => false,
@@ -196,7 +206,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+fn read_head(stream: &mut impl Read, buffer: &mut Vec<u8>) -> Option<String> {
     let end = loop {
         match find(buffer, b"\r\n\r\n") {
             Some(at) => break at + 4,
@@ -210,7 +220,7 @@ fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
 }
 
 /// Reads a body as its head frames it; `None` when it ends early.
-fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, head: &str) -> Option<(Vec<u8>, bool)> {
+fn read_body(stream: &mut impl Read, buffer: &mut Vec<u8>, head: &str) -> Option<(Vec<u8>, bool)> {
     if header(head, "transfer-encoding").iter().any(|v| v.eq_ignore_ascii_case("chunked")) {
         return Some((read_chunks(stream, buffer)?, true));
     }
@@ -223,7 +233,7 @@ fn read_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, head: &str) -> Option
     Some((buffer.drain(..length).collect(), false))
 }
 
-fn read_chunks(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
+fn read_chunks(stream: &mut impl Read, buffer: &mut Vec<u8>) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let line = loop {
@@ -248,7 +258,7 @@ fn read_chunks(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Vec<u8>> 
     }
 }
 
-fn read_message(stream: &mut TcpStream, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
+fn read_message(stream: &mut impl Read, buffer: &mut Vec<u8>, connection: usize) -> Option<Seen> {
     let head = read_head(stream, buffer)?;
     let (body, chunked) = read_body(stream, buffer, &head)?;
     Some(Seen { head, body, chunked, connection })
@@ -285,10 +295,18 @@ impl Guarded {
         config.admin = local;
         config.threads = 2;
         change(&mut config);
+        if OVER_TLS {
+            for listener in &mut config.listen {
+                listener.tls.get_or_insert_with(tls::listener);
+            }
+        }
         let guard = Evaluator::new(&config).unwrap_or_else(|error| panic!("{error}"));
         let (log, access) = AccessLog::memory();
         let running = proxy::start(Arc::new(guard), log).unwrap();
         let addr = running.addrs()[0];
+        if OVER_TLS {
+            tls::note(addr, running.admin_addr());
+        }
         Self { running: Some(running), addr, access }
     }
 
@@ -337,6 +355,11 @@ impl Guarded {
         self.lines("agreement")
     }
 
+    /// The log lines of connections that had switched to WebSocket and have ended.
+    pub fn tunnels(&self) -> Vec<serde_json::Value> {
+        self.lines("tunnel")
+    }
+
     fn lines(&self, message: &str) -> Vec<serde_json::Value> {
         let bytes = self.access.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
@@ -362,7 +385,7 @@ pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
 
 /// A client that writes raw bytes.
 pub struct Client {
-    pub stream: TcpStream,
+    pub stream: Wire,
     buffer: Vec<u8>,
 }
 
@@ -407,7 +430,8 @@ impl Response {
 
 impl Client {
     pub fn connect(addr: SocketAddr) -> Self {
-        Self::over(TcpStream::connect(addr).unwrap())
+        let stream = TcpStream::connect(addr).unwrap();
+        Self::over(Wire::new(stream, addr))
     }
 
     /// Connects from another address of this machine.
@@ -416,18 +440,26 @@ impl Client {
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::new(local.parse().unwrap(), 0).into()).unwrap();
         socket.connect(&addr.into()).unwrap();
-        Self::over(socket.into())
+        Self::over(Wire::new(socket.into(), addr))
     }
 
-    fn over(stream: TcpStream) -> Self {
-        stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
-        stream.set_nodelay(true).unwrap();
+    pub fn over(stream: Wire) -> Self {
+        stream.set_read_timeout(WAIT_TIMEOUT);
+        stream.socket().set_nodelay(true).unwrap();
         Self { stream, buffer: Vec::new() }
     }
 
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // A guard that refuses early may close the connection before it has read everything.
-        let _ = self.stream.write_all(bytes.as_ref());
+        let _ = self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush());
+    }
+
+    /// Whether something comes within this time.
+    pub fn receives(&mut self, within: Duration) -> bool {
+        self.stream.set_read_timeout(within);
+        let received = fill(&mut self.stream, &mut self.buffer);
+        self.stream.set_read_timeout(WAIT_TIMEOUT);
+        received
     }
 
     pub fn response(&mut self) -> Response {
@@ -447,9 +479,27 @@ impl Client {
         Some(Response { status, head, body })
     }
 
+    /// Asserts that the connection is one too many. Over TLS it is closed without an answer, as one would take a
+    /// handshake.
+    pub fn is_turned_away(&mut self, rule: &str) {
+        if OVER_TLS {
+            assert!(self.response_to("GET").is_none());
+            return;
+        }
+        let response = self.response();
+        response.refused(rule);
+        assert_eq!(response.header("retry-after"), Some("5"));
+    }
+
+    /// The next bytes, after a switch of protocols.
+    pub fn read(&mut self, length: usize) -> Vec<u8> {
+        while self.buffer.len() < length && fill(&mut self.stream, &mut self.buffer) {}
+        self.buffer.drain(..length.min(self.buffer.len())).collect()
+    }
+
     /// Half-closes the connection and reads what the guard still answers.
     pub fn finish(mut self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        self.stream.end();
         let _ = self.stream.read_to_end(&mut self.buffer);
     }
 

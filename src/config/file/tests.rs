@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Limits, PathPolicy};
+use crate::config::{CertificateFiles, ClientAuth, Limits, Listener, ListenerTls, PathPolicy};
 use crate::policy::{Action, Policy};
 use crate::release::{Release, Releases};
 use crate::repair::{Repair, Repairs};
@@ -55,7 +55,7 @@ fn every_key_is_taken() {
          \x20 header_timeout: 1s\n  body_timeout: 2s\n  request_timeout: 4s\n  keepalive_timeout: 3s\n  write_timeout: 6s\n\
          \x20 requests_per_connection: 4\n  connections: 5\n  connections_per_address: 3\n  streams: 6\n\
          \x20 upstream_connect_timeout: 700ms\n  upstream_timeout: 8m\n\
-         \x20 upstream_idle_timeout: 9s\n  group_patch_wait: 2s\n  shutdown_timeout: 0s\n",
+         \x20 upstream_idle_timeout: 9s\n  group_patch_wait: 2s\n  upgrades: 8\n  upgrade_idle_timeout: 10s\n  shutdown_timeout: 0s\n",
     );
     let seconds = Duration::from_secs;
     assert_eq!(config.admin, "[::1]:9999".parse::<SocketAddr>().unwrap());
@@ -103,8 +103,86 @@ fn every_key_is_taken() {
         upstream_idle_timeout: seconds(9),
         group_patch_wait: seconds(2),
         shutdown_timeout: seconds(0),
+        upgrades: 8,
+        upgrade_idle_timeout: seconds(10),
     };
     assert_eq!(config.limits, limits);
+}
+
+#[test]
+fn a_listener_may_be_a_mapping_with_tls_and_proxy_protocol() {
+    let text = "listen:\n- \"127.0.0.1:8080\"\n- address: \"[::]:8443\"\n  tls:\n    certificates:\n    \
+                - {certificate: a.pem, key: a.key}\n    - {certificate: b.pem, key: b.key}\n    \
+                client_auth: {ca: ca.pem, required: false}\n  proxy_protocol: [10.0.0.0/8]\n\
+                upstream: {servers: [\"127.0.0.1:8088\"]}\n";
+    let config = parse(text).unwrap();
+    assert_eq!(config.listen[0], "127.0.0.1:8080".parse::<SocketAddr>().unwrap().into());
+    assert!(config.listen[0].is_plain());
+    let files = |name: &str| CertificateFiles {
+        certificate: format!("{name}.pem").into(),
+        key: format!("{name}.key").into(),
+    };
+    let tls = ListenerTls {
+        certificates: vec![files("a"), files("b")],
+        client_auth: Some(ClientAuth { ca: "ca.pem".into(), required: false }),
+    };
+    let expected = Listener {
+        address: "[::]:8443".parse().unwrap(),
+        tls: Some(tls),
+        proxy_protocol: vec!["10.0.0.0/8".parse().unwrap()],
+    };
+    assert_eq!(config.listen[1], expected);
+    // A header of the PROXY protocol says who connects.
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn all_errors_of_a_listener_are_reported() {
+    let listen = |entry: &str| -> Vec<String> {
+        let text = format!("listen: [{entry}]\nupstream: {{servers: [\"127.0.0.1:8088\"]}}\n");
+        parse(&text).unwrap_err().iter().map(ToString::to_string).collect()
+    };
+    for (entry, expected) in [
+        (
+            "{}",
+            &["1:10: listen[0].address is missing: write where clients connect: 0.0.0.0:8443"][..],
+        ),
+        (
+            "{address: \"127.0.0.1:1\", tls: {certificates: []}, proxy_protocol: []}",
+            &[
+                "1:55: listen[0].tls.certificates: the list is empty",
+                "proxy_protocol: the list is empty",
+            ],
+        ),
+        (
+            "{address: \"127.0.0.1:1\", tls: {certificates: [{key: a}], client_auth: {required: 1}}}",
+            &[
+                "certificates[0].certificate is missing",
+                "client_auth.ca is missing",
+                "client_auth.required: expected true",
+            ],
+        ),
+        (
+            "{address: \"127.0.0.1:1\", tls: true, proxy_protocol: [0.0.0.0/0]}",
+            &[
+                "listen[0].tls: expected a mapping",
+                "proxy_protocol[0]: \"0.0.0.0/0\" matches every address",
+            ],
+        ),
+        (
+            "{address: \"127.0.0.1:1\", tsl: {}}",
+            &["listen[0].tsl is an unknown key; did you mean tls"],
+        ),
+        (
+            "\"127.0.0.1:1\", {address: \"127.0.0.1:1\", proxy_protocol: [10.0.0.1]}",
+            &["listen: 127.0.0.1:1 and 127.0.0.1:1 take the same port"],
+        ),
+    ] {
+        let errors = listen(entry).join("\n");
+        for expected in expected {
+            assert!(errors.contains(expected), "{expected} is not in:\n{errors}");
+        }
+    }
 }
 
 #[test]
@@ -357,6 +435,8 @@ fn known_keys() -> Vec<String> {
     let diagnostics = Diagnostics::default();
     let text = format!("{LEAST}z_headers: {{keep_from: [192.0.2.1]}}\n");
     assert!(read(&text, None, Overrides::default(), &diagnostics).is_some());
+    let longer = "listen: [{address: \"127.0.0.1:1\", tls: {certificates: [{}], client_auth: {}}}]";
+    read(longer, None, Overrides::default(), &diagnostics);
     diagnostics.asked.into_inner()
 }
 
@@ -370,7 +450,7 @@ fn the_example_is_valid_with_everything_switched_on_and_names_every_key() {
     // Keys follow `#` alone, sentences follow `# `.
     let switched_on: String = EXAMPLE
         .lines()
-        .filter(|line| *line != "z_headers: strip")
+        .filter(|line| *line != "z_headers: strip" && !line.starts_with("listen: ["))
         .map(|line| match line.trim_start().strip_prefix('#') {
             Some(key) if !key.is_empty() && !key.starts_with(' ') => line.replacen('#', "", 1),
             _ => line.to_string(),
@@ -379,9 +459,11 @@ fn the_example_is_valid_with_everything_switched_on_and_names_every_key() {
         .collect();
     let config = parse(&switched_on).unwrap();
     assert!(matches!(config.z_headers, ZHeaders::KeepFrom(_)));
+    assert!(config.listen.iter().any(|listener| listener.tls.is_some()));
     for key in known_keys() {
         let name = key.rsplit('.').next().unwrap();
-        let names_it = |line: &str| line.trim_start().starts_with(&format!("{name}:"));
+        let names_it =
+            |line: &str| line.trim_start_matches([' ', '-']).starts_with(&format!("{name}:"));
         assert!(switched_on.lines().any(names_it), "{key} is not in the example");
     }
 }

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use pingora::http::RequestHeader;
 use pingora::{BError, Error, ErrorType};
 use tokio::sync::Notify;
@@ -124,7 +125,7 @@ impl Bounds {
 /// hold. Only bytes that came count, so that announcing a body costs the others nothing.
 #[derive(Debug)]
 pub struct Budget {
-    bounds: Bounds,
+    bounds: ArcSwap<Bounds>,
     used: [AtomicUsize; Kind::ALL.len()],
     strangers: AtomicUsize,
     addresses: Addresses,
@@ -142,7 +143,7 @@ pub struct Budget {
 impl Budget {
     pub(super) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
-            bounds: Bounds::of(limits),
+            bounds: ArcSwap::from_pointee(Bounds::of(limits)),
             used: Default::default(),
             strangers: AtomicUsize::new(0),
             addresses: Addresses::default(),
@@ -164,8 +165,14 @@ impl Budget {
         Arc::new(Connection { budget: Arc::clone(self), address, used, waiting })
     }
 
+    /// Takes the limits of another configuration. What is held already stays held.
+    pub(super) fn configure(&self, limits: &Limits) {
+        self.bounds.store(Arc::new(Bounds::of(limits)));
+        self.freed.notify_waiters();
+    }
+
     pub fn limit(&self) -> usize {
-        self.bounds.total
+        self.bounds.load().total
     }
 
     pub fn used(&self, kind: Kind) -> usize {

@@ -1,6 +1,7 @@
 //! What one request holds of the memory for all.
 
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -91,6 +92,19 @@ impl Share {
         self.stranger
     }
 
+    /// A share of the same client that holds nothing.
+    pub(in crate::proxy) fn split_off(&mut self) -> Self {
+        self.find_address();
+        Self {
+            budget: Arc::clone(&self.budget),
+            connection: self.connection.clone(),
+            address: self.address.clone(),
+            client: None,
+            stranger: self.stranger,
+            bytes: [0; Kind::ALL.len()],
+        }
+    }
+
     pub(in crate::proxy) fn give_back(&mut self) {
         for kind in Kind::ALL {
             self.shrink_to(kind, 0);
@@ -159,7 +173,7 @@ impl Share {
 
     fn shortage(&self, kind: Kind) -> Option<Shortage> {
         let budget = &self.budget;
-        let bounds = &budget.bounds;
+        let bounds = budget.bounds.load();
         // The last of each bound is for those that hold little, so that they need not wait behind many
         // that hold much. One that is alone may have all of it.
         let own = self.bytes.iter().sum::<usize>();
@@ -208,15 +222,19 @@ impl Share {
     }
 
     /// Holds more; if there is no room, those that keep the guard waiting give way, for which it
-    /// is waited a little.
-    pub(in crate::proxy) async fn grow(&mut self, kind: Kind, bytes: usize) -> Result<(), Refusal> {
+    /// is waited a little. Returns how long it was waited.
+    pub(in crate::proxy) async fn grow(
+        &mut self,
+        kind: Kind,
+        bytes: usize,
+    ) -> Result<Duration, Refusal> {
         // What holds no more than before is not refused for what others hold.
         if bytes == 0 || self.try_grow(kind, bytes).is_ok() {
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
         let budget = Arc::clone(&self.budget);
         // No room will ever be enough.
-        if self.bytes.iter().sum::<usize>() + bytes > budget.bounds.total {
+        if self.bytes.iter().sum::<usize>() + bytes > budget.limit() {
             return Err(budget.refuse(kind));
         }
         let connection = self.connection.clone();
@@ -243,7 +261,7 @@ impl Share {
         };
         let began = Instant::now();
         while began.elapsed() < patience {
-            let Err(shortage) = self.try_grow(kind, bytes) else { return Ok(()) };
+            let Err(shortage) = self.try_grow(kind, bytes) else { return Ok(began.elapsed()) };
             let make_room = |all| budget.stalled.make_room(&shortage, bytes, all);
             // An answer may wait longer, so that others that wait are spared for a while.
             let all = kind != Kind::Answer || began.elapsed() >= PATIENCE;
@@ -254,23 +272,24 @@ impl Share {
                 waiter.for_memory = true;
                 budget.stalled.enter(waiter)
             };
-            if unless_short(freed, place).await == Err(GaveWay) {
+            if unless_short(pin!(freed), place).await == Err(GaveWay) {
                 break;
             }
         }
         Err(budget.refuse(kind))
     }
 
-    /// Does `work`, which waits for the client, unless the request has to give way to others.
+    /// Does `work`, which waits for the client, unless the request has to give way to others. `since`:
+    /// from when the client has kept it waiting; `None`: from now.
     pub(in crate::proxy) async fn unless_short<T>(
         &mut self,
-        since: Instant,
-        work: impl Future<Output = T>,
+        since: Option<Instant>,
+        work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, GaveWay> {
         let budget = Arc::clone(&self.budget);
         unless_short(work, || {
             self.find_address();
-            budget.stalled.enter(self.waiter(since))
+            budget.stalled.enter(self.waiter(since.unwrap_or_else(Instant::now)))
         })
         .await
     }
@@ -337,15 +356,7 @@ impl Share {
     /// Parts with some of what is held for an answer, which is given back when the bytes have been
     /// written.
     pub(in crate::proxy) fn count(&mut self, bytes: Bytes) -> Bytes {
-        self.find_address();
-        let mut held = Self {
-            budget: Arc::clone(&self.budget),
-            connection: self.connection.clone(),
-            address: self.address.clone(),
-            client: None,
-            stranger: self.stranger,
-            bytes: [0; Kind::ALL.len()],
-        };
+        let mut held = self.split_off();
         let size = bytes.len();
         held.add(Kind::Answer, size);
         let rest = self.bytes[Kind::Answer as usize].saturating_sub(size);

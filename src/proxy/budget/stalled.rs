@@ -2,7 +2,7 @@
 //! more of an answer. When memory is short, those that have waited longest give way.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -172,10 +172,9 @@ impl Drop for Place {
 /// Does `work`, which waits for a client, unless it has to give way. `enter` is called only if
 /// the work is not done at once.
 pub(super) async fn unless_short<T>(
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
     enter: impl FnOnce() -> Place,
 ) -> Result<T, GaveWay> {
-    let mut work = pin!(work);
     let mut enter = Some(enter);
     let mut place = None;
     std::future::poll_fn(|cx| {

@@ -51,7 +51,7 @@ async fn answers_that_wait_take_no_place_from_a_body_that_has_come() {
     // Small heads have a reserve.
     assert!(share(&budget, address, false).grow(Kind::Head, 2 * KIB).await.is_ok());
     let mut other = share(&budget, address, true);
-    other.add(Kind::Body, budget.bounds.address);
+    other.add(Kind::Body, budget.bounds.load().address);
     let mut body = share(&budget, address, true);
     let (body, ()) = tokio::join!(body.grow(Kind::Body, 200 * KIB), async {
         tokio::task::yield_now().await;
@@ -66,7 +66,7 @@ fn unknown_tokens_at_many_addresses_leave_room_for_known_ones() {
     let budget = budget();
     let _held: Vec<_> =
         (1..=4).flat_map(|last| fill(&budget, address(last), Kind::Answer, 64 * KIB)).collect();
-    assert!(budget.used(Kind::Answer) > budget.bounds.stranger_data / 16 * 15 - 128 * KIB);
+    assert!(budget.used(Kind::Answer) > budget.bounds.load().stranger_data / 16 * 15 - 128 * KIB);
     let mut known = share(&budget, address(5), true);
     assert!(known.hold(Kind::Body, 512 * KIB));
     assert!(!share(&budget, address(6), false).hold(Kind::Body, 512 * KIB));
@@ -77,7 +77,7 @@ async fn nothing_more_is_never_refused() {
     let budget = budget();
     let _held = fill(&budget, address(1), Kind::Head, 64 * KIB);
     let mut full = share(&budget, address(1), false);
-    full.add(Kind::Head, budget.bounds.address);
+    full.add(Kind::Head, budget.bounds.load().address);
     assert!(share(&budget, address(1), false).grow(Kind::Head, 0).await.is_ok());
 }
 

@@ -11,8 +11,8 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,17 +23,20 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::Sleep;
 
 use crate::config::Limits;
 use crate::refusal::Refusal;
 use crate::snapshot::{Snapshot, Snapshots};
+use crate::tls::subject::SubjectName;
 
 use super::chunked::Misframed;
 use super::h2_heads::H2Heads;
 use super::head::{Extent, Head, HeadRules};
 use crate::proxy::budget::{Connection, Place};
+use crate::proxy::upgrade::Tunnel;
 
 /// How much is read at once while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 4 * 1024;
@@ -43,6 +46,9 @@ const IDLE_CHUNK: usize = 512;
 
 /// What is gathered before it is written: a head and a short body are sent in one segment.
 const WRITE_BUFFER: usize = 16 * 1024;
+
+/// How long it may take to tell a client that its idle connection ends.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A client's connection.
 pub(in crate::proxy) struct ClientConn {
@@ -69,6 +75,14 @@ pub(in crate::proxy) struct ClientConn {
     head: usize,
     /// How often something was read, if that is counted.
     reads: Option<Arc<AtomicUsize>>,
+    /// Turns true when the connection is to end.
+    closing: Option<ShutdownWatch>,
+    /// Over TLS: the names of the client's verified certificate, none without one.
+    tls: Option<Arc<[SubjectName]>>,
+    /// The current message asks to switch to WebSocket.
+    websocket: bool,
+    /// What the connection goes on with after the current message.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 /// SECURITY: what was read ahead are requests, with their tokens.
@@ -94,7 +108,25 @@ impl ClientConn {
             h2_heads: None,
             head: 0,
             reads: None,
+            closing: None,
+            tls: None,
+            websocket: false,
+            tunnel: Mutex::new(None),
         }
+    }
+
+    /// A connection over TLS, whose client has a certificate with these names.
+    pub(in crate::proxy) fn over_tls(
+        io: Stream,
+        snapshot: Arc<Snapshot>,
+        names: Arc<[SubjectName]>,
+    ) -> Self {
+        Self { tls: Some(names), ..Self::new(io, snapshot) }
+    }
+
+    /// The names of the client's verified certificate.
+    pub(in crate::proxy) fn certificate(&self) -> &[SubjectName] {
+        self.tls.as_deref().unwrap_or_default()
     }
 
     /// The snapshot of the current request, or of the connection while there is none.
@@ -109,6 +141,16 @@ impl ClientConn {
     /// Takes the current snapshot, for the next request.
     pub(in crate::proxy) fn refresh(&mut self, snapshots: &Snapshots) {
         snapshots.refresh(&mut self.snapshot);
+    }
+
+    /// Says what turns true when the connection is to end.
+    pub(in crate::proxy) fn set_closing(&mut self, closing: ShutdownWatch) {
+        self.closing = Some(closing);
+    }
+
+    /// Whether the connection ends after the current request.
+    pub(in crate::proxy) fn is_closing(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| *closing.borrow())
     }
 
     /// Says whose memory is taken for the connection and the requests on it.
@@ -128,7 +170,9 @@ impl ClientConn {
     /// Counts from now on what the codec of HTTP/2 holds of heads.
     pub(in crate::proxy) fn count_heads(&mut self) {
         let header_timeout = self.limits().header_timeout;
-        self.h2_heads = self.account.as_ref().map(|account| H2Heads::new(account, header_timeout));
+        let names = self.tls.clone().unwrap_or_default();
+        let heads = |account| H2Heads::new(account, header_timeout, names);
+        self.h2_heads = self.account.as_ref().map(heads);
     }
 
     /// Counts from now on how often something comes from the client.
@@ -205,6 +249,36 @@ impl ClientConn {
 
     pub(in crate::proxy) fn sent_target(&self) -> Option<&[u8]> {
         self.sent_target.as_deref()
+    }
+
+    /// Ends the connection. Over TLS the client is told, as the end of the connection alone could have been caused by
+    /// anyone on the way.
+    pub(in crate::proxy) async fn close(mut self: Box<Self>) {
+        if self.tls.is_some() {
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, Shutdown::shutdown(&mut *self)).await;
+        }
+    }
+
+    /// Notes whether the current message asks to switch to WebSocket.
+    pub(in crate::proxy) fn set_websocket(&mut self, asked: bool) {
+        self.websocket = asked;
+    }
+
+    pub(in crate::proxy) fn asks_for_websocket(&self) -> bool {
+        self.websocket
+    }
+
+    /// Has the connection go on as a tunnel after the current message.
+    pub(in crate::proxy) fn switch(&self, tunnel: Box<Tunnel>) {
+        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+    }
+
+    /// The tunnel that the connection goes on as, if it switched: then it is a stream of bytes.
+    pub(in crate::proxy) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        let tunnel = self.tunnel.get_mut().unwrap_or_else(PoisonError::into_inner).take()?;
+        self.extent = Extent::Endless;
+        self.write_through();
+        Some(tunnel)
     }
 
     /// Closes so that the client reads the answer before it sees the end: closing with unread bytes
@@ -369,13 +443,16 @@ impl AsyncWrite for ClientConn {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.io).poll_flush(cx)
+        // Over TLS there may be something left.
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.watch(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.io).poll_shutdown(cx)
+        let closed = Pin::new(&mut this.io).poll_shutdown(cx);
+        this.watch(cx, closed)
     }
 }
 

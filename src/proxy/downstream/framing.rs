@@ -13,6 +13,7 @@ use crate::rule::Rule;
 
 use super::head::{self, HeadRules};
 use super::syntax::decimal;
+use super::upgrade::{self, Upgrade};
 
 /// Checks a parsed head: the number of its headers, and its host.
 pub(in crate::proxy) fn check(head: &RequestHeader, rules: HeadRules<'_>) -> Result<(), Refusal> {
@@ -23,10 +24,10 @@ pub(in crate::proxy) fn check(head: &RequestHeader, rules: HeadRules<'_>) -> Res
         ));
     }
     host(head, rules.hosts)?;
-    // As for HTTP/1.
-    let passed_over = |value: &HeaderValue| head::is_upgrade_passed_over(value.as_bytes());
-    if !head.headers.get_all(header::UPGRADE).iter().all(passed_over) {
-        return Err(head::no_upgrade());
+    // As for HTTP/1; nothing switches from here.
+    let read = |value: &HeaderValue| Upgrade::read(value.as_bytes());
+    if !head.headers.get_all(header::UPGRADE).iter().all(|v| read(v) == Some(Upgrade::PassedOver)) {
+        return Err(upgrade::refused());
     }
     for value in head.headers.get_all(header::CONNECTION) {
         head::check_connection(value.as_bytes())?;
@@ -91,7 +92,7 @@ mod tests {
         for (name, value) in headers {
             head.append_header(*name, *value).unwrap();
         }
-        let rules = HeadRules { headers: 5, hosts: &[], body: 512 };
+        let rules = HeadRules { headers: 5, hosts: &[], body: 512, websocket: false };
         check(&head, rules).err().map(|refusal| refusal.rule)
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Sleep;
 
 use super::frames::Frames;
 use crate::proxy::budget::{Connection, Kind, Place, Share};
+use crate::tls::subject::SubjectName;
 
 /// How often it is checked whether there is room for more.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
@@ -28,6 +29,14 @@ pub(in crate::proxy) struct H2Heads {
     digest: Option<Arc<ProxyDigest>>,
 }
 
+/// What is known of a connection to the requests on it.
+pub(in crate::proxy) struct H2Connection {
+    /// Whose memory is taken.
+    pub account: Arc<Connection>,
+    /// The names of the client's verified certificate.
+    pub certificate: Arc<[SubjectName]>,
+}
+
 /// A head of which some is still to come.
 struct Incomplete {
     deadline: Pin<Box<Sleep>>,
@@ -36,17 +45,22 @@ struct Incomplete {
 }
 
 impl H2Heads {
-    pub(in crate::proxy) fn new(connection: &Arc<Connection>, header_timeout: Duration) -> Self {
+    pub(in crate::proxy) fn new(
+        connection: &Arc<Connection>,
+        header_timeout: Duration,
+        certificate: Arc<[SubjectName]>,
+    ) -> Self {
+        let of_requests = H2Connection { account: Arc::clone(connection), certificate };
         Self {
             frames: Frames::new(),
             share: Share::of_connection(connection),
             header_timeout,
             incomplete: None,
-            digest: digest(Arc::clone(connection)),
+            digest: digest(of_requests),
         }
     }
 
-    /// The connection's account, in the form in which Pingora hands something on from a connection
+    /// What requests know of the connection, in the form in which Pingora hands something on from a connection
     /// to the requests on it.
     pub(in crate::proxy) fn digest(&self) -> Option<Arc<ProxyDigest>> {
         self.digest.clone()
@@ -86,7 +100,7 @@ impl H2Heads {
     }
 }
 
-fn digest(connection: Arc<Connection>) -> Option<Arc<ProxyDigest>> {
+fn digest(connection: H2Connection) -> Option<Arc<ProxyDigest>> {
     // Pingora requires an answer here, which nothing reads.
     let answer = ResponseHeader::build_no_case(200, None).ok()?;
     Some(Arc::new(ProxyDigest::new(Box::new(answer), Some(Box::new(connection)))))

@@ -11,8 +11,9 @@ use std::net::Ipv6Addr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::api::Handler;
 use crate::body;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, PathPolicy};
 use crate::evaluator::no_tunnel;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
@@ -20,6 +21,7 @@ use crate::target;
 
 use super::chunked::Chunked;
 use super::syntax::{decimal, is_tchar};
+use super::upgrade::{self, Upgrade};
 
 /// How far a message extends after its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct HeadRules<'c> {
     pub hosts: &'c [String],
     /// Bytes of a body at most, for the answer to a length that no reader can count.
     pub body: usize,
+    /// Whether paths outside of SCIM may switch to WebSocket.
+    pub websocket: bool,
 }
 
 /// A head that has one reading only.
@@ -50,6 +54,8 @@ pub struct Head {
     pub extent: Extent,
     /// The head as Pingora can parse it, where that differs from what came.
     pub rewritten: Option<Vec<u8>>,
+    /// It asks to switch to WebSocket. `rewritten` says nothing of it.
+    pub websocket: bool,
 }
 
 /// SECURITY: a head has a token in it.
@@ -135,7 +141,8 @@ pub(in crate::proxy) fn headers(head: &[u8]) -> Option<HeaderMap> {
 impl<'c> HeadRules<'c> {
     pub fn of(config: &'c Config) -> Self {
         let Limits { headers, body, .. } = config.limits;
-        Self { headers, hosts: &config.hosts, body }
+        let websocket = config.other_paths == PathPolicy::Forward;
+        Self { headers, hosts: &config.hosts, body, websocket }
     }
 
     /// Reads one head, which [`end`] has found.
@@ -165,20 +172,33 @@ impl<'c> HeadRules<'c> {
         let extent = fields.extent()?;
         host_is_served(fields.host, self.hosts)?;
         let mut rewritten = request.rewritten(head);
-        if fields.drops_upgrade {
-            rewritten = Some(without_upgrade(rewritten.as_deref().unwrap_or(head)));
+        let websocket = fields.upgrade == Some(Upgrade::WebSocket);
+        if websocket {
+            self.may_switch(&request, &fields)?;
         }
-        Ok(Head { extent, rewritten })
+        // Pingora must not see it, as it would switch by itself.
+        if fields.upgrade.is_some() {
+            rewritten = Some(upgrade::without(rewritten.as_deref().unwrap_or(head)));
+        }
+        Ok(Head { extent, rewritten, websocket })
     }
-}
 
-/// The head without the offer to go on in HTTP/2, which a server may pass over (RFC 9110 §7.8).
-fn without_upgrade(head: &[u8]) -> Vec<u8> {
-    let stays = |line: &&[u8]| {
-        let name = line.split(|b| *b == b':').next().unwrap_or_default();
-        !name.eq_ignore_ascii_case(b"upgrade") && !name.eq_ignore_ascii_case(b"http2-settings")
-    };
-    head.split_inclusive(|b| *b == b'\n').filter(stays).flatten().copied().collect()
+    /// Whether the request may switch to WebSocket.
+    ///
+    /// SECURITY: what follows is judged by nobody, so that no path of SCIM switches, and nothing that two
+    /// readers could frame differently.
+    fn may_switch(self, request: &RequestLine<'_>, fields: &Fields<'_>) -> Result<(), Refusal> {
+        let is_other = || target::read(request.target).is_ok_and(|t| t.handler == Handler::Other);
+        if !self.websocket || !is_other() {
+            return Err(upgrade::refused());
+        }
+        let well_formed = request.is_get
+            && !request.http_10
+            && fields.connection_upgrade
+            && !fields.chunked
+            && fields.length.is_none();
+        if well_formed { Ok(()) } else { Err(upgrade::malformed()) }
+    }
 }
 
 /// The lines of a head, without their CRLF.
@@ -206,6 +226,7 @@ fn bare_lf() -> Refusal {
 /// `METHOD SP target SP HTTP/1.x` (RFC 9112 §3).
 struct RequestLine<'a> {
     target: &'a [u8],
+    is_get: bool,
     http_10: bool,
 }
 
@@ -247,7 +268,7 @@ impl<'a> RequestLine<'a> {
                 Ok(_) => Refusal::new(Rule::TargetAmbiguous, "The request target has a `#`."),
             });
         }
-        Ok(Self { target, http_10 })
+        Ok(Self { target, is_get: method == b"GET", http_10 })
     }
 
     /// Percent-encodes what is no part of a URI but is sent all the same, above all a raw `"` in a
@@ -266,9 +287,9 @@ struct Fields<'a> {
     host: Option<&'a [u8]>,
     length: Option<u64>,
     chunked: bool,
-    /// There is an Upgrade that is passed over. Pingora must not see it, as it would take the request
-    /// for one that switches.
-    drops_upgrade: bool,
+    upgrade: Option<Upgrade>,
+    /// Connection has the option `upgrade`.
+    connection_upgrade: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -296,13 +317,18 @@ impl<'a> Fields<'a> {
                 }
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                if !is_upgrade_passed_over(value) {
-                    return Err(no_upgrade());
+                let upgrade = Upgrade::read(value).ok_or_else(upgrade::refused)?;
+                // SECURITY: WebSocket alone, not twice, and with no other protocol beside it.
+                match self.upgrade.replace(upgrade) {
+                    None => {}
+                    Some(Upgrade::PassedOver) if upgrade == Upgrade::PassedOver => {}
+                    Some(_) => return Err(upgrade::refused()),
                 }
-                self.drops_upgrade = true;
-                return Ok(());
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => check_connection(value)?,
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                check_connection(value)?;
+                self.connection_upgrade |= upgrade::is_option(value);
+            }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 let length = decimal(value).ok_or_else(|| {
                     Refusal::new(
@@ -345,19 +371,6 @@ impl<'a> Fields<'a> {
             )),
         }
     }
-}
-
-/// Whether an Upgrade asks for nothing but HTTP/2, or for nothing at all: the client is served as well
-/// without. Java's clients and `curl --http2` offer HTTP/2 with every request.
-pub(in crate::proxy) fn is_upgrade_passed_over(value: &[u8]) -> bool {
-    let mut protocols = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
-    protocols.all(|protocol| protocol.is_empty() || protocol.eq_ignore_ascii_case(b"h2c"))
-}
-
-pub(in crate::proxy) fn no_upgrade() -> Refusal {
-    let detail = "The request asks to switch to another protocol (Upgrade), which is not served here. \
-                  Send it without Upgrade.";
-    Refusal::new(Rule::FramingUpgrade, detail)
 }
 
 /// What Connection names is for the guard alone and is dropped (RFC 9110 §7.6.1).
@@ -459,7 +472,7 @@ mod tests {
     fn check(head: &[u8]) -> Result<Head, Refusal> {
         assert_eq!(end(head, 0), Some(head.len()));
         let hosts = ["wire.example".into()];
-        HeadRules { headers: 10, hosts: &hosts, body: 512 }.check(head)
+        HeadRules { headers: 10, hosts: &hosts, body: 512, websocket: false }.check(head)
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::metrics::MethodLabel;
 use crate::refusal::Refusal;
 use crate::refusals;
 use crate::rule::Rule;
-use crate::snapshot::Snapshots;
+use crate::snapshot::{Snapshot, Snapshots};
 use crate::target;
 use crate::verdict::VerdictLabel;
 
@@ -39,17 +40,23 @@ use crate::proxy::request::recorder::{Recorder, RequestRecord};
 use crate::proxy::request::{RequestFilter, answer};
 use crate::proxy::upstream::{forward, origin};
 
+mod accept;
 pub mod chunked;
 pub(in crate::proxy) mod conn;
 mod connections;
 mod frames;
 pub(in crate::proxy) mod framing;
-mod h2_heads;
+pub(in crate::proxy) mod h2_heads;
 pub mod head;
+pub(in crate::proxy) mod proxy_protocol;
 pub(in crate::proxy) mod syntax;
+mod tls;
+pub(in crate::proxy) mod upgrade;
 
 use conn::ClientConn;
 pub use connections::Connections;
+use connections::Open;
+use tls::Handshakes;
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -75,6 +82,16 @@ pub struct Downstream<A> {
     connections: Arc<Connections>,
     budget: Arc<Budget>,
     recorder: Recorder,
+    handshakes: Handshakes,
+}
+
+/// What a connection is known to speak before its first byte of HTTP.
+enum Protocol {
+    /// Cleartext: the first bytes tell.
+    Either,
+    /// By ALPN.
+    Http1,
+    Http2,
 }
 
 impl<A> Downstream<A> {
@@ -87,21 +104,23 @@ impl<A> Downstream<A> {
             connections,
             budget: Arc::clone(filter.budget()),
             recorder: filter.recorder().clone(),
+            handshakes: Handshakes::default(),
         }
     }
 }
 
 /// The address whose connections are counted: none for a proxy that stands for many clients, and
 /// none where the limit is not below `limits.connections`.
-fn counted_address(conn: &ClientConn) -> Option<IpAddr> {
-    let needed = conn.limits().connections_per_address < conn.limits().connections;
-    client_network(conn).filter(|_| needed)
+fn counted_address(snapshot: &Snapshot, peer: Option<IpAddr>) -> Option<IpAddr> {
+    let limits = &snapshot.config.limits;
+    let needed = limits.connections_per_address < limits.connections;
+    client_network(snapshot, peer).filter(|_| needed)
 }
 
 /// The address of the client, or its network; none for a proxy.
-fn client_network(conn: &ClientConn) -> Option<IpAddr> {
-    let address = peer_address(conn)?;
-    let mut trusted = conn.snapshot().config.trusted_proxies.iter();
+fn client_network(snapshot: &Snapshot, peer: Option<IpAddr>) -> Option<IpAddr> {
+    let address = peer?;
+    let mut trusted = snapshot.config.trusted_proxies.iter();
     (!trusted.any(|network| network.contains(&address))).then(|| refusals::network_of(address))
 }
 
@@ -115,39 +134,71 @@ where
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let mut conn = Box::new(ClientConn::new(stream, self.snapshots.current()));
-        let address = counted_address(&conn);
-        let entered = self.connections.enter(address);
-        let too_many = if entered.of_address > conn.limits().connections_per_address {
-            Some(too_many_of_one_address())
-        } else if entered.of_all > conn.limits().connections {
-            Some(too_many_connections())
-        } else {
-            None
-        };
-        if let Some(refusal) = too_many {
-            // SECURITY: rejected connections don't count, not even while they are answered, and only
-            // some are answered.
-            drop(entered);
-            match self.connections.linger() {
+        self.serve_new(stream, self.snapshots.current(), shutdown).await;
+        None
+    }
+}
+
+impl<A> Downstream<A>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    /// Counts and serves a connection whose next byte is one of HTTP.
+    async fn serve_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        snapshot: Arc<Snapshot>,
+        shutdown: &ShutdownWatch,
+    ) {
+        let conn = Box::new(ClientConn::new(stream, snapshot));
+        match self.enter(conn.snapshot(), peer_address(&conn)) {
+            Ok(_open) => self.serve(conn, Protocol::Either, shutdown).await,
+            // SECURITY: only some of those beyond a limit are answered.
+            Err(refusal) => match self.connections.linger() {
                 Some(_place) => self.refuse(*conn, &refusal).await,
                 None => self.recorder.metrics.enforced(refusal.rule),
-            }
-            return None;
+            },
         }
-        let address = client_network(&conn);
+    }
+
+    /// Counts a connection. SECURITY: rejected ones don't count, not even while they are answered.
+    fn enter(&self, snapshot: &Snapshot, peer: Option<IpAddr>) -> Result<Open, Refusal> {
+        let limits = &snapshot.config.limits;
+        let open = self.connections.enter(counted_address(snapshot, peer));
+        if open.of_address > limits.connections_per_address {
+            Err(too_many_of_one_address())
+        } else if open.of_all > limits.connections {
+            Err(too_many_connections())
+        } else {
+            Ok(open)
+        }
+    }
+
+    /// Serves a connection that is counted.
+    async fn serve(
+        self: &Arc<Self>,
+        mut conn: Box<ClientConn>,
+        protocol: Protocol,
+        shutdown: &ShutdownWatch,
+    ) {
+        conn.set_closing(shutdown.clone());
+        let address = client_network(conn.snapshot(), peer_address(&conn));
         conn.set_account(self.budget.connection(address));
         // Waiting marks the stop as seen, and Pingora has to see it as well.
         let mut own_shutdown = shutdown.clone();
         // A client that has just connected is about to send.
         let timeout = conn.limits().header_timeout;
         if !wait_for_bytes(&mut conn, timeout, &mut own_shutdown).await {
-            return None;
+            return conn.close().await;
         }
         let deadline = Instant::now() + conn.limits().header_timeout;
-        if !speaks_h2(&mut conn, deadline).await {
-            self.serve_http1(conn, deadline, own_shutdown).await;
-            return None;
+        let expects_h2 = !matches!(protocol, Protocol::Http1);
+        if !expects_h2 || !speaks_h2(&mut conn, deadline).await {
+            return match protocol {
+                // What was agreed on has to begin with its preface.
+                Protocol::Http2 => conn.close().await,
+                _ => self.serve_http1(conn, deadline, own_shutdown).await,
+            };
         }
         conn.count_heads();
         let reads = conn.count_reads();
@@ -156,7 +207,6 @@ where
             _ = ServerApp::process_new(&app, conn, shutdown) => {}
             () = is_silent(own_shutdown, &reads, &app.open) => {}
         }
-        None
     }
 }
 
@@ -184,13 +234,14 @@ where
             let head = match self.read_head(&mut conn, deadline).await {
                 Read::Head(end) => end,
                 Read::Refused(refusal) => return self.refuse(*conn, &refusal).await,
-                Read::Closed => return,
+                Read::Closed => return conn.close().await,
             };
             conn.refresh(&self.snapshots);
             let max_requests = conn.limits().requests_per_connection;
             let message = match conn.check_head(head) {
                 Ok(read) => {
                     let message = conn.take_message(head, read.extent);
+                    conn.set_websocket(read.websocket);
                     let rewritten = read.rewritten;
                     conn.set_sent_target(rewritten.as_ref().map(|_| head::target(&message).into()));
                     match rewritten {
@@ -209,9 +260,15 @@ where
             let next = reusable.map(pingora_internals::returned_stream);
             let Some(next) = next.and_then(ClientConn::recover) else { return };
             conn = next;
+            if let Some(tunnel) = conn.take_tunnel() {
+                let snapshot = Arc::clone(conn.snapshot());
+                let (limits, access) = (&snapshot.config.limits, &self.recorder.access);
+                Box::pin(tunnel.run(&mut *conn, limits, access, shutdown)).await;
+                return conn.linger(LINGER).await;
+            }
             let timeout = conn.limits().keepalive_timeout;
             if !wait_for_bytes(&mut conn, timeout, &mut shutdown).await {
-                return;
+                return conn.close().await;
             }
             deadline = Instant::now() + conn.limits().header_timeout;
         }
@@ -227,7 +284,7 @@ where
         let mut share = conn.account().map(Share::of_connection);
         // Its token is not known yet.
         share.iter_mut().for_each(Share::is_a_strangers);
-        let began = std::time::Instant::now();
+        let mut began = None;
         loop {
             let bytes = conn.buffered();
             // One empty line before a request is to be ignored (RFC 9112 §2.2).
@@ -259,7 +316,10 @@ where
                 searched = bytes.len();
             }
             let read = match &mut share {
-                Some(share) => read_counted(conn, share, began, deadline).await,
+                Some(share) => {
+                    let began = *began.get_or_insert_with(std::time::Instant::now);
+                    read_counted(conn, share, began, deadline).await
+                }
                 None => Ok(tokio::time::timeout_at(deadline, conn.read_more()).await),
             };
             match read {
@@ -317,7 +377,7 @@ async fn read_counted(
     let more = conn.buffered().capacity().saturating_sub(share.held(Kind::Head));
     share.grow(Kind::Head, more).await?;
     let reading = tokio::time::timeout_at(deadline, conn.read_more());
-    let read = share.unless_short(began, reading).await;
+    let read = share.unless_short(Some(began), pin!(reading)).await;
     read.map_err(|GaveWay| share.refuse(Kind::Head))
 }
 

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`http1_session`] | `set_pipelined_prefix`: these bytes are parsed before anything is read from the connection, and what follows the head in them is the beginning of the body |
 //! | [`returned_stream`] | `ReusedHttpStream::consume`: a connection comes back as the same object, with nothing of the next request read |
+//! | [`give_back`] | a session that has answered nothing returns its connection as it is |
 //! | [`write_tasks`] | `response_duplex_vec`: writes head and body, and flushes once |
 //! | [`reset`] | `read_body_or_idle(true)`: pends until the client resets the stream or goes away |
 //! | [`replay()`] | `ServerSession::new_custom` and the trait of custom sessions |
@@ -53,6 +54,13 @@ pub(in crate::proxy) fn http1_session(
 /// are none, as the connection hands out one message only.
 pub(in crate::proxy) fn returned_stream(reused: ReusedHttpStream) -> Stream {
     reused.consume().0
+}
+
+/// Has the connection of a session, whose request has no body and got no answer, come back when the session
+/// ends.
+pub(in crate::proxy) fn give_back(session: &mut Session) {
+    session.set_keepalive(Some(0));
+    session.downstream_session.set_keepalive_reuses_remaining(Some(1));
 }
 
 /// Writes parts of an answer to the client.

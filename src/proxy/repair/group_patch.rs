@@ -1,5 +1,7 @@
 //! A PATCH of a group in two steps: the group is read, and sent back changed.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use http::Method;
 use pingora::Result;
@@ -59,7 +61,7 @@ impl GuardProxy {
         }
         let longest = ctx.filter.limits().group_patch_wait;
         let wait = async { Ok(self.filter.turns().wait(id, longest).await) };
-        let Some(_turn) = exchange::while_wanted(session, wait).await? else {
+        let Some(_turn) = exchange::while_wanted(session, pin!(wait)).await? else {
             return Ok(Outcome::Refused(busy()));
         };
         let answer = self.read_group(session, ctx, &target).await?;

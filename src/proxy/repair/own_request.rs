@@ -1,5 +1,7 @@
 //! Requests of the guard's own, for one of a client's.
 
+use std::pin::pin;
+
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, header};
 use pingora::Result;
@@ -148,17 +150,17 @@ async fn read(
     // As in `exchange`: what is read is held, and there has to be room for it first.
     if !done && session.is_http2() {
         let room = ctx.filter.reserve(Kind::Answer, READER);
-        exchange::while_wanted(session, room).await?;
+        exchange::while_wanted(session, pin!(room)).await?;
     }
     while !done {
         let piece = async { backend.read_body_ref().await.map_err(Error::into_up) };
-        let Some(piece) = exchange::while_wanted(session, piece).await? else { break };
+        let Some(piece) = exchange::while_wanted(session, pin!(piece)).await? else { break };
         if body.len() + piece.len() > limit {
             return Ok(Answer { head, body: None });
         }
         body.extend_from_slice(piece);
         let room = ctx.filter.reserve(Kind::Answer, piece.len());
-        exchange::while_wanted(session, room).await?;
+        exchange::while_wanted(session, pin!(room)).await?;
         done = backend.is_body_done();
     }
     if ctx.filter.is_throttled() && body.is_empty() {

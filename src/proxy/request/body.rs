@@ -1,6 +1,7 @@
 //! Reading a request body as a whole, within limits of size, time and memory, before any byte of
 //! the request leaves for a backend.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -35,7 +36,7 @@ pub(in crate::proxy) async fn read(
     share: &mut Share,
     keep: bool,
 ) -> Result<Bytes, Unread> {
-    let reading = read_all(session, limits.body, share, keep);
+    let reading = pin!(read_all(session, limits.body, share, keep));
     match tokio::time::timeout(limits.body_timeout.min(limits.request_timeout), reading).await {
         Ok(read) => read,
         Err(_) => Err(too_slow().into()),
@@ -53,7 +54,7 @@ async fn read_all(
     let mut total = 0;
     let mut began = Instant::now();
     loop {
-        let next = share.unless_short(began, next_chunk(session)).await;
+        let next = share.unless_short(Some(began), pin!(next_chunk(session))).await;
         let next = next.map_err(|GaveWay| share.refuse(Kind::Body))?;
         let Some(chunk) = next? else { break };
         total += chunk.len();
@@ -61,10 +62,8 @@ async fn read_all(
             return Err(crate::body::too_large(limit).into());
         }
         if keep {
-            let came = Instant::now();
-            share.grow(Kind::Body, chunk.len()).await?;
             // Waiting for memory does not count against the client.
-            began += came.elapsed();
+            began += share.grow(Kind::Body, chunk.len()).await?;
             // A body that arrives in one piece, as most do, is not copied.
             if only.is_empty() {
                 only = chunk;

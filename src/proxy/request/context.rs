@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,11 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::agreement::Outcome;
 use crate::api::Handler;
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::evaluator::{BodyTask, RepairedBody};
 use crate::proxy::budget::{self, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals::Restore;
+use crate::proxy::upgrade::{self, Switched};
 use crate::proxy::upstream::forward::BodyFraming;
 use crate::proxy::upstream::servers;
 use crate::refusal::Refusal;
@@ -63,6 +65,10 @@ pub(super) enum State {
     },
     /// The proxy sends it with its body at once.
     Exchanging { framing: BodyFraming },
+    /// The proxy sends it, and switches to WebSocket if the backend does.
+    Upgrading { place: upgrade::Place },
+    /// The connection goes on as a tunnel.
+    Switched,
     /// Pingora sends it, and reads the buffered body from a session that stands in for the real one.
     Replaying { framing: BodyFraming, restore: Restore },
     /// Pingora sends it, with the body as it arrives.
@@ -73,6 +79,7 @@ impl State {
     pub(super) fn framing(&self) -> BodyFraming {
         match self {
             Self::Judging => BodyFraming::Streamed,
+            Self::Upgrading { .. } | Self::Switched => BodyFraming::Nothing,
             Self::Buffered { framing, .. }
             | Self::Exchanging { framing }
             | Self::Replaying { framing, .. }
@@ -98,6 +105,10 @@ impl fmt::Debug for FilterCtx {
 }
 
 impl FilterCtx {
+    pub(in crate::proxy) fn config(&self) -> &Arc<Config> {
+        &self.snapshot.config
+    }
+
     pub(in crate::proxy) fn limits(&self) -> &Limits {
         &self.snapshot.config.limits
     }
@@ -148,6 +159,25 @@ impl FilterCtx {
         }
     }
 
+    /// The request's place among the connections that switched, if it asks to switch.
+    pub(in crate::proxy) fn begin_upgrade(&mut self) -> Option<upgrade::Place> {
+        match self.state.take() {
+            State::Upgrading { place } => Some(place),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Notes that the connection goes on as a tunnel, and hands over whose memory that takes.
+    pub(in crate::proxy) fn switch(&mut self) -> Switched {
+        self.state = State::Switched;
+        let share = self.share.split_off();
+        let RequestRecord { request_id, client, upstream, .. } = &self.record;
+        Switched { share, request_id: request_id.clone(), client: *client, upstream: *upstream }
+    }
+
     /// Takes a repaired body in place of the one that came, once there is memory for what it is larger.
     pub(super) async fn repair_body(
         &mut self,
@@ -181,7 +211,7 @@ impl FilterCtx {
 
     /// Waits for memory, and takes it until the request ends.
     pub(in crate::proxy) async fn reserve(&mut self, kind: Kind, bytes: usize) -> Result<()> {
-        self.share.grow(kind, bytes).await.map_err(|_| budget::short())
+        self.share.grow(kind, bytes).await.map(drop).map_err(|_| budget::short())
     }
 
     /// Gives back what is reserved for the answer beyond `bytes`.
@@ -197,9 +227,9 @@ impl FilterCtx {
     /// Does work that waits for the client, unless others need the memory that the request holds.
     pub(in crate::proxy) async fn unless_short<T>(
         &mut self,
-        work: impl Future<Output = Result<T>>,
+        work: Pin<&mut impl Future<Output = Result<T>>>,
     ) -> Result<T> {
-        let done = self.share.unless_short(Instant::now(), work).await;
+        let done = self.share.unless_short(None, work).await;
         done.unwrap_or_else(|GaveWay| {
             self.share.refuse(Kind::Answer);
             Err(Error::new(ErrorType::WriteTimedout))

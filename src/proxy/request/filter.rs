@@ -19,7 +19,8 @@ use crate::logging::AccessLog;
 use crate::metrics::Metrics;
 use crate::proxy::budget::{Budget, Share};
 use crate::proxy::pingora_internals;
-use crate::proxy::upstream::forward::{self, OutboundHead};
+use crate::proxy::upgrade::Upgrades;
+use crate::proxy::upstream::forward::{self, BodyFraming, OutboundHead};
 use crate::proxy::upstream::throttle;
 use crate::refusal::Refusal;
 use crate::repair::Repairs;
@@ -47,6 +48,8 @@ pub struct RequestFilter {
     pub(super) recorder: Recorder,
     /// Who changes a group.
     pub(super) turns: Arc<Turns>,
+    /// The connections that switched to WebSocket; `None`: none does.
+    pub(super) upgrades: Option<Arc<Upgrades>>,
     /// Every HTTP/1 head was read and checked by [`Downstream`](crate::proxy::Downstream).
     pub(super) behind_downstream: bool,
 }
@@ -63,8 +66,14 @@ impl RequestFilter {
             judges: JudgePool::new(),
             recorder,
             turns: Arc::default(),
+            upgrades: None,
             behind_downstream: false,
         }
+    }
+
+    /// The same for the proxy, which lets requests outside of SCIM switch to WebSocket.
+    pub(in crate::proxy) fn with_upgrades(self, upgrades: Arc<Upgrades>) -> Self {
+        Self { upgrades: Some(upgrades), ..self }
     }
 
     /// The same for a service behind a [`Downstream`](crate::proxy::Downstream), which has checked the
@@ -199,6 +208,18 @@ impl RequestFilter {
         forward::write(head, &Self::leaving(head, ctx), out)
     }
 
+    /// The same for a request that asks to switch to WebSocket.
+    pub(in crate::proxy) fn write_upgrade_head(
+        session: &Session,
+        ctx: &mut FilterCtx,
+        out: &mut BytesMut,
+    ) -> Result<()> {
+        let mut leaving = Self::leaving(session.req_header(), ctx);
+        leaving.framing = BodyFraming::Nothing;
+        leaving.websocket = true;
+        forward::write(session.req_header(), &leaving, out)
+    }
+
     fn leaving<'a>(head: &RequestHeader, ctx: &'a mut FilterCtx) -> OutboundHead<'a> {
         ctx.record.upstream_started.get_or_insert_with(Instant::now);
         OutboundHead {
@@ -208,6 +229,7 @@ impl RequestFilter {
             request_id: &ctx.record.request_id,
             forwarded_for: ctx.forwarded_for.clone(),
             keep_z_headers: ctx.keep_z_headers,
+            websocket: false,
             cookies: forward::cookies(head),
             repaired: ctx.record.repaired,
             inflated: ctx.inflated,
@@ -248,6 +270,16 @@ impl RequestFilter {
             throttle::translate(upstream_response)?;
         }
         Ok(())
+    }
+
+    /// Turns the backend's agreement to a switch into the client's.
+    pub(in crate::proxy) fn switched(
+        &self,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut FilterCtx,
+    ) -> Result<()> {
+        ctx.record.wire_status = Some(upstream_response.status.as_u16());
+        forward::switched(upstream_response, &ctx.record.request_id)
     }
 
     /// Frames an answer that streams for a client that knows no chunks.
@@ -319,6 +351,9 @@ impl RequestFilter {
         record.bytes_in = session.body_bytes_read();
         record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
         // An answer of HTTP/1 that was made as a whole could not be written, and nothing of it has left.
+        if matches!(ctx.state, State::Switched) {
+            status = 101;
+        }
         let whole = matches!(ctx.state, State::Exchanging { .. }) || record.answered.is_some();
         let gone = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
         if gone && whole && record.bytes_out == 0 && !session.is_http2() {

@@ -9,13 +9,13 @@ use http::Method;
 use pingora::proxy::Session;
 use pingora::{Error, Result};
 
-use crate::api::BodyKind;
+use crate::api::{BodyKind, Handler};
 use crate::evaluator::{BodyTask, Head, HeadVerdict, Next};
 use crate::metrics::MethodLabel;
 use crate::proxy::budget::{self, Kind};
 use crate::proxy::downstream::conn::ClientConn;
-use crate::proxy::downstream::framing;
 use crate::proxy::downstream::head::HeadRules;
+use crate::proxy::downstream::{framing, upgrade};
 use crate::proxy::upstream::forward::{self, BodyFraming};
 use crate::proxy::upstream::origin;
 use crate::refusal::Refusal;
@@ -23,7 +23,9 @@ use crate::refusal::Refusal;
 use super::body::{self, Unread};
 use super::context::{FilterCtx, State};
 use super::filter::{DRAIN_TIMEOUT, RequestFilter};
-use super::session::{account, client_conn, declared, expects_continue, is_misframed, peer_ip};
+use super::session::{
+    account, certificate, client_conn, declared, expects_continue, is_misframed, peer_ip,
+};
 
 /// The size of a head that counts, in bytes. Most are smaller, so that a request without a body is not
 /// refused for what others hold.
@@ -111,6 +113,7 @@ impl RequestFilter {
             target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
             headers: &head.headers,
             client: ctx.record.client,
+            certificate: certificate(session),
         };
         let verdict = match in_proxy {
             true => self.evaluator.judge_head_for_proxy(&ctx.snapshot, judged),
@@ -154,6 +157,9 @@ impl RequestFilter {
     async fn pass_unjudged(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<Decision> {
         let unjudged = ctx.is_unjudged();
         if unjudged && let Some(conn) = client_conn(session) {
+            if conn.asks_for_websocket() {
+                return Ok(self.admit_upgrade(ctx));
+            }
             // The answer may be large and take its time, and is written as it arrives.
             conn.write_through();
         }
@@ -184,6 +190,22 @@ impl RequestFilter {
                 Ok(Decision::Forward)
             }
             Err(refusal) => Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
+        }
+    }
+
+    /// A request that asks to switch to WebSocket.
+    fn admit_upgrade(&self, ctx: &mut FilterCtx) -> Decision {
+        // SECURITY: only the proxy that is in front of the backend can switch, and the head was checked for it.
+        let upgrades = self.upgrades.as_ref().filter(|_| ctx.record.handler == Handler::Other);
+        let Some(upgrades) = upgrades else {
+            return Decision::Refuse(upgrade::refused(), Rest::LeftUnread);
+        };
+        match upgrades.enter(ctx.limits().upgrades) {
+            Ok(place) => {
+                ctx.state = State::Upgrading { place };
+                Decision::Forward
+            }
+            Err(refusal) => Decision::Refuse(refusal, Rest::LeftUnread),
         }
     }
 

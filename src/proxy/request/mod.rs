@@ -14,7 +14,7 @@ mod judging;
 mod own;
 pub(in crate::proxy) mod recorder;
 pub(in crate::proxy) mod replace;
-mod session;
+pub(in crate::proxy) mod session;
 mod turns;
 
 pub use context::FilterCtx;

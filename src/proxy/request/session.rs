@@ -8,18 +8,32 @@ use pingora::proxy::Session;
 
 use crate::proxy::budget::Connection;
 use crate::proxy::downstream::conn::ClientConn;
+use crate::proxy::downstream::h2_heads::H2Connection;
 use crate::proxy::downstream::syntax;
+use crate::tls::subject::SubjectName;
 
 /// The connection of an HTTP/1 request that came through `Downstream`.
-pub(super) fn client_conn(session: &Session) -> Option<&ClientConn> {
+pub(in crate::proxy) fn client_conn(session: &Session) -> Option<&ClientConn> {
     session.stream()?.as_any().downcast_ref()
 }
 
 /// The memory account of the connection; none without `Downstream`.
 pub(super) fn account(session: &Session) -> Option<&Arc<Connection>> {
-    if let Some(conn) = client_conn(session) {
-        return conn.account();
+    match client_conn(session) {
+        Some(conn) => conn.account(),
+        None => h2_connection(session).map(|connection| &connection.account),
     }
+}
+
+/// The names of the client's verified certificate; none over cleartext.
+pub(super) fn certificate(session: &Session) -> &[SubjectName] {
+    match client_conn(session) {
+        Some(conn) => conn.certificate(),
+        None => h2_connection(session).map_or(&[], |connection| &connection.certificate),
+    }
+}
+
+fn h2_connection(session: &Session) -> Option<&H2Connection> {
     let digest = session.digest()?.proxy_digest.as_ref()?;
     digest.user_data.as_ref()?.downcast_ref()
 }

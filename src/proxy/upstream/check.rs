@@ -21,14 +21,14 @@ use super::servers::Upstreams;
 /// How long a server may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How soon checks begin when they are configured.
-const DISABLED_INTERVAL: Duration = Duration::from_secs(5);
-
 /// Checks every server, for as long as it is polled.
 pub(in crate::proxy) async fn keep_checking(upstreams: Arc<Upstreams>, snapshots: Arc<Snapshots>) {
+    let mut reconfigured = upstreams.subscribe();
     loop {
+        reconfigured.mark_unchanged();
         let Some(check) = snapshots.current().config.upstream_check.clone() else {
-            tokio::time::sleep(DISABLED_INTERVAL).await;
+            // The sender lives as long as `upstreams`.
+            let _ = reconfigured.changed().await;
             continue;
         };
         let mut asked = JoinSet::new();
@@ -45,7 +45,7 @@ pub(in crate::proxy) async fn keep_checking(upstreams: Arc<Upstreams>, snapshots
                 upstreams.checked(server, answer.err(), 2 * check.every + ANSWER_TIMEOUT);
             }
         }
-        tokio::time::sleep(check.every).await;
+        let _ = tokio::time::timeout(check.every, reconfigured.changed()).await;
     }
 }
 

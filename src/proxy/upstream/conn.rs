@@ -116,6 +116,18 @@ impl BackendConn {
         })
     }
 
+    /// Has these bytes, which were read already, be read again first.
+    pub(in crate::proxy) fn unread(&mut self, bytes: BytesMut) {
+        let mut bytes = bytes;
+        bytes.extend_from_slice(self.early.as_deref().unwrap_or_default());
+        self.early = Some(bytes);
+    }
+
+    /// The bare connection, for what follows a switch of protocols, and what was read of that.
+    pub(in crate::proxy) fn into_stream(self) -> (TcpStream, BytesMut) {
+        (self.io, self.early.unwrap_or_default())
+    }
+
     pub(in crate::proxy) fn server(&self) -> SocketAddr {
         self.server
     }

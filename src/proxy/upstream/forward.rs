@@ -11,7 +11,7 @@ use pingora::{BError, Error, ErrorType, Result};
 
 use crate::api::Handler;
 use crate::config::ZHeaders;
-use crate::proxy::downstream::syntax;
+use crate::proxy::downstream::{syntax, upgrade};
 use crate::refusal::SCIM_JSON;
 use crate::repair::{Repair, Repairs};
 use crate::target;
@@ -23,6 +23,9 @@ pub(in crate::proxy) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
 pub(in crate::proxy) const SCIM_GUARD_REPAIRED: &str = "Scim-Guard-Repaired";
 pub(in crate::proxy) const X_REQUEST_ID: &str = "X-Request-Id";
 pub(in crate::proxy) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+
+/// What asks for a switch to WebSocket, and agrees to it, between two neighbours.
+const SWITCH: [(&str, &str); 2] = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
 
 /// How the body of a forwarded request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(in crate::proxy) struct OutboundHead<'a> {
     /// The value for X-Forwarded-For.
     pub forwarded_for: Option<HeaderValue>,
     pub keep_z_headers: bool,
+    /// It asks to switch to WebSocket.
+    pub websocket: bool,
     /// The cookies of a request that came in several lines, as HTTP/2 may send them, joined to the one
     /// that HTTP/1 has (RFC 9113 §8.2.3).
     pub cookies: Option<Vec<u8>>,
@@ -92,6 +97,9 @@ impl OutboundHead<'_> {
     fn add(&self, mut put: impl FnMut(&'static str, &[u8]) -> Result<()>) -> Result<()> {
         if let BodyFraming::Length(length) = self.framing {
             put("Content-Length", length.to_string().as_bytes())?;
+        }
+        for (name, value) in SWITCH.iter().filter(|_| self.websocket) {
+            put(name, value.as_bytes())?;
         }
         let via = match self.version {
             Version::HTTP_2 => "2.0 wire-scim-guard",
@@ -191,6 +199,30 @@ pub(in crate::proxy) fn response(
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(improper("a switch of protocols that was not requested"));
     }
+    end_to_end(head, request_id)
+}
+
+/// Turns the backend's answer to a request that switches to WebSocket into the one that the client gets.
+pub(in crate::proxy) fn switched(
+    head: &mut ResponseHeader,
+    request_id: &HeaderValue,
+) -> Result<()> {
+    let mut protocols = head.headers.get_all(header::UPGRADE).iter().map(HeaderValue::as_bytes);
+    let websocket = protocols.next().is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"));
+    let only = protocols.next().is_none();
+    let mut options = head.headers.get_all(header::CONNECTION).iter();
+    if !websocket || !only || !options.any(|value| upgrade::is_option(value.as_bytes())) {
+        return Err(improper("a switch to another protocol than was requested"));
+    }
+    end_to_end(head, request_id)?;
+    for (name, value) in SWITCH {
+        head.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// Leaves the headers that are meant for the client, and the guard's own.
+fn end_to_end(head: &mut ResponseHeader, request_id: &HeaderValue) -> Result<()> {
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !head.headers.get_all(header::TRANSFER_ENCODING).iter().all(chunked) {
         return Err(improper("a transfer coding other than chunked"));
@@ -377,6 +409,7 @@ mod tests {
             request_id: &id,
             forwarded_for: Some(HeaderValue::from_static("192.0.2.1")),
             keep_z_headers: false,
+            websocket: false,
             cookies: None,
             repaired: Repairs::NONE,
             inflated: false,

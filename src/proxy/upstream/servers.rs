@@ -1,18 +1,19 @@
 //! The backend servers: their names are resolved at intervals, they are used in turn, and skipped for
 //! a while after failures.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use pingora::protocols::ALPN;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::config::{Limits, Server};
+use crate::config::{Config, Limits, Server};
 use crate::metrics::ServerState;
 use crate::snapshot::Snapshots;
 
@@ -31,19 +32,23 @@ const MAX_FAILURES: u32 = 3;
 /// The backend servers.
 #[derive(Debug)]
 pub struct Upstreams {
-    /// The configured servers, each with the last good answer for its name.
+    /// The servers of every configuration in use, each with the last good answer for its name.
     answers: Mutex<Vec<(Server, Vec<SocketAddr>)>>,
-    /// All answers together.
-    found: ArcSwap<Found>,
+    /// The addresses of each configuration that is in use, the newest first: a request goes to the servers of
+    /// the configuration that it began with.
+    found: ArcSwap<Vec<Arc<Found>>>,
     turn: AtomicUsize,
     started: Instant,
     /// Asks for an early resolution.
     wanted: Notify,
+    /// Says that another configuration is the newest.
+    adopted: watch::Sender<()>,
 }
 
-/// The addresses that there are to choose from.
+/// The addresses that the servers of one configuration have.
 #[derive(Debug, Default)]
 struct Found {
+    config: Weak<Config>,
     endpoints: Vec<Arc<Endpoint>>,
 }
 
@@ -96,44 +101,82 @@ impl Attempts {
 }
 
 impl Upstreams {
-    pub fn new(servers: &[Server]) -> Self {
+    pub fn new(config: &Arc<Config>) -> Self {
         let upstreams = Self {
             answers: Mutex::default(),
             found: ArcSwap::default(),
             turn: AtomicUsize::new(0),
             started: Instant::now(),
             wanted: Notify::new(),
+            adopted: watch::Sender::new(()),
         };
-        upstreams.configure(servers);
+        upstreams.adopt(config);
         upstreams
     }
 
-    /// Takes the servers of the configuration. Those that were there before keep their addresses and
-    /// their state.
-    pub(in crate::proxy) fn configure(&self, servers: &[Server]) {
+    /// Makes this configuration the newest. Servers that were there before keep their addresses and their state.
+    pub(in crate::proxy) fn adopt(&self, config: &Arc<Config>) {
         let mut answers = self.answers();
-        if answers.iter().map(|(server, _)| server).eq(servers) {
-            return;
-        }
-        let answer_of = |server: &Server| {
-            let known = answers.iter().find(|(known, _)| known == server);
-            // Addresses need no resolution and are there from the first request on.
-            known
-                .map_or_else(|| literal(server).into_iter().collect(), |(_, answer)| answer.clone())
-        };
-        let configured = servers.iter().map(|server| (server.clone(), answer_of(server))).collect();
-        *answers = configured;
+        self.add_answers(&mut answers, config);
+        self.use_answers(&answers, Some((config, 0)));
         drop(answers);
-        self.use_answers();
+        self.adopted.send_replace(());
+    }
+
+    /// Finds the servers of a configuration that may become the newest, for at most `time`. Says whether any of
+    /// them has an address.
+    pub(in crate::proxy) async fn prepare(&self, config: &Arc<Config>, time: Duration) -> bool {
+        {
+            let mut answers = self.answers();
+            self.add_answers(&mut answers, config);
+            self.use_answers(&answers, Some((config, usize::MAX)));
+        }
+        let unresolved = self.unresolved(config);
+        let _ = tokio::time::timeout(time, self.ask(&unresolved)).await;
+        !self.found(config).endpoints.is_empty()
+    }
+
+    /// Changes whenever another configuration is the newest.
+    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
+        self.adopted.subscribe()
+    }
+
+    fn add_answers(&self, answers: &mut Vec<(Server, Vec<SocketAddr>)>, config: &Config) {
+        let used: Vec<_> =
+            self.found.load().iter().filter_map(|found| found.config.upgrade()).collect();
+        answers.retain(|(known, _)| {
+            config.upstream.contains(known) || used.iter().any(|used| used.upstream.contains(known))
+        });
+        for server in &config.upstream {
+            if !answers.iter().any(|(known, _)| known == server) {
+                // Addresses need no resolution and are there from the first request on.
+                answers.push((server.clone(), literal(server).into_iter().collect()));
+            }
+        }
+    }
+
+    /// The servers of a configuration. One that was never taken has those of the newest.
+    fn found(&self, config: &Arc<Config>) -> Arc<Found> {
+        let all = self.found.load();
+        let of = |found: &&Arc<Found>| std::ptr::eq(found.config.as_ptr(), Arc::as_ptr(config));
+        all.iter().find(of).or_else(|| all.first()).cloned().unwrap_or_default()
+    }
+
+    fn newest(&self) -> Arc<Found> {
+        self.found.load().first().cloned().unwrap_or_default()
     }
 
     /// The next server in turn that this request has not tried; `None` when all were tried.
     ///
     /// Skipped servers come last, so that a request is refused only when every server refuses it,
     /// and a single server that comes back is found at once.
-    pub(in crate::proxy) fn next(&self, attempts: &mut Attempts) -> Option<SocketAddr> {
+    pub(in crate::proxy) fn next(
+        &self,
+        attempts: &mut Attempts,
+        config: &Arc<Config>,
+    ) -> Option<SocketAddr> {
         let Attempts { found, refused, at } = attempts;
-        let found = found.get_or_insert_with(|| self.found.load_full());
+        let found = found.get_or_insert_with(|| self.found(config));
         let count = found.endpoints.len();
         if count == 0 {
             self.wanted.notify_one();
@@ -209,7 +252,7 @@ impl Upstreams {
         fault: Option<String>,
         counts: Duration,
     ) {
-        let found = self.found.load();
+        let found = self.newest();
         let Some(endpoint) = found.endpoints.iter().find(|e| e.address == server) else { return };
         match fault {
             None => {
@@ -236,7 +279,7 @@ impl Upstreams {
     /// The servers with their state, for people.
     pub(super) fn states(&self) -> Vec<(SocketAddr, bool)> {
         let now = self.now();
-        let found = self.found.load();
+        let found = self.newest();
         found.endpoints.iter().map(|e| (e.address, e.is_healthy(now))).collect()
     }
 
@@ -246,17 +289,20 @@ impl Upstreams {
             let state = if healthy { ServerState::Healthy } else { ServerState::Unhealthy };
             (address.to_string(), state)
         });
-        let unresolved = self.unresolved().into_iter();
+        let newest = self.newest().config.upgrade();
+        let unresolved =
+            newest.map(|config| self.unresolved(&config)).unwrap_or_default().into_iter();
         states
             .chain(unresolved.map(|server| (server.to_string(), ServerState::Unresolved)))
             .collect()
     }
 
     /// The servers whose names have not been resolved so far.
-    fn unresolved(&self) -> Vec<Server> {
+    fn unresolved(&self, config: &Config) -> Vec<Server> {
         let answers = self.answers();
         let unresolved = answers.iter().filter(|(_, answer)| answer.is_empty());
-        unresolved.map(|(server, _)| server.clone()).collect()
+        let configured = unresolved.filter(|(server, _)| config.upstream.contains(server));
+        configured.map(|(server, _)| server.clone()).collect()
     }
 
     /// Resolves the names again and again, for as long as it is polled.
@@ -267,14 +313,17 @@ impl Upstreams {
                 self.wanted.notified().await;
             };
             let _ = tokio::time::timeout(RESOLVE_INTERVAL, early).await;
-            self.resolve(&snapshots.current().config.upstream).await;
+            self.resolve(&snapshots.current().config).await;
         }
     }
 
     /// Resolves every name once, all at the same time. A name that cannot be resolved keeps its last good
     /// answer, and the others do not wait for it.
-    pub(in crate::proxy) async fn resolve(&self, servers: &[Server]) {
-        self.configure(servers);
+    pub(in crate::proxy) async fn resolve(&self, config: &Config) {
+        self.ask(&config.upstream).await;
+    }
+
+    async fn ask(&self, servers: &[Server]) {
         let mut asked = JoinSet::new();
         for (at, server) in servers.iter().enumerate() {
             if literal(server).is_none() {
@@ -305,27 +354,50 @@ impl Upstreams {
         for (_, known) in answers.iter_mut().filter(|(known, _)| known == server) {
             answer.clone_into(known);
         }
-        drop(answers);
-        self.use_answers();
+        self.use_answers(&answers, None);
     }
 
     fn answers(&self) -> MutexGuard<'_, Vec<(Server, Vec<SocketAddr>)>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes all addresses, each once, in order; those that were there before keep their state.
-    fn use_answers(&self) {
-        let answers = self.answers();
+    /// Lists the addresses of every configuration in use, each once and in order; those that were there before keep
+    /// their state. `added`: a configuration that is used from now on, and its place among the others.
+    fn use_answers(
+        &self,
+        answers: &[(Server, Vec<SocketAddr>)],
+        added: Option<(&Arc<Config>, usize)>,
+    ) {
         let before = self.found.load();
-        let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
-        for address in answers.iter().flat_map(|(_, answer)| answer).copied() {
-            if endpoints.iter().any(|endpoint| endpoint.address == address) {
-                continue;
-            }
-            let known = before.endpoints.iter().find(|known| known.address == address).cloned();
-            endpoints.push(known.unwrap_or_else(|| Arc::new(Endpoint::new(address))));
+        let mut configs: Vec<_> =
+            before.iter().filter_map(|found| found.config.upgrade()).collect();
+        if let Some((config, at)) = added {
+            configs.retain(|known| !Arc::ptr_eq(known, config));
+            configs.insert(at.min(configs.len()), Arc::clone(config));
         }
-        self.found.store(Arc::new(Found { endpoints }));
+        let mut endpoints: HashMap<SocketAddr, Arc<Endpoint>> = HashMap::new();
+        for endpoint in before.iter().flat_map(|found| &found.endpoints) {
+            endpoints.insert(endpoint.address, Arc::clone(endpoint));
+        }
+        let mut endpoint = |address| {
+            let known = endpoints.entry(address);
+            Arc::clone(known.or_insert_with(|| Arc::new(Endpoint::new(address))))
+        };
+        let found = configs.iter().map(|config| {
+            let mut addresses: Vec<SocketAddr> = Vec::new();
+            for server in &config.upstream {
+                let of = answers.iter().filter(|(known, _)| known == server);
+                for address in of.flat_map(|(_, answer)| answer) {
+                    if !addresses.contains(address) {
+                        addresses.push(*address);
+                    }
+                }
+            }
+            let endpoints = addresses.into_iter().map(&mut endpoint).collect();
+            Arc::new(Found { config: Arc::downgrade(config), endpoints })
+        });
+        let found = found.collect();
+        self.found.store(Arc::new(found));
     }
 
     /// Milliseconds since the start, on a clock that no administrator sets. Never 0.
@@ -361,13 +433,30 @@ mod tests {
         Server { host: host.into(), port }
     }
 
+    fn config(servers: &[Server]) -> Arc<Config> {
+        Arc::new(Config::new(Vec::new(), servers.to_vec()))
+    }
+
+    /// Servers on this machine, and the configuration that names them.
     fn upstreams(ports: &[u16]) -> Upstreams {
         let servers: Vec<Server> = ports.iter().map(|port| server("127.0.0.1", *port)).collect();
-        Upstreams::new(&servers)
+        let config = config(&servers);
+        let upstreams = Upstreams::new(&config);
+        // It is in use as long as the process runs.
+        std::mem::forget(config);
+        upstreams
     }
 
     fn next(upstreams: &Upstreams, attempts: &mut Attempts) -> Option<u16> {
-        upstreams.next(attempts).map(|server| server.port())
+        next_of(upstreams, attempts, &upstreams.newest().config.upgrade().unwrap())
+    }
+
+    fn next_of(
+        upstreams: &Upstreams,
+        attempts: &mut Attempts,
+        config: &Arc<Config>,
+    ) -> Option<u16> {
+        upstreams.next(attempts, config).map(|server| server.port())
     }
 
     /// The ports of the servers in rotation.
@@ -461,37 +550,70 @@ mod tests {
             Some("status 503".into()),
             RESOLVE_INTERVAL,
         );
-        upstreams.configure(&[server("127.0.0.1", 3), server("127.0.0.1", 1)]);
+        let changed = config(&[server("127.0.0.1", 3), server("127.0.0.1", 1)]);
+        upstreams.adopt(&changed);
         let states: Vec<_> =
             upstreams.states().iter().map(|(server, healthy)| (server.port(), *healthy)).collect();
         assert_eq!(states, [(3, true), (1, false)]);
     }
 
+    #[test]
+    fn a_request_goes_to_the_servers_of_its_own_configuration() {
+        let upstreams = upstreams(&[1]);
+        let before = upstreams.newest().config.upgrade().unwrap();
+        let after = config(&[server("127.0.0.1", 2)]);
+        upstreams.adopt(&after);
+        let port = |config| next_of(&upstreams, &mut Attempts::default(), config);
+        assert_eq!((port(&before), port(&after)), (Some(1), Some(2)));
+        assert_eq!(in_rotation(&upstreams), [2]);
+        // What nobody uses is forgotten.
+        let third = config(&[server("127.0.0.1", 3)]);
+        drop(after);
+        upstreams.adopt(&third);
+        assert_eq!(upstreams.found.load().len(), 2);
+        assert!(!upstreams.answers().iter().any(|(server, _)| server.port == 2));
+    }
+
+    #[tokio::test]
+    async fn a_configuration_is_prepared_without_becoming_the_newest() {
+        let upstreams = upstreams(&[1]);
+        let named = config(&[server("localhost", 7)]);
+        assert!(upstreams.prepare(&named, RESOLVE_INTERVAL).await);
+        assert_eq!(in_rotation(&upstreams), [1]);
+        let unknown = config(&[server("does-not-exist.invalid", 7)]);
+        assert!(!upstreams.prepare(&unknown, RESOLVE_INTERVAL).await);
+        upstreams.adopt(&named);
+        assert!(in_rotation(&upstreams).iter().all(|port| *port == 7));
+        assert_eq!(next_of(&upstreams, &mut Attempts::default(), &named), Some(7));
+    }
+
     #[tokio::test]
     async fn names_are_resolved_and_the_last_good_answer_is_kept() {
         let servers = [server("localhost", 7)];
-        let upstreams = Upstreams::new(&servers);
-        assert!(upstreams.next(&mut Attempts::default()).is_none());
-        assert_eq!(upstreams.unresolved(), servers);
-        upstreams.resolve(&servers).await;
+        let known = config(&servers);
+        let upstreams = Upstreams::new(&known);
+        assert!(upstreams.next(&mut Attempts::default(), &known).is_none());
+        assert_eq!(upstreams.unresolved(&known), servers);
+        upstreams.resolve(&known).await;
         assert!(next(&upstreams, &mut Attempts::default()).is_some());
-        assert_eq!(upstreams.unresolved(), []);
+        assert_eq!(upstreams.unresolved(&known), []);
         // As if the name of this server had been resolved before.
-        let gone = [server("does-not-exist.invalid", 7)];
-        upstreams.answers()[0].0 = gone[0].clone();
+        let gone = config(&[server("does-not-exist.invalid", 7)]);
+        upstreams.answers()[0].0 = gone.upstream[0].clone();
+        upstreams.adopt(&gone);
         upstreams.resolve(&gone).await;
         assert!(next(&upstreams, &mut Attempts::default()).is_some());
     }
 
     #[tokio::test]
     async fn a_name_that_cannot_be_resolved_keeps_no_address_of_others() {
-        let servers = [server("does-not-exist.invalid", 7), server("localhost", 7)];
-        let upstreams = Upstreams::new(&servers);
+        let config = config(&[server("does-not-exist.invalid", 7), server("localhost", 7)]);
+        let upstreams = Upstreams::new(&config);
         // As if the other one had moved.
         let gone: SocketAddr = "192.0.2.1:7".parse().unwrap();
         upstreams.answers()[1].1 = vec![gone];
-        upstreams.use_answers();
-        upstreams.resolve(&servers).await;
+        upstreams.adopt(&config);
+        upstreams.resolve(&config).await;
         let states = upstreams.states();
         assert!(!states.is_empty() && states.iter().all(|(address, _)| *address != gone));
     }

@@ -360,7 +360,8 @@ fn unchangeable(object: Object<'_>) -> Option<&str> {
 }
 
 fn repetition(value: Value<'_>) -> Option<Repetition> {
-    if let Some(name) = repeated::name(value.as_object()?, ENVELOPE) {
+    let patch = value.as_object().filter(|patch| patch.document_may_repeat())?;
+    if let Some(name) = repeated::name(patch, ENVELOPE) {
         return Some(Repetition::folded(name.into_place()));
     }
     operations(value).find_map(|(at, operation)| {

@@ -20,7 +20,7 @@ pub(super) use self::rules::{
 use super::rich_info::RichInfo;
 use super::text;
 use crate::findings::Findings;
-use crate::json::{Name, Object, Value};
+use crate::json::{Array, Name, Object, Value};
 use crate::policy::Identity;
 use crate::refusal::Refusal;
 use crate::release::Release;
@@ -48,6 +48,11 @@ pub enum Mode {
 pub struct User<'d> {
     object: Object<'d>,
     rich_info: RichInfo<'d>,
+    // What several rules read is looked up once.
+    user_name: Option<&'d str>,
+    display_name: Option<&'d str>,
+    external_id: Option<&'d str>,
+    emails: Option<Array<'d>>,
 }
 
 /// Judges a user. `Ok` gives the user and the mode in which Wire accepts it.
@@ -72,7 +77,7 @@ pub fn judge<'d>(
             RichInfo::default()
         }
     };
-    let user = User { object, rich_info };
+    let user = User::new(object, rich_info);
     let mode = findings.for_releases(|release, findings| {
         in_mode(findings, |mode, findings| user.wire_rules(release, mode, findings))
     })?;
@@ -111,6 +116,17 @@ pub(super) fn in_mode(
 }
 
 impl<'d> User<'d> {
+    fn new(object: Object<'d>, rich_info: RichInfo<'d>) -> Self {
+        Self {
+            object,
+            rich_info,
+            user_name: object.string(Name::UserName),
+            display_name: object.string(Name::DisplayName),
+            external_id: object.string(Name::ExternalId),
+            emails: object.value(Name::Emails).and_then(Value::as_array),
+        }
+    }
+
     /// Wire's rules, in the order in which Wire reports them.
     fn wire_rules(
         &self,
@@ -124,23 +140,21 @@ impl<'d> User<'d> {
                  Remove password from the attribute mapping (Okta: turn off Sync Password)."
             })?;
         }
-        let emails = self.object.value(Name::Emails).and_then(Value::as_array);
         // Most users have one address at most.
-        if release >= Release::R5_35 && emails.is_some_and(|emails| emails.len() > 1) {
+        if release >= Release::R5_35 && self.emails.is_some_and(|emails| emails.len() > 1) {
             rules::judge_primary(self.emails(), findings)?;
         }
-        let external_id = self.object.string(Name::ExternalId);
-        if external_id.is_none() {
+        if self.external_id.is_none() {
             let at = Name::ExternalId;
             findings.hit(Rule::UserExternalIdRequired, at, || EXTERNAL_ID_MISSING)?;
         }
         if mode == Mode::Email && self.address_entry().is_none() {
-            rules::judge_external_id_email(external_id, findings)?;
+            rules::judge_external_id_email(self.external_id, findings)?;
         }
-        if let Some(user_name) = self.object.string(Name::UserName) {
+        if let Some(user_name) = self.user_name {
             judge_user_name(user_name, Name::UserName, findings)?;
         }
-        self.judge_display_name(mode, external_id, findings)?;
+        self.judge_display_name(mode, findings)?;
         let limit = findings.policy().rich_info_limit;
         let size = self.rich_info.excess(limit).unwrap_or(0);
         let urn = match self.object.value(Name::WireUser) {
@@ -165,31 +179,25 @@ impl<'d> User<'d> {
     /// The guard's own rules, on what Wire itself would serve; after Wire's, so that what Wire
     /// refuses is answered as Wire would.
     fn own_rules(&self, lifecycle: Lifecycle, findings: &mut Findings<'_>) -> Result<(), Refusal> {
-        if let Some(user_name) = self.object.string(Name::UserName) {
+        if let Some(user_name) = self.user_name {
             judge_user_name_case(user_name, Name::UserName, findings)?;
             if lifecycle == Lifecycle::New {
                 rules::judge_user_name_reserved(user_name, findings)?;
             }
         }
-        let display_name = self.object.string(Name::DisplayName);
-        if display_name.is_none() {
+        if self.display_name.is_none() {
             let at = Name::DisplayName;
             findings.hit(Rule::UserDisplayNameRequired, at, || DISPLAY_NAME_MISSING)?;
         }
-        let display_name = display_name.map(|name| (name, Name::DisplayName));
+        let display_name = self.display_name.map(|name| (name, Name::DisplayName));
         text::judge(display_name, || self.rich_info.merged(), findings)
     }
 
-    fn judge_display_name(
-        &self,
-        mode: Mode,
-        external_id: Option<&str>,
-        findings: &mut Findings<'_>,
-    ) -> Result<(), Refusal> {
-        if let Some(display_name) = self.object.string(Name::DisplayName) {
+    fn judge_display_name(&self, mode: Mode, findings: &mut Findings<'_>) -> Result<(), Refusal> {
+        if let Some(display_name) = self.display_name {
             return judge_display_name(display_name, Name::DisplayName, findings);
         }
-        match self.default_name(mode, external_id) {
+        match self.default_name(mode) {
             Some(name) => judge_default_name(&name, Name::DisplayName, findings),
             None => Ok(()),
         }
@@ -199,11 +207,8 @@ impl<'d> User<'d> {
     /// identity provider is taken only where the email mode refuses; the email mode may take a name
     /// that the other one does not.
     fn depends_on_identity(&self, mode: Mode) -> bool {
-        let no_name = || {
-            let name = self.default_name(Mode::Saml, self.object.string(Name::ExternalId));
-            name.is_some_and(|name| !is_name(&name))
-        };
-        mode == Mode::Saml || (self.object.string(Name::DisplayName).is_none() && no_name())
+        let no_name = || self.default_name(Mode::Saml).is_some_and(|name| !is_name(&name));
+        mode == Mode::Saml || (self.display_name.is_none() && no_name())
     }
 }
 

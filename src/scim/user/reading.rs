@@ -25,8 +25,7 @@ pub struct Reading {
 impl<'d> User<'d> {
     /// The entries of emails that are objects, with their indexes.
     pub(super) fn emails(&self) -> impl Iterator<Item = (usize, Object<'d>)> {
-        let list = self.object.value(Name::Emails).and_then(Value::as_array);
-        let entries = list.into_iter().flat_map(Array::elements).enumerate();
+        let entries = self.emails.into_iter().flat_map(Array::elements).enumerate();
         entries.filter_map(|(at, entry)| Some((at, entry.as_object()?)))
     }
 
@@ -38,11 +37,8 @@ impl<'d> User<'d> {
     }
 
     /// The name that Wire gives to a user without displayName.
-    pub(super) fn default_name<'a>(
-        &self,
-        mode: Mode,
-        external_id: Option<&'a str>,
-    ) -> Option<Cow<'a, str>> {
+    pub(super) fn default_name(&self, mode: Mode) -> Option<Cow<'d, str>> {
+        let external_id = self.external_id;
         match (mode, self.address_entry()) {
             (Mode::Email, Some(entry)) => email::canonical(entry).map(Cow::Owned),
             (Mode::Email, None) => external_id.and_then(email::canonical).map(Cow::Owned),
@@ -54,15 +50,15 @@ impl<'d> User<'d> {
 
     /// What Wire stores of an accepted user.
     pub fn reading(&self, mode: Mode) -> Reading {
-        let external_id = self.object.string(Name::ExternalId);
+        let external_id = self.external_id;
         let address = self.address_entry().or(external_id).and_then(email::canonical);
-        let name = match self.object.string(Name::DisplayName) {
+        let name = match self.display_name {
             Some(display_name) => display_name.to_owned(),
-            None => self.default_name(mode, external_id).unwrap_or_default().into_owned(),
+            None => self.default_name(mode).unwrap_or_default().into_owned(),
         };
         let roles = self.object.value(Name::Roles).and_then(Value::as_array);
         Reading {
-            handle: self.object.string(Name::UserName).unwrap_or_default().to_lowercase(),
+            handle: self.user_name.unwrap_or_default().to_lowercase(),
             name,
             external_id: external_id.unwrap_or_default().to_owned(),
             emails: address.into_iter().collect(),

@@ -1,0 +1,110 @@
+//! `listen`: where clients connect, and how.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+
+use super::file::named;
+use super::value;
+use crate::input::field::Field;
+use crate::input::section::Section;
+use crate::input::value::network;
+
+/// One address on which clients are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    pub address: SocketAddr,
+    /// `None`: cleartext HTTP/1.1, and HTTP/2 by prior knowledge.
+    pub tls: Option<ListenerTls>,
+    /// Peers whose connections begin with a PROXY protocol header.
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+/// The files of a listener that speaks TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// Chosen by the name that the client asks for; the first one is the default.
+    pub certificates: Vec<CertificateFiles>,
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// A certificate chain, and the key of its first certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Which client certificates are accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientAuth {
+    /// The certificates of the authorities that issue them.
+    pub ca: PathBuf,
+    /// Clients without a certificate are turned away.
+    pub required: bool,
+}
+
+impl Listener {
+    /// Connections begin with HTTP at once.
+    pub fn is_plain(&self) -> bool {
+        self.tls.is_none() && self.proxy_protocol.is_empty()
+    }
+}
+
+impl From<SocketAddr> for Listener {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, tls: None, proxy_protocol: Vec::new() }
+    }
+}
+
+/// An address, or a mapping of it and more.
+pub(super) fn read(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<Listener> {
+    if !field.is_mapping() {
+        return field.parsed(value::listener).map(Listener::from);
+    }
+    let mut section = field.clone().section();
+    let address = section.required("address", "write where clients connect: 0.0.0.0:8443");
+    let address = address.and_then(|field| field.parsed(value::listener));
+    let tls = section.field("tls").map(|field| read_tls(field.section(), folder));
+    let networks = section.field("proxy_protocol").and_then(|field| {
+        field.filled_list("leave it out if no load balancer sends PROXY headers", |item| {
+            item.parsed(network)
+        })
+    });
+    section.close();
+    let proxy_protocol = networks.into_iter().flatten().map(|(_, network)| network).collect();
+    address.map(|address| Listener { address, tls, proxy_protocol })
+}
+
+/// The section `tls` of a listener.
+fn read_tls(mut section: Section<'_, '_>, folder: Option<&Path>) -> ListenerTls {
+    let certificates = section.required(
+        "certificates",
+        "name at least one: certificates: [{certificate: FILE, key: FILE}]",
+    );
+    let certificates = certificates.and_then(|field| {
+        field.filled_list("give at least one certificate", |item| {
+            let mut section = item.clone().section();
+            let certificate =
+                section.required("certificate", "name the file with the certificate and its chain");
+            let key = section.required("key", "name the file with the certificate's private key");
+            section.close();
+            let certificate = certificate.and_then(|field| named(&field, folder));
+            let key = key.and_then(|field| named(&field, folder));
+            Some(CertificateFiles { certificate: certificate?, key: key? })
+        })
+    });
+    let client_auth = section.field("client_auth").and_then(|field| {
+        let mut section = field.section();
+        let ca =
+            section.required("ca", "name the file with the authorities of client certificates");
+        let required = section.field("required").and_then(|field| field.flag());
+        section.close();
+        let ca = ca.and_then(|field| named(&field, folder))?;
+        Some(ClientAuth { ca, required: required.unwrap_or(true) })
+    });
+    section.close();
+    let certificates = certificates.into_iter().flatten().map(|(_, files)| files).collect();
+    ListenerTls { certificates, client_auth }
+}

@@ -1,0 +1,112 @@
+//! What files contain, as a hash.
+//!
+//! Contents are compared, and not times or events: Kubernetes changes mounted files by replacing a symbolic link
+//! in their path, editors by renaming a new file over the old one, and network file systems and bind mounts send
+//! no events. A file that cannot be read has a hash as well, so that becoming readable is a change.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::config::Config;
+use crate::schema::FILES;
+
+/// The most that is read of one file: more than any of them may have.
+const MAX_FILE: u64 = 2 * 1024 * 1024;
+
+/// The files that a reload reads.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Files {
+    config: PathBuf,
+    schemas: Option<PathBuf>,
+    /// Those that have watchers of their own: the token registry, and certificates.
+    others: Vec<PathBuf>,
+}
+
+impl Files {
+    /// `config`: what could be read of the config file.
+    pub(super) fn new(path: &Path, config: Option<&Config>) -> Self {
+        Self {
+            config: path.into(),
+            schemas: config.and_then(|config| config.schemas.clone()),
+            others: config.map(others).unwrap_or_default(),
+        }
+    }
+}
+
+/// What some files contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Contents([u8; 32]);
+
+impl Contents {
+    /// What the files contain that have no watcher of their own.
+    pub(super) fn of(files: &Files) -> Self {
+        let mut hash = Sha256::new();
+        add_file(&mut hash, &files.config);
+        if let Some(folder) = &files.schemas {
+            for name in schema_names(folder) {
+                add(&mut hash, name.as_bytes());
+            }
+            for (name, _) in FILES {
+                add_file(&mut hash, &folder.join(name));
+            }
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// What the others contain.
+    pub(super) fn of_others(files: &Files) -> Self {
+        let mut hash = Sha256::new();
+        for path in &files.others {
+            add_file(&mut hash, path);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+fn others(config: &Config) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = config.tokens.iter().cloned().collect();
+    for tls in config.listen.iter().filter_map(|listener| listener.tls.as_ref()) {
+        for files in &tls.certificates {
+            paths.extend([files.certificate.clone(), files.key.clone()]);
+        }
+        paths.extend(tls.client_auth.iter().map(|auth| auth.ca.clone()));
+    }
+    paths
+}
+
+/// All `.json` files of the folder: one that is not known is an error.
+fn schema_names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".json")).collect();
+    names.sort_unstable();
+    names
+}
+
+fn add_file(hash: &mut Sha256, path: &Path) {
+    match content(path) {
+        Ok(content) => add(hash, &content),
+        Err(kind) => add(hash, format!("unreadable: {kind:?}").as_bytes()),
+    }
+}
+
+/// With its length, so that no bytes move from one part to the next unnoticed.
+fn add(hash: &mut Sha256, part: &[u8]) {
+    hash.update((part.len() as u64).to_le_bytes());
+    hash.update(part);
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, std::io::ErrorKind> {
+    let read = || {
+        // SECURITY: reading a pipe blocks until somebody writes to it.
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(std::io::ErrorKind::Unsupported.into());
+        }
+        let mut content = Vec::new();
+        std::fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut content)?;
+        Ok(content)
+    };
+    read().map_err(|error: std::io::Error| error.kind())
+}

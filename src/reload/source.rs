@@ -1,0 +1,57 @@
+//! The config file, and everything that it names, read into a snapshot.
+
+use std::path::{Path, PathBuf};
+
+use super::contents::{Contents, Files};
+use super::{Mistakes, Read};
+use crate::config::file::{self, Overrides};
+use crate::snapshot::Snapshot;
+
+/// Where the configuration comes from, at start and at each reload.
+#[derive(Debug, Clone)]
+pub struct ConfigFile {
+    path: PathBuf,
+    overrides: Overrides,
+    /// What the files contained before they were loaded for the first time.
+    first: Read,
+}
+
+impl ConfigFile {
+    /// Has to be made before the files are loaded for the first time, so that a change meanwhile is noticed.
+    pub fn new(path: impl Into<PathBuf>, overrides: Overrides) -> Self {
+        let path = path.into();
+        let first = read(&path, overrides);
+        Self { path, overrides, first }
+    }
+
+    /// Reads and compiles everything, or reports all mistakes in all files at once.
+    pub fn load(&self) -> Result<Snapshot, Mistakes> {
+        let (config, wrong) = file::load(&self.path, self.overrides);
+        let snapshot = config.map(Snapshot::load).transpose();
+        match (wrong, snapshot) {
+            (None, Ok(Some(snapshot))) => Ok(snapshot),
+            (wrong, snapshot) => {
+                let wrong = wrong.map(|error| error.to_string());
+                let within = snapshot.err().map(|errors| errors.to_string());
+                Err(Mistakes::new(wrong.into_iter().chain(within)))
+            }
+        }
+    }
+
+    /// What the files contain now. A change after this is noticed later, whether or not the next
+    /// [`ConfigFile::load`] reads it.
+    pub(super) fn read(&self) -> Read {
+        read(&self.path, self.overrides)
+    }
+
+    pub(super) fn first(&self) -> &Read {
+        &self.first
+    }
+}
+
+fn read(path: &Path, overrides: Overrides) -> Read {
+    let (config, _) = file::load(path, overrides);
+    let files = Files::new(path, config.as_ref());
+    let (contents, others) = (Contents::of(&files), Contents::of_others(&files));
+    Read { files, contents, others }
+}

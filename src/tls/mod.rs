@@ -1,0 +1,82 @@
+//! Certificates, keys and authorities: files in PEM, read and checked before anything uses them, and what rustls
+//! makes of them.
+//!
+//! Whatever is wrong with a file is an error with its line, and all files are read before any error is returned.
+//! One TLS stack, rustls with ring, serves clients and speaks to the backend. The provider is given to each of its
+//! configurations: there is no process-wide default that an embedding service could have set differently.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::crypto::CryptoProvider;
+
+use crate::config::Config;
+use crate::input::LoadError;
+
+pub mod authorities;
+pub mod certificate;
+pub mod expiry;
+pub mod file;
+pub mod identity;
+pub(crate) mod pem;
+pub mod resolver;
+pub mod server;
+pub mod subject;
+
+use expiry::Expiry;
+use file::{Files, TlsFile};
+use server::ServerTls;
+
+/// Everything that a configuration names for TLS.
+#[derive(Debug, Default)]
+pub struct LoadedTls {
+    listeners: Vec<(SocketAddr, Arc<ServerTls>)>,
+    files: Vec<TlsFile>,
+    expiries: Vec<Expiry>,
+    /// What was found when the files were read.
+    warnings: Vec<String>,
+}
+
+impl LoadedTls {
+    /// Reads and checks all files; on failure, all errors in them.
+    pub fn load(config: &Config) -> Result<Self, Vec<LoadError>> {
+        let mut files = Files::new(SystemTime::now());
+        let mut loaded = Self::default();
+        for listener in &config.listen {
+            let Some(settings) = &listener.tls else { continue };
+            let Some(server) = ServerTls::load(settings, &mut files) else { continue };
+            let of_listener = server.expiries(listener.address);
+            loaded.expiries.extend(of_listener);
+            loaded.listeners.push((listener.address, Arc::new(server)));
+        }
+        (loaded.files, loaded.warnings) = files.finish()?;
+        Ok(loaded)
+    }
+
+    /// What the listener with this configured address answers TLS with; `None`: it speaks cleartext.
+    pub fn listener(&self, address: SocketAddr) -> Option<&Arc<ServerTls>> {
+        self.listeners.iter().find(|(own, _)| *own == address).map(|(_, server)| server)
+    }
+
+    /// The files that were read, as they were then.
+    pub fn files(&self) -> &[TlsFile] {
+        &self.files
+    }
+
+    /// When the certificates of the listeners expire.
+    pub fn expiries(&self) -> &[Expiry] {
+        &self.expiries
+    }
+
+    /// What is allowed and probably not meant, and which certificates expire soon: FILE:LINE:COLUMN: warning: sentence.
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let expiring = self.expiries.iter().filter_map(|expiry| expiry.warning(now));
+        self.warnings.iter().cloned().chain(expiring).collect()
+    }
+}
+
+/// The cryptography that every configuration of rustls uses here.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}

@@ -1,0 +1,20 @@
+//! The tests of `proxy` that depend on how bytes come and go, over TLS: the helpers in `support` see the name of this
+//! binary.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+#[path = "proxy/bodies.rs"]
+mod bodies;
+#[path = "proxy/connections.rs"]
+mod connections;
+#[path = "proxy/forwarding.rs"]
+mod forwarding;
+#[path = "proxy/framing.rs"]
+mod framing;
+#[path = "proxy/memory.rs"]
+mod memory;
+#[path = "proxy/observing.rs"]
+mod observing;
+#[path = "proxy/slowness.rs"]
+mod slowness;

@@ -73,6 +73,7 @@ bench)
     need haproxy haproxy
     need h2load nghttp2-client
     need valgrind valgrind
+    need openssl openssl
     ;;
 pgo)
     need nginx nginx-light

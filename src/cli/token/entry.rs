@@ -11,22 +11,30 @@ use super::Failure;
 use crate::digest::StoredHash;
 use crate::input::load::{LoadError, read_file};
 use crate::registry::{TokenRegistry, file};
+use crate::tls::subject::SubjectName;
 
 /// An entry that can be added as soon as its hash is known.
 pub struct Addition {
     path: PathBuf,
     label: String,
     expires: Option<String>,
+    client_certificate: Option<SubjectName>,
 }
 
 impl Addition {
     /// Checks that the entry can be written.
-    pub fn prepare(path: &Path, label: &str, expires: Option<&str>) -> Result<Self, Failure> {
+    pub fn prepare(
+        path: &Path,
+        label: &str,
+        expires: Option<&str>,
+        client_certificate: Option<&SubjectName>,
+    ) -> Result<Self, Failure> {
         let addition = Self {
             // The file itself, so that a symbolic link to it is not replaced.
             path: path.canonicalize().unwrap_or_else(|_| path.into()),
             label: label.into(),
             expires: expires.map(Into::into),
+            client_certificate: client_certificate.cloned(),
         };
         let end = addition.expires.as_deref().and_then(|when| file::read_time(when).ok());
         if end.is_some_and(|end| end <= SystemTime::now()) {
@@ -173,9 +181,17 @@ impl Addition {
             .iter()
             .map(|when| format!("{indent}  expires: {when}\n"))
             .collect::<String>();
+        let certificate = self
+            .client_certificate
+            .iter()
+            .map(|name| format!("{indent}  client_certificate: {:?}\n", name.to_string()))
+            .collect::<String>();
         // The hash, which every entry must have, is last: an entry that is cut off is an error, and not an entry that
         // allows more.
-        format!("{indent}- label: {}\n{expires}{indent}  hash: \"{hash}\"\n", self.label)
+        format!(
+            "{indent}- label: {}\n{expires}{certificate}{indent}  hash: \"{hash}\"\n",
+            self.label
+        )
     }
 }
 
@@ -190,6 +206,7 @@ mod tests {
             path: "tokens.yaml".into(),
             label: label.into(),
             expires: expires.map(Into::into),
+            client_certificate: None,
         };
         addition.with(before, &StoredHash::short(label.as_bytes()))
     }
@@ -216,6 +233,22 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_client_certificate_is_read_back_as_it_was_given() {
+        for name in ["dns:idp.example", "uri:urn:a\"b\\c#d", "email:idp@example.com"] {
+            let name = SubjectName::parse(name).unwrap();
+            let addition = Addition {
+                path: "tokens.yaml".into(),
+                label: "a".into(),
+                expires: None,
+                client_certificate: Some(name.clone()),
+            };
+            let text = addition.with("", &StoredHash::short(b"a")).ok().unwrap();
+            let register = file::parse(&text).unwrap();
+            assert_eq!(register.entries()[0].client_certificate, Some(name), "{text}");
+        }
+    }
+
+    #[test]
     fn concurrent_additions_are_all_kept() {
         let folder = std::env::temp_dir().join(format!("entries-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -223,7 +256,12 @@ mod tests {
         let labels = ["a", "b", "c", "d", "e", "f"];
         std::thread::scope(|scope| {
             for label in labels {
-                let addition = Addition { path: path.clone(), label: label.into(), expires: None };
+                let addition = Addition {
+                    path: path.clone(),
+                    label: label.into(),
+                    expires: None,
+                    client_certificate: None,
+                };
                 scope.spawn(move || {
                     addition.write(&StoredHash::short(label.as_bytes())).ok().unwrap();
                 });
@@ -241,7 +279,12 @@ mod tests {
         let [path, any] = ["tokens.yaml", "any"].map(|name| folder.join(name));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
         let add = |label: &str| {
-            let addition = Addition { path: path.clone(), label: label.into(), expires: None };
+            let addition = Addition {
+                path: path.clone(),
+                label: label.into(),
+                expires: None,
+                client_certificate: None,
+            };
             addition.write(&StoredHash::short(label.as_bytes())).ok().unwrap();
         };
         std::fs::write(&any, "").unwrap();
@@ -264,8 +307,13 @@ mod tests {
         std::fs::write(&path, first + &rest).unwrap();
         let before = std::fs::metadata(&path).unwrap().len();
         assert!(before > file::MAX_FILE);
-        assert!(Addition::prepare(&path, "b", None).is_err());
-        let addition = Addition { path: path.clone(), label: "b".into(), expires: None };
+        assert!(Addition::prepare(&path, "b", None, None).is_err());
+        let addition = Addition {
+            path: path.clone(),
+            label: "b".into(),
+            expires: None,
+            client_certificate: None,
+        };
         assert!(addition.write(&StoredHash::short(b"b")).is_err());
         assert_eq!(std::fs::metadata(&path).unwrap().len(), before);
         std::fs::remove_file(path).unwrap();
@@ -277,8 +325,8 @@ mod tests {
     #[test]
     fn an_expired_entry_is_not_prepared() {
         let path = std::env::temp_dir().join(format!("expired-{}.yaml", std::process::id()));
-        assert!(Addition::prepare(&path, "a", Some("2020-01-01")).is_err());
-        assert!(Addition::prepare(&path, "a", Some("9999-12-31")).is_ok());
+        assert!(Addition::prepare(&path, "a", Some("2020-01-01"), None).is_err());
+        assert!(Addition::prepare(&path, "a", Some("9999-12-31"), None).is_ok());
         assert!(!path.exists());
     }
 

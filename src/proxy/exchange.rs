@@ -277,7 +277,7 @@ impl GuardProxy {
 }
 
 /// What is left of an answer when the client has all of its own.
-enum Rest {
+pub(super) enum Rest {
     Read,
     Unread,
 }

@@ -39,6 +39,7 @@ step 'differential, 20,000 cases' python3 tests/differential/run.py --binary "$b
 step 'real clients' target/venv/bin/python tests/clients/run.py --binary "$binary"
 step 'preflight, with a real OpenLDAP' python3 tests/preflight/run.py --binary "$binary"
 step 'hostile HTTP/2' target/venv/bin/python tests/http2/run.py --binary "$binary"
+step 'hostile HTTP/2 over TLS' target/venv/bin/python tests/http2/run.py --tls --binary "$binary"
 step 'nginx in front' target/venv/bin/python tests/nginx/run.py --binary "$binary"
 step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
 

@@ -236,6 +236,7 @@ impl GuardProxy {
         let body = body.freeze();
         if done {
             ctx.filter.keep_disagreement(&answer, &body);
+            ctx.filter.audit_answer(&answer, &body);
         }
         if ctx.filter.replaces(&answer).is_some()
             && let Some(made) = {

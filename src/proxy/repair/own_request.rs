@@ -91,6 +91,7 @@ impl GuardProxy {
         let read = body.clone().unwrap_or_default();
         if body.is_some() {
             ctx.filter.keep_disagreement(&head, &read);
+            ctx.filter.audit_answer(&head, &read);
         }
         // The guard itself sends no HEAD.
         let made = self.filter.replacement(

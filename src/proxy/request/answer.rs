@@ -130,6 +130,7 @@ fn retry_after(refusal: &Refusal) -> Option<u32> {
             | Rule::LimitsBufferedBytes
             | Rule::LimitsDescriptors
             | Rule::LimitsGroupPatches
+            | Rule::LimitsAudit
             | Rule::LimitsUpgrades
     );
     refusal.retry_after.or(room.then_some(5))

@@ -14,6 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{BError, Error, ErrorSource, Result};
 
+use crate::audit::AuditLog;
 use crate::evaluator::Evaluator;
 use crate::logging::AccessLog;
 use crate::metrics::Metrics;
@@ -26,6 +27,7 @@ use crate::refusal::Refusal;
 use crate::repair::Repairs;
 use crate::rule::Rule;
 use crate::snapshot::Snapshots;
+use crate::spans::Tracer;
 use crate::verdict::VerdictLabel;
 
 use super::context::{FilterCtx, State};
@@ -33,6 +35,7 @@ use super::judge_pool::JudgePool;
 use super::judging::{Decision, Rest};
 use super::recorder::{InFlight, Recorder, RequestRecord};
 use super::session::{expects_continue, is_misframed};
+use super::spans;
 use super::turns::Turns;
 use super::{answer, body, failure};
 
@@ -59,7 +62,8 @@ impl RequestFilter {
     pub fn new(evaluator: Arc<Evaluator>, metrics: Arc<Metrics>, access: AccessLog) -> Self {
         evaluator.snapshots().watch();
         let budget = Budget::new(&evaluator.snapshots().current().config.limits);
-        let recorder = Recorder { metrics, access };
+        let audit = AuditLog::new(&access);
+        let recorder = Recorder { metrics, access, audit, tracer: None };
         Self {
             evaluator,
             budget,
@@ -80,6 +84,12 @@ impl RequestFilter {
     /// framing of every HTTP/1 head from its bytes already.
     pub fn behind_downstream(self) -> Self {
         Self { behind_downstream: true, ..self }
+    }
+
+    /// The same with traces.
+    pub fn traced(mut self, tracer: Arc<Tracer>) -> Self {
+        self.recorder.tracer = Some(tracer);
+        self
     }
 
     /// What it judges by.
@@ -144,7 +154,9 @@ impl RequestFilter {
         in_proxy: bool,
     ) -> Result<bool> {
         self.prepare(session, ctx);
-        match self.judge(session, ctx, in_proxy).await? {
+        let decision = self.judge(session, ctx, in_proxy).await?;
+        spans::judged(&mut ctx.record);
+        match decision {
             Decision::Forward => {
                 ctx.record.forwarded = !ctx.is_unjudged();
                 let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
@@ -231,6 +243,7 @@ impl RequestFilter {
             keep_z_headers: ctx.keep_z_headers,
             websocket: false,
             cookies: forward::cookies(head),
+            trace: ctx.record.trace.as_deref(),
             repaired: ctx.record.repaired,
             inflated: ctx.inflated,
         }

@@ -1,10 +1,11 @@
 //! A request in Pingora's phases: `filter` has a method for each phase, `judging` is the first one's
 //! work, and `context` what is kept in between. `body` reads a body, `judge_pool` judges large ones,
-//! `answer` writes a refusal and `failure` says which one a failed backend gets; `recorder` counts
-//! and logs the request at its end. `replace` gives the client another answer than the backend's; `own` is what
+//! `auditing` notes what the audit log says, `answer` writes a refusal and `failure` says which one a failed backend gets; `recorder`
+//! counts and logs the request at its end. `replace` gives the client another answer than the backend's; `own` is what
 //! requests of the guard's own need, and `turns` has them wait for one another.
 
 pub(in crate::proxy) mod answer;
+mod auditing;
 pub(in crate::proxy) mod body;
 mod context;
 pub(in crate::proxy) mod failure;
@@ -15,6 +16,7 @@ mod own;
 pub(in crate::proxy) mod recorder;
 pub(in crate::proxy) mod replace;
 pub(in crate::proxy) mod session;
+mod spans;
 mod turns;
 
 pub use context::FilterCtx;

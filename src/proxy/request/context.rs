@@ -185,13 +185,18 @@ impl FilterCtx {
         body: &Bytes,
         RepairedBody { body: repaired, work, by }: RepairedBody,
     ) -> std::result::Result<Bytes, Refusal> {
+        if work.is_some() {
+            self.work = work;
+            self.record.repaired = self.record.repaired.and(by);
+            // It is not forwarded, but the audit log says what it sets.
+            return Ok(body.clone());
+        }
         let more = repaired.len().saturating_sub(body.len());
         if more > 0 {
             self.share.grow(Kind::Body, more).await?;
         }
         self.record.repaired = self.record.repaired.and(by);
         self.inflated = task.gzip;
-        self.work = work;
         Ok(repaired.into())
     }
 

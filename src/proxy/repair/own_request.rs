@@ -13,7 +13,7 @@ use pingora::{Error, ErrorType};
 use crate::proxy::budget::Kind;
 use crate::proxy::request::replace;
 use crate::proxy::upstream::servers::Attempts;
-use crate::proxy::upstream::throttle;
+use crate::proxy::upstream::{throttle, tls};
 use crate::proxy::{GuardProxy, ProxyCtx, exchange};
 use crate::refusal::SCIM_JSON;
 
@@ -163,6 +163,9 @@ async fn read(
         let room = ctx.filter.reserve(Kind::Answer, piece.len());
         exchange::while_wanted(session, pin!(room)).await?;
         done = backend.is_body_done();
+    }
+    if let Some(error) = tls::of_body(head.status.as_u16(), &body) {
+        return Err(error);
     }
     if ctx.filter.is_throttled() && body.is_empty() {
         return Err(throttle::without_body(&head));

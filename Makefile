@@ -10,7 +10,7 @@ SECONDS ?= 60
 MINUTES ?= 30
 PGO ?= on
 
-.PHONY: help setup setup-test demo build dist test test-ldap test-tls differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
+.PHONY: help setup setup-test demo build dist test test-browser test-ldap test-prometheus test-tls test-traces differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -32,6 +32,18 @@ dist: setup ## the build that ships; PGO=off: without a profile of the training 
 
 test: setup-test ## run all checks of CI
 	@scripts/test.sh
+
+test-prometheus: build ## evaluate the dashboard and the alerts with a real Prometheus
+	@scripts/setup.sh prometheus
+	@target/venv-prometheus/bin/python tests/prometheus/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
+
+test-browser: build ## look at the admin listener's page with a real browser
+	@scripts/setup.sh browser
+	@python3 tests/browser/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard --out target/page
+
+test-traces: build ## send traces to a real collector
+	@scripts/setup.sh traces
+	@target/venv-traces/bin/python tests/traces/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 
 test-ldap: build ## test preflight against Samba as an Active Directory domain controller
 	@scripts/setup.sh ldap
@@ -57,6 +69,7 @@ bench-e2e: setup dist ## measure a request end to end, and the same with nginx, 
 	@$(CARGO) build --release --example bare_proxy
 	@CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh bare_proxy
 	@python3 benches/e2e/run.py --out docs
+	@python3 benches/e2e/tls.py
 
 bench-preflight: setup ## measure preflight with a hundred thousand people
 	@$(CARGO) build --release --bin wire-scim-guard

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages that a build needs (`setup.sh build`), or also those of another target of the Makefile (`test`,
-# `ldap`, `tls`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
+# `browser`, `ldap`, `prometheus`, `tls`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,8 +43,8 @@ install_packages() {
     rm -f "$log"
 }
 
-install_python_packages() {
-    local venv=target/venv requirements=tests/clients/requirements.txt
+install_python_packages() { # install_python_packages VENV REQUIREMENTS
+    local venv=$1 requirements=$2
     if ! cmp -s "$requirements" "$venv/requirements.txt"; then
         mkdir -p target
         rm -rf "$venv"
@@ -73,6 +73,7 @@ bench)
     need haproxy haproxy
     need h2load nghttp2-client
     need valgrind valgrind
+    need openssl openssl
     ;;
 pgo)
     need nginx nginx-light
@@ -82,6 +83,19 @@ pgo)
     need "llvm-profdata-$llvm" "llvm-$llvm"
     ;;
 fuzz) need g++ g++ ;;
+browser)
+    need chromium chromium
+    need openssl openssl
+    ;;
+prometheus)
+    need prometheus prometheus
+    need openssl openssl
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    ;;
+traces)
+    need openssl openssl
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    ;;
 tls)
     need openssl openssl
     need sslscan sslscan
@@ -108,10 +122,10 @@ fi
 if [ "${#packages[@]}" -gt 0 ]; then
     install_packages
 fi
-if [ "${1:-build}" = test ]; then
-    install_python_packages
-fi
 case "${1:-build}" in
+test) install_python_packages target/venv tests/clients/requirements.txt ;;
+traces) install_python_packages target/venv-traces tests/traces/requirements.txt ;;
+prometheus) install_python_packages target/venv-prometheus tests/prometheus/requirements.txt ;;
 fuzz) need_cargo fuzz cargo-fuzz ;;
 deny) need_cargo deny cargo-deny ;;
 sbom) need_cargo cyclonedx cargo-cyclonedx ;;

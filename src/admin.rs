@@ -3,11 +3,14 @@
 //! | Path | Answer |
 //! |---|---|
 //! | `/metrics`, `/i/metrics` | Prometheus' text format |
+//! | `/` | a page for people: what was refused lately, and the state of everything |
+//! | `/i/state` | the same as JSON |
 //! | `/i/status` | 200 while the process is alive |
 //! | `/i/ready` | 200; 503 while it drains. The states of the backend servers, of the token registry and of the last reload are shown, but do not change the status: taking the guard out of service would repair neither |
 //!
-//! SECURITY: there is no authentication; the listener belongs on an address that clients cannot reach. What it accepts
-//! is bounded all the same: one request for each connection, a short head, few connections, little time. Request bodies
+//! SECURITY: without `admin.token_file` there is no authentication, and the listener belongs on an address that clients
+//! cannot reach; with it the token is required for everything but `/i/status` and `/i/ready`. What it accepts is bounded
+//! all the same: one request for each connection, a short head, few connections, little time. Request bodies
 //! are not read.
 
 use std::convert::Infallible;
@@ -16,15 +19,29 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue,
+    REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+mod advice;
+mod auth;
+mod page;
+mod state;
+
+pub use auth::AdminToken;
+
+use state::State;
 
 use crate::logging;
 use crate::metrics::{ListServers, Metrics, ServerState};
@@ -85,7 +102,15 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, stream: TcpStream, responses: &Semaphore) -> hyper::Result<()> {
+    async fn answer(&self, stream: TcpStream, responses: &Semaphore) {
+        let tls = self.snapshots.current().tls.admin().cloned();
+        let Some(tls) = tls else { return self.serve_http(stream, responses).await };
+        if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
+            self.serve_http(stream, responses).await;
+        }
+    }
+
+    async fn serve_http(&self, stream: impl AsyncRead + AsyncWrite + Unpin, responses: &Semaphore) {
         // Held until the response is written. Acquired only after the head was read: silent clients must not hold a
         // response slot.
         let slot = OnceLock::new();
@@ -93,19 +118,26 @@ impl Admin {
             if let Ok(acquired) = responses.acquire().await {
                 let _ = slot.set(acquired);
             }
-            Ok::<_, Infallible>(self.route(request.method(), request.uri().path()))
+            Ok::<_, Infallible>(self.route(&request))
         });
-        http1::Builder::new()
+        let served = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD)
             .keep_alive(false)
             .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), service)
-            .await
+            .serve_connection(TokioIo::new(stream), service);
+        // A client that has gone needs no answer.
+        let _ = served.await;
     }
 
-    fn route(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn route<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let (method, path) = (request.method(), request.uri().path());
+        let is_open = matches!(path, "/i/status" | "/i/ready");
+        let token = self.snapshots.current().config.admin_token;
+        if !is_open && token.is_some_and(|token| !token.admits(request.headers())) {
+            return unauthorized();
+        }
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut answer = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET and HEAD only\n");
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -115,12 +147,31 @@ impl Admin {
             "/metrics" | "/i/metrics" => {
                 response(StatusCode::OK, prometheus::TEXT_FORMAT, self.metrics.text())
             }
+            "/" => self.page(),
+            "/i/state" => {
+                let state = serde_json::to_vec(&State::of(self)).unwrap_or_default();
+                unstored(response(StatusCode::OK, "application/json", state))
+            }
             "/i/status" => response(StatusCode::OK, TEXT, "alive\n"),
             "/i/ready" => self.ready(),
             _ => {
-                response(StatusCode::NOT_FOUND, TEXT, "/metrics, /i/metrics, /i/status, /i/ready\n")
+                let paths = "/, /metrics, /i/metrics, /i/state, /i/status, /i/ready\n";
+                response(StatusCode::NOT_FOUND, TEXT, paths)
             }
         }
+    }
+
+    fn page(&self) -> Response<Full<Bytes>> {
+        let page = page::render(&State::of(self));
+        let mut answer = unstored(response(StatusCode::OK, "text/html; charset=utf-8", page));
+        for (name, value) in [
+            (CONTENT_SECURITY_POLICY, page::policy()),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (REFERRER_POLICY, "no-referrer"),
+        ] {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        answer
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
@@ -152,6 +203,21 @@ impl Admin {
         let status = if stopping { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
         response(status, TEXT, text)
     }
+}
+
+fn unauthorized() -> Response<Full<Bytes>> {
+    let text = "the token of admin.token_file is required, as Bearer token or as password\n";
+    let mut answer = response(StatusCode::UNAUTHORIZED, TEXT, text);
+    for challenge in ["Basic realm=\"wire-scim-guard\"", "Bearer realm=\"wire-scim-guard\""] {
+        answer.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    answer
+}
+
+/// An answer that is out of date at once.
+fn unstored(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
 }
 
 fn response(

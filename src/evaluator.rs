@@ -159,7 +159,11 @@ impl Evaluator {
 
     /// Judges by a snapshot that was loaded already, until another one is published.
     pub fn of(first: Snapshot) -> Self {
-        Self { snapshots: Snapshots::new(first), refusals: Arc::default(), deprovisioning: Arc::default() }
+        Self {
+            snapshots: Snapshots::new(first),
+            refusals: Arc::default(),
+            deprovisioning: Arc::default(),
+        }
     }
 
     /// What it judges by.

@@ -7,9 +7,11 @@
 //! [`proxy::RequestFilter`].
 #![forbid(unsafe_code)]
 
+pub mod activity;
 pub mod admin;
 pub mod agreement;
 pub mod api;
+pub mod audit;
 mod authorizer;
 mod body;
 #[cfg(feature = "cli")]
@@ -19,6 +21,7 @@ pub mod deprovisioning;
 pub mod digest;
 pub mod evaluator;
 pub mod findings;
+pub mod fraction;
 mod headers;
 pub mod input;
 pub mod json;
@@ -35,8 +38,8 @@ pub mod refusal;
 pub mod refusals;
 pub mod registry;
 pub mod release;
-mod removal;
 pub mod reload;
+mod removal;
 pub mod repair;
 pub mod rule;
 pub mod schema;
@@ -44,9 +47,11 @@ pub mod scim;
 pub mod secret;
 mod service_manager;
 pub mod snapshot;
+pub mod spans;
 #[cfg(feature = "standin")]
 pub mod standin;
 pub mod target;
+mod timestamp;
 pub mod tls;
 mod token;
 pub mod verdict;

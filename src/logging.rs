@@ -11,10 +11,11 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::{Serialize, Serializer};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -27,7 +28,14 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
-use crate::config::Log;
+use crate::audit;
+use crate::config::{AccessLines, Log};
+use crate::fraction::Sampler;
+
+mod style;
+
+pub use style::Line;
+use style::{Style, level_name};
 
 /// The most lines in the queue, whose memory is allocated at the start.
 const MAX_QUEUED_LINES: usize = 16 * 1024;
@@ -54,23 +62,32 @@ fn sink() -> &'static Sink {
 /// Replaces the filter of the log lines.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
+/// How events are written; `None`: by default.
+static STYLE: RwLock<Option<Style>> = RwLock::new(None);
+
 /// Starts logging; later calls change nothing.
 pub fn init(log: &Log) {
+    set_style(log);
     let (filter, handle) = reload::Layer::new(filter(log));
     let lines =
-        tracing_subscriber::fmt::layer().event_format(WireJson).with_writer(sink().writer.clone());
+        tracing_subscriber::fmt::layer().event_format(Lines).with_writer(sink().writer.clone());
     // If an embedding service has set up logging already, that is used.
     if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
         let _ = FILTER.set(handle);
     }
 }
 
-/// Takes the level of another configuration.
+/// Takes the level and the form of another configuration.
 pub fn configure(log: &Log) {
+    set_style(log);
     if let Some(handle) = FILTER.get() {
         // Fails only if the process no longer logs.
         let _ = handle.reload(filter(log));
     }
+}
+
+fn set_style(log: &Log) {
+    *STYLE.write().unwrap_or_else(PoisonError::into_inner) = Some(Style::of(log));
 }
 
 fn filter(log: &Log) -> Targets {
@@ -108,15 +125,16 @@ pub fn dropped_lines() -> usize {
 
 /// Writes the queued lines. Nothing is logged afterwards.
 pub fn flush() {
+    audit::flush();
     if let Some(sink) = SINK.get() {
         drop(sink.worker.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-/// `{"level":"Info","msgs":["..", "key=value"]}`, the format of Wire's services.
-struct WireJson;
+/// Events as lines: in JSON `{"level":"Info","msgs":["..", "key=value"]}`, the format of Wire's services.
+struct Lines;
 
-impl<S, N> FormatEvent<S, N> for WireJson
+impl<S, N> FormatEvent<S, N> for Lines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -127,25 +145,30 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> std::fmt::Result {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            level: &'a str,
-            msgs: &'a [String],
-        }
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let line = Line { level: level_name(*event.metadata().level()), msgs: &fields.msgs };
-        writeln!(writer, "{}", serde_json::to_string(&line).map_err(|_| std::fmt::Error)?)
+        let message = Message { level: level_name(*event.metadata().level()), msgs: &fields.msgs };
+        let style = *STYLE.read().unwrap_or_else(PoisonError::into_inner);
+        let style = style.unwrap_or_else(|| Style::of(&Log::default()));
+        let line = style.line(&message).ok_or(std::fmt::Error)?;
+        writer.write_str(&String::from_utf8_lossy(&line))
     }
 }
 
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "Error",
-        Level::WARN => "Warn",
-        Level::INFO => "Info",
-        Level::DEBUG => "Debug",
-        Level::TRACE => "Trace",
+/// An event.
+#[derive(Serialize)]
+struct Message<'a> {
+    level: &'static str,
+    msgs: &'a [String],
+}
+
+impl Line for Message<'_> {
+    fn text(&self, out: &mut String) {
+        let _ = write!(out, "{:<5} ", self.level);
+        for (at, part) in self.msgs.iter().enumerate() {
+            out.push_str(if at == 0 { "" } else { " " });
+            out.push_str(part);
+        }
     }
 }
 
@@ -219,6 +242,34 @@ pub struct Access<'a> {
     pub upstream: Option<SocketAddr>,
 }
 
+impl Line for Access<'_> {
+    fn text(&self, out: &mut String) {
+        let Self { level, method, handler, status, verdict, .. } = self;
+        let _ = write!(out, "{level:<5} {method} {handler} {status} {verdict}");
+        if let Some(rule) = self.rule {
+            let _ = write!(out, " by {rule}");
+        }
+        if !self.reported.is_empty() {
+            let _ = write!(out, ", reported {}", self.reported.join(" "));
+        }
+        let places: Vec<&str> = self.at.iter().flatten().copied().collect();
+        if !places.is_empty() {
+            let _ = write!(out, " at {}", places.join(" "));
+        }
+        if !self.repaired.is_empty() {
+            let _ = write!(out, ", repaired {}", self.repaired.join(" "));
+        }
+        let _ = write!(out, " in {:.1} ms", self.duration.as_secs_f64() * 1000.0);
+        if let Some(client) = self.client {
+            let _ = write!(out, " from {client}");
+        }
+        if let Some(token) = self.token {
+            let _ = write!(out, " token {token}");
+        }
+        let _ = write!(out, " request {}", self.request_id);
+    }
+}
+
 /// A line about a request on which Wire and the guard disagree.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Disagreement<'a> {
@@ -238,6 +289,23 @@ pub struct Disagreement<'a> {
     /// The scimType of Wire's answer; null if it has none or could not be read.
     #[serde(rename = "scimType")]
     pub scim_type: Option<&'static str>,
+}
+
+impl Line for Disagreement<'_> {
+    fn text(&self, out: &mut String) {
+        let Self { level, method, handler, outcome, status, .. } = self;
+        let _ = write!(out, "{level:<5} {outcome}: {method} {handler}, Wire answered {status}");
+        if let Some(scim_type) = self.scim_type {
+            let _ = write!(out, " {scim_type}");
+        }
+        if let Some(rule) = self.rule {
+            let _ = write!(out, ", reported {rule}");
+        }
+        if let Some(at) = self.at {
+            let _ = write!(out, " at {at}");
+        }
+        let _ = write!(out, " request {}", self.request_id);
+    }
 }
 
 /// The line of a connection that had switched to WebSocket, when it has ended.
@@ -262,24 +330,55 @@ pub struct Tunnel<'a> {
     pub upstream: Option<SocketAddr>,
 }
 
+impl Line for Tunnel<'_> {
+    fn text(&self, out: &mut String) {
+        let Self { level, ended_by, bytes_in, bytes_out, .. } = self;
+        let _ = write!(
+            out,
+            "{level:<5} connection ended by {ended_by}, {bytes_in} bytes in, {bytes_out} out"
+        );
+        let _ = write!(out, " in {:.1} ms", self.duration.as_secs_f64() * 1000.0);
+        if let Some(client) = self.client {
+            let _ = write!(out, " from {client}");
+        }
+        let _ = write!(out, " request {}", self.request_id);
+    }
+}
+
 /// Where access lines go.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct AccessLog {
     to: To,
-    wanted: Arc<Wanted>,
+    settings: Arc<ArcSwap<Settings>>,
+    sampler: Arc<Sampler>,
 }
 
-/// Which lines the configuration asks for.
-#[derive(Debug, Default)]
-struct Wanted {
-    /// One for each request.
-    requests: AtomicBool,
-    warnings: AtomicBool,
+/// What the configuration asks for.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    style: Style,
+    /// For which requests to write a line.
+    requests: AccessLines,
+    /// Whether to write warnings.
+    warnings: bool,
 }
 
-#[derive(Debug, Clone, Default)]
+impl Settings {
+    fn of(log: &Log) -> Self {
+        let warnings = log.level >= Level::WARN;
+        Self { style: Style::of(log), requests: log.access, warnings }
+    }
+}
+
+impl Default for AccessLog {
+    /// Writes nothing.
+    fn default() -> Self {
+        Self { to: To::Nowhere, ..Self::new(&Log::default()) }
+    }
+}
+
+#[derive(Debug, Clone)]
 enum To {
-    #[default]
     Nowhere,
     Stderr,
     Memory(Arc<Mutex<Vec<u8>>>),
@@ -288,27 +387,34 @@ enum To {
 impl AccessLog {
     /// Standard error, for the lines that the configuration asks for.
     pub fn new(log: &Log) -> Self {
-        let access = Self { to: To::Stderr, wanted: Arc::default() };
-        access.configure(log);
-        access
+        let settings = Arc::new(ArcSwap::from_pointee(Settings::of(log)));
+        Self { to: To::Stderr, settings, sampler: Arc::default() }
     }
 
     /// Takes another configuration, for all clones.
     pub fn configure(&self, log: &Log) {
-        self.wanted.requests.store(log.access, Ordering::Relaxed);
-        self.wanted.warnings.store(log.level >= Level::WARN, Ordering::Relaxed);
+        self.settings.store(Arc::new(Settings::of(log)));
     }
 
     /// A buffer that the caller reads, for tests.
     pub fn memory() -> (Self, Arc<Mutex<Vec<u8>>>) {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let wanted = Wanted { requests: true.into(), warnings: true.into() };
-        (Self { to: To::Memory(Arc::clone(&lines)), wanted: wanted.into() }, lines)
+        (Self { to: To::Memory(Arc::clone(&lines)), ..Self::new(&Log::default()) }, lines)
     }
 
-    /// Whether a line is written for each request; if not, callers need not collect its fields.
-    pub fn is_on(&self) -> bool {
-        self.wanted.requests.load(Ordering::Relaxed)
+    /// The same with other settings.
+    pub fn with(self, log: &Log) -> Self {
+        Self { to: self.to, ..Self::new(log) }
+    }
+
+    /// Whether a line is written for this request; if not, callers need not collect its fields. `always`:
+    /// the request is one that is written even if only a share is.
+    pub fn wants(&self, always: bool) -> bool {
+        match self.settings.load().requests {
+            AccessLines::None => false,
+            AccessLines::All => true,
+            AccessLines::Sample(share) => always || self.sampler.next(share),
+        }
     }
 
     /// Writes the line of a request.
@@ -318,24 +424,32 @@ impl AccessLog {
 
     /// Writes the line of a request on which Wire and the guard disagree.
     pub fn write_disagreement(&self, disagreement: &Disagreement<'_>) {
-        if self.wanted.warnings.load(Ordering::Relaxed) {
+        if self.settings.load().warnings {
             self.write_line(disagreement);
         }
     }
 
     /// Writes the line of a connection that had switched to WebSocket.
     pub fn write_tunnel(&self, tunnel: &Tunnel<'_>) {
-        if self.is_on() {
+        if self.wants(false) {
             self.write_line(tunnel);
         }
     }
 
-    fn write_line(&self, line: &impl Serialize) {
-        let mut bytes = Vec::with_capacity(512);
-        if serde_json::to_writer(&mut bytes, line).is_err() {
-            return;
+    /// Writes a line where the others go, but not through their queue; to standard error by `write`.
+    pub(crate) fn write_certainly(&self, line: &impl Line, write: impl FnOnce(&[u8])) {
+        let Some(bytes) = self.settings.load().style.line(line) else { return };
+        match &self.to {
+            To::Nowhere => {}
+            To::Stderr => write(&bytes),
+            To::Memory(lines) => {
+                lines.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes);
+            }
         }
-        bytes.push(b'\n');
+    }
+
+    fn write_line(&self, line: &impl Line) {
+        let Some(bytes) = self.settings.load().style.line(line) else { return };
         match &self.to {
             To::Nowhere => {}
             // When the queue is full, the line is dropped and counted.

@@ -62,7 +62,7 @@ fn seeds(invariant: &str) -> Vec<Vec<u8>> {
             let v2 = |protocol: u8, length: u8| {
                 let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
                 header.extend_from_slice(&[protocol, 0, length]);
-                header.extend((0..length).map(|at| at * 7));
+                header.extend((0..length).map(|at| at.wrapping_mul(7)));
                 header
             };
             let lines =

@@ -35,7 +35,7 @@ fn sigterm_finishes_requests_in_flight_and_exits_at_once_when_idle() {
         let addr = free();
         let mut config = Config::new(vec![addr], servers.clone());
         config.admin = free();
-        config.log.access = false;
+        config.log.access = wire_scim_guard::config::AccessLines::None;
         let guard = Evaluator::new(&config).unwrap();
         let serving = std::thread::spawn(move || wire_scim_guard::proxy::serve(guard, None));
         wait_until("the guard", || std::net::TcpStream::connect(addr).is_ok());

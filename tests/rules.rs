@@ -39,6 +39,13 @@ fn hit(case: &Case) -> Response {
     refused
 }
 
+/// The answer to a change when the audit log cannot be written.
+fn with_full_audit_log() -> Response {
+    let backend = Backend::fine();
+    let place = Place::new("audit", &backend, "log: {access: false, audit: true}\n");
+    place.fill_audit_log().1
+}
+
 /// The answer of a guard that has no descriptors left for a connection to the backend.
 fn without_descriptors() -> Response {
     let backend = Backend::start(|_| support::last());
@@ -109,6 +116,7 @@ fn multi_request_cases() -> Vec<(Rule, Response)> {
         (Rule::LimitsConnections, connections(|config| config.limits.connections = 1)),
         (Rule::LimitsAddress, connections(|config| config.limits.connections_per_address = 1)),
         (Rule::LimitsDescriptors, without_descriptors()),
+        (Rule::LimitsAudit, with_full_audit_log()),
         (Rule::UpstreamConnect, connect),
         (Rule::UpstreamAnswer, answered(|| Reply::Last(b"garbage\r\n\r\n".to_vec()))),
         (Rule::UpstreamTimeout, answered(|| Reply::Stall)),

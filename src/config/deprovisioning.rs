@@ -22,7 +22,8 @@ pub fn read(field: Field<'_, '_>) -> Option<Limit> {
 
 /// Reads both parts of a limit.
 pub fn read_limit(section: &mut Section<'_, '_>) -> Option<Limit> {
-    let at_most = section.required("at_most", "write how many users may be deleted or deactivated: at_most: 50");
+    let at_most = section
+        .required("at_most", "write how many users may be deleted or deactivated: at_most: 50");
     let at_most = at_most.and_then(|field| field.count(COUNT));
     let within = section.required("within", "write in which time: within: 1h");
     let within = within.and_then(|field| field.duration(WITHIN));

@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use super::addresses::check_addresses;
-use super::words::{IDENTITIES, LEVELS, PATH_POLICIES};
+use super::words::{IDENTITIES, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Server, UpstreamCheck, ZHeaders, deprovisioning, limits, listen, repairs, rules,
-    value, warnings,
+    Config, RefusalCacheSettings, Server, Tracing, UpstreamCheck, ZHeaders, deprovisioning, limits,
+    listen, log, repairs, rules, value, warnings,
 };
+use crate::admin::AdminToken;
+use crate::fraction::Fraction;
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::input::field::Field;
 use crate::input::load::{LoadError, read_file};
@@ -25,6 +29,9 @@ const RICH_INFO_LIMIT: std::ops::RangeInclusive<u64> = 0..=1_000_000;
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
+/// The largest file with a key or a token that is read, in bytes.
+const MAX_SECRET: u64 = 64 * 1024;
+
 /// What the command line overrides.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Overrides {
@@ -39,8 +46,10 @@ pub struct Overrides {
 pub fn load(path: &Path, overrides: Overrides) -> (Option<Config>, Option<LoadError>) {
     let folder = path.parent().unwrap_or(Path::new(""));
     let diagnostics = Diagnostics::default();
-    let read =
-        read_file(path, MAX_FILE, |text| Ok(read(text, Some(folder), overrides, &diagnostics)));
+    let read = read_file(path, MAX_FILE, |text| {
+        let config = read(text, Some(folder), overrides, &diagnostics);
+        Ok(config.map(|config| Config { file: Some(path.into()), ..config }))
+    });
     match read {
         Err(error) => (None, Some(error)),
         Ok(config) => {
@@ -97,10 +106,21 @@ fn read(
     let written = admin.field("listen");
     let own = written.as_ref().and_then(|field| field.parsed(value::listener));
     set(&mut config.admin, own);
+    let token_file = admin.field("token_file");
+    config.admin_token =
+        token_file.as_ref().and_then(|field| secret_file(field, folder, AdminToken::read));
+    if let (Some(field), None) = (&written, token_file)
+        && !config.admin.ip().to_canonical().is_loopback()
+    {
+        let message = "admin.listen can be reached from other machines, and everybody there can read what was \
+                       refused to whom; give it a token with admin: {token_file: FILE}, or a loopback address";
+        diagnostics.warn(field.at, message);
+    }
     if own.is_some() == written.is_some() {
         let at = written.map(|field| field.at);
         check_addresses(listen.as_deref(), upstream.as_deref(), (config.admin, at), diagnostics);
     }
+    config.admin_tls = admin.field("tls").map(|field| listen::read_tls(field.section(), folder));
     admin.close();
 
     let threads = top.field("threads").and_then(|field| field.count(1..=1024));
@@ -137,11 +157,13 @@ fn read(
     config.deprovisioning = removals.and_then(deprovisioning::read);
     set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
 
-    let mut log = top.section("log");
-    set(&mut config.log.level, log.field("level").and_then(|field| field.choice(&LEVELS)));
-    set(&mut config.log.access, log.field("access").and_then(|field| field.flag()));
-    log.close();
+    (config.log, config.audit) = log::read(top.section("log"), folder, diagnostics);
+    let mut metrics = top.section("metrics");
+    let wire_dashboard = metrics.field("wire_dashboard").and_then(|field| field.flag());
+    set(&mut config.metrics.wire_dashboard, wire_dashboard);
+    metrics.close();
 
+    config.tracing = top.field("tracing").and_then(read_tracing);
     config.limits = limits::read(top.section("limits"), diagnostics);
 
     let mut reload = top.section("reload");
@@ -155,7 +177,14 @@ fn read(
         warnings::find_idle_limit(&config, at, diagnostics);
     }
     config.warnings = diagnostics.warnings();
+    config.fingerprint = fingerprint(text);
     Some(config)
+}
+
+/// A part of the text's hash, as large as a metric can show exactly.
+fn fingerprint(text: &str) -> u64 {
+    let hash = Sha256::digest(text);
+    hash.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The path of a file or folder beside this one, which has to be there.
@@ -167,6 +196,27 @@ pub(super) fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<Path
         Ok(_) => Some(path),
         Err(error) => {
             field.error(format_args!("{} cannot be read: {error}", path.display()));
+            None
+        }
+    }
+}
+
+/// What is in a file beside this one that only the guard should read. Without the folder, nothing is read.
+pub(super) fn secret_file<T>(
+    field: &Field<'_, '_>,
+    folder: Option<&Path>,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    let path = named(field, folder)?;
+    folder?;
+    match read_file(&path, MAX_SECRET, |text| Ok(read(text))) {
+        Ok(Ok(secret)) => Some(secret),
+        Ok(Err(why)) => {
+            field.error(format_args!("{} {why}", path.display()));
+            None
+        }
+        Err(error) => {
+            field.error(error);
             None
         }
     }
@@ -228,6 +278,21 @@ fn read_shield(mut section: Section<'_, '_>) -> (RefusalCacheSettings, Option<At
     let failures = failures.filter(|_| shield.failures != default.failures);
     let window = window.filter(|_| shield.window != default.window);
     (shield, failures.or(window).map(|field| field.at))
+}
+
+/// `{otlp: URL, sample: 0.1}`.
+fn read_tracing(field: Field<'_, '_>) -> Option<Tracing> {
+    if cfg!(not(feature = "otlp")) {
+        field.error("this program was built without it (feature otlp); leave it out");
+        return None;
+    }
+    let mut section = field.section();
+    let otlp = section
+        .required("otlp", "write the collector's URL: otlp: \"http://127.0.0.1:4318\"")
+        .and_then(|field| field.parsed(value::collector));
+    let sample = section.field("sample").and_then(|field| field.parsed(value::fraction));
+    section.close();
+    otlp.map(|otlp| Tracing { otlp, sample: sample.unwrap_or(Fraction::ALL) })
 }
 
 /// `strip`, or `{keep_from: [networks]}`.

@@ -78,7 +78,7 @@ pub(super) fn read(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<Liste
 }
 
 /// The section `tls` of a listener.
-fn read_tls(mut section: Section<'_, '_>, folder: Option<&Path>) -> ListenerTls {
+pub(super) fn read_tls(mut section: Section<'_, '_>, folder: Option<&Path>) -> ListenerTls {
     let certificates = section.required(
         "certificates",
         "name at least one: certificates: [{certificate: FILE, key: FILE}]",

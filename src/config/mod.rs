@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::admin::AdminToken;
+use crate::audit::AuditKey;
 use crate::deprovisioning::Limit;
+use crate::fraction::Fraction;
 use crate::input::Warning;
 use crate::policy::{Identity, Policy, Profile};
 use crate::repair::Repairs;
@@ -17,6 +20,7 @@ pub mod deprovisioning;
 pub mod file;
 mod limits;
 mod listen;
+mod log;
 pub mod repairs;
 mod rules;
 pub(crate) mod value;
@@ -32,6 +36,10 @@ pub struct Config {
     pub listen: Vec<Listener>,
     /// Where metrics and probes are served.
     pub admin: SocketAddr,
+    /// What has to be sent to read them; `None`: nothing.
+    pub admin_token: Option<AdminToken>,
+    /// `None`: they are served in cleartext.
+    pub admin_tls: Option<ListenerTls>,
     pub upstream: Vec<Server>,
     /// Asks every server whether it is healthy; `None`: only failing requests show it.
     pub upstream_check: Option<UpstreamCheck>,
@@ -61,7 +69,16 @@ pub struct Config {
     /// Whether 420, with which Wire's nginx throttles, is handed on as 429.
     pub map_420: bool,
     pub log: Log,
+    /// `None`: changes are not audited.
+    pub audit: Option<Audit>,
+    pub metrics: MetricsSettings,
+    /// `None`: there are no traces.
+    pub tracing: Option<Tracing>,
     pub limits: Limits,
+    /// The file that it was read from.
+    pub file: Option<std::path::PathBuf>,
+    /// A number that differs if the file's text differs; 0 without a file.
+    pub fingerprint: u64,
     /// Whether changed files are applied without a signal.
     pub reload_watch: bool,
     /// What the file contains and probably does not mean.
@@ -132,8 +149,68 @@ pub enum ZHeaders {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Log {
     pub level: tracing::Level,
-    /// One JSON line for every request.
-    pub access: bool,
+    /// For which requests there is a line.
+    pub access: AccessLines,
+    /// Whether each line says when it was written.
+    pub time: bool,
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: tracing::Level::INFO,
+            access: AccessLines::All,
+            time: false,
+            format: LogFormat::Json,
+        }
+    }
+}
+
+/// A line for each request that changes something.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Audit {
+    /// For hashes of externalIds, by which people can be followed.
+    pub key: Option<AuditKey>,
+}
+
+/// For which requests there is an access line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLines {
+    None,
+    All,
+    /// For this share of the requests, and for all that were refused, failed, repaired or are audited.
+    Sample(Fraction),
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object for each line, as Wire's services write them.
+    Json,
+    /// For people at a terminal.
+    Text,
+}
+
+/// Which metrics there are besides the guard's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MetricsSettings {
+    /// `http_request_duration_seconds`, which the dashboard of Wire's services shows.
+    pub wire_dashboard: bool,
+}
+
+/// Where spans go, and of which requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracing {
+    /// The collector's base URL.
+    pub otlp: String,
+    pub sample: Fraction,
+}
+
+impl fmt::Display for Tracing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.sample, self.otlp)
+    }
 }
 
 /// Bounds on what clients and backends may take: bytes, counts and times.
@@ -212,6 +289,8 @@ impl Config {
         Self {
             listen: listen.into_iter().map(Listener::from).collect(),
             admin: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 9090),
+            admin_token: None,
+            admin_tls: None,
             upstream,
             upstream_check: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -227,8 +306,13 @@ impl Config {
             shield: RefusalCacheSettings::default(),
             deprovisioning: None,
             map_420: true,
-            log: Log { level: tracing::Level::INFO, access: true },
+            log: Log::default(),
+            audit: None,
+            metrics: MetricsSettings::default(),
+            tracing: None,
             limits: Limits::default(),
+            file: None,
+            fingerprint: 0,
             reload_watch: false,
             warnings: Vec::new(),
         }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::Server;
+use crate::fraction::Fraction;
 use crate::input::value::quoted;
 use crate::release::{Release, Releases};
 
@@ -51,6 +52,31 @@ fn unbracketed(text: &str) -> Option<String> {
         None if is_address(text) => Some(format!("has no port; write [{text}]:8080")),
         None => None,
     }
+}
+
+/// The base URL of a collector.
+pub fn collector(text: &str) -> Result<String, String> {
+    let found = quoted(text);
+    let example = "write http://127.0.0.1:4318 or https://collector.example.com";
+    let Ok(uri) = text.parse::<http::Uri>() else {
+        return Err(format!("{found} is not a URL; {example}"));
+    };
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    let authority = uri.authority().map(http::uri::Authority::as_str);
+    match authority {
+        Some(authority) if authority.contains('@') => {
+            Err("has a user or a password, which do not belong here".into())
+        }
+        Some(_) if is_http && uri.query().is_none() => Ok(text.trim_end_matches('/').into()),
+        _ => Err(format!("{found} is not the base URL of a collector; {example}")),
+    }
+}
+
+/// A share, from 0 to 1.
+pub fn fraction(text: &str) -> Result<Fraction, String> {
+    Fraction::parse(text).ok_or_else(|| {
+        format!("{} is not a number from 0 to 1; write 0.1 for a tenth", quoted(text))
+    })
 }
 
 /// The path of a request, with a query if need be.

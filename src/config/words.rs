@@ -2,7 +2,7 @@
 
 use tracing::Level;
 
-use super::PathPolicy;
+use super::{LogFormat, PathPolicy};
 use crate::policy::{Action, Identity, Profile};
 
 /// Words with their meanings, in the order in which they are listed to people.
@@ -27,3 +27,5 @@ pub const LEVELS: Words<Level, 5> = [
     ("debug", Level::DEBUG),
     ("trace", Level::TRACE),
 ];
+
+pub const LOG_FORMATS: Words<LogFormat, 2> = [("json", LogFormat::Json), ("text", LogFormat::Text)];

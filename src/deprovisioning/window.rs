@@ -228,9 +228,8 @@ impl Window {
         let within = limit.within();
         // A limit that was lowered needs several places to become free.
         let missing = self.used.saturating_sub(limit.at_most) as usize;
-        let is_limited = |user: &u128| {
-            self.users.get(user).is_some_and(|counted| counted.allowed_by.is_none())
-        };
+        let is_limited =
+            |user: &u128| self.users.get(user).is_some_and(|counted| counted.allowed_by.is_none());
         let next = self.idle.iter().filter(|(_, user)| is_limited(user)).nth(missing);
         next.map_or(within, |(at, _)| at.saturating_add(within).saturating_sub(now))
     }

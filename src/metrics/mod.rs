@@ -8,7 +8,7 @@
 //! addition without hashing labels.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Method;
 use prometheus::core::Collector;
@@ -17,6 +17,7 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use crate::activity::Activity;
 use crate::agreement::Outcome;
 use crate::api::Handler;
 use crate::evaluator::Evaluator;
@@ -26,17 +27,21 @@ use crate::rule::Rule;
 use crate::verdict::VerdictLabel;
 
 mod certificates;
-mod handshakes;
+mod config;
 mod deprovisioning;
+mod handshakes;
 mod log_lines;
 #[cfg(target_os = "linux")]
 mod process;
 mod reloads;
+mod spans;
 mod tokens;
 mod upgrades;
 mod upstreams;
+mod wire_dashboard;
 
 pub use handshakes::HandshakeFailure;
+pub use spans::SpanMetrics;
 pub use upstreams::{ListServers, ServerState};
 
 /// Seconds of a whole request: from 250 µs, the duration of a forwarded request on an idle machine, to
@@ -119,6 +124,10 @@ pub struct Metrics {
     validation_seconds: Histogram,
     body_bytes: Histogram,
     in_flight: IntGauge,
+    activity: Activity,
+    started: SystemTime,
+    /// As Wire's own services count.
+    wire_dashboard: Option<wire_dashboard::WireDashboard>,
     reloads: reloads::Reloads,
     upgrades: upgrades::Upgrades,
     handshake_failures: handshakes::Handshakes,
@@ -129,12 +138,15 @@ impl Metrics {
     pub fn new(evaluator: &Evaluator) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let snapshots = Arc::clone(evaluator.snapshots());
+        let config = Arc::clone(&snapshots.current().config);
         registry.register(Box::new(certificates::Certificates::new(Arc::clone(&snapshots))?))?;
         let counter = Arc::clone(evaluator.deprovisioning());
         let removals = deprovisioning::Deprovisioning::new(Arc::clone(&snapshots), counter)?;
         registry.register(Box::new(removals))?;
         let tokens = tokens::Tokens::new(snapshots, Arc::clone(evaluator.refusals()))?;
         registry.register(Box::new(tokens))?;
+        let settings = config::Settings::new(Arc::clone(evaluator.snapshots()))?;
+        registry.register(Box::new(settings))?;
         let requests = register(
             &registry,
             IntCounterVec::new(
@@ -219,6 +231,10 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(process::Process::new()?))?;
         registry.register(Box::new(log_lines::DroppedLines::new()?))?;
+        let wire_dashboard = match config.metrics.wire_dashboard {
+            true => Some(wire_dashboard::WireDashboard::register(&registry)?),
+            false => None,
+        };
         let slots = Handler::ALL.len() * METHODS.len() * VerdictLabel::ALL.len();
         Ok(Self {
             request_slots: (0..slots).map(|_| OnceLock::new()).collect(),
@@ -258,6 +274,9 @@ impl Metrics {
                     "Requests whose head was read and whose response has not ended.",
                 )?,
             )?,
+            activity: Activity::default(),
+            started: SystemTime::now(),
+            wire_dashboard,
             reloads: reloads::Reloads::new(&registry)?,
             upgrades: upgrades::Upgrades::new(&registry)?,
             handshake_failures: handshakes::counters(&registry)?,
@@ -291,6 +310,9 @@ impl Metrics {
     ) {
         self.request_seconds.observe(took.as_secs_f64());
         let status = if (100..600).contains(&status) { status } else { 599 };
+        if let Some(wire_dashboard) = &self.wire_dashboard {
+            wire_dashboard.observe(handler, method, status, took);
+        }
         let slot = (handler as usize * METHODS.len() + usize::from(method.0))
             * VerdictLabel::ALL.len()
             + verdict as usize;
@@ -354,6 +376,16 @@ impl Metrics {
 
     pub fn in_flight(&self) -> &IntGauge {
         &self.in_flight
+    }
+
+    /// Since when everything is counted.
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// What was refused and reported lately.
+    pub fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     pub fn reloads(&self) -> &reloads::Reloads {

@@ -212,6 +212,7 @@ impl GuardProxy {
         let body = body.freeze();
         if done {
             ctx.filter.keep_disagreement(&answer, &body);
+            ctx.filter.audit_answer(&answer, &body);
         }
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {

@@ -24,9 +24,10 @@ use crate::admin::Admin;
 use crate::config::Config;
 use crate::evaluator::Evaluator;
 use crate::logging::{self, AccessLog};
-use crate::metrics::{ListServers, Metrics};
+use crate::metrics::{ListServers, Metrics, SpanMetrics};
 use crate::reload::{ConfigFile, ReloadRequests, ReloadStatus, Reloader};
 use crate::service_manager;
+use crate::spans::Tracer;
 
 mod given;
 mod live;
@@ -48,6 +49,9 @@ use super::{Connections, Downstream, GuardProxy, RequestFilter, expiry, trim};
 
 /// How long the start waits for the names of the backend servers to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long stopping waits for spans to be sent.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the guard cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -157,9 +161,14 @@ fn start_with(
     // One filter for all workers: what is buffered is bounded for the process.
     let upgrades = Arc::<Upgrades>::default();
     metrics.watch(UpgradeMetrics::new(Arc::clone(&upgrades))?)?;
-    let filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access)
+    let mut filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access)
         .behind_downstream()
         .with_upgrades(upgrades);
+    let tracer = config.tracing.as_ref().map(Tracer::start).transpose()?.map(Arc::new);
+    if let Some(tracer) = &tracer {
+        metrics.watch(SpanMetrics::new(Arc::clone(tracer.counts()))?)?;
+        filter = filter.traced(Arc::clone(tracer));
+    }
     let filter = Arc::new(filter);
     let memory = MemoryMetrics::new(Arc::clone(filter.budget()), Arc::clone(&connections))?;
     metrics.watch(memory)?;
@@ -194,6 +203,7 @@ fn start_with(
         stop,
         workers,
         control,
+        tracer,
     })
 }
 
@@ -213,6 +223,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     control: Option<Runtime>,
+    tracer: Option<Arc<Tracer>>,
 }
 
 impl Running {
@@ -286,6 +297,9 @@ impl Running {
             if worker.join().is_err() {
                 tracing::error!("a worker ended in panic");
             }
+        }
+        if let Some(tracer) = self.tracer.take() {
+            tracer.flush(FLUSH_TIMEOUT);
         }
         if let Some(control) = self.control.take() {
             control.shutdown_background();

@@ -25,7 +25,8 @@ pub fn read(field: Field<'_, '_>) -> Option<TokenLimit> {
 fn read_allowance(mut section: Section<'_, '_>) -> Option<Allowance> {
     let count = section.required("count", "write how many users more are allowed: count: 500");
     let count = count.and_then(|field| field.count(COUNT));
-    let until = section.required("until", "write how long they are allowed: until: 2027-06-30T18:00:00Z");
+    let until =
+        section.required("until", "write how long they are allowed: until: 2027-06-30T18:00:00Z");
     let until = until.and_then(|field| field.parsed(read_time));
     section.close();
     let count = count.and_then(|count| u32::try_from(count).ok());

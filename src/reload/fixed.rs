@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::config::Config;
+use crate::config::{Config, Tracing};
 
 /// The keys in which `next` differs from the configuration in use and must not.
 pub(crate) fn changed_keys(current: &Config, next: &Config) -> Vec<String> {
@@ -15,6 +15,11 @@ pub(crate) fn changed_keys(current: &Config, next: &Config) -> Vec<String> {
     };
     compare("threads", &current.threads, &next.threads);
     compare("admin.listen", &current.admin, &next.admin);
+    let wire_dashboard = |config: &Config| config.metrics.wire_dashboard;
+    compare("metrics.wire_dashboard", &wire_dashboard(current), &wire_dashboard(next));
+    let tracing =
+        |config: &Config| config.tracing.as_ref().map_or("none".into(), Tracing::to_string);
+    compare("tracing", &tracing(current), &tracing(next));
     if keys.is_empty() {
         return keys;
     }

@@ -23,6 +23,8 @@ pub enum Outcome {
 pub struct ReloadStatus {
     metrics: Arc<Metrics>,
     last: Mutex<Option<Last>>,
+    /// When a reload last changed what is in use.
+    applied: Mutex<Option<SystemTime>>,
     /// Why the certificates as they are now are not in use.
     certificates: Mutex<Option<Mistakes>>,
 }
@@ -35,12 +37,32 @@ struct Last {
 
 impl ReloadStatus {
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, last: Mutex::default(), certificates: Mutex::default() }
+        Self {
+            metrics,
+            last: Mutex::default(),
+            applied: Mutex::default(),
+            certificates: Mutex::default(),
+        }
     }
 
     /// Why what the files hold is not in use.
     pub fn failure(&self) -> Option<Mistakes> {
         self.last().and_then(|last| last.outcome.err())
+    }
+
+    /// Why changed certificates are not in use.
+    pub fn certificates_failure(&self) -> Option<Mistakes> {
+        lock(&self.certificates).clone()
+    }
+
+    /// When a reload last changed what is in use.
+    pub fn applied(&self) -> Option<SystemTime> {
+        *lock(&self.applied)
+    }
+
+    /// When the last reload was, whatever its outcome.
+    pub fn last_at(&self) -> Option<SystemTime> {
+        self.last().map(|last| last.at)
     }
 
     /// Lines for people: how the last reload ended, and what is wrong with certificates that have changed since.
@@ -74,6 +96,7 @@ impl ReloadStatus {
         match &outcome {
             Ok(Outcome::Applied) => {
                 self.metrics.reloads().applied();
+                *lock(&self.applied) = Some(SystemTime::now());
                 tracing::info!("the config was reloaded");
             }
             Ok(Outcome::Unchanged) => {

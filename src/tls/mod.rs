@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::crypto::CryptoProvider;
+use rustls::server::ServerConfig;
 
 use crate::config::Config;
 use crate::input::LoadError;
@@ -32,6 +33,7 @@ use server::ServerTls;
 #[derive(Debug, Default)]
 pub struct LoadedTls {
     listeners: Vec<(SocketAddr, Arc<ServerTls>)>,
+    admin: Option<Arc<ServerConfig>>,
     files: Vec<TlsFile>,
     expiries: Vec<Expiry>,
     /// What was found when the files were read.
@@ -50,6 +52,15 @@ impl LoadedTls {
             loaded.expiries.extend(of_listener);
             loaded.listeners.push((listener.address, Arc::new(server)));
         }
+        if let Some(settings) = &config.admin_tls
+            && let Some(server) = ServerTls::load(settings, &mut files)
+        {
+            loaded.expiries.extend(server.expiries(config.admin));
+            let mut admin = ServerConfig::clone(server.config());
+            // It speaks nothing else.
+            admin.alpn_protocols = vec![b"http/1.1".into()];
+            loaded.admin = Some(Arc::new(admin));
+        }
         (loaded.files, loaded.warnings) = files.finish()?;
         Ok(loaded)
     }
@@ -57,6 +68,11 @@ impl LoadedTls {
     /// What the listener with this configured address answers TLS with; `None`: it speaks cleartext.
     pub fn listener(&self, address: SocketAddr) -> Option<&Arc<ServerTls>> {
         self.listeners.iter().find(|(own, _)| *own == address).map(|(_, server)| server)
+    }
+
+    /// What the admin listener answers TLS with; `None`: it speaks cleartext.
+    pub fn admin(&self) -> Option<&Arc<ServerConfig>> {
+        self.admin.as_ref()
     }
 
     /// The files that were read, as they were then.

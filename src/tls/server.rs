@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::ring::Ticketer;
@@ -46,7 +47,14 @@ impl ServerTls {
         let verifier = settings.client_auth.as_ref().map(|auth| verifier(auth, files));
         let identities: Vec<Identity> = read.into_iter().collect::<Option<_>>()?;
         let builder = ServerConfig::builder_with_provider(provider());
-        let Ok(builder) = builder.with_protocol_versions(&[&TLS13, &TLS12]) else { return None };
+        let builder = match builder.with_protocol_versions(&[&TLS13, &TLS12]) {
+            Ok(builder) => builder,
+            Err(error) => {
+                let path = settings.certificates.first().map(|paths| paths.certificate.as_path());
+                files.error(path.unwrap_or(Path::new("tls")), error.to_string());
+                return None;
+            }
+        };
         let builder = match verifier {
             Some(verifier) => builder.with_client_cert_verifier(verifier?),
             None => builder.with_no_client_auth(),

@@ -2,7 +2,9 @@
 
 use wire_scim_guard::repair::{Repair, Repairs};
 
-use crate::requests::{HELD, TOTAL, USED, deactivate, delete, limited, limited_with, patch, path, put};
+use crate::requests::{
+    HELD, TOTAL, USED, deactivate, delete, limited, limited_with, patch, path, put,
+};
 use crate::support::{Backend, Guarded, user, with_length};
 
 /// Asks a guard, whose one place is taken, whether this is held back.
@@ -81,7 +83,10 @@ fn a_repaired_request_counts_as_what_it_has_become() {
     assert!(!decide(&guarded, &other));
     // Who counts already is patched as before.
     let answer = guarded.ask(patch(0, r#"{"op":"replace","value":{"active":false}}"#));
-    assert_eq!((answer.status, answer.header("scim-guard-repaired")), (200, Some("patch_pathless")));
+    assert_eq!(
+        (answer.status, answer.header("scim-guard-repaired")),
+        (200, Some("patch_pathless"))
+    );
     assert_eq!(backend.seen().len(), 3);
 }
 

@@ -73,9 +73,16 @@ fn who_is_counted_costs_nothing_again() {
 
 #[test]
 fn a_refusal_of_wire_gives_the_place_back_and_a_failure_keeps_it() {
-    for (status, kept) in
-        [(400, 0.0), (401, 0.0), (404, 0.0), (420, 0.0), (429, 0.0), (204, 1.0), (500, 1.0), (503, 1.0)]
-    {
+    for (status, kept) in [
+        (400, 0.0),
+        (401, 0.0),
+        (404, 0.0),
+        (420, 0.0),
+        (429, 0.0),
+        (204, 1.0),
+        (500, 1.0),
+        (503, 1.0),
+    ] {
         let backend = answering(status);
         let guarded = limited(&backend, 1);
         let mut client = guarded.client();
@@ -113,8 +120,7 @@ fn a_timeout_and_a_lost_connection_keep_the_place_and_an_unreachable_backend_doe
         guarded.ask(delete(2)).refused(HELD);
     }
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let guarded =
-        Guarded::configured(&[nobody], |config| config.deprovisioning = Some(at_most(1)));
+    let guarded = Guarded::configured(&[nobody], |config| config.deprovisioning = Some(at_most(1)));
     for user in 1..4 {
         guarded.ask(delete(user)).refused("upstream.connect");
         guarded.wait_metric(USED, 0.0);
@@ -191,7 +197,12 @@ fn an_entry_of_the_registry_has_its_own_limit_in_place_of_the_configured_one() {
     let held = guarded.ask(delete(2));
     held.refused(HELD);
     let detail = held.json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("1 users in 2h are the most, by the limit `deprovisioning` of the token's entry strict"), "{detail}");
+    assert!(
+        detail.contains(
+            "1 users in 2h are the most, by the limit `deprovisioning` of the token's entry strict"
+        ),
+        "{detail}"
+    );
     assert!(detail.contains("wire-scim-guard deprovisioning allow"), "{detail}");
     assert_eq!(guarded.ask(by(OTHER, &delete(3))).status, 200);
     assert_eq!(guarded.ask(by(OTHER, &delete(4))).status, 200);
@@ -248,6 +259,10 @@ fn a_bridges_run_is_stopped_while_the_work_of_others_goes_on() {
         seen.line().starts_with("DELETE") && seen.head.contains(TOKEN)
     };
     assert_eq!(backend.seen().iter().filter(by_bridge).count(), 50);
-    assert!(!backend.seen().iter().any(|seen| seen.line().contains(&path(599))
-        && seen.line().starts_with("DELETE")));
+    assert!(
+        !backend
+            .seen()
+            .iter()
+            .any(|seen| seen.line().contains(&path(599)) && seen.line().starts_with("DELETE"))
+    );
 }

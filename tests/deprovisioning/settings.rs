@@ -10,7 +10,8 @@ use crate::support::{TOKEN, entry, registry_file};
 fn check(name: &str, more: &str) -> (Option<i32>, String) {
     let path: PathBuf =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("deprovisioning-{name}.yaml"));
-    let text = format!("listen: [\"127.0.0.1:0\"]\nupstream: {{servers: [\"127.0.0.1:1\"]}}\n{more}");
+    let text =
+        format!("listen: [\"127.0.0.1:0\"]\nupstream: {{servers: [\"127.0.0.1:1\"]}}\n{more}");
     std::fs::write(&path, text).unwrap();
     let run = Command::new(PROGRAM).args(["config", "check", "--config"]).arg(&path).output();
     let run = run.unwrap();
@@ -23,14 +24,21 @@ fn mistakes_in_a_limit_are_reported_with_their_places() {
         ("half", "{at_most: 5}", "3:17: deprovisioning.within is missing: write in which time"),
         ("none", "{within: 1h}", "3:17: deprovisioning.at_most is missing: write how many users"),
         ("zero", "{at_most: 0, within: 1h}", "3:27: deprovisioning.at_most: \"0\" is out of range"),
-        ("long", "{at_most: 5, within: 800h}", "deprovisioning.within: \"800h\" is out of range; it must be 1s to 744h"),
+        (
+            "long",
+            "{at_most: 5, within: 800h}",
+            "deprovisioning.within: \"800h\" is out of range; it must be 1s to 744h",
+        ),
         ("key", "{at_most: 5, within: 1h, allow: {}}", "deprovisioning.allow is an unknown key"),
     ] {
         let (code, said) = check(name, &format!("deprovisioning: {text}\n"));
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(part), "{said}");
     }
-    assert_eq!(check("good", "deprovisioning: {at_most: 5, within: 1h}\n"), (Some(0), String::new()));
+    assert_eq!(
+        check("good", "deprovisioning: {at_most: 5, within: 1h}\n"),
+        (Some(0), String::new())
+    );
 }
 
 #[test]
@@ -49,9 +57,17 @@ fn an_entry_may_leave_the_limit_or_the_allowance_out_and_nothing_else() {
     }
     for (name, own, part) in [
         ("empty", "{}", "deprovisioning.at_most is missing"),
-        ("part", "{within: 1h, allow: {count: 5, until: 2099-01-01}}", "deprovisioning.at_most is missing"),
+        (
+            "part",
+            "{within: 1h, allow: {count: 5, until: 2099-01-01}}",
+            "deprovisioning.at_most is missing",
+        ),
         ("until", "{allow: {count: 5}}", "deprovisioning.allow.until is missing"),
-        ("time", "{allow: {count: 5, until: soon}}", "deprovisioning.allow.until: \"soon\" is no time"),
+        (
+            "time",
+            "{allow: {count: 5, until: soon}}",
+            "deprovisioning.allow.until: \"soon\" is no time",
+        ),
     ] {
         let (code, said) = of(name, own);
         assert_eq!(code, Some(2), "{said}");

@@ -48,6 +48,41 @@ fn requests_and_rule_hits_are_counted() {
     }
 }
 
+/// The metrics of a guard after one request.
+fn text(guarded: &Guarded) -> String {
+    assert_eq!(guarded.ask(control()).status, 200);
+    guarded.wait_metric(&requests("/scim/v2/Users", "POST", 200, "forwarded"), 1.0);
+    String::from_utf8(guarded.running.as_ref().unwrap().metrics().text()).unwrap()
+}
+
+#[test]
+fn requests_are_also_reported_as_wires_services_do_if_configured() {
+    let backend = Backend::fine();
+    let plain = Guarded::before(&backend);
+    assert!(!text(&plain).contains("http_request_duration_seconds"));
+    let guarded =
+        Guarded::configured(&[backend.addr], |config| config.metrics.wire_dashboard = true);
+    let text = text(&guarded);
+    let labels = "handler=\"/scim/v2/Users\",method=\"POST\",status_code=\"200\"";
+    for series in [
+        format!("http_request_duration_seconds_count{{{labels}}} 1"),
+        format!("http_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} 1"),
+    ] {
+        assert!(text.lines().any(|line| line == series), "{series}: {text}");
+    }
+}
+
+#[test]
+fn the_config_in_use_shows_in_metrics() {
+    let backend = Backend::fine();
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.limits.connections = 77;
+        config.fingerprint = 0xffff_ffff_ffff;
+    });
+    assert_eq!(guarded.metric("scim_guard_connections_limit"), 77.0);
+    assert_eq!(guarded.metric("scim_guard_config_fingerprint"), 281_474_976_710_655.0);
+}
+
 #[test]
 fn servers_in_rotation_dropped_lines_and_processor_time_are_metrics() {
     let backend = Backend::fine();

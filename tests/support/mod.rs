@@ -302,7 +302,7 @@ impl Guarded {
         }
         let guard = Evaluator::new(&config).unwrap_or_else(|error| panic!("{error}"));
         let (log, access) = AccessLog::memory();
-        let running = proxy::start(Arc::new(guard), log).unwrap();
+        let running = proxy::start(Arc::new(guard), log.with(&config.log)).unwrap();
         let addr = running.addrs()[0];
         if OVER_TLS {
             tls::note(addr, running.admin_addr());
@@ -358,6 +358,16 @@ impl Guarded {
     /// The log lines of connections that had switched to WebSocket and have ended.
     pub fn tunnels(&self) -> Vec<serde_json::Value> {
         self.lines("tunnel")
+    }
+
+    /// The lines of the audit log.
+    pub fn audit_lines(&self) -> Vec<serde_json::Value> {
+        self.lines("audit")
+    }
+
+    /// Everything that was logged of requests.
+    pub fn logged(&self) -> String {
+        String::from_utf8(self.access.lock().unwrap().clone()).unwrap()
     }
 
     fn lines(&self, message: &str) -> Vec<serde_json::Value> {

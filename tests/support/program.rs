@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::{Backend, Client, control, wait_until};
+use super::{Backend, Client, Response, control, wait_until};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wire-scim-guard");
 
@@ -77,6 +77,19 @@ impl Place {
         let mut client = Client::connect(self.admin);
         client.send("GET /i/ready HTTP/1.1\r\n\r\n");
         String::from_utf8(client.response().body).unwrap()
+    }
+
+    /// Runs a guard whose standard error nobody reads, and sends changes until one is refused because they cannot be
+    /// audited. The config has to switch the audit log on, and access lines off.
+    pub fn fill_audit_log(&self) -> (Running, Response) {
+        let guard = self.run("exec \"$@\"", Stdio::piped());
+        let mut client = Client::connect(self.addr);
+        let refused = (0..20_000).find_map(|_| {
+            client.send(control());
+            let response = client.response();
+            (response.status != 200).then_some(response)
+        });
+        (guard, refused.expect("a full queue"))
     }
 
     /// Takes all descriptors of a guard that was started with a low limit, for as long as the returned connections

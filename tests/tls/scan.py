@@ -41,7 +41,7 @@ class Guard:
         config.write_text(
             f'listen: [{{address: "127.0.0.1:{self.port}", tls: {{certificates: [{{certificate: cert.pem, key: key.pem}}]}}}}]\n'
             f'admin: {{listen: "127.0.0.1:{free()}"}}\nupstream: {{servers: ["127.0.0.1:{free()}"]}}\nlog: {{access: false}}\n')
-        self.process = subprocess.Popen([binary, "serve", "--config", config], stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen([binary, "serve", "--config", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while True:
             try:

@@ -77,6 +77,14 @@ fn requests(canaries: &mut Canaries) -> Vec<Vec<u8>> {
     push(request("GET", &format!("/scim/v2/Users/{}", next()), good, ""));
     push(request("GET", &format!("/{}/../{}", next(), next()), good, ""));
     push(request("GET", &format!("/scim/auth-tokens?id={}", next()), &next(), ""));
+    // Its answer contains a token.
+    push(request(
+        "POST",
+        &format!("/scim/auth-tokens?id={}", next()),
+        &next(),
+        "Content-Length: 0\r\n",
+    ));
+    push(request("DELETE", &format!("/scim/auth-tokens?id={}", next()), &next(), ""));
     push(request(&next()[..20], USER, good, ""));
     for header in [
         "X-Forwarded-For",
@@ -100,6 +108,7 @@ fn requests(canaries: &mut Canaries) -> Vec<Vec<u8>> {
         "@",
         "{\"userName\":@}",
         "{\"userName\":\"alice\",\"userName\":\"@\"}",
+        "{\"userName\":\"alice\",\"displayName\":\"@\",\"externalId\":\"@@example.com\",\"@\":{\"@\":1}}",
         "{\"userName\":\"alice\",\"displayName\":\"a\",\"externalId\":\"@\",\"emails\":[{\"value\":\"@\"}],\"roles\":[\"@\"]}",
     ] {
         let body = body.replace('@', &next());
@@ -152,10 +161,11 @@ fn tokens_appear_in_no_output_of_the_process() {
     let tokens = folder.join("tokens.yaml");
     let entries = [entry("the-label", &known, ""), entry("the-other-label", good, "")];
     std::fs::write(&tokens, registry_yaml(&entries)).unwrap();
+    std::fs::write(folder.join("audit.key"), canaries.next()).unwrap();
     let process = Process::start(
         &folder,
         backend.addr,
-        "tokens: tokens.yaml\nother_paths: forward\nlog: {level: debug}\nlimits: {body_timeout: 300ms, header_timeout: 300ms}\n",
+        "tokens: tokens.yaml\nother_paths: forward\nlog: {level: debug, audit: true, audit_key_file: audit.key, time: true}\nlimits: {body_timeout: 300ms, header_timeout: 300ms}\n",
     );
     for doing in ["nothing", "refuse", "throttle", "garbage", "cut"] {
         ask(&process, request("GET", USER, &known, &format!("X-Do: {doing}\r\n")));
@@ -190,6 +200,7 @@ fn tokens_appear_in_no_output_of_the_process() {
     let written = process.stop();
 
     // Control: the search finds strings that are logged.
+    assert!(written.contains("[\"audit\"]") && written.contains("\"person\""), "{written}");
     for (what, text) in [("log", &written), ("metrics", &metrics)] {
         assert!(text.contains("the-label"), "no label in the {what}: {text}");
     }

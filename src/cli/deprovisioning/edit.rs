@@ -93,9 +93,9 @@ fn map<'n, 't>(node: &'n Node<'t>) -> Option<Entries<'n, 't>> {
 }
 
 fn find<'n, 't>(entries: Entries<'n, 't>, name: &str) -> Option<&'n (Node<'t>, Node<'t>)> {
-    entries.iter().find(
-        |(key, _)| matches!(&key.value, Value::Scalar { text, .. } if text.as_ref() == name),
-    )
+    entries
+        .iter()
+        .find(|(key, _)| matches!(&key.value, Value::Scalar { text, .. } if text.as_ref() == name))
 }
 
 /// Where a scalar is written, with its quotes.
@@ -141,14 +141,26 @@ mod tests {
     fn an_allowance_is_written_in_every_style_and_nothing_else_changes() {
         let allow = "allow: {count: 450, until: 2099-06-30T18:00:00Z}";
         for (before, after) in [
-            ("- {label: a, hash: \"HASH\"}\n", "- {label: a, deprovisioning: {ALLOW}, hash: \"HASH\"}\n"),
-            ("- {hash: \"HASH\", label: 'a'}", "- {hash: \"HASH\", label: 'a', deprovisioning: {ALLOW}}"),
+            (
+                "- {label: a, hash: \"HASH\"}\n",
+                "- {label: a, deprovisioning: {ALLOW}, hash: \"HASH\"}\n",
+            ),
+            (
+                "- {hash: \"HASH\", label: 'a'}",
+                "- {hash: \"HASH\", label: 'a', deprovisioning: {ALLOW}}",
+            ),
             (
                 "- label: a # ä\n  # its hash\n  hash: \"HASH\"\n# end",
                 "- label: a # ä\n  deprovisioning: {ALLOW}\n  # its hash\n  hash: \"HASH\"\n# end",
             ),
-            ("- hash: \"HASH\"\r\n  label: \"a\"\r\n", "- hash: \"HASH\"\r\n  label: \"a\"\r\n  deprovisioning: {ALLOW}\r\n"),
-            ("-   hash: \"HASH\"\n    label: a", "-   hash: \"HASH\"\n    label: a\n    deprovisioning: {ALLOW}"),
+            (
+                "- hash: \"HASH\"\r\n  label: \"a\"\r\n",
+                "- hash: \"HASH\"\r\n  label: \"a\"\r\n  deprovisioning: {ALLOW}\r\n",
+            ),
+            (
+                "-   hash: \"HASH\"\n    label: a",
+                "-   hash: \"HASH\"\n    label: a\n    deprovisioning: {ALLOW}",
+            ),
             (
                 "- label: a\n  deprovisioning: {at_most: 5, within: 1h} # five\n  hash: \"HASH\"\n",
                 "- label: a\n  deprovisioning: {ALLOW, at_most: 5, within: 1h} # five\n  hash: \"HASH\"\n",

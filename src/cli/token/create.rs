@@ -9,6 +9,7 @@ use super::entry::Addition;
 use super::wire::NewToken;
 use super::{Access, Failure, report_error, with_code};
 use crate::digest::StoredHash;
+use crate::tls::subject::SubjectName;
 
 /// Create a SCIM token, and add its hash to the register with --register.
 ///
@@ -48,14 +49,28 @@ pub struct Arguments {
     /// The token's last day in the register (2027-06-30), or a time (2027-06-30T12:00:00Z)
     #[arg(long, value_name = "WHEN", requires = "register")]
     expires: Option<String>,
+    /// A name that the client's certificate must have, in the register: dns:NAME, uri:URI or email:ADDRESS
+    #[arg(long, value_name = "NAME", requires = "register", value_parser = SubjectName::parse)]
+    client_certificate: Option<SubjectName>,
 }
 
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Result<(), Failure> {
-    let Arguments { access, description, name, idp, token_code, register, label, expires } =
-        arguments;
+    let Arguments {
+        access,
+        description,
+        name,
+        idp,
+        token_code,
+        register,
+        label,
+        expires,
+        client_certificate,
+    } = arguments;
     // If the entry cannot be added, no token is created.
     let addition = match (register, label) {
-        (Some(path), Some(label)) => Some(Addition::prepare(path, label, expires.as_deref())?),
+        (Some(path), Some(label)) => {
+            Some(Addition::prepare(path, label, expires.as_deref(), client_certificate.as_ref())?)
+        }
         _ => None,
     };
     let (login, password) = access.login()?;

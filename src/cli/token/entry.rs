@@ -8,21 +8,29 @@ use super::Failure;
 use crate::cli::register::RegisterFile;
 use crate::digest::StoredHash;
 use crate::registry::file;
+use crate::tls::subject::SubjectName;
 
 /// An entry that can be added as soon as its hash is known.
 pub struct Addition {
     file: RegisterFile,
     label: String,
     expires: Option<String>,
+    client_certificate: Option<SubjectName>,
 }
 
 impl Addition {
     /// Checks that the entry can be written.
-    pub fn prepare(path: &Path, label: &str, expires: Option<&str>) -> Result<Self, Failure> {
+    pub fn prepare(
+        path: &Path,
+        label: &str,
+        expires: Option<&str>,
+        client_certificate: Option<&SubjectName>,
+    ) -> Result<Self, Failure> {
         let addition = Self {
             file: RegisterFile::at(path),
             label: label.into(),
             expires: expires.map(Into::into),
+            client_certificate: client_certificate.cloned(),
         };
         let end = addition.expires.as_deref().and_then(|when| file::read_time(when).ok());
         if end.is_some_and(|end| end <= SystemTime::now()) {
@@ -87,9 +95,17 @@ impl Addition {
             .iter()
             .map(|when| format!("{indent}  expires: {when}\n"))
             .collect::<String>();
+        let certificate = self
+            .client_certificate
+            .iter()
+            .map(|name| format!("{indent}  client_certificate: {:?}\n", name.to_string()))
+            .collect::<String>();
         // The hash, which every entry must have, is last: an entry that is cut off is an error, and not an entry that
         // allows more.
-        format!("{indent}- label: {}\n{expires}{indent}  hash: \"{hash}\"\n", self.label)
+        format!(
+            "{indent}- label: {}\n{expires}{certificate}{indent}  hash: \"{hash}\"\n",
+            self.label
+        )
     }
 }
 
@@ -100,8 +116,12 @@ mod tests {
     use super::*;
 
     fn added(before: &str, label: &str, expires: Option<&str>) -> Result<String, Failure> {
-        let file = RegisterFile::at(Path::new("tokens.yaml"));
-        let addition = Addition { file, label: label.into(), expires: expires.map(Into::into) };
+        let addition = Addition {
+            file: RegisterFile::at(Path::new("tokens.yaml")),
+            label: label.into(),
+            expires: expires.map(Into::into),
+            client_certificate: None,
+        };
         addition.with(before, &StoredHash::short(label.as_bytes()))
     }
 
@@ -127,6 +147,22 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_client_certificate_is_read_back_as_it_was_given() {
+        for name in ["dns:idp.example", "uri:urn:a\"b\\c#d", "email:idp@example.com"] {
+            let name = SubjectName::parse(name).unwrap();
+            let addition = Addition {
+                path: "tokens.yaml".into(),
+                label: "a".into(),
+                expires: None,
+                client_certificate: Some(name.clone()),
+            };
+            let text = addition.with("", &StoredHash::short(b"a")).ok().unwrap();
+            let register = file::parse(&text).unwrap();
+            assert_eq!(register.entries()[0].client_certificate, Some(name), "{text}");
+        }
+    }
+
+    #[test]
     fn concurrent_additions_are_all_kept() {
         let folder = std::env::temp_dir().join(format!("entries-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -134,7 +170,12 @@ mod tests {
         let labels = ["a", "b", "c", "d", "e", "f"];
         std::thread::scope(|scope| {
             for label in labels {
-                let addition = Addition { file: RegisterFile::at(&path), label: label.into(), expires: None };
+                let addition = Addition {
+                    file: RegisterFile::at(&path),
+                    label: label.into(),
+                    expires: None,
+                    client_certificate: None,
+                };
                 scope.spawn(move || {
                     addition.write(&StoredHash::short(label.as_bytes())).ok().unwrap();
                 });
@@ -152,7 +193,12 @@ mod tests {
         let [path, any] = ["tokens.yaml", "any"].map(|name| folder.join(name));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
         let add = |label: &str| {
-            let addition = Addition { file: RegisterFile::at(&path), label: label.into(), expires: None };
+            let addition = Addition {
+                file: RegisterFile::at(&path),
+                label: label.into(),
+                expires: None,
+                client_certificate: None,
+            };
             addition.write(&StoredHash::short(label.as_bytes())).ok().unwrap();
         };
         std::fs::write(&any, "").unwrap();
@@ -175,8 +221,13 @@ mod tests {
         std::fs::write(&path, first + &rest).unwrap();
         let before = std::fs::metadata(&path).unwrap().len();
         assert!(before > file::MAX_FILE);
-        assert!(Addition::prepare(&path, "b", None).is_err());
-        let addition = Addition { file: RegisterFile::at(&path), label: "b".into(), expires: None };
+        assert!(Addition::prepare(&path, "b", None, None).is_err());
+        let addition = Addition {
+            file: RegisterFile::at(&path),
+            label: "b".into(),
+            expires: None,
+            client_certificate: None,
+        };
         assert!(addition.write(&StoredHash::short(b"b")).is_err());
         assert_eq!(std::fs::metadata(&path).unwrap().len(), before);
         std::fs::remove_file(path).unwrap();
@@ -188,8 +239,8 @@ mod tests {
     #[test]
     fn an_expired_entry_is_not_prepared() {
         let path = std::env::temp_dir().join(format!("expired-{}.yaml", std::process::id()));
-        assert!(Addition::prepare(&path, "a", Some("2020-01-01")).is_err());
-        assert!(Addition::prepare(&path, "a", Some("9999-12-31")).is_ok());
+        assert!(Addition::prepare(&path, "a", Some("2020-01-01"), None).is_err());
+        assert!(Addition::prepare(&path, "a", Some("9999-12-31"), None).is_ok());
         assert!(!path.exists());
     }
 

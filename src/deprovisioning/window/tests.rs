@@ -128,8 +128,7 @@ fn an_allowance_is_for_so_many_users_in_all_and_leaves_the_limit_as_it_was() {
     let mut window = Window::default();
     let mut pass = |user: u128, allowed: Option<u32>, fate, at: u64| {
         let allowed = allowed.map(allowance);
-        let taken =
-            window.take(limit(2, 10), allowed, true, (user, Deletes), at * SECOND).is_ok();
+        let taken = window.take(limit(2, 10), allowed, true, (user, Deletes), at * SECOND).is_ok();
         if taken {
             window.settle(user, Deletes, fate);
         }

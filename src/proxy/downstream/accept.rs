@@ -77,6 +77,10 @@ where
             }
         }
         let Some(server) = server else {
+            // SECURITY: what is to speak TLS never speaks cleartext instead.
+            if snapshot.config.listener(listener).is_none_or(|settings| settings.tls.is_some()) {
+                return;
+            }
             return self.serve_new(plain(stream, socket), snapshot, shutdown).await;
         };
         // SECURITY: counted before the handshake. Beyond a limit there is none, as it costs more than an answer.

@@ -361,7 +361,7 @@ where
         };
         let written = tokio::time::timeout(LINGER, write).await;
         self.recorder
-            .close(&record, if matches!(written, Ok(Ok(()))) { refusal.status() } else { 0 });
+            .close(&mut record, if matches!(written, Ok(Ok(()))) { refusal.status() } else { 0 });
         conn.linger(LINGER).await;
     }
 }

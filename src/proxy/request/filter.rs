@@ -14,6 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{BError, Error, ErrorSource, Result};
 
+use crate::audit::AuditLog;
 use crate::deprovisioning::AccountChange;
 use crate::evaluator::Evaluator;
 use crate::logging::AccessLog;
@@ -26,6 +27,7 @@ use crate::proxy::upstream::throttle;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::snapshot::Snapshots;
+use crate::spans::Tracer;
 use crate::verdict::VerdictLabel;
 
 use super::context::{FilterCtx, State};
@@ -33,6 +35,7 @@ use super::judge_pool::JudgePool;
 use super::judging::{Decision, Rest};
 use super::recorder::{InFlight, Recorder, RequestRecord};
 use super::session::{expects_continue, is_misframed};
+use super::spans;
 use super::{answer, body, failure};
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
@@ -56,7 +59,8 @@ impl RequestFilter {
     pub fn new(evaluator: Arc<Evaluator>, metrics: Arc<Metrics>, access: AccessLog) -> Self {
         evaluator.snapshots().watch();
         let budget = Budget::new(&evaluator.snapshots().current().config.limits);
-        let recorder = Recorder { metrics, access };
+        let audit = AuditLog::new(&access);
+        let recorder = Recorder { metrics, access, audit, tracer: None };
         Self {
             evaluator,
             budget,
@@ -76,6 +80,12 @@ impl RequestFilter {
     /// framing of every HTTP/1 head from its bytes already.
     pub fn behind_downstream(self) -> Self {
         Self { behind_downstream: true, ..self }
+    }
+
+    /// The same with traces.
+    pub fn traced(mut self, tracer: Arc<Tracer>) -> Self {
+        self.recorder.tracer = Some(tracer);
+        self
     }
 
     /// What it judges by.
@@ -137,6 +147,7 @@ impl RequestFilter {
             }
             decision => decision,
         };
+        spans::judged(&mut ctx.record);
         match decision {
             Decision::Forward => {
                 ctx.record.forwarded = !ctx.is_unjudged();
@@ -227,6 +238,7 @@ impl RequestFilter {
             keep_z_headers: ctx.keep_z_headers,
             websocket: false,
             cookies: forward::cookies(session.req_header()),
+            trace: ctx.record.trace.as_deref(),
             repaired: ctx.record.repaired,
             inflated: ctx.inflated,
         }

@@ -29,6 +29,24 @@ pub(in crate::proxy) struct JudgePool {
 }
 
 impl JudgePool {
+    /// Does some other work on a body, on a thread of its own if it may take long.
+    pub(in crate::proxy) async fn run<T: Send + Default + 'static>(
+        &self,
+        body: &Bytes,
+        gzip: bool,
+        work: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> T {
+        if body.len() <= ON_WORKER && !gzip {
+            return work(body);
+        }
+        let (turn, body) = (Arc::clone(&self.turns).acquire_owned().await, body.clone());
+        let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&body)
+        });
+        working.await.unwrap_or_default()
+    }
+
     /// As many threads as half of the processor, so that the workers keep the other half.
     pub(in crate::proxy) fn new() -> Self {
         let parallel = thread::available_parallelism().map_or(1, usize::from);

@@ -21,6 +21,7 @@ use crate::proxy::upstream::origin;
 use crate::refusal::Refusal;
 use crate::removal;
 
+use super::auditing;
 use super::body::{self, Unread};
 use super::context::{FilterCtx, State};
 use super::filter::{DRAIN_TIMEOUT, RequestFilter};
@@ -85,6 +86,9 @@ impl RequestFilter {
             None => ctx.share.belong_to_client(origin.client),
         }
         ctx.forwarded_for = origin.forwarded_for;
+        if let Some(tracer) = &self.recorder.tracer {
+            super::spans::begin(tracer, session, ctx);
+        }
     }
 
     pub(super) async fn judge(
@@ -129,6 +133,16 @@ impl RequestFilter {
         if !known {
             ctx.share.is_a_strangers();
         }
+        let next = match next {
+            next @ (Next::Forward { .. } | Next::Body { .. })
+                if ctx.snapshot.config.audit.is_some() =>
+            {
+                let target = sent.as_deref().unwrap_or_else(|| head.raw_path());
+                let begun = auditing::begin(&self.recorder.audit, &mut ctx.record, target);
+                begun.map_or_else(Next::Refuse, |()| next)
+            }
+            next => next,
+        };
         match next {
             Next::Refuse(refusal) => {
                 let rest = rest(session, ctx.limits().body);
@@ -246,8 +260,17 @@ impl RequestFilter {
                 Ok(body) => body,
                 Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::Drained)),
             },
-            Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::Drained)),
+            Err(refusal) => {
+                if ctx.record.audit.is_some() {
+                    Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
+                }
+                return Ok(Decision::Refuse(refusal, Rest::Drained));
+            }
         };
+        if ctx.record.audit.is_some() {
+            let task = BodyTask { gzip: task.gzip && !ctx.inflated, ..task };
+            Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
+        }
         let has_none =
             task.kind == BodyKind::Unserved && body.is_empty() && declared(session).is_none();
         let framing = if has_none { BodyFraming::Nothing } else { BodyFraming::Length(body.len()) };

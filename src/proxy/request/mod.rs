@@ -1,9 +1,10 @@
 //! A request in Pingora's phases: `filter` has a method for each phase, `judging` is the first one's
 //! work, and `context` what is kept in between. `body` reads a body, `judge_pool` judges large ones,
-//! `answer` writes a refusal and `failure` says which one a failed backend gets; `recorder` counts
+//! `auditing` notes what the audit log says, `answer` writes a refusal and `failure` says which one a failed backend gets; `recorder` counts
 //! and logs the request at its end.
 
 pub(in crate::proxy) mod answer;
+mod auditing;
 pub(in crate::proxy) mod body;
 mod context;
 pub(in crate::proxy) mod failure;
@@ -12,6 +13,7 @@ mod judge_pool;
 mod judging;
 pub(in crate::proxy) mod recorder;
 pub(in crate::proxy) mod session;
+mod spans;
 
 pub use context::FilterCtx;
 pub use filter::RequestFilter;

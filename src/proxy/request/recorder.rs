@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 use prometheus::IntGauge;
 
+use crate::activity::{Event, Subject};
 use crate::agreement::{self, Outcome};
 use crate::api::Handler;
+use crate::audit::{AuditLog, Entry};
 use crate::digest::TokenDigest;
 use crate::findings::Remarks;
 use crate::logging::{Access, AccessLog, Disagreement};
@@ -18,13 +20,18 @@ use crate::place::Place;
 use crate::registry::TokenLabel;
 use crate::repair::{Repair, Repairs};
 use crate::rule::Rule;
+use crate::spans::{Trace, Tracer};
 use crate::verdict::VerdictLabel;
+
+use super::spans;
 
 /// Where records go when the request has ended.
 #[derive(Debug, Clone)]
 pub(in crate::proxy) struct Recorder {
     pub metrics: Arc<Metrics>,
     pub access: AccessLog,
+    pub audit: AuditLog,
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// One request.
@@ -58,6 +65,10 @@ pub(in crate::proxy) struct RequestRecord {
     pub bytes_out: usize,
     pub upstream: Option<SocketAddr>,
     pub upstream_started: Option<Instant>,
+    /// The request's line in the audit log.
+    pub audit: Option<Box<Entry>>,
+    /// `None`: requests are not traced.
+    pub trace: Option<Box<Trace>>,
 }
 
 impl RequestRecord {
@@ -83,11 +94,18 @@ impl RequestRecord {
             bytes_out: 0,
             upstream: None,
             upstream_started: None,
+            audit: None,
+            trace: None,
         }
     }
 }
 
 impl RequestRecord {
+    fn subject<'a>(&'a self, at: Option<&'a Place>) -> Subject<'a> {
+        let (handler, method) = (self.handler, self.method);
+        Subject { handler, method, token: self.token.as_ref(), at }
+    }
+
     /// Whether Wire agreed with the verdict, as far as its answer is known.
     pub(in crate::proxy) fn agreement(&self) -> Outcome {
         Outcome::of(&self.remarks, self.wire_status)
@@ -126,7 +144,7 @@ impl Recorder {
 
     /// Closes a record. A `status` of 0 says that the client had gone before its answer: it is
     /// counted as 499, as nginx does.
-    pub(in crate::proxy) fn close(&self, record: &RequestRecord, status: u16) {
+    pub(in crate::proxy) fn close(&self, record: &mut RequestRecord, status: u16) {
         let status = if status == 0 { 499 } else { status };
         let took = record.ended.unwrap_or_else(Instant::now) - record.started;
         let upstream_took = record.upstream_started.map(|at| at.elapsed());
@@ -142,10 +160,29 @@ impl Recorder {
             token.count(verdict);
         }
         self.metrics.request(record.handler, record.method, status, verdict, took);
+        // What was refused did not leave repaired.
+        let repaired = if record.forwarded { record.repaired } else { Repairs::NONE };
+        self.note_activity(record, verdict, repaired);
         if record.forwarded {
             self.agree(record);
         }
-        if !self.access.is_on() {
+        let repaired: Vec<&'static str> = match repaired.is_empty() {
+            true => Vec::new(),
+            false => repaired.iter().map(Repair::name).collect(),
+        };
+        if let (Some(tracer), Some(trace)) = (&self.tracer, record.trace.take()) {
+            let repaired = repaired.clone();
+            spans::end(tracer, &trace, record, status, verdict, took, repaired);
+        }
+        let audit = record.audit.take();
+        let always = matches!(verdict, VerdictLabel::Refused | VerdictLabel::Failed)
+            || audit.is_some()
+            || !repaired.is_empty();
+        if let Some(entry) = audit {
+            let rule = record.answered.map(|(rule, _)| rule.id());
+            entry.end(status, rule, record.wire_status, repaired.clone());
+        }
+        if !self.access.wants(always) {
             return;
         }
         let hits = &record.remarks.reported;
@@ -155,9 +192,6 @@ impl Recorder {
         if record.answered.is_some() {
             at.push(record.at.as_ref().map(Place::as_str));
         }
-        // What was refused did not leave repaired.
-        let repaired = if record.forwarded { record.repaired } else { Repairs::NONE };
-        let repaired: Vec<&str> = repaired.iter().map(Repair::name).collect();
         self.access.write(&Access {
             level: "Info",
             msgs: ["request"],
@@ -183,12 +217,33 @@ impl Recorder {
 }
 
 impl Recorder {
+    /// Notes for the page of the admin listener what rules did to the request.
+    fn note_activity(&self, record: &RequestRecord, verdict: VerdictLabel, repaired: Repairs) {
+        let activity = self.metrics.activity();
+        let subject = |at| record.subject(at);
+        for repair in repaired.iter() {
+            activity.note_repair(repair, subject(None));
+        }
+        for hit in &record.remarks.reported {
+            activity.note(Some(hit.rule), Event::Reported, subject(hit.at.as_ref()));
+        }
+        if let (Some((rule, _)), VerdictLabel::Refused | VerdictLabel::Failed) =
+            (record.answered, verdict)
+        {
+            activity.note(Some(rule), Event::Refused, subject(record.at.as_ref()));
+        }
+    }
+
     /// Counts what Wire's answer says of the verdict, and logs where they disagree.
     fn agree(&self, record: &RequestRecord) {
         let outcome = record.agreement();
         let first = record.remarks.reported.first();
         let rule = first.map(|hit| hit.rule);
         self.metrics.agreed(rule, outcome);
+        if let Some(event) = Event::of(outcome) {
+            let at = first.and_then(|hit| hit.at.as_ref());
+            self.metrics.activity().note(rule, event, record.subject(at));
+        }
         let (Outcome::Overruled | Outcome::Missed) = outcome else { return };
         self.access.write_disagreement(&Disagreement {
             level: "Warn",

@@ -14,6 +14,7 @@ use crate::config::ZHeaders;
 use crate::proxy::downstream::{syntax, upgrade};
 use crate::refusal::SCIM_JSON;
 use crate::repair::{Repair, Repairs};
+use crate::spans::{TRACEPARENT, Trace};
 use crate::target;
 
 use super::lookalike;
@@ -54,6 +55,8 @@ pub(in crate::proxy) struct OutboundHead<'a> {
     /// The cookies of a request that came in several lines, as HTTP/2 may send them, joined to the one
     /// that HTTP/1 has (RFC 9113 §8.2.3).
     pub cookies: Option<Vec<u8>>,
+    /// The trace that the backend's part belongs to; `None`: the client's headers about it are left alone.
+    pub trace: Option<&'a Trace>,
     /// The repairs that have changed the request.
     pub repaired: Repairs,
     /// The body leaves without the coding that it came with.
@@ -83,6 +86,8 @@ impl OutboundHead<'_> {
                     || (self.repaired.contains(Repair::Accept) && is("accept"))
             }
             16 => self.inflated && is("content-encoding"),
+            11 => self.trace.is_some() && is(TRACEPARENT),
+            10 => self.trace.is_some_and(|trace| trace.is_new) && is("tracestate"),
             _ => false,
         };
         let internal = matches!(name, [b'z' | b'Z', b'-', ..]) && !self.keep_z_headers;
@@ -114,6 +119,9 @@ impl OutboundHead<'_> {
         }
         if let Some(cookies) = &self.cookies {
             put("Cookie", cookies)?;
+        }
+        if let Some(trace) = self.trace {
+            put(TRACEPARENT, trace.traceparent().as_bytes())?;
         }
         if let Some(value) = &self.forwarded_for {
             put(X_FORWARDED_FOR, value.as_bytes())?;
@@ -411,6 +419,7 @@ mod tests {
             keep_z_headers: false,
             websocket: false,
             cookies: None,
+            trace: None,
             repaired: Repairs::NONE,
             inflated: false,
         };

@@ -1,0 +1,162 @@
+//! What the page and `/i/state` show.
+//!
+//! SECURITY: nothing in it comes from a client; token labels, file names and server names are the operator's.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::activity::{RepairSummary, Summary};
+use crate::logging;
+use crate::metrics::ServerState;
+use crate::snapshot::LoadedRegistry;
+use crate::timestamp::Timestamp;
+use crate::tls::expiry::Expiry;
+
+use super::Admin;
+use super::advice::{self, Advice};
+
+#[derive(Debug, Serialize)]
+pub struct State {
+    pub version: &'static str,
+    pub now: Timestamp,
+    pub started: Timestamp,
+    pub stopping: bool,
+    /// Whether rules that report may be enforced.
+    pub enforce: Vec<Advice>,
+    /// What was refused, reported, overruled and missed, by rule.
+    pub rules: Vec<Summary>,
+    pub repairs: Vec<RepairSummary>,
+    pub servers: Vec<Server>,
+    /// Absent without a token registry.
+    pub registry: Option<Registry>,
+    /// Of the listeners that speak TLS.
+    pub certificates: Vec<Certificate>,
+    /// Why their files as they are now are not in use.
+    pub certificates_failure: Option<String>,
+    pub config: Config,
+    pub log_lines_dropped: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Server {
+    pub server: String,
+    pub state: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Registry {
+    pub file: String,
+    pub tokens: usize,
+    /// Since when it is in use.
+    pub since: Timestamp,
+    /// Why the file as it is now is not in use.
+    pub failure: Option<String>,
+    pub next_expiry: Option<NextExpiry>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct NextExpiry {
+    pub token: String,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Certificate {
+    /// The listener's address, and the number in its list.
+    pub certificate: String,
+    pub file: String,
+    pub expires: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Config {
+    pub file: Option<String>,
+    /// Since when it is in use.
+    pub since: Timestamp,
+    /// When it was last read again, if ever.
+    pub last_reload: Option<Timestamp>,
+    /// Why the last reload failed: what is in the files now is not in use.
+    pub failure: Option<String>,
+    pub fingerprint: String,
+    pub warnings: Vec<String>,
+}
+
+impl State {
+    pub fn of(admin: &Admin) -> Self {
+        let snapshot = admin.snapshots.current();
+        let config = &snapshot.config;
+        let rules = admin.metrics.activity().summaries();
+        let servers = admin.servers.list().into_iter();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            now: Timestamp::now(),
+            started: Timestamp(admin.metrics.started()),
+            stopping: *admin.stopping.borrow(),
+            enforce: advice::of(&config.policy, &rules),
+            rules,
+            repairs: admin.metrics.activity().repairs(),
+            servers: servers.map(|(server, state)| Server { server, state: word(state) }).collect(),
+            registry: snapshot
+                .registry
+                .as_ref()
+                .map(|registry| Registry::of(registry, config.tokens.as_deref())),
+            certificates: snapshot.tls.expiries().iter().map(Certificate::of).collect(),
+            certificates_failure: admin.reloads.certificates_failure().map(|why| why.to_string()),
+            config: Config {
+                since: Timestamp(admin.reloads.applied().unwrap_or(admin.metrics.started())),
+                last_reload: admin.reloads.last_at().map(Timestamp),
+                failure: admin.reloads.failure().map(|mistakes| mistakes.to_string()),
+                file: config.file.as_deref().map(shown),
+                fingerprint: format!("{:012x}", config.fingerprint),
+                warnings: config.warnings.iter().map(ToString::to_string).collect(),
+            },
+            log_lines_dropped: logging::dropped_lines(),
+        }
+    }
+}
+
+impl Certificate {
+    fn of(expiry: &Expiry) -> Self {
+        let after = Duration::from_secs(u64::try_from(expiry.not_after).unwrap_or(0));
+        Self {
+            certificate: expiry.certificate.clone(),
+            file: shown(&expiry.path),
+            expires: Timestamp(SystemTime::UNIX_EPOCH + after),
+        }
+    }
+}
+
+impl Registry {
+    fn of(loaded: &LoadedRegistry, file: Option<&Path>) -> Self {
+        let now = SystemTime::now();
+        let entries = loaded.tokens.entries();
+        let expiring = entries.iter().filter_map(|entry| Some((entry, entry.expires?)));
+        let next = expiring.filter(|(_, at)| *at > now).min_by_key(|(_, at)| *at);
+        let state = loaded.file.state();
+        Self {
+            file: file.map(shown).unwrap_or_default(),
+            tokens: entries.len(),
+            since: Timestamp(state.read),
+            failure: state.failure.map(|failure| failure.to_string()),
+            next_expiry: next.map(|(entry, at)| NextExpiry {
+                token: entry.label.as_str().to_owned(),
+                at: Timestamp(at),
+            }),
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    // SECURITY: a token may have been written where a path belongs.
+    crate::secret::redacted(&path.display().to_string())
+}
+
+fn word(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Healthy => "in rotation",
+        ServerState::Unhealthy => "skipped after failures",
+        ServerState::Unresolved => "not resolved so far",
+    }
+}

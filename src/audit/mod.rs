@@ -1,0 +1,53 @@
+//! The audit log: a line for each request that changes a user, a group or a token, with who, what, on which id,
+//! which attributes, and how it ended.
+//!
+//! SECURITY: a line has names of attributes and never a value. Its slot in the queue is reserved before anything
+//! of the request leaves, and the request is refused if there is none: what was changed is never missing here.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use crate::logging::AccessLog;
+
+mod action;
+mod contents;
+mod entry;
+mod key;
+mod line;
+mod queue;
+
+pub use action::{Action, Resource};
+pub use contents::Contents;
+pub use entry::Entry;
+pub use key::AuditKey;
+pub use queue::flush;
+
+use queue::Queue;
+
+/// Takes the lines of audited requests.
+#[derive(Clone)]
+pub struct AuditLog {
+    access: AccessLog,
+    /// Made for the first line.
+    queue: Arc<OnceLock<Queue>>,
+}
+
+impl AuditLog {
+    /// Lines go where those of `access` go, in their form, but through a queue of their own.
+    pub fn new(access: &AccessLog) -> Self {
+        Self { access: access.clone(), queue: Arc::default() }
+    }
+
+    /// A line for a request, in a slot of the queue; `None`: the queue is full.
+    pub fn begin(&self, action: Action, resource: Resource) -> Option<Box<Entry>> {
+        let queue = self.queue.get_or_init(|| Queue::start(&self.access));
+        let slot = queue.reserve()?;
+        Some(Box::new(Entry::new(slot, action, resource)))
+    }
+}
+
+impl fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditLog").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+//! The queue of the audit log, and the thread that writes it.
+//!
+//! Unlike other lines, these are not dropped: a line that cannot be written is tried again, and the queue fills
+//! meanwhile.
+
+use std::fmt;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::logging::AccessLog;
+
+use super::line::AuditLine;
+
+/// Lines that wait to be written, and requests under way that will have one.
+const MAX_LINES: usize = 1024;
+
+/// After a line could not be written.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// How long the end of the process waits for lines to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Lines that are queued and not yet written to standard error.
+static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Waits until all lines are written, but not for ever.
+pub fn flush() {
+    let end = Instant::now() + FLUSH_TIMEOUT;
+    while UNWRITTEN.load(Ordering::Acquire) > 0 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Queue(mpsc::Sender<AuditLine>);
+
+/// Room in the queue for one line.
+pub(super) struct Slot(mpsc::OwnedPermit<AuditLine>);
+
+impl Queue {
+    /// Starts the thread, which ends with the last sender. Without a thread the queue has no room for anything.
+    pub(super) fn start(access: &AccessLog) -> Self {
+        let (sender, mut lines) = mpsc::channel(MAX_LINES);
+        let access = access.clone();
+        let thread = std::thread::Builder::new().name("audit".into());
+        let started = thread.spawn(move || {
+            while let Some(line) = lines.blocking_recv() {
+                access.write_certainly(&line, write);
+                UNWRITTEN.fetch_sub(1, Ordering::Release);
+            }
+        });
+        if let Err(error) = started {
+            tracing::error!(%error, "nothing can be audited, so changes are refused: no thread to be had");
+        }
+        Self(sender)
+    }
+
+    pub(super) fn reserve(&self) -> Option<Slot> {
+        self.0.clone().try_reserve_owned().ok().map(Slot)
+    }
+}
+
+impl Slot {
+    pub(super) fn write(self, line: AuditLine) {
+        UNWRITTEN.fetch_add(1, Ordering::AcqRel);
+        self.0.send(line);
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Slot")
+    }
+}
+
+/// Writes a line to standard error, until that succeeds.
+fn write(line: &[u8]) {
+    let mut is_begun = false;
+    loop {
+        let mut out = std::io::stderr().lock();
+        // What was written of it before is not taken for a part of another line.
+        let ended = if is_begun { out.write_all(b"\n") } else { Ok(()) };
+        if ended.and_then(|()| out.write_all(line)).is_ok() {
+            return;
+        }
+        is_begun = true;
+        drop(out);
+        std::thread::sleep(RETRY);
+    }
+}

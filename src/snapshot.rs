@@ -6,18 +6,21 @@
 //! process runs: a reload is one call of `Snapshots::publish`. What outlives a snapshot (refusal
 //! cache, rates, memory budget, connections, pools, health of servers, metrics) is kept beside it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::config::{Config, warnings};
 use crate::refusals::RefusalLimits;
-use crate::registry::TokenRegistry;
 use crate::registry::file::LoadError;
 use crate::registry::watch::RegistryFile;
+use crate::registry::{Entry, TokenRegistry};
 use crate::schema::{SchemaErrors, Schemas};
 use crate::tls::LoadedTls;
 
@@ -120,6 +123,29 @@ impl Snapshot {
     }
 }
 
+/// Says which tokens may delete or deactivate more users than their limit, where that is new.
+fn log_allowances(new: &TokenRegistry, old: &TokenRegistry) {
+    if !new.limits_removals() {
+        return;
+    }
+    let allowed = |entry: &Entry| entry.deprovisioning.and_then(|own| own.allow);
+    let before: HashMap<&str, _> =
+        old.entries().iter().map(|entry| (entry.label.as_str(), allowed(entry))).collect();
+    for entry in new.entries() {
+        let label = entry.label.as_str();
+        let Some(allowance) = allowed(entry) else { continue };
+        if before.get(label) != Some(&Some(allowance)) {
+            let until = OffsetDateTime::from(allowance.until).format(&Rfc3339).unwrap_or_default();
+            tracing::warn!(
+                token = label,
+                count = allowance.count,
+                until,
+                "the token may delete or deactivate more users than its limit"
+            );
+        }
+    }
+}
+
 /// The current snapshot.
 #[derive(Debug)]
 pub struct Snapshots {
@@ -167,6 +193,7 @@ impl Snapshots {
             && !Arc::ptr_eq(&new.tokens, &old.tokens)
         {
             new.tokens = Arc::new(new.tokens.continuing(&old.tokens));
+            log_allowances(&new.tokens, &old.tokens);
         }
         self.current.store(Arc::new(next));
         if self.watching.load(Ordering::Relaxed) {

@@ -84,7 +84,7 @@ impl Families {
             let usage = usage.remove(&label.map(Box::from));
             let (used, total) = usage.map_or((0, 0), |usage| (usage.used, usage.total));
             let label = [label.unwrap_or(OTHER)];
-            self.used.with_label_values(&label).set(i64::try_from(used).unwrap_or(i64::MAX));
+            self.used.with_label_values(&label).add(i64::try_from(used).unwrap_or(i64::MAX));
             self.at_most.with_label_values(&label).set(at_most.into());
             self.total.with_label_values(&label).inc_by(total);
         }

@@ -1,6 +1,7 @@
 //! Decides whether a request that deletes or deactivates a user may leave: by the limit of its token, from the
 //! registry or the configuration. Asked when everything else was judged, as what is refused takes nobody away.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -62,6 +63,40 @@ pub fn judge(
     remarks.extend(findings.into_remarks());
     held.map_err(|refusal| refusal.with_retry_after(wait))?;
     Ok(Some(counter.beyond_limit(removal)))
+}
+
+/// What a token has used of its limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitUse {
+    /// The token's label in the registry; `None`: of all other tokens together.
+    pub label: Option<String>,
+    pub limit: Limit,
+    /// Users that count now.
+    pub used: u64,
+    /// Users that were taken away since the process began.
+    pub total: u64,
+}
+
+/// The tokens that are limited, with what they have used.
+pub fn uses(snapshot: &Snapshot, counter: &Counter) -> Vec<LimitUse> {
+    if !is_limited(snapshot) {
+        return Vec::new();
+    }
+    let mut usage: HashMap<_, _> =
+        counter.usage().into_iter().map(|usage| (usage.label.clone(), usage)).collect();
+    let configured = snapshot.config.deprovisioning;
+    let entries = snapshot.registry.iter().flat_map(|registry| registry.tokens.entries());
+    let entries = entries.filter_map(|entry| {
+        let own = entry.deprovisioning.and_then(|own| own.limit);
+        Some((Some(entry.label.as_str()), own.or(configured)?))
+    });
+    let others = configured.map(|limit| (None, limit));
+    let uses = entries.chain(others).map(|(label, limit)| {
+        let usage = usage.remove(&label.map(Box::from));
+        let (used, total) = usage.map_or((0, 0), |usage| (usage.used, usage.total));
+        LimitUse { label: label.map(str::to_owned), limit, used, total }
+    });
+    uses.collect()
 }
 
 /// Whether deletions and deactivations are limited for any token.

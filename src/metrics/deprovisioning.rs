@@ -1,13 +1,13 @@
 //! Deletions and deactivations in Prometheus, for the tokens that these are limited for.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 
-use crate::deprovisioning::{Counter, Limit};
+use crate::deprovisioning::Counter;
+use crate::removal::{self, LimitUse};
 use crate::snapshot::{Snapshot, Snapshots};
 
 /// The label of all tokens outside of the registry together.
@@ -71,21 +71,10 @@ impl Families {
         self.used.reset();
         self.at_most.reset();
         self.total.reset();
-        let mut usage: HashMap<_, _> =
-            counter.usage().into_iter().map(|usage| (usage.label.clone(), usage)).collect();
-        let configured = snapshot.config.deprovisioning;
-        let entries = snapshot.registry.iter().flat_map(|registry| registry.tokens.entries());
-        let entries = entries.filter_map(|entry| {
-            let own = entry.deprovisioning.and_then(|own| own.limit);
-            Some((Some(entry.label.as_str()), own.or(configured)?))
-        });
-        let others = configured.map(|limit| (None, limit));
-        for (label, Limit { at_most, .. }) in entries.chain(others) {
-            let usage = usage.remove(&label.map(Box::from));
-            let (used, total) = usage.map_or((0, 0), |usage| (usage.used, usage.total));
-            let label = [label.unwrap_or(OTHER)];
+        for LimitUse { label, limit, used, total } in removal::uses(snapshot, counter) {
+            let label = [label.as_deref().unwrap_or(OTHER)];
             self.used.with_label_values(&label).add(i64::try_from(used).unwrap_or(i64::MAX));
-            self.at_most.with_label_values(&label).set(at_most.into());
+            self.at_most.with_label_values(&label).set(limit.at_most.into());
             self.total.with_label_values(&label).inc_by(total);
         }
     }

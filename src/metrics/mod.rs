@@ -20,6 +20,7 @@ use prometheus::{
 use crate::activity::Activity;
 use crate::agreement::Outcome;
 use crate::api::Handler;
+use crate::deprovisioning::Counter;
 use crate::evaluator::Evaluator;
 use crate::policy::Action;
 use crate::repair::{Repair, Repairs};
@@ -108,6 +109,7 @@ const JUDGED: [VerdictLabel; 3] =
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    deprovisioning: Arc<Counter>,
     requests: IntCounterVec,
     /// The children of `requests`, by handler, method and verdict, then by status.
     request_slots: Vec<OnceLock<Box<[OnceLock<IntCounter>]>>>,
@@ -140,8 +142,9 @@ impl Metrics {
         let snapshots = Arc::clone(evaluator.snapshots());
         let config = Arc::clone(&snapshots.current().config);
         registry.register(Box::new(certificates::Certificates::new(Arc::clone(&snapshots))?))?;
-        let counter = Arc::clone(evaluator.deprovisioning());
-        let removals = deprovisioning::Deprovisioning::new(Arc::clone(&snapshots), counter)?;
+        let counter = evaluator.deprovisioning();
+        let removals =
+            deprovisioning::Deprovisioning::new(Arc::clone(&snapshots), Arc::clone(counter))?;
         registry.register(Box::new(removals))?;
         let tokens = tokens::Tokens::new(snapshots, Arc::clone(evaluator.refusals()))?;
         registry.register(Box::new(tokens))?;
@@ -237,6 +240,7 @@ impl Metrics {
         };
         let slots = Handler::ALL.len() * METHODS.len() * VerdictLabel::ALL.len();
         Ok(Self {
+            deprovisioning: Arc::clone(counter),
             request_slots: (0..slots).map(|_| OnceLock::new()).collect(),
             requests,
             verdicts,
@@ -381,6 +385,11 @@ impl Metrics {
     /// Since when everything is counted.
     pub fn started(&self) -> SystemTime {
         self.started
+    }
+
+    /// How many users each token has deleted or deactivated lately.
+    pub fn deprovisioning(&self) -> &Arc<Counter> {
+        &self.deprovisioning
     }
 
     /// What was refused and reported lately.

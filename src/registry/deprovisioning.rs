@@ -11,7 +11,7 @@ pub fn read(field: Field<'_, '_>) -> Option<TokenLimit> {
     let mut section = field.section();
     let own = section.has("at_most") || section.has("within");
     let limit = if own || !section.has("allow") {
-        Some(read_limit(&mut section)?)
+        read_limit(&mut section)
     } else {
         section.field("at_most");
         section.field("within");

@@ -11,7 +11,7 @@ use crate::requests::{
     path, put,
 };
 use crate::support::{
-    Backend, Guarded, OTHER, Reply, TOKEN, answer, entry, ok, registry_file, wait_until,
+    Backend, Client, Guarded, OTHER, Reply, TOKEN, answer, entry, ok, registry_file, wait_until,
 };
 
 /// A backend that answers with this status, whatever is asked.
@@ -215,6 +215,33 @@ fn an_entry_of_the_registry_has_its_own_limit_in_place_of_the_configured_one() {
     assert_eq!(series("scim_guard_deprovisioning_used", "plain"), 2.0);
     assert_eq!(series("scim_guard_deprovisioning_limit", "plain"), 2.0);
     assert_eq!(series("scim_guard_deprovisioned_total", "strict"), 1.0);
+}
+
+#[test]
+fn the_page_shows_what_is_used() {
+    let backend = Backend::fine();
+    let path = registry_file(&[
+        entry("one", TOKEN, "deprovisioning: {at_most: 1, within: 2h}"),
+        entry("two", OTHER, "deprovisioning: {at_most: 9, within: 24h}"),
+    ]);
+    let guarded = limited_with(&backend, 2, |config| config.tokens = Some(path));
+    let page = |path: &str| {
+        let mut client = Client::connect(guarded.running.as_ref().unwrap().admin_addr());
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        client.response()
+    };
+    let shown = || String::from_utf8(page("/").body).unwrap();
+    assert!(!shown().contains("Users deleted or deactivated"));
+    assert_eq!(guarded.ask(by(OTHER, &delete(1))).status, 200);
+    assert_eq!(guarded.ask(delete(2)).status, 200);
+    assert_eq!(
+        page("/i/state").json()["deprovisioning"],
+        serde_json::json!([
+            {"token": "one", "used": 1, "at_most": 1, "within": "2h", "total": 1},
+            {"token": "two", "used": 1, "at_most": 9, "within": "24h", "total": 1},
+        ])
+    );
+    assert!(shown().contains("Users deleted or deactivated") && shown().contains("9 in 24h"));
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_repaired_request_counts_as_what_it_has_become() {
     let answer = guarded.ask(patch(0, r#"{"op":"replace","value":{"active":false}}"#));
     assert_eq!(
         (answer.status, answer.header("scim-guard-repaired")),
-        (200, Some("patch_pathless"))
+        (200, Some("patch.pathless"))
     );
     assert_eq!(backend.seen().len(), 3);
 }

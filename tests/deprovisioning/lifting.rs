@@ -72,5 +72,6 @@ fn what_cannot_be_written_is_said_and_the_file_stays() {
     let missing = register.with_extension("missing");
     let failed = allow(&missing, "bridge", "5", "2099-06-30");
     assert_eq!(failed.status.code(), Some(2));
+    assert!(String::from_utf8(failed.stderr).unwrap().contains("there is no such file"));
     assert!(!missing.exists());
 }

@@ -11,7 +11,7 @@ fn check(name: &str, more: &str) -> (Option<i32>, String) {
     let path: PathBuf =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("deprovisioning-{name}.yaml"));
     let text =
-        format!("listen: [\"127.0.0.1:0\"]\nupstream: {{servers: [\"127.0.0.1:1\"]}}\n{more}");
+        format!("listen: [\"127.0.0.1:8080\"]\nupstream: {{servers: [\"127.0.0.1:1\"]}}\n{more}");
     std::fs::write(&path, text).unwrap();
     let run = Command::new(PROGRAM).args(["config", "check", "--config"]).arg(&path).output();
     let run = run.unwrap();

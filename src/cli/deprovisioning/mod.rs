@@ -62,6 +62,10 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     }
     let allowance = Allowance { count: *count, until: end };
     let register = RegisterFile::at(register);
+    if !register.path().exists() {
+        let path = register.path().display();
+        return Err(Failure::Unusable(format!("{path}: there is no such file")));
+    }
     let mut has_limit = false;
     register.change(|before| {
         let entries = register.parse(before, "")?;

@@ -151,7 +151,7 @@ mod tests {
         for name in ["dns:idp.example", "uri:urn:a\"b\\c#d", "email:idp@example.com"] {
             let name = SubjectName::parse(name).unwrap();
             let addition = Addition {
-                path: "tokens.yaml".into(),
+                file: RegisterFile::at(Path::new("tokens.yaml")),
                 label: "a".into(),
                 expires: None,
                 client_certificate: Some(name.clone()),

@@ -23,7 +23,7 @@ library_is_alone() {
     local tree direct
     tree=$(cargo tree --quiet --no-default-features --edges normal --prefix none --format '{p}') || return 1
     direct=$(cargo tree --quiet --no-default-features --edges normal --prefix none --format '{p}' --depth 1) || return 1
-    ! grep -E '^(indicatif|ldap3|mimalloc|rpassword|rustls-native-certs|ureq) ' <<<"$tree" &&
+    ! grep -E '^(indicatif|ldap3|mimalloc|rpassword|ureq|opentelemetry-proto|prost) ' <<<"$tree" &&
         ! grep -E '^clap ' <<<"$direct"
 }
 
@@ -39,7 +39,9 @@ step 'differential, 20,000 cases' python3 tests/differential/run.py --binary "$b
 step 'real clients' target/venv/bin/python tests/clients/run.py --binary "$binary"
 step 'preflight, with a real OpenLDAP' python3 tests/preflight/run.py --binary "$binary"
 step 'hostile HTTP/2' target/venv/bin/python tests/http2/run.py --binary "$binary"
+step 'hostile HTTP/2 over TLS' target/venv/bin/python tests/http2/run.py --tls --binary "$binary"
 step 'nginx in front' target/venv/bin/python tests/nginx/run.py --binary "$binary"
+step 'nginx behind, over TLS' target/venv/bin/python tests/nginx/tls.py --binary "$binary"
 step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
 
 printf '%d passed, %d failed\n' "$passed" "$failed"

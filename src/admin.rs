@@ -179,9 +179,9 @@ impl Admin {
         let mut text = String::from(if stopping { "draining\n" } else { "ready\n" });
         for (server, state) in self.servers.list() {
             let state = match state {
-                ServerState::Healthy => "in rotation",
-                ServerState::Unhealthy => "skipped after failures",
-                ServerState::Unresolved => "not resolved so far",
+                ServerState::Healthy => "in rotation".to_owned(),
+                ServerState::Unhealthy { why } => format!("skipped after failures: {why}"),
+                ServerState::Unresolved => "not resolved so far".to_owned(),
             };
             let _ = writeln!(text, "upstream {server}: {state}");
         }

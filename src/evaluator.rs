@@ -530,14 +530,15 @@ fn hinted(
 fn with_hint(mut refusal: Refusal, off: impl FnOnce() -> Repairs, possible: bool) -> Refusal {
     let off = if possible { off() } else { Repairs::NONE };
     if !off.is_empty() {
-        refusal.detail.push_str(&hint::sentence(off));
+        hint::add(off, &mut refusal.detail);
     }
     refusal
 }
 
 /// The target with the userName of its filter in lower case.
 fn lowered(target: &Target<'_>, raw: &[u8]) -> Option<Vec<u8>> {
-    let query = query::with_filter(target.query?, user_name::lowered_filter)?;
+    let query = target.query.filter(|query| user_name::may_have_capitals(query))?;
+    let query = query::with_filter(query, user_name::lowered_filter)?;
     target.with_query(raw, &query)
 }
 

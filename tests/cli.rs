@@ -221,6 +221,20 @@ fn invalid_arguments_give_one_sentence_and_exit_code_2() {
 }
 
 #[test]
+fn every_config_in_conf_is_ok() {
+    let configs = ["conf/wire-scim-guard.yaml", "conf/wire-cloud.yaml"];
+    for config in configs {
+        assert_eq!(run(&["config", "check", "--config", config]).0, 0, "{config}");
+    }
+    // No other file there is a config.
+    let files = std::fs::read_dir("conf").unwrap().map(|entry| entry.unwrap().path());
+    let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let files = files.filter(|path| path.is_file());
+    let found = files.filter(|path| text(path).lines().any(|line| line.starts_with("upstream:")));
+    assert_eq!(found.count(), configs.len());
+}
+
+#[test]
 fn a_valid_config_is_ok() {
     assert_eq!(
         run(&["config", "check", "--config", EXAMPLE]),

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "live/backend.rs"]
+mod backend;
 #[path = "live/certificates.rs"]
 mod certificates;
 #[path = "live/guard.rs"]
@@ -15,6 +17,8 @@ mod load;
 mod reload;
 #[path = "live/sockets.rs"]
 mod sockets;
+#[path = "upstream_tls/terminator.rs"]
+mod terminator;
 #[path = "live/upgrade.rs"]
 mod upgrade;
 #[path = "live/watch.rs"]

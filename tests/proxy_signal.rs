@@ -30,7 +30,7 @@ fn sigterm_finishes_requests_in_flight_and_exits_at_once_when_idle() {
         let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(10));
         Reply::Bytes(answer(201, "{}"))
     });
-    let servers = vec![Server { host: "127.0.0.1".into(), port: backend.addr.port() }];
+    let servers = vec![Server::cleartext("127.0.0.1", backend.addr.port())];
     for busy in [true, false] {
         let addr = free();
         let mut config = Config::new(vec![addr], servers.clone());

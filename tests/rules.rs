@@ -131,6 +131,8 @@ fn multi_request_cases() -> Vec<(Rule, Response)> {
         (Rule::LimitsDescriptors, without_descriptors()),
         (Rule::LimitsAudit, with_full_audit_log()),
         (Rule::UpstreamConnect, connect),
+        // The alert of a server that speaks TLS.
+        (Rule::UpstreamTls, answered(|| Reply::Last(b"\x15\x03\x01\x00\x02\x02\x46".to_vec()))),
         (Rule::UpstreamAnswer, answered(|| Reply::Last(b"garbage\r\n\r\n".to_vec()))),
         (Rule::UpstreamTimeout, answered(|| Reply::Stall)),
         (Rule::UpstreamThrottled, answered(|| Reply::Bytes(support::answer(420, "")))),

@@ -118,7 +118,9 @@ impl State {
             enforce: advice::of(&config.policy, &rules),
             rules,
             repairs: admin.metrics.activity().repairs(),
-            servers: servers.map(|(server, state)| Server { server, state: word(state) }).collect(),
+            servers: servers
+                .map(|(server, state)| Server { server, state: word(&state) })
+                .collect(),
             deprovisioning: Deprovisioning::list(&snapshot, admin.metrics.deprovisioning()),
             registry: snapshot
                 .registry
@@ -194,10 +196,10 @@ fn shown(path: &Path) -> String {
     crate::secret::redacted(&path.display().to_string())
 }
 
-fn word(state: ServerState) -> &'static str {
+fn word(state: &ServerState) -> &'static str {
     match state {
         ServerState::Healthy => "in rotation",
-        ServerState::Unhealthy => "skipped after failures",
+        ServerState::Unhealthy { .. } => "skipped after failures",
         ServerState::Unresolved => "not resolved so far",
     }
 }

@@ -152,6 +152,9 @@ fn spelled(name: Option<Name>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
 
     fn names(kind: BodyKind, body: &str) -> Vec<String> {
@@ -230,5 +233,25 @@ mod tests {
         let emails: Vec<String> = (0..500).map(|_| r#"{"value":"a@b"}"#.into()).collect();
         let user = format!(r#"{{"emails":[{}]}}"#, emails.join(","));
         assert_eq!(names(BodyKind::User, &user).len(), MAX_NAMES);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_client_writes_is_a_name(text in any::<String>()) {
+            let text = format!("alice.{text}@example.com");
+            let object = json!({ &text: { &text: [&text, { &text: &text }] }, "emails": [{ &text: &text }] });
+            let operation = |path: &str| json!({ "op": "add", "path": path, "value": &object });
+            let patch = json!({ "Operations": [
+                operation(&text),
+                operation(&format!("name.{text}")),
+                operation(&format!("emails[value eq \"{text}\"].type")),
+                operation(&format!("urn:ietf:params:scim:schemas:extension:wire:1.0:User:{text}")),
+                { "op": "add", "value": &object },
+            ] });
+            for (kind, body) in [(BodyKind::NewUser, &object), (BodyKind::Patch, &patch)] {
+                let names = names(kind, &body.to_string()).concat();
+                prop_assert!(!names.contains("alice") && !names.contains("example"), "{names}");
+            }
+        }
     }
 }

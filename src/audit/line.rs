@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 use crate::logging::Line;
 use crate::timestamp::Timestamp;
@@ -11,8 +12,8 @@ use crate::timestamp::Timestamp;
 use super::{Action, Resource};
 
 /// How an audited request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Outcome {
     /// Wire has done it.
     Done,
@@ -47,6 +48,7 @@ pub struct AuditLine {
     pub person: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repaired: Vec<&'static str>,
+    #[serde(serialize_with = "word")]
     pub outcome: Outcome,
     /// What the client got; null if it had gone.
     pub status: Option<u16>,
@@ -69,11 +71,12 @@ impl Line for AuditLine {
     fn text(&self, out: &mut String) {
         let Self { level, time, action, resource, outcome, .. } = self;
         let (action, resource): (&str, &str) = (action.into(), resource.into());
+        let outcome: &str = outcome.into();
         let _ = write!(out, "{time} {level:<5} audit: {action} {resource}");
         if let Some(id) = &self.id {
             let _ = write!(out, " {id}");
         }
-        let _ = write!(out, " {outcome:?}");
+        let _ = write!(out, " {outcome}");
         if let Some(status) = self.status {
             let _ = write!(out, " {status}");
         }

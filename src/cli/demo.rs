@@ -56,7 +56,7 @@ const FREE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     let standin = Standin::of_release(FREE, arguments.release)
         .map_err(|error| Failure::Running(format!("the embedded Wire cannot listen: {error}")))?;
-    let upstream = Server { host: standin.addr().ip().to_string(), port: standin.addr().port() };
+    let upstream = Server::cleartext(standin.addr().ip().to_string(), standin.addr().port());
     let mut config = Config::new(vec![arguments.listen.unwrap_or(LISTEN)], vec![upstream]);
     config.admin = arguments.admin.unwrap_or(ADMIN);
     config.policy = Policy::new(arguments.profile, Identity::Any);

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::addresses::check_addresses;
 use super::words::{IDENTITIES, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Server, Tracing, UpstreamCheck, ZHeaders, deprovisioning, limits,
-    listen, log, repairs, rules, value, warnings,
+    Config, RefusalCacheSettings, Tracing, ZHeaders, deprovisioning, limits, listen, log, repairs,
+    rules, upstream, value, warnings,
 };
 use crate::admin::AdminToken;
 use crate::fraction::Fraction;
@@ -97,10 +97,13 @@ fn read(
     let listen = listen.and_then(|field| {
         field.filled_list("give one address at least", |item| listen::read(item, folder))
     });
-    let (upstream, check) = read_upstream(top.section("upstream"));
-    let mut config = Config::new(Vec::new(), values(&upstream));
+    let upstream = upstream::read(top.section("upstream"), folder);
+    let servers = upstream.servers;
+    let mut config = Config::new(Vec::new(), values(&servers));
     config.listen = values(&listen);
-    config.upstream_check = check;
+    config.upstream_check = upstream.check;
+    config.upstream_host = upstream.host;
+    config.upstream_tls = upstream.tls;
 
     let mut admin = top.section("admin");
     let written = admin.field("listen");
@@ -118,7 +121,7 @@ fn read(
     }
     if own.is_some() == written.is_some() {
         let at = written.map(|field| field.at);
-        check_addresses(listen.as_deref(), upstream.as_deref(), (config.admin, at), diagnostics);
+        check_addresses(listen.as_deref(), servers.as_deref(), (config.admin, at), diagnostics);
     }
     config.admin_tls = admin.field("tls").map(|field| listen::read_tls(field.section(), folder));
     admin.close();
@@ -222,8 +225,6 @@ pub(super) fn secret_file<T>(
     }
 }
 
-type Upstream = (Option<Vec<(At, Server)>>, Option<UpstreamCheck>);
-
 /// What is known of the Wire backend.
 fn read_wire(mut section: Section<'_, '_>, policy: &mut Policy) {
     let releases = section.field("release").and_then(|field| field.string(value::releases));
@@ -231,30 +232,6 @@ fn read_wire(mut section: Section<'_, '_>, policy: &mut Policy) {
     let limit = section.field("rich_info_limit").and_then(|field| field.count(RICH_INFO_LIMIT));
     set(&mut policy.rich_info_limit, limit.and_then(|limit| usize::try_from(limit).ok()));
     section.close();
-}
-
-fn read_upstream(mut upstream: Section<'_, '_>) -> Upstream {
-    let servers = upstream
-        .required("servers", "write where Wire listens: upstream: {servers: [\"nginz:8080\"]}");
-    let servers = servers.and_then(|field| {
-        field.filled_list("give one server at least", |item| item.parsed(value::server))
-    });
-    let check = upstream.field("check").and_then(|field| read_check(field.section()));
-    upstream.close();
-    (servers, check)
-}
-
-fn read_check(mut section: Section<'_, '_>) -> Option<UpstreamCheck> {
-    let path = section.required("path", "write what a healthy server answers: path: /status");
-    let path = path.and_then(|field| field.parsed(value::path));
-    let mut every = Duration::from_secs(5);
-    let second = Duration::from_secs(1);
-    set(
-        &mut every,
-        section.field("every").and_then(|field| field.duration(second..=3600 * second)),
-    );
-    section.close();
-    path.map(|path| UpstreamCheck { path, every })
 }
 
 /// The settings, and where the count of failures is set to another value than the default.

@@ -23,11 +23,13 @@ mod listen;
 mod log;
 pub mod repairs;
 mod rules;
+mod upstream;
 pub(crate) mod value;
 pub(crate) mod warnings;
 pub mod words;
 
 pub use listen::{CertificateFiles, ClientAuth, Listener, ListenerTls};
+pub use upstream::{Server, UpstreamCheck, UpstreamHost, UpstreamTls};
 
 /// Everything an operator can choose.
 #[derive(Debug, Clone)]
@@ -41,6 +43,8 @@ pub struct Config {
     /// `None`: they are served in cleartext.
     pub admin_tls: Option<ListenerTls>,
     pub upstream: Vec<Server>,
+    pub upstream_host: UpstreamHost,
+    pub upstream_tls: UpstreamTls,
     /// Asks every server whether it is healthy; `None`: only failing requests show it.
     pub upstream_check: Option<UpstreamCheck>,
     /// Worker threads.
@@ -107,28 +111,6 @@ impl Default for RefusalCacheSettings {
             by_address: None,
         }
     }
-}
-
-/// One backend server as written: a name or address, and a port.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Server {
-    pub host: String,
-    pub port: u16,
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
-    }
-}
-
-/// How servers are asked whether they are healthy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamCheck {
-    /// The path of a GET that a healthy server answers with a status below 400.
-    pub path: String,
-    pub every: Duration,
 }
 
 /// Whether requests of a kind reach the backend at all.
@@ -292,6 +274,8 @@ impl Config {
             admin_token: None,
             admin_tls: None,
             upstream,
+            upstream_host: UpstreamHost::ByScheme,
+            upstream_tls: UpstreamTls::default(),
             upstream_check: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             other_paths: PathPolicy::Refuse,

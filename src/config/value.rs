@@ -6,6 +6,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use rustls::pki_types::ServerName;
+
 use super::Server;
 use crate::fraction::Fraction;
 use crate::input::value::quoted;
@@ -88,22 +90,67 @@ pub fn path(text: &str) -> Result<String, String> {
     Ok(text.into())
 }
 
-/// A backend server: a name or an address, and a port.
+/// A backend server: a name or an address, and a port, which may be left out behind http:// and https://.
 pub fn server(text: &str) -> Result<Server, String> {
+    let Some((scheme, place)) = text.split_once("://") else {
+        let (host, port) = host_and_port(text, &quoted(text), None)?;
+        return Ok(Server::cleartext(host, port));
+    };
     let found = quoted(text);
-    if text.contains("://") {
-        return Err(format!("{found} is a URL; write host:port alone (the backend speaks HTTP)"));
+    let (tls, default) = match scheme.to_ascii_lowercase().as_str() {
+        "https" => (true, 443),
+        "http" => (false, 80),
+        _ => {
+            return Err(format!(
+                "{found} is a URL of another kind; write http:// or https:// before the host"
+            ));
+        }
+    };
+    let scheme = if tls { "https" } else { "http" };
+    let end = place.find(['/', '?', '#', '\\']).unwrap_or(place.len());
+    let (place, rest) = place.split_at(end);
+    // SECURITY: a password may have been written there.
+    if place.contains('@') {
+        return Err(format!(
+            "a server has a user name or a password before the @, which the guard does not send; write {scheme}:// \
+             and the host alone"
+        ));
     }
+    if !rest.is_empty() {
+        let what = match rest.as_bytes()[0] {
+            b'?' => "a query",
+            b'#' => "a fragment",
+            _ => "a path",
+        };
+        return Err(format!(
+            "{found} has {what} after the host: requests keep the path that they came with; write {scheme}://{place}"
+        ));
+    }
+    let (host, port) = host_and_port(place, &found, Some(default))?;
+    if tls && ServerName::try_from(host.as_str()).is_err() {
+        return Err(format!(
+            "{found} has a host that no certificate can be for; name it by its DNS name"
+        ));
+    }
+    Ok(Server { host, port, tls })
+}
+
+/// A host and its port, which may be left out if there is a default.
+fn host_and_port(text: &str, found: &str, default: Option<u16>) -> Result<(String, u16), String> {
     if let Some(why) = unbracketed(text) {
         return Err(format!("{found} {why}"));
     }
     let bracketed = text.starts_with('[') && text.ends_with(']');
-    let Some((host, port)) = text.rsplit_once(':').filter(|_| !bracketed) else {
-        return Err(format!("{found} has no port; write host:port, such as nginz:8080"));
-    };
-    let port = match port.parse::<u16>() {
-        Ok(port) if port != 0 && !text.contains(":+") => port,
-        _ => return Err(format!("{found} has no valid port after the colon (1 to 65535)")),
+    let split = text.rsplit_once(':').filter(|_| !bracketed);
+    let (host, port) = match (split, default) {
+        (Some((host, port)), _) => match port.parse::<u16>() {
+            Ok(port) if port != 0 && !text.contains(":+") => (host, port),
+            _ => return Err(format!("{found} has no valid port after the colon (1 to 65535)")),
+        },
+        (None, Some(default)) => (text, default),
+        (None, None) => {
+            return Err(format!("{found} has no port; write host:port, such as nginz:8080"));
+        }
     };
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(inner) if inner.parse::<Ipv6Addr>().is_ok() => inner,
@@ -115,7 +162,7 @@ pub fn server(text: &str) -> Result<Server, String> {
         }
         None => host_name(host).map_err(|why| format!("{found} {why}"))?,
     };
-    Ok(Server { host: host.into(), port })
+    Ok((host.into(), port))
 }
 
 /// A value of the Host header that is served, without its port and without the dot that a full name may end in.
@@ -191,10 +238,20 @@ mod tests {
 
     #[test]
     fn servers_are_a_host_and_a_port() {
-        let read = |text| server(text).map(|server| (server.host, server.port));
-        assert_eq!(read("127.0.0.1:8088"), Ok(("127.0.0.1".into(), 8088)));
-        assert_eq!(read("[::1]:80"), Ok(("::1".into(), 80)));
-        assert_eq!(read("nginz.wire.svc:8080"), Ok(("nginz.wire.svc".into(), 8080)));
+        for (text, host, port, tls) in [
+            ("127.0.0.1:8088", "127.0.0.1", 8088, false),
+            ("[::1]:80", "::1", 80, false),
+            ("nginz.wire.svc:8080", "nginz.wire.svc", 8080, false),
+            ("http://nginz", "nginz", 80, false),
+            ("http://nginz:8080", "nginz", 8080, false),
+            ("https://prod-nginz-https.wire.com", "prod-nginz-https.wire.com", 443, true),
+            ("HTTPS://nginz:8443", "nginz", 8443, true),
+            ("https://10.0.0.1", "10.0.0.1", 443, true),
+            ("https://[::1]:8443", "::1", 8443, true),
+            ("https://[::1]", "::1", 443, true),
+        ] {
+            assert_eq!(server(text), Ok(Server { host: host.into(), port, tls }), "{text}");
+        }
         for wrong in [
             "",
             ":80",
@@ -206,13 +263,24 @@ mod tests {
             "::1",
             "::1:80x",
             "[x]:80",
-            "http://nginz:80",
+            "ftp://nginz:80",
+            "https://",
+            "https://nginz/",
+            "https://nginz/scim/v2",
+            "https://nginz?a=b",
+            "https://nginz#a",
+            "https://me:secret@nginz",
+            "https://nginz:",
+            "https://nginz:0",
+            "https://::1",
+            "https://nginz\\a",
+            "https://https://nginz",
             "a..b:80",
             "a b:80",
             "10.0.0:80",
             "1.2.3.4.5:80",
         ] {
-            assert!(read(wrong).is_err(), "{wrong}");
+            assert!(server(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -9,11 +9,13 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntGaugeVec, Opts};
 
 /// The state of a backend server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerState {
     Healthy,
     /// Skipped after failures.
-    Unhealthy,
+    Unhealthy {
+        why: String,
+    },
     /// Its name has not been resolved so far.
     Unresolved,
 }

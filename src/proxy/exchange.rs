@@ -5,6 +5,7 @@
 //! is sent in one write. Pingora's HTTP/1 client reads the answer.
 
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,14 +18,16 @@ use pingora::{BError, Error, ErrorSource, ErrorType, Result, RetryType};
 use tokio::io::AsyncWriteExt;
 
 use crate::rule::Rule;
+use crate::tls::client::Secured;
 
 use super::budget::Kind;
 use super::downstream::syntax;
 use super::pingora_internals;
 use super::request::{RequestFilter, failure};
 use super::upstream::conn::{self, BackendConn};
+use super::upstream::dial::Destination;
 use super::upstream::servers::Upstreams;
-use super::upstream::{forward, lack, pool, throttle};
+use super::upstream::{forward, lack, pool, throttle, tls};
 use super::{GuardProxy, ProxyCtx};
 
 /// How much of an answer is read before any of it is handed back.
@@ -61,7 +64,7 @@ impl GuardProxy {
         match exchanged {
             Ok(exchanged) => exchanged.inspect_err(|error| {
                 if error.esource() == &ErrorSource::Upstream {
-                    self.upstreams.failed(&ctx.attempts);
+                    self.upstreams.failed(&ctx.attempts, error);
                 }
             }),
             Err(_) => Err(self.overdue(ctx)),
@@ -77,7 +80,7 @@ impl GuardProxy {
         }
         let limits = ctx.filter.limits();
         if ctx.filter.upstream_took() >= limits.upstream_timeout.min(limits.request_timeout / 2) {
-            self.upstreams.failed(&ctx.attempts);
+            self.upstreams.failed(&ctx.attempts, &error);
         }
         error.into_up()
     }
@@ -125,7 +128,9 @@ impl GuardProxy {
         // One that is sent once more goes over a new connection.
         let anew = ctx.attempts.address().is_some();
         let mut conn = while_wanted(session, pin!(self.connect(ctx, anew))).await?;
-        RequestFilter::write_head(session, &mut ctx.filter, conn.held())?;
+        let secured = ctx.secured()?;
+        let to = conn.held();
+        RequestFilter::write_head(session, &mut ctx.filter, secured.as_deref(), to)?;
         let method = session.req_header().method.clone();
         let timeout = ctx.filter.limits().upstream_timeout;
         while_wanted(session, pin!(ask(conn, &method, body, timeout))).await
@@ -141,17 +146,18 @@ impl GuardProxy {
             let server = again.take().or_else(next);
             let server = server.ok_or_else(no_server)?;
             ctx.filter.set_upstream(server);
+            let destination = Destination { address: server, secured: ctx.secured()? };
             let limits = ctx.filter.limits();
             let conn = if anew {
-                pool::open(server, limits).await
+                pool::open(&destination, limits).await
             } else {
-                self.pool.get(server, limits).await
+                self.pool.get(&destination, limits).await
             };
             let Err(error) = conn else { return conn };
             let others = if lack::caused(&error) {
                 Upstreams::pass_over(&mut ctx.attempts)
             } else {
-                self.upstreams.refused(&mut ctx.attempts)
+                self.upstreams.refused(&mut ctx.attempts, &error)
             };
             if !others {
                 return Err(error);
@@ -210,6 +216,9 @@ impl GuardProxy {
             chunk(&mut answer)?;
         }
         let body = body.freeze();
+        if done && let Some(error) = tls::of_body(answer.status.as_u16(), &body) {
+            return Err(error);
+        }
         if done {
             ctx.filter.keep_disagreement(&answer, &body);
             ctx.filter.audit_answer(&answer, &body);
@@ -237,6 +246,14 @@ impl GuardProxy {
 }
 
 impl ProxyCtx {
+    /// What the connection to the server that is tried now is secured by; `None`: it is in cleartext.
+    pub(super) fn secured(&self) -> Result<Option<Arc<Secured>>> {
+        match self.attempts.server() {
+            Some(server) => self.filter.secured(server),
+            None => Ok(None),
+        }
+    }
+
     /// Writes a part of the answer to the client.
     async fn hand_out(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
         self.handing_out = true;
@@ -269,7 +286,7 @@ async fn ask(
     let read = conn::read_head(&mut backend).await;
     read.map_err(|mut error| {
         error.set_retry(is_stale(&backend, &error) && is_idempotent(method));
-        error.into_up()
+        tls::of_answer(error, conn::is_alerted(&backend)).into_up()
     })?;
     Ok(backend)
 }
@@ -320,7 +337,7 @@ fn is_idempotent(method: &Method) -> bool {
 fn is_of_connecting(error: &Error) -> bool {
     matches!(
         failure::answer(error).map(|refusal| refusal.rule),
-        Some(Rule::UpstreamConnect | Rule::LimitsDescriptors)
+        Some(Rule::UpstreamConnect | Rule::UpstreamTls | Rule::LimitsDescriptors)
     )
 }
 

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -52,10 +53,12 @@ pub use server::{Running, ServeError, Signals, serve, start};
 
 use budget::Kind;
 use downstream::conn::ClientConn;
+use request::filter;
 use request::session::client_conn;
-use upstream::lack;
+use upstream::dial::Destination;
 use upstream::pool::Pool;
-use upstream::servers::{Attempts, Upstreams};
+use upstream::servers::{self, Attempts, Upstreams};
+use upstream::{lack, tls};
 
 /// The finished proxy: the request filter in front of the configured servers.
 #[derive(Debug)]
@@ -208,7 +211,8 @@ impl ProxyHttp for GuardProxy {
         let server = self.upstreams.next(&mut ctx.attempts, ctx.filter.config());
         let server = server.ok_or_else(exchange::no_server)?;
         ctx.filter.set_upstream(server);
-        Ok(Box::new(ctx.filter.peer(server)))
+        let destination = Destination { address: server, secured: ctx.secured()? };
+        Ok(Box::new(servers::peer_at(destination, ctx.filter.limits())))
     }
 
     /// Another server is tried, as no byte of the request has left.
@@ -223,7 +227,7 @@ impl ProxyHttp for GuardProxy {
             error = lack::error();
             Upstreams::pass_over(&mut ctx.attempts)
         } else {
-            self.upstreams.refused(&mut ctx.attempts)
+            self.upstreams.refused(&mut ctx.attempts, &error)
         };
         error.set_retry(others);
         error
@@ -235,7 +239,16 @@ impl ProxyHttp for GuardProxy {
         request: &mut RequestHeader,
         ctx: &mut ProxyCtx,
     ) -> Result<()> {
-        self.filter.upstream_request_filter(session, request, &mut ctx.filter).await
+        self.filter.upstream_request_filter(session, request, &mut ctx.filter).await?;
+        let secured = ctx.secured()?;
+        if let Some(host) = filter::host(ctx.filter.config(), secured.as_deref()) {
+            request.insert_header(header::HOST, host)?;
+        }
+        if secured.is_some() {
+            // Pingora cannot use a connection again that it has not opened itself.
+            request.insert_header(header::CONNECTION, "close")?;
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -255,9 +268,10 @@ impl ProxyHttp for GuardProxy {
         ctx: &mut ProxyCtx,
         _reused: bool,
     ) -> BError {
+        let error = tls::of_answer(error, false);
         // A server that waits for the rest of a body has not failed.
         if error.esource() == &ErrorSource::Upstream && session.is_body_done() {
-            self.upstreams.failed(&ctx.attempts);
+            self.upstreams.failed(&ctx.attempts, &error);
         }
         self.filter.error_while_proxy(error)
     }

@@ -62,7 +62,17 @@ pub const fn of_rule(rule: Rule) -> Repairs {
     }
 }
 
-/// The end of the sentence of a refusal that repairs could prevent.
-pub fn sentence(repairs: Repairs) -> String {
-    format!(" The operator of this proxy can switch on a repair for it: {}.", repairs.names())
+/// Adds the repairs that could prevent a refusal to its sentence.
+pub fn add(repairs: Repairs, detail: &mut String) {
+    const START: &str = " The operator of this proxy can switch on a repair for it: ";
+    detail.reserve(START.len() + 64);
+    let mut between = START;
+    for repair in repairs.iter() {
+        detail.push_str(between);
+        detail.push_str(repair.name());
+        between = ", ";
+    }
+    if !repairs.is_empty() {
+        detail.push('.');
+    }
 }

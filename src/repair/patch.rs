@@ -14,6 +14,17 @@ use crate::wire::op::Op;
 const CHANGEABLE: [Name; 5] =
     [Name::UserName, Name::DisplayName, Name::ExternalId, Name::Active, Name::Roles];
 
+/// The repairs of operations.
+const OF_OPERATIONS: Repairs = Repairs::of(&[
+    Repair::PatchPathless,
+    Repair::PatchUnsupported,
+    Repair::Roles,
+    Repair::Password,
+    Repair::UserNameLower,
+    Repair::UserNameLocalPart,
+    Repair::UserNameAscii,
+]);
+
 /// No operation with a path and a value is shorter, in bytes.
 const SHORTEST: usize = r#"{"op":"add","path":"","value":1}"#.len();
 
@@ -30,6 +41,9 @@ struct Operation<'d> {
 
 /// Repairs a PATCH. Unless an operation changes, it stays byte for byte.
 pub(super) fn repair<'d>(patch: Object<'d>, on: Repairs, judged: Judged, edits: &mut Edits<'d>) {
+    if on.both(OF_OPERATIONS).is_empty() {
+        return;
+    }
     let Some(operations) = patch.value(Name::Operations) else { return };
     let Some(list) = operations.as_array() else { return };
     let mut out = Rewritten { list, sound: 0, text: None, by: Repairs::NONE };
@@ -183,7 +197,12 @@ impl<'d> Operation<'d> {
     }
 
     fn repair(&mut self, on: Repairs, judged: Judged) -> Repaired {
-        let Some(path) = self.path.clone() else { return Repaired::Unchanged };
+        let Some(path) = &self.path else { return Repaired::Unchanged };
+        // Most operations are on these, in need of no repair.
+        if matches!(Name::of(path), Some(Name::Active | Name::DisplayName | Name::ExternalId)) {
+            return Repaired::Unchanged;
+        }
+        let path = path.clone();
         let read = read_path(&path);
         if on.contains(Repair::PatchUnsupported)
             && unsupported::is_dropped(self.op, &path, read.as_ref())

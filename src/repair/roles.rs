@@ -3,16 +3,20 @@
 use std::borrow::Cow;
 
 use super::edit::string;
-use crate::json::{self, Array, Name, Object, Type, Value};
+use crate::json::{self, Array, Name, Type, Value};
 
 /// The roles of a user as an array of strings, if an entry is something else and all can be one.
 pub(super) fn roles(list: Array<'_>) -> Option<String> {
-    strings(list, |text| app_role(text).map_or(Cow::Borrowed(text), Cow::Owned))
+    let is_sound = |entry: Value<'_>| {
+        entry.as_str().is_some_and(|text| !text.starts_with('{') || app_role(text).is_none())
+    };
+    if list.elements().all(is_sound) { None } else { strings(list, named) }
 }
 
 /// Entitlements as an array of strings; what is a string already is Wire's to ignore.
 pub(super) fn entitlements(list: Array<'_>) -> Option<String> {
-    strings(list, Cow::Borrowed)
+    let is_sound = |entry: Value<'_>| entry.as_str().is_some();
+    if list.elements().all(is_sound) { None } else { strings(list, Cow::Borrowed) }
 }
 
 /// The value of a PATCH of roles as an array of strings, if it is anything else that names them.
@@ -26,28 +30,14 @@ pub(super) fn patched(value: Value<'_>) -> Option<String> {
 }
 
 fn strings<'d>(list: Array<'d>, read: impl Fn(&'d str) -> Cow<'d, str>) -> Option<String> {
-    let mut changed = false;
-    let mut strings = Vec::with_capacity(list.len());
-    for entry in list.elements() {
-        let text = match entry.get() {
-            Type::String(text) => {
-                let role = read(text);
-                changed |= role != text;
-                role
-            }
-            Type::Object(role) => {
-                changed = true;
-                read(text_of(role)?)
-            }
-            _ => return None,
-        };
-        strings.push(string(&text));
-    }
-    changed.then(|| format!("[{}]", strings.join(",")))
-}
-
-fn text_of(role: Object<'_>) -> Option<&str> {
-    role.string(Name::Value)
+    let text_of = |entry: Value<'d>| match entry.get() {
+        Type::String(text) => Some(text),
+        Type::Object(role) => role.string(Name::Value),
+        _ => None,
+    };
+    let strings: Option<Vec<String>> =
+        list.elements().map(|entry| Some(string(&read(text_of(entry)?)))).collect();
+    Some(format!("[{}]", strings?.join(",")))
 }
 
 fn named(text: &str) -> Cow<'_, str> {

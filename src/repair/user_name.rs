@@ -40,6 +40,26 @@ fn spelled(name: &str) -> Option<String> {
     (kept >= 2 && is_handle(&spelled)).then_some(spelled)
 }
 
+/// Whether there is something in a query for [`lowered_filter`], as far as its bytes show.
+pub fn may_have_capitals(query: &[u8]) -> bool {
+    // The string begins with the first quote, encoded or not.
+    let quote = memchr::memchr2(b'"', b'%', query).unwrap_or(query.len());
+    let mut rest = &query[quote..];
+    let mut quoted = false;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, tail) {
+            (b'%', [b'2', b'2', after @ ..]) => (quoted, rest) = (true, after),
+            // Another letter, a capital or a backslash, encoded.
+            (b'%', [b'0'..=b'3', _, after @ ..]) => rest = after,
+            (b'%', _) | (b'A'..=b'Z' | b'\\' | 0x80.., _) if quoted => return true,
+            (b'"', _) => quoted = true,
+            _ => {}
+        }
+    }
+    false
+}
+
 /// A filter for a userName with capitals in lower case.
 pub fn lowered_filter(filter: &str) -> Option<String> {
     let Comparison { attribute, operator: Operator::Equal, literal } = filter::read(filter)? else {
@@ -75,6 +95,44 @@ mod tests {
             assert_eq!(lower(name), None, "{name}");
         }
         assert_eq!(repaired("Alice", Repairs::of(&[Repair::UserNameLower]), false), None);
+    }
+
+    #[test]
+    fn capitals_in_filters_become_lower_case() {
+        for (filter, expected) in [
+            ("userName eq \"Alice\"", "userName eq \"alice\""),
+            (" USERNAME Eq \"\\u0041lice\" ", " USERNAME Eq \"alice\""),
+        ] {
+            assert_eq!(lowered_filter(filter).as_deref(), Some(expected));
+        }
+        for filter in [
+            "userName eq \"alice\"",
+            "externalId eq \"A\"",
+            "userName ne \"Al\"",
+            "userName eq \"A@b\"",
+        ] {
+            assert_eq!(lowered_filter(filter), None, "{filter}");
+        }
+        for query in [
+            &b"filter=userName+eq+%22Alice%22"[..],
+            b"filter=userName%20eq%20\"aLice\"",
+            b"filter=userName+eq+%22%41lice%22",
+            b"filter=userName+eq+%22\\u0041lice%22",
+            b"filter=userName+eq+%22%5Cu0041lice%22",
+            b"filter=userName+eq+%22%e2%84%aaarl%22",
+            b"filter=userName+eq+\"\xe2\x84\xaaarl\"",
+            b"x=%20&filter=userName%20eq%20%22Al%22&a=b",
+        ] {
+            assert!(may_have_capitals(query), "{}", query.escape_ascii());
+        }
+        for query in [
+            &b""[..],
+            b"startIndex=1&count=2",
+            b"filter=userName+eq+%22alice%22",
+            b"filter=userName%20eq%20%22alice.example%2D1%22&count=100",
+        ] {
+            assert!(!may_have_capitals(query), "{}", query.escape_ascii());
+        }
     }
 
     #[test]

@@ -12,11 +12,12 @@ use std::time::SystemTime;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ServerConfig;
 
-use crate::config::Config;
+use crate::config::{Config, Server};
 use crate::input::LoadError;
 
 pub mod authorities;
 pub mod certificate;
+pub mod client;
 pub mod expiry;
 pub mod file;
 pub mod identity;
@@ -25,6 +26,7 @@ pub mod resolver;
 pub mod server;
 pub mod subject;
 
+use client::{Secured, SecuredServers};
 use expiry::Expiry;
 use file::{Files, TlsFile};
 use server::ServerTls;
@@ -33,6 +35,7 @@ use server::ServerTls;
 #[derive(Debug, Default)]
 pub struct LoadedTls {
     listeners: Vec<(SocketAddr, Arc<ServerTls>)>,
+    servers: SecuredServers,
     admin: Option<Arc<ServerConfig>>,
     files: Vec<TlsFile>,
     expiries: Vec<Expiry>,
@@ -52,6 +55,10 @@ impl LoadedTls {
             loaded.expiries.extend(of_listener);
             loaded.listeners.push((listener.address, Arc::new(server)));
         }
+        if let Some((servers, expiry)) = client::load(config, &mut files) {
+            loaded.servers = servers;
+            loaded.expiries.extend(expiry);
+        }
         if let Some(settings) = &config.admin_tls
             && let Some(server) = ServerTls::load(settings, &mut files)
         {
@@ -70,6 +77,16 @@ impl LoadedTls {
         self.listeners.iter().find(|(own, _)| *own == address).map(|(_, server)| server)
     }
 
+    /// What connections to this server of the backend are made with.
+    pub fn server(&self, server: &Server) -> Option<&Arc<Secured>> {
+        self.servers.iter().find(|(own, _)| own == server).map(|(_, secured)| secured)
+    }
+
+    /// Whether any server of the backend speaks TLS.
+    pub fn has_servers(&self) -> bool {
+        !self.servers.is_empty()
+    }
+
     /// What the admin listener answers TLS with; `None`: it speaks cleartext.
     pub fn admin(&self) -> Option<&Arc<ServerConfig>> {
         self.admin.as_ref()
@@ -80,7 +97,7 @@ impl LoadedTls {
         &self.files
     }
 
-    /// When the certificates of the listeners expire.
+    /// When the certificates of the listeners, and the one for the backend, expire.
     pub fn expiries(&self) -> &[Expiry] {
         &self.expiries
     }

@@ -61,6 +61,8 @@ impl ServerTls {
         };
         let mut config = builder.with_cert_resolver(Arc::new(Resolver::new(&identities)));
         config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
+        // All ciphers are strong; scanners object to a server that leaves the choice to its clients.
+        config.ignore_client_order = true;
         // Sessions are in the tickets that clients keep; nothing of them is kept here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         if settings.client_auth.is_none() {

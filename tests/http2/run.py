@@ -2,13 +2,14 @@
 """Hostile HTTP/2 over real sockets: malformed requests, and those that would change their meaning as HTTP/1, never reach
 the backend; floods end only their own connection, and the next client is served.
 
-    tests/http2/run.py --binary PATH
+    tests/http2/run.py --binary PATH [--tls]
 """
 
 import argparse
 import pathlib
 import re
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -108,11 +109,45 @@ def without_token():
     return [(name, value) for name, value in post() if name != "authorization"]
 
 
+class Tls:
+    """With `--tls` guards have a certificate, and their clients agree on HTTP/2 by ALPN."""
+
+    settings = ""
+    context = None
+
+    @classmethod
+    def switch_on(cls, folder):
+        certificate, key = folder / "certificate.pem", folder / "key.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+        subprocess.run(command, check=True, capture_output=True)
+        cls.settings = f"tls: {{certificates: [{{certificate: {certificate}, key: {key}}}]}}"
+        cls.context = ssl.create_default_context(cafile=certificate)
+        cls.context.check_hostname = False
+        cls.context.set_alpn_protocols(["h2"])
+
+    @classmethod
+    def http1(cls):
+        """For a client that speaks HTTP/1.1."""
+        if cls.context is None:
+            return None
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
+
+def connect(port):
+    stream = socket.create_connection(("127.0.0.1", port), WAIT_TIMEOUT)
+    if Tls.context is None:
+        return stream
+    return Tls.context.wrap_socket(stream)
+
+
 class Client:
     """A client without checks: headers are encoded as they are given."""
 
     def __init__(self, port):
-        self.stream = socket.create_connection(("127.0.0.1", port), WAIT_TIMEOUT)
+        self.stream = connect(port)
         config = h2.config.H2Configuration(
             client_side=True, validate_outbound_headers=False, normalize_outbound_headers=False
         )
@@ -148,7 +183,7 @@ class Client:
         while number not in self.outcomes:
             try:
                 chunk = self.stream.recv(65536)
-            except ConnectionError:
+            except (ConnectionError, ssl.SSLError):
                 chunk = b""
             if not chunk:
                 return self.statuses.get(number, "closed")
@@ -277,7 +312,7 @@ class Guard:
         self.folder = tempfile.TemporaryDirectory()
         config = pathlib.Path(self.folder.name) / "guard.yaml"
         config.write_text(
-            f'listen: ["127.0.0.1:{self.port}"]\nadmin: {{listen: "127.0.0.1:{self.admin}"}}\n'
+            f'listen: [{{address: "127.0.0.1:{self.port}", {Tls.settings}}}]\nadmin: {{listen: "127.0.0.1:{self.admin}"}}\n'
             f'upstream: {{servers: ["127.0.0.1:{upstream or self.backend.port}"]}}\nhosts: [wire.example]\n'
             f"log: {{access: false}}\nlimits: {{streams: {streams}{limits}}}\n{more}"
         )
@@ -536,10 +571,11 @@ def others_are_served(guard, rounds=5):
         expect("a request without a body", client.outcome(client.request(head())), "200 -")
         client.stream.close()
         for method, body in [("GET", b""), ("POST", USER)]:
-            url = f"http://127.0.0.1:{guard.port}{USERS}?filter=userName%20eq%20%22a%22"
+            scheme = "https" if Tls.context else "http"
+            url = f"{scheme}://127.0.0.1:{guard.port}{USERS}?filter=userName%20eq%20%22a%22"
             fields = {"Host": "wire.example", "Authorization": TOKEN, "Content-Type": "application/scim+json"}
             request = urllib.request.Request(url.split("?")[0] if body else url, body or None, fields, method=method)
-            with urllib.request.urlopen(request, timeout=WAIT_TIMEOUT) as answer:
+            with urllib.request.urlopen(request, timeout=WAIT_TIMEOUT, context=Tls.http1()) as answer:
                 expect(f"{method} over HTTP/1", answer.status, 200)
                 answer.read()
 
@@ -549,7 +585,7 @@ def attack(guard, first, fields, window, connections=20, streams=100):
     block = hpack.Encoder().encode(fields)
     opened = []
     for _ in range(connections):
-        stream = socket.create_connection(("127.0.0.1", guard.port), WAIT_TIMEOUT)
+        stream = connect(guard.port)
         stream.sendall(PREFACE + frame(4, 0, 0, struct.pack(">HI", 4, window)) + first)
         stream.sendall(b"".join(frame(1, 5, 2 * number + 1, block) for number in range(streams)))
         opened.append(stream)
@@ -601,7 +637,7 @@ def unfinished_heads(binary):
         block = hpack.Encoder().encode(head(*[(f"x-{number}", "a" * 100) for number in range(200)]))
         opened = []
         for _ in range(200):
-            stream = socket.create_connection(("127.0.0.1", guard.port), WAIT_TIMEOUT)
+            stream = connect(guard.port)
             frames = frame(1, 1, 1, block[:8000]) + frame(9, 0, 1, block[8000:])
             stream.sendall(PREFACE + frame(4, 0, 0, b"") + frames)
             opened.append(stream)
@@ -611,7 +647,7 @@ def unfinished_heads(binary):
             try:
                 while stream.recv(65536):
                     pass
-            except ConnectionError:
+            except (ConnectionError, ssl.SSLError):
                 pass
         until(lambda: guard.metric(BUFFERED) == 0, "memory is released")
 
@@ -646,7 +682,7 @@ def graceful_shutdown(binary):
         silent.send(frame(6, 0, 0, b"12345678"))
         number = busy.request(head(path=STALLED))
         until(lambda: guard.backend.heads, "a request is in flight")
-        late = socket.create_connection(("127.0.0.1", guard.port), WAIT_TIMEOUT)
+        late = connect(guard.port)
         guard.process.terminate()
         late.sendall(PREFACE + frame(4, 0, 0, b""))
         until(lambda: not guard.listens(), "the listener is closed")
@@ -665,7 +701,12 @@ def graceful_shutdown(binary):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
-    binary = parser.parse_args().binary
+    parser.add_argument("--tls", action="store_true", help="clients speak TLS")
+    arguments = parser.parse_args()
+    binary = arguments.binary
+    folder = tempfile.TemporaryDirectory()
+    if arguments.tls:
+        Tls.switch_on(pathlib.Path(folder.name))
     scenarios = [
         ("malformed and hostile requests", malformed_and_hostile_requests),
         ("targets are forwarded as sent", targets_are_forwarded_as_sent),

@@ -118,3 +118,42 @@ fn the_program_writes_all_lines_as_configured() {
     }
     assert!(text.lines().all(|line| line.starts_with("20")), "{text}");
 }
+
+#[test]
+fn a_reload_changes_the_form_of_the_lines_and_switches_the_audit_log_on() {
+    let backend = Backend::fine();
+    let place = Place::new("log-reload", &backend, "");
+    let guard = place.run_logged("exec \"$@\"");
+    assert_eq!(place.status(), 200);
+    let config = std::fs::read_to_string(&place.config).unwrap();
+    let changed = format!("{config}log: {{format: text, audit: true, access: false}}\n");
+    std::fs::write(&place.config, changed).unwrap();
+    guard.signal("-HUP");
+    wait_until("the reload", || place.logged().contains("the config was reloaded"));
+    assert_eq!(place.status(), 200);
+    wait_until("an audit line", || place.logged().contains("Info  audit: create user"));
+    let text = place.logged();
+    let (before, after) = text.split_once("the config was reloaded").unwrap();
+    assert!(before.contains("\"handler\":\"/scim/v2/Users\""), "{before}");
+    assert!(!after.contains("{\"level\""), "{after}");
+}
+
+#[test]
+fn a_reload_names_what_needs_a_restart() {
+    let backend = Backend::fine();
+    let place = Place::new("log-restart", &backend, "");
+    let guard = place.run_logged("exec \"$@\"");
+    let config = std::fs::read_to_string(&place.config).unwrap();
+    let more =
+        "metrics: {wire_dashboard: true}\ntracing: {otlp: \"http://127.0.0.1:9\", sample: 0.5}\n";
+    std::fs::write(&place.config, config + more).unwrap();
+    guard.signal("-HUP");
+    wait_until("the reload", || place.logged().contains("a reload cannot change"));
+    let text = place.logged();
+    for part in [
+        "metrics.wire_dashboard (in use: false; now in the file: true)",
+        "tracing (in use: none; now in the file: 0.5 of http://127.0.0.1:9)",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}

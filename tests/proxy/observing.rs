@@ -88,8 +88,8 @@ fn servers_in_rotation_dropped_lines_and_processor_time_are_metrics() {
     let backend = Backend::fine();
     let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let guarded = Guarded::configured(&[backend.addr, unused], |config| {
-        let host = "does-not-exist.invalid".into();
-        config.upstream.push(wire_scim_guard::config::Server { host, port: 7 });
+        let host = "does-not-exist.invalid";
+        config.upstream.push(wire_scim_guard::config::Server::cleartext(host, 7));
     });
     let in_rotation = |server: &str| {
         guarded.metric(&format!("scim_guard_upstream_in_rotation{{server=\"{server}\"}}"))

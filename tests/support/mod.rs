@@ -288,7 +288,7 @@ impl Guarded {
     pub fn configured(backends: &[SocketAddr], change: impl FnOnce(&mut Config)) -> Self {
         let servers = backends
             .iter()
-            .map(|addr| Server { host: addr.ip().to_string(), port: addr.port() })
+            .map(|addr| Server::cleartext(addr.ip().to_string(), addr.port()))
             .collect();
         let local = "127.0.0.1:0".parse().unwrap();
         let mut config = Config::new(vec![local], servers);

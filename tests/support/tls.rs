@@ -62,7 +62,7 @@ impl Authority {
         Self { certificate, issuer: Issuer::new(params, key) }
     }
 
-    /// A certificate with these names, written as `dns:NAME`, `uri:URI` or `email:ADDRESS`.
+    /// A certificate with these names, written as `dns:NAME`, `ip:ADDRESS`, `uri:URI` or `email:ADDRESS`.
     pub fn issue(&self, names: &[&str]) -> Issued {
         self.issue_with(names, |_| {})
     }
@@ -101,6 +101,7 @@ fn alternative(name: &str) -> SanType {
     match name.split_once(':').unwrap() {
         ("dns", name) => SanType::DnsName(name.try_into().unwrap()),
         ("uri", name) => SanType::URI(name.try_into().unwrap()),
+        ("ip", address) => SanType::IpAddress(address.parse().unwrap()),
         ("email", name) => SanType::Rfc822Name(name.try_into().unwrap()),
         _ => panic!("{name}"),
     }

@@ -8,6 +8,7 @@ use wire_scim_guard::tls::LoadedTls;
 
 use crate::support::program::PROGRAM;
 use crate::support::tls::{Authority, Issued, days, file};
+use crate::support::{TOKEN, entry as entry_of, registry_file};
 
 /// The errors in the files of a listener.
 fn errors(tls: ListenerTls) -> Vec<String> {
@@ -283,6 +284,21 @@ fn config_check_reports_errors_and_warnings_of_certificates() {
     assert_eq!(code, 2);
     assert!(errors.contains("threads: \"0\" is out of range"), "{errors}");
     assert!(errors.contains("the certificate expired on"), "{errors}");
+    let tokens =
+        registry_file(&[entry_of("idp", TOKEN, "client_certificate: \"dns:idp.example\"")]);
+    let (warnings, code) = check(&entry(&soon), &format!("tokens: {}\n", tokens.display()));
+    assert_eq!(code, 0, "{warnings}");
+    assert!(
+        warnings.contains("the token idp may be used with a client certificate only"),
+        "{warnings}"
+    );
+    let wrong = registry_file(&[entry_of("idp", TOKEN, "client_certificate: idp.example")]);
+    let (errors, code) = check(&entry(&soon), &format!("tokens: {}\n", wrong.display()));
+    assert_eq!(code, 2);
+    assert!(
+        errors.contains("client_certificate: \"idp.example\" says no kind of name"),
+        "{errors}"
+    );
     let missing = CertificateFiles { key: "no.key".into(), ..soon };
     let (errors, code) = check(&entry(&missing), "");
     assert_eq!(code, 2);

@@ -60,6 +60,10 @@ fn versions_and_protocols_are_as_openssl_sees_them() {
     for (arguments, expected) in [
         (&["-tls1_3"][..], "New, TLSv1.3"),
         (&["-tls1_2"], "New, TLSv1.2"),
+        (
+            &["-ciphersuites", "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384"],
+            "Cipher is TLS_AES_256",
+        ),
         (&["-alpn", "h2,http/1.1"], "ALPN protocol: h2"),
         (&["-alpn", "http/1.1"], "ALPN protocol: http/1.1"),
         (&[], "No ALPN negotiated"),

@@ -15,8 +15,8 @@ import sys
 import tempfile
 import time
 
-# What depends on the certificate's authority, on DNS or on the time, and what testssl notes of every server.
-CERTIFICATE = re.compile(r"^(cert_|OCSP|CAA|DNS_|chain_of_trust|cert$|trust|security_headers|HSTS|HPKP|banner|overall_grade|grade_cap)")
+# What depends on the installed openssl, on the certificate's authority, on DNS or on the time, and what testssl notes of every server.
+CERTIFICATE = re.compile(r"^(engine_problem|cert_|OCSP|CAA|DNS_|chain_of_trust|cert$|trust|security_headers|HSTS|HPKP|banner|overall_grade|grade_cap)")
 KEYS = {"ECDSA": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "RSA": ["-newkey", "rsa:2048"]}
 
 

@@ -161,11 +161,16 @@ fn tokens_appear_in_no_output_of_the_process() {
     let tokens = folder.join("tokens.yaml");
     let entries = [entry("the-label", &known, ""), entry("the-other-label", good, "")];
     std::fs::write(&tokens, registry_yaml(&entries)).unwrap();
+    let collector = Backend::start(|_| Reply::Bytes(answer(200, "")));
     std::fs::write(folder.join("audit.key"), canaries.next()).unwrap();
     let process = Process::start(
         &folder,
         backend.addr,
-        "tokens: tokens.yaml\nother_paths: forward\nlog: {level: debug, audit: true, audit_key_file: audit.key, time: true}\nlimits: {body_timeout: 300ms, header_timeout: 300ms}\n",
+        &format!(
+            "tokens: tokens.yaml\nother_paths: forward\nlog: {{level: debug, audit: true, audit_key_file: audit.key, time: true}}\n\
+             limits: {{body_timeout: 300ms, header_timeout: 300ms}}\ntracing: {{otlp: \"http://{}\"}}\n",
+            collector.addr
+        ),
     );
     for doing in ["nothing", "refuse", "throttle", "garbage", "cut"] {
         ask(&process, request("GET", USER, &known, &format!("X-Do: {doing}\r\n")));
@@ -197,17 +202,34 @@ fn tokens_appear_in_no_output_of_the_process() {
     let ready = || admin(&process, "/i/ready");
     wait_until("the invalid registry", || ready().contains("of the last good file"));
     let (metrics, ready) = (admin(&process, "/metrics"), ready());
+    let (page, state) = (admin(&process, "/"), admin(&process, "/i/state"));
     let written = process.stop();
+    let spans = collector.seen();
+    let spans: Vec<_> = spans.iter().map(|seen| String::from_utf8_lossy(&seen.body)).collect();
+    let spans = spans.concat();
 
     // Control: the search finds strings that are logged.
     assert!(written.contains("[\"audit\"]") && written.contains("\"person\""), "{written}");
-    for (what, text) in [("log", &written), ("metrics", &metrics)] {
+    for (what, text) in [
+        ("log", &written),
+        ("metrics", &metrics),
+        ("page", &page),
+        ("state", &state),
+        ("spans", &spans),
+    ] {
         assert!(text.contains("the-label"), "no label in the {what}: {text}");
     }
     assert!(written.contains("cannot be used") && ready.contains("tokens[0].label"), "{ready}");
     let lines = written.lines().count();
     assert!(lines > canaries.0.len(), "{lines} lines for {} tokens", canaries.0.len());
-    for (what, text) in [("log", &written), ("metrics", &metrics), ("ready", &ready)] {
+    for (what, text) in [
+        ("log", &written),
+        ("metrics", &metrics),
+        ("ready", &ready),
+        ("page", &page),
+        ("state", &state),
+        ("spans", &spans),
+    ] {
         for line in text.lines() {
             assert!(!line.contains(canaries.trace()), "a token in the {what}: {line}");
         }

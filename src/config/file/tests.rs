@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{
     AccessLines, CertificateFiles, ClientAuth, Limits, Listener, ListenerTls, Log, LogFormat,
-    PathPolicy,
+    PathPolicy, Server, UpstreamHost, UpstreamTls,
 };
 use crate::deprovisioning::Limit;
 use crate::policy::{Action, Policy};
@@ -28,7 +28,7 @@ fn valid(lines: &str) -> Config {
 }
 
 fn defaults() -> Config {
-    let server = Server { host: "127.0.0.1".into(), port: 8088 };
+    let server = Server::cleartext("127.0.0.1", 8088);
     Config::new(vec!["127.0.0.1:8080".parse().unwrap()], vec![server])
 }
 
@@ -251,6 +251,56 @@ fn what_is_probably_not_meant_is_a_warning_with_its_place() {
 }
 
 #[test]
+fn tls_to_the_backend_is_read_and_its_mistakes_have_places() {
+    let upstream = |lines: &str| parse(&LEAST.replace("{servers: [\"127.0.0.1:8088\"]}", lines));
+    let config = upstream(
+        "{servers: [\"https://wire.example\", \"http://b:80\"], host: Other.Example, \
+         tls: {ca: a.pem, certificate: b.pem, key: b.key}}",
+    )
+    .unwrap();
+    assert_eq!(config.upstream.iter().map(|server| server.tls).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(config.upstream_host, UpstreamHost::Name("other.example".into()));
+    let identity = CertificateFiles { certificate: "b.pem".into(), key: "b.key".into() };
+    let tls = UpstreamTls { ca: Some("a.pem".into()), identity: Some(identity) };
+    assert_eq!(config.upstream_tls, tls);
+    let config = upstream("{servers: [\"https://wire.example\"], host: keep}").unwrap();
+    assert_eq!(config.upstream_host, UpstreamHost::Keep);
+    for (lines, wanted) in [
+        (
+            "{servers: [\"https://a\"], tls: {certificate: b.pem}}",
+            "2:55: upstream.tls.certificate: a certificate takes its private key",
+        ),
+        (
+            "{servers: [\"https://a\"], tls: {key: b.key}}",
+            "2:47: upstream.tls.key: a key takes its certificate",
+        ),
+        (
+            "{servers: [\"a:1\"], tls: {ca: a.pem}}",
+            "2:35: upstream.tls: no entry of upstream.servers begins with https://",
+        ),
+        (
+            "{servers: [\"https://a\"], tls: {verify: false}}",
+            "upstream.tls.verify is an unknown key",
+        ),
+        (
+            "{servers: [\"https://a/scim/v2\"]}",
+            "has a path after the host: requests keep the path that they came with; write https://a",
+        ),
+        ("{servers: [\"https://me:secret@a\"]}", "a user name or a password before the @"),
+        (
+            "{servers: [\"https://a\"], host: \"https://b\"}",
+            "upstream.host: \"https://b\" is a URL; write the host alone",
+        ),
+        ("{servers: [\"https://a\", \"https://a:443\"]}", "this is given twice"),
+    ] {
+        let errors = upstream(lines).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        let error = errors[0].to_string();
+        assert!(error.contains(wanted) && !error.contains("secret"), "{lines}: {error}");
+    }
+}
+
+#[test]
 fn the_more_exact_action_wins_in_any_order() {
     for lines in [
         "rules: {actions: {user.user_name.case: enforce, \"user.*\": report, \"*\": off}}",
@@ -288,7 +338,7 @@ listen: [\"127.0.0.1:8080\", \"localhost:81\", \"127.0.0.1:8080\"]
 admin:
   listen: 127.0.0.1:8080
 upstream:
-  servers: [\"http://wire\"]
+  servers: [\"https://wire/scim\"]
   server: x
 lisen: []
 threads: 0
@@ -450,7 +500,7 @@ fn known_keys() -> Vec<String> {
     let diagnostics = Diagnostics::default();
     let text = format!("{LEAST}z_headers: {{keep_from: [192.0.2.1]}}\n");
     assert!(read(&text, None, Overrides::default(), &diagnostics).is_some());
-    let longer = "listen: [{address: \"127.0.0.1:1\", tls: {certificates: [{}], client_auth: {}}}]";
+    let longer = "listen: [{address: \"127.0.0.1:1\", tls: {certificates: [{}], client_auth: {}}}]\nupstream: {tls: {}}";
     read(longer, None, Overrides::default(), &diagnostics);
     diagnostics.asked.into_inner()
 }
@@ -466,7 +516,10 @@ fn the_example_is_valid_with_everything_switched_on_and_names_every_key() {
     // Keys follow `#` alone, sentences follow `# `.
     let switched_on: String = EXAMPLE
         .lines()
-        .filter(|line| *line != "z_headers: strip" && !line.starts_with("listen: ["))
+        .filter(|line| {
+            let replaced = ["z_headers: strip", "listen: [", "  servers: ["];
+            !replaced.iter().any(|start| line.starts_with(start))
+        })
         .map(|line| match line.trim_start().strip_prefix('#') {
             Some(key) if !key.is_empty() && !key.starts_with(' ') => line.replacen('#', "", 1),
             _ => line.to_string(),
@@ -476,6 +529,7 @@ fn the_example_is_valid_with_everything_switched_on_and_names_every_key() {
     let config = parse(&switched_on).unwrap();
     assert!(matches!(config.z_headers, ZHeaders::KeepFrom(_)));
     assert!(config.listen.iter().any(|listener| listener.tls.is_some()));
+    assert!(config.upstream[0].tls && config.upstream_tls.identity.is_some());
     for key in known_keys() {
         let name = key.rsplit('.').next().unwrap();
         let names_it =

@@ -14,7 +14,7 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::agreement::Outcome;
 use crate::api::Handler;
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Server};
 use crate::deprovisioning::Place;
 use crate::evaluator::{BodyTask, RepairedBody};
 use crate::proxy::budget::{self, GaveWay, Kind, Share};
@@ -25,6 +25,7 @@ use crate::proxy::upstream::servers;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::snapshot::Snapshot;
+use crate::tls::client::Secured;
 
 use super::recorder::{InFlight, RequestRecord};
 
@@ -110,6 +111,17 @@ impl FilterCtx {
 
     pub(in crate::proxy) fn limits(&self) -> &Limits {
         &self.snapshot.config.limits
+    }
+
+    /// What connections to a server are secured by; `None`: they are in cleartext.
+    ///
+    /// SECURITY: one that is to be secured by what this request's configuration does not have gets none of it.
+    pub(in crate::proxy) fn secured(&self, server: &Server) -> Result<Option<Arc<Secured>>> {
+        if !server.tls {
+            return Ok(None);
+        }
+        let secured = self.snapshot.tls.server(server).cloned();
+        secured.map(Some).ok_or_else(|| Error::new(ErrorType::ConnectNoRoute).into_up())
     }
 
     /// A server in the form that Pingora connects to, with the configured limits.

@@ -3,7 +3,7 @@
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::proxy::budget;
-use crate::proxy::upstream::{lack, throttle};
+use crate::proxy::upstream::{lack, throttle, tls};
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 
@@ -18,6 +18,9 @@ pub(in crate::proxy) fn answer(error: &Error) -> Option<Refusal> {
         return Some(refusal);
     }
     if let Some(refusal) = lack::refusal(error) {
+        return Some(refusal);
+    }
+    if let Some(refusal) = tls::refusal(error) {
         return Some(refusal);
     }
     if budget::is_short(error) {

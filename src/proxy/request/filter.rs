@@ -15,6 +15,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{BError, Error, ErrorSource, Result};
 
 use crate::audit::AuditLog;
+use crate::config::{Config, UpstreamHost};
 use crate::deprovisioning::AccountChange;
 use crate::evaluator::Evaluator;
 use crate::logging::AccessLog;
@@ -28,6 +29,7 @@ use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::snapshot::Snapshots;
 use crate::spans::Tracer;
+use crate::tls::client::Secured;
 use crate::verdict::VerdictLabel;
 
 use super::context::{FilterCtx, State};
@@ -40,6 +42,18 @@ use super::{answer, body, failure};
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The Host that the backend gets; `None`: the client's.
+pub(in crate::proxy) fn host<'a>(
+    config: &'a Config,
+    secured: Option<&'a Secured>,
+) -> Option<&'a str> {
+    match (secured, &config.upstream_host) {
+        (Some(secured), _) => secured.host(),
+        (None, UpstreamHost::Name(name)) => Some(name),
+        (None, UpstreamHost::ByScheme | UpstreamHost::Keep) => None,
+    }
+}
 
 /// The guard for Pingora services.
 #[derive(Debug)]
@@ -200,31 +214,37 @@ impl RequestFilter {
         upstream_request: &mut RequestHeader,
         ctx: &mut FilterCtx,
     ) -> Result<()> {
-        forward::request(upstream_request, &Self::leaving(session, ctx))
+        forward::request(upstream_request, &Self::leaving(session, ctx, None))
     }
 
-    /// Writes the head that the backend gets.
+    /// Writes the head that the backend gets. `secured`: over TLS.
     pub(in crate::proxy) fn write_head(
         session: &Session,
         ctx: &mut FilterCtx,
+        secured: Option<&Secured>,
         out: &mut BytesMut,
     ) -> Result<()> {
-        forward::write(session.req_header(), &Self::leaving(session, ctx), out)
+        forward::write(session.req_header(), &Self::leaving(session, ctx, secured), out)
     }
 
     /// The same for a request that asks to switch to WebSocket.
     pub(in crate::proxy) fn write_upgrade_head(
         session: &Session,
         ctx: &mut FilterCtx,
+        secured: Option<&Secured>,
         out: &mut BytesMut,
     ) -> Result<()> {
-        let mut leaving = Self::leaving(session, ctx);
+        let mut leaving = Self::leaving(session, ctx, secured);
         leaving.framing = BodyFraming::Nothing;
         leaving.websocket = true;
         forward::write(session.req_header(), &leaving, out)
     }
 
-    fn leaving<'a>(session: &Session, ctx: &'a mut FilterCtx) -> OutboundHead<'a> {
+    fn leaving<'a>(
+        session: &Session,
+        ctx: &'a mut FilterCtx,
+        secured: Option<&'a Secured>,
+    ) -> OutboundHead<'a> {
         if let Some(place) = &mut ctx.removal {
             place.leaves();
         }
@@ -233,6 +253,7 @@ impl RequestFilter {
             target: ctx.target.as_deref(),
             framing: ctx.state.framing(),
             version: session.req_header().version,
+            host: host(&ctx.snapshot.config, secured),
             request_id: &ctx.record.request_id,
             forwarded_for: ctx.forwarded_for.clone(),
             keep_z_headers: ctx.keep_z_headers,

@@ -180,7 +180,9 @@ impl RequestFilter {
                 session.req_header().method == Method::POST || declared(session).is_some();
             let framing = if has_length { BodyFraming::Length(0) } else { BodyFraming::Nothing };
             // Pingora's own way buffers for a client that takes nothing, which over HTTP/2 may be many.
-            ctx.state = if !unjudged || session.is_http2() {
+            // To a backend that speaks TLS it streams over a new connection.
+            let at_once = session.is_http2() || ctx.snapshot.tls.has_servers();
+            ctx.state = if !unjudged || at_once {
                 State::Buffered { body: Bytes::new(), framing, consumed: false }
             } else {
                 State::Streaming { framing }

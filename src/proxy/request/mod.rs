@@ -8,7 +8,7 @@ mod auditing;
 pub(in crate::proxy) mod body;
 mod context;
 pub(in crate::proxy) mod failure;
-mod filter;
+pub(in crate::proxy) mod filter;
 mod judge_pool;
 mod judging;
 pub(in crate::proxy) mod recorder;

@@ -14,6 +14,7 @@ use crate::proxy::downstream::conn::ClientConn;
 use crate::proxy::exchange::too_slow;
 use crate::proxy::request::RequestFilter;
 use crate::proxy::upstream::conn::{self, BackendConn};
+use crate::proxy::upstream::tls;
 use crate::proxy::{GuardProxy, ProxyCtx, pingora_internals};
 
 use super::{Place, Tunnel};
@@ -48,11 +49,13 @@ impl GuardProxy {
         session.set_keepalive(None);
         // A connection that was used may be closing, and this request is not sent twice.
         let mut conn = self.connect(ctx, true).await?;
-        RequestFilter::write_upgrade_head(session, &mut ctx.filter, conn.held())?;
+        let secured = ctx.secured()?;
+        let to = conn.held();
+        RequestFilter::write_upgrade_head(session, &mut ctx.filter, secured.as_deref(), to)?;
         let answered = self.ask_to_switch(session, ctx, conn, place).await;
         answered.inspect_err(|error| {
             if error.esource() == &ErrorSource::Upstream {
-                self.upstreams.failed(&ctx.attempts);
+                self.upstreams.failed(&ctx.attempts, error);
             }
         })
     }
@@ -83,7 +86,8 @@ impl GuardProxy {
                 conn.set_whole();
                 let mut backend = Backend::new(conn);
                 backend.read_timeout = Some(timeout);
-                conn::read_head(&mut backend).await.map_err(Error::into_up)?;
+                let read = conn::read_head(&mut backend).await;
+                read.map_err(|e| tls::of_answer(e, conn::is_alerted(&backend)).into_up())?;
                 self.hand_back(&mut backend, session, ctx).await
             }
         }
@@ -121,7 +125,8 @@ async fn read_answer(conn: &mut BackendConn) -> Result<Answer> {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         });
-        read.or_err(ErrorType::ReadError, "reading the answer").map_err(Error::into_up)?;
+        let read = read.or_err(ErrorType::ReadError, "reading the answer");
+        read.map_err(|error| tls::of_answer(error, false).into_up())?;
     }
 }
 

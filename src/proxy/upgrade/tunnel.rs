@@ -9,13 +9,13 @@ use std::time::Duration;
 use bytes::BytesMut;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use crate::config::Limits;
 use crate::logging::{self, AccessLog};
 use crate::proxy::budget::Kind;
 use crate::proxy::upstream::conn::BackendConn;
+use crate::proxy::upstream::io::Io;
 
 use super::pipe::{Broken, Pipe};
 use super::{Place, Switched};
@@ -32,7 +32,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 
 /// A connection to the backend that has switched, for the client's connection to go on with.
 pub(in crate::proxy) struct Tunnel {
-    backend: TcpStream,
+    backend: Io,
     to_backend: Pipe,
     to_client: Pipe,
     request: Switched,

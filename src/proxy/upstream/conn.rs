@@ -6,7 +6,6 @@
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,6 +24,11 @@ use pingora::{Error, ErrorType, Result};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::dial::Key;
+use super::io::Io;
+use super::tls;
 
 /// Bytes that are held back at most.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -38,10 +42,13 @@ const INTERIM_BYTES: usize = 16 * 1024;
 /// Interim answers (1xx) at most, before the final one.
 const MAX_INTERIM: usize = 16;
 
+/// How often is read what TLS has received while a connection was idle.
+const MAX_RECORDS: usize = 16;
+
 /// A connection to a backend server.
 pub(in crate::proxy) struct BackendConn {
-    io: TcpStream,
-    server: SocketAddr,
+    io: Io,
+    server: Key,
     /// To be written to the socket.
     held: BytesMut,
     /// The server answered, or closed, before it had taken the whole request.
@@ -56,6 +63,10 @@ pub(in crate::proxy) struct BackendConn {
     answered: bool,
     /// The request is whole: what is written besides goes nowhere.
     whole: bool,
+    /// Over TLS: what was written may not have left.
+    unflushed: bool,
+    /// In cleartext: the answer begins like the alert of a server that speaks TLS.
+    alerted: bool,
 }
 
 /// What a server has sent without being asked.
@@ -76,7 +87,7 @@ enum Part<'a> {
 /// SECURITY: what is held is a request, with its token.
 impl fmt::Debug for BackendConn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackendConn").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("BackendConn").field("server", &self.server.0).finish_non_exhaustive()
     }
 }
 
@@ -100,10 +111,8 @@ fn is_interim(mut answers: &[u8]) -> bool {
 }
 
 impl BackendConn {
-    pub(in crate::proxy) fn new(io: TcpStream, server: SocketAddr) -> io::Result<Self> {
-        // What is held back is held back here; the kernel is not to wait for more.
-        io.set_nodelay(true)?;
-        Ok(Self {
+    pub(in crate::proxy) fn new(io: Io, server: Key) -> Self {
+        Self {
             io,
             server,
             held: BytesMut::new(),
@@ -113,7 +122,9 @@ impl BackendConn {
             unasked: false,
             answered: false,
             whole: false,
-        })
+            unflushed: false,
+            alerted: false,
+        }
     }
 
     /// Has these bytes, which were read already, be read again first.
@@ -124,11 +135,11 @@ impl BackendConn {
     }
 
     /// The bare connection, for what follows a switch of protocols, and what was read of that.
-    pub(in crate::proxy) fn into_stream(self) -> (TcpStream, BytesMut) {
+    pub(in crate::proxy) fn into_stream(self) -> (Io, BytesMut) {
         (self.io, self.early.unwrap_or_default())
     }
 
-    pub(in crate::proxy) fn server(&self) -> SocketAddr {
+    pub(in crate::proxy) fn server(&self) -> Key {
         self.server
     }
 
@@ -158,17 +169,15 @@ impl BackendConn {
         self.quiet = false;
         self.answered = false;
         self.whole = false;
-        self.held.is_empty() && self.early.is_none() && !self.unasked
+        self.held.is_empty() && self.early.is_none() && !self.unasked && !self.unflushed
     }
 
     /// What has come since the last answer. The socket itself is asked: what has come while this thread was
     /// busy, tokio does not know yet.
     pub(in crate::proxy) fn came(&mut self) -> Came {
-        let peeked = SockRef::from(&self.io).peek(&mut [MaybeUninit::uninit()]);
-        let came = match peeked {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Came::Nothing,
-            Ok(1..) => Came::Bytes,
-            _ => Came::End,
+        let came = match &mut self.io {
+            Io::Tcp(stream) => came_in_cleartext(stream),
+            Io::Tls(stream) => came_over_tls(stream),
         };
         self.quiet = came == Came::Nothing;
         came
@@ -185,7 +194,16 @@ impl BackendConn {
             Part::More(bytes) => bytes,
         };
         let written = Pin::new(&mut self.io).poll_write(cx, part);
+        self.unflushed = matches!(self.io, Io::Tls(_));
         self.unless_answered(cx, written)
+    }
+
+    /// Has TLS send what it holds, while the answer is read: a server that answers before it has taken the whole
+    /// request may never take the rest.
+    fn poll_send_rest(&mut self, cx: &mut Context<'_>) {
+        if Pin::new(&mut self.io).poll_flush(cx).is_ready() {
+            self.unflushed = false;
+        }
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -225,6 +243,40 @@ impl BackendConn {
     }
 }
 
+fn came_in_cleartext(stream: &TcpStream) -> Came {
+    match SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Came::Nothing,
+        Ok(1..) => Came::Bytes,
+        _ => Came::End,
+    }
+}
+
+/// What has come within TLS: session tickets come at any time, and are nothing to the connection above.
+fn came_over_tls(stream: &mut TlsStream<TcpStream>) -> Came {
+    let (socket, session) = stream.get_mut();
+    let socket = SockRef::from(&*socket);
+    for _ in 0..MAX_RECORDS {
+        match session.process_new_packets() {
+            Ok(state) if state.plaintext_bytes_to_read() > 0 => return Came::Bytes,
+            Ok(state) if state.peer_has_closed() => return Came::End,
+            Ok(_) => {}
+            Err(_) => return Came::End,
+        }
+        match session.read_tls(&mut &*socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Came::Nothing,
+            Ok(1..) => {}
+            _ => return Came::End,
+        }
+    }
+    Came::Bytes
+}
+
+/// Whether a server that was spoken to in cleartext has shown that it speaks TLS.
+pub(in crate::proxy) fn is_alerted(backend: &Backend) -> bool {
+    let conn = backend.stream().as_any().downcast_ref::<BackendConn>();
+    conn.is_some_and(|conn| conn.alerted)
+}
+
 /// Reads the head of the final answer.
 pub(in crate::proxy) async fn read_head(backend: &mut Backend) -> Result<()> {
     for _ in 0..MAX_INTERIM {
@@ -249,6 +301,9 @@ impl AsyncRead for BackendConn {
             // A request that was not taken may have been answered all the same.
             let _ = ready!(this.poll_drain(cx));
         }
+        if this.unflushed {
+            this.poll_send_rest(cx);
+        }
         if let Some(early) = this.early.as_mut().filter(|early| !early.is_empty()) {
             let taken = early.len().min(buf.remaining());
             buf.put_slice(&early[..taken]);
@@ -258,7 +313,11 @@ impl AsyncRead for BackendConn {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
-        this.answered |= buf.filled().len() > before;
+        if !this.answered {
+            let came = &buf.filled()[before..];
+            this.answered = !came.is_empty();
+            this.alerted = tls::is_alert(came) && matches!(this.io, Io::Tcp(_));
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -46,6 +46,8 @@ pub(in crate::proxy) struct OutboundHead<'a> {
     pub framing: BodyFraming,
     /// The version that the client speaks, for Via.
     pub version: Version,
+    /// The Host that the backend gets; `None`: the client's.
+    pub host: Option<&'a str>,
     pub request_id: &'a HeaderValue,
     /// The value for X-Forwarded-For.
     pub forwarded_for: Option<HeaderValue>,
@@ -86,6 +88,7 @@ impl OutboundHead<'_> {
                     || (self.repaired.contains(Repair::Accept) && is("accept"))
             }
             16 => self.inflated && is("content-encoding"),
+            4 => self.host.is_some() && is("host"),
             11 => self.trace.is_some() && is(TRACEPARENT),
             10 => self.trace.is_some_and(|trace| trace.is_new) && is("tracestate"),
             _ => false,
@@ -100,6 +103,9 @@ impl OutboundHead<'_> {
 
     /// Puts what the guard adds.
     fn add(&self, mut put: impl FnMut(&'static str, &[u8]) -> Result<()>) -> Result<()> {
+        if let Some(host) = self.host {
+            put("Host", host.as_bytes())?;
+        }
         if let BodyFraming::Length(length) = self.framing {
             put("Content-Length", length.to_string().as_bytes())?;
         }
@@ -148,7 +154,8 @@ pub(in crate::proxy) fn request(
     for name in &removed {
         head.remove_header(name);
     }
-    if !head.headers.contains_key(header::HOST)
+    if leaving.host.is_none()
+        && !head.headers.contains_key(header::HOST)
         && let Some(authority) = authority
     {
         head.insert_header(header::HOST, authority.as_str())?;
@@ -179,7 +186,8 @@ pub(in crate::proxy) fn write(
         Ok(())
     })?;
     // HTTP/2 names the host outside of the headers.
-    if !head.headers.contains_key(header::HOST)
+    if leaving.host.is_none()
+        && !head.headers.contains_key(header::HOST)
         && let Some(authority) = head.uri.authority()
     {
         line(out, b"Host", authority.as_str().as_bytes());
@@ -403,6 +411,9 @@ mod tests {
             ("Expect", "100-continue"),
             ("Scim-Guard-Rule", "none"),
             ("Scim-Guard-Repaired", "none"),
+            ("Accept", "text/json"),
+            ("Content-Type", "text/json"),
+            ("Content-Encoding", "gzip"),
             ("Z-User", "me"),
             ("traceparent", "00-a-b-01"),
             ("Via", "1.1 before"),
@@ -414,14 +425,15 @@ mod tests {
             target: Some(b"/scim/v2/Users"),
             framing: BodyFraming::Length(3),
             version: Version::HTTP_11,
+            host: None,
             request_id: &id,
             forwarded_for: Some(HeaderValue::from_static("192.0.2.1")),
             keep_z_headers: false,
             websocket: false,
             cookies: None,
+            repaired: Repairs::of(&[Repair::Accept, Repair::ContentType]),
+            inflated: true,
             trace: None,
-            repaired: Repairs::NONE,
-            inflated: false,
         };
         let mut written = Vec::new();
         write(&head, &leaving, &mut written).unwrap();
@@ -444,8 +456,20 @@ mod tests {
         names.sort_unstable();
         assert_eq!(
             names,
-            ["content-length", "host", "traceparent", "via", "x-forwarded-for", "x-request-id"]
+            [
+                "accept",
+                "content-length",
+                "content-type",
+                "host",
+                "traceparent",
+                "via",
+                "x-forwarded-for",
+                "x-request-id"
+            ]
         );
+        for name in ["accept", "content-type"] {
+            assert_eq!(head.headers[name], SCIM_JSON, "{name}");
+        }
         assert_eq!(head.headers.get_all("via").iter().count(), 2);
     }
 }

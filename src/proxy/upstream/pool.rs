@@ -3,19 +3,16 @@
 //! Each worker has its own pool, so that no connection moves between threads.
 
 use std::collections::HashMap;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use pingora::Result;
 use pingora::protocols::Stream;
-use pingora::{BError, Error, ErrorType, Result};
-use tokio::net::TcpStream;
 
 use crate::config::Limits;
 
 use super::conn::{BackendConn, Came};
-use super::lack;
+use super::dial::{Destination, Key};
 
 /// Idle connections to each server.
 const MAX_IDLE: usize = 128;
@@ -35,9 +32,9 @@ pub(in crate::proxy) struct Pool {
 #[derive(Debug, Default)]
 struct Idle {
     /// The most recently used one is last, and is used first.
-    conns: HashMap<SocketAddr, Vec<IdleConn>>,
+    conns: HashMap<Key, Vec<IdleConn>>,
     /// Servers whose connections are not kept, and until when.
-    distrusted: HashMap<SocketAddr, Instant>,
+    distrusted: HashMap<Key, Instant>,
     /// A task closes what is idle for too long.
     swept: bool,
 }
@@ -48,18 +45,18 @@ impl Idle {
     /// SECURITY: an answer that comes after another request has been sent is taken for the answer to that one.
     /// It comes from a server that has been seen to send such answers, or to close at a moment when a request may
     /// be on its way, only if a connection is used again.
-    fn distrust(&mut self, server: SocketAddr, why: &str) {
+    fn distrust(&mut self, server: Key, why: &str) {
         self.conns.remove(&server);
         self.distrusted.retain(|_, until| Instant::now() < *until);
         self.distrusted.insert(server, Instant::now() + DISTRUST_TIME);
         tracing::warn!(
-            %server,
+            server = %server.0,
             "connections to a backend server are not used again for {} seconds: {why}",
             DISTRUST_TIME.as_secs()
         );
     }
 
-    fn distrusts(&self, server: SocketAddr) -> bool {
+    fn distrusts(&self, server: Key) -> bool {
         self.distrusted.get(&server).is_some_and(|until| Instant::now() < *until)
     }
 }
@@ -75,16 +72,16 @@ impl Pool {
     /// A connection to this server: an idle one that is still open, or a new one.
     pub(in crate::proxy) async fn get(
         &self,
-        server: SocketAddr,
+        server: &Destination,
         limits: &Limits,
     ) -> Result<Box<BackendConn>> {
-        match self.take(server, limits) {
+        match self.take(server.key(), limits) {
             Some(conn) => Ok(conn),
             None => open(server, limits).await,
         }
     }
 
-    fn take(&self, server: SocketAddr, limits: &Limits) -> Option<Box<BackendConn>> {
+    fn take(&self, server: Key, limits: &Limits) -> Option<Box<BackendConn>> {
         let mut idle = self.idle();
         let conns = idle.conns.get_mut(&server)?;
         while let Some(IdleConn { mut conn, since, .. }) = conns.pop() {
@@ -151,27 +148,9 @@ impl Pool {
 
 /// A new connection to this server.
 pub(in crate::proxy) async fn open(
-    server: SocketAddr,
+    server: &Destination,
     limits: &Limits,
 ) -> Result<Box<BackendConn>> {
-    let connect = TcpStream::connect(server);
-    let opened = tokio::time::timeout(limits.upstream_connect_timeout, connect).await;
-    let opened = opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    let opened = opened.and_then(|stream| BackendConn::new(stream, server));
-    opened.map(Box::new).map_err(cannot_connect)
-}
-
-fn cannot_connect(error: io::Error) -> BError {
-    if lack::is_lack(&error) {
-        return lack::error();
-    }
-    let kind = match error.kind() {
-        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-        io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            ErrorType::ConnectNoRoute
-        }
-        _ => ErrorType::ConnectError,
-    };
-    Error::because(kind, "connecting to the backend", error).into_up()
+    let io = server.connect(limits.upstream_connect_timeout).await?;
+    Ok(Box::new(BackendConn::new(io, server.key())))
 }

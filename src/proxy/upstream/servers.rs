@@ -1,13 +1,13 @@
 //! The backend servers: their names are resolved at intervals, they are used in turn, and skipped for
 //! a while after failures.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use pingora::Error;
 use pingora::protocols::ALPN;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use tokio::sync::{Notify, watch};
@@ -16,6 +16,9 @@ use tokio::task::JoinSet;
 use crate::config::{Config, Limits, Server};
 use crate::metrics::ServerState;
 use crate::snapshot::Snapshots;
+
+use super::dial::{Destination, Dial};
+use super::tls;
 
 /// How often names are resolved again.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -53,24 +56,38 @@ struct Found {
 }
 
 #[derive(Debug)]
-struct Endpoint {
-    address: SocketAddr,
+pub(super) struct Endpoint {
+    pub(super) address: SocketAddr,
+    /// The server that has this address. Over TLS each name at an address is a server of its own.
+    pub(super) server: Server,
     /// Milliseconds since the start until which the server is skipped, as requests failed there.
     skipped_until: AtomicU64,
     /// The same, as its health check failed.
     unhealthy_until: AtomicU64,
     /// Requests in a row that it accepted without a valid answer.
     failures: AtomicU32,
+    /// Why it was skipped last.
+    fault: Mutex<String>,
 }
 
 impl Endpoint {
-    fn new(address: SocketAddr) -> Self {
+    fn new(address: SocketAddr, server: &Server) -> Self {
         Self {
             address,
+            server: server.clone(),
             skipped_until: AtomicU64::new(0),
             unhealthy_until: AtomicU64::new(0),
             failures: AtomicU32::new(0),
+            fault: Mutex::default(),
         }
+    }
+
+    fn is(&self, address: SocketAddr, server: &Server) -> bool {
+        self.address == address && self.server.tls_name() == server.tls_name()
+    }
+
+    fn fault(&self) -> MutexGuard<'_, String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_healthy(&self, now: u64) -> bool {
@@ -93,6 +110,11 @@ impl Attempts {
     /// The server that is tried now.
     pub(in crate::proxy) fn address(&self) -> Option<SocketAddr> {
         self.endpoint().map(|endpoint| endpoint.address)
+    }
+
+    /// The server that is tried now, as the configuration names it.
+    pub(in crate::proxy) fn server(&self) -> Option<&Server> {
+        self.endpoint().map(|endpoint| &endpoint.server)
     }
 
     fn endpoint(&self) -> Option<&Endpoint> {
@@ -196,9 +218,9 @@ impl Upstreams {
 
     /// Notes that the server that is tried now did not take the connection. Says whether another
     /// one is left to try.
-    pub(in crate::proxy) fn refused(&self, attempts: &mut Attempts) -> bool {
+    pub(in crate::proxy) fn refused(&self, attempts: &mut Attempts, error: &Error) -> bool {
         if let Some(endpoint) = attempts.endpoint() {
-            self.skip(endpoint, "it takes no connection");
+            self.skip(endpoint, tls::sentence(error).unwrap_or("it takes no connection"));
         }
         self.wanted.notify_one();
         Self::pass_over(attempts)
@@ -212,11 +234,11 @@ impl Upstreams {
     }
 
     /// Notes that the server that is tried now accepted the request and gave no valid answer.
-    pub(in crate::proxy) fn failed(&self, attempts: &Attempts) {
+    pub(in crate::proxy) fn failed(&self, attempts: &Attempts, error: &Error) {
         if let Some(endpoint) = attempts.endpoint()
             && endpoint.failures.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_FAILURES
         {
-            self.skip(endpoint, "it gives no proper answers");
+            self.skip(endpoint, tls::sentence(error).unwrap_or("it gives no proper answers"));
         }
     }
 
@@ -246,14 +268,7 @@ impl Upstreams {
     }
 
     /// Notes the outcome of a server's health check: why it is unhealthy, and how long that counts.
-    pub(in crate::proxy) fn checked(
-        &self,
-        server: SocketAddr,
-        fault: Option<String>,
-        counts: Duration,
-    ) {
-        let found = self.newest();
-        let Some(endpoint) = found.endpoints.iter().find(|e| e.address == server) else { return };
+    pub(super) fn checked(&self, endpoint: &Endpoint, fault: Option<String>, counts: Duration) {
         match fault {
             None => {
                 self.works(endpoint);
@@ -261,7 +276,9 @@ impl Upstreams {
             }
             Some(fault) => {
                 let until = self.now() + counts.as_millis() as u64;
+                endpoint.fault().clone_from(&fault);
                 if endpoint.unhealthy_until.swap(until, Ordering::Relaxed) == 0 {
+                    let server = endpoint.address;
                     tracing::warn!(%server, fault, "a backend server fails its check");
                 }
             }
@@ -271,23 +288,26 @@ impl Upstreams {
     /// Skips a server for a while, and logs it when that begins.
     fn skip(&self, endpoint: &Endpoint, why: &str) {
         let until = self.now() + SKIP_TIME.as_millis() as u64;
+        why.clone_into(&mut endpoint.fault());
         if endpoint.skipped_until.swap(until, Ordering::Relaxed) == 0 {
             tracing::warn!(server = %endpoint.address, "a backend server is skipped: {why}");
         }
     }
 
-    /// The servers with their state, for people.
-    pub(super) fn states(&self) -> Vec<(SocketAddr, bool)> {
-        let now = self.now();
-        let found = self.newest();
-        found.endpoints.iter().map(|e| (e.address, e.is_healthy(now))).collect()
+    /// The servers of the newest configuration that have addresses.
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        self.newest().endpoints.clone()
     }
 
     /// All servers with their states, for operators.
     pub fn report(&self) -> Vec<(String, ServerState)> {
-        let states = self.states().into_iter().map(|(address, healthy)| {
-            let state = if healthy { ServerState::Healthy } else { ServerState::Unhealthy };
-            (address.to_string(), state)
+        let now = self.now();
+        let states = self.endpoints().into_iter().map(|endpoint| {
+            let state = match endpoint.is_healthy(now) {
+                true => ServerState::Healthy,
+                false => ServerState::Unhealthy { why: endpoint.fault().clone() },
+            };
+            (endpoint.address.to_string(), state)
         });
         let newest = self.newest().config.upgrade();
         let unresolved =
@@ -375,25 +395,26 @@ impl Upstreams {
             configs.retain(|known| !Arc::ptr_eq(known, config));
             configs.insert(at.min(configs.len()), Arc::clone(config));
         }
-        let mut endpoints: HashMap<SocketAddr, Arc<Endpoint>> = HashMap::new();
-        for endpoint in before.iter().flat_map(|found| &found.endpoints) {
-            endpoints.insert(endpoint.address, Arc::clone(endpoint));
-        }
-        let mut endpoint = |address| {
-            let known = endpoints.entry(address);
-            Arc::clone(known.or_insert_with(|| Arc::new(Endpoint::new(address))))
+        let mut known: Vec<Arc<Endpoint>> =
+            before.iter().flat_map(|found| &found.endpoints).cloned().collect();
+        let mut endpoint = |address, server: &Server| {
+            if let Some(known) = known.iter().find(|known| known.is(address, server)) {
+                return Arc::clone(known);
+            }
+            let new = Arc::new(Endpoint::new(address, server));
+            known.push(Arc::clone(&new));
+            new
         };
         let found = configs.iter().map(|config| {
-            let mut addresses: Vec<SocketAddr> = Vec::new();
+            let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
             for server in &config.upstream {
                 let of = answers.iter().filter(|(known, _)| known == server);
                 for address in of.flat_map(|(_, answer)| answer) {
-                    if !addresses.contains(address) {
-                        addresses.push(*address);
+                    if !endpoints.iter().any(|endpoint| endpoint.is(*address, server)) {
+                        endpoints.push(endpoint(*address, server));
                     }
                 }
             }
-            let endpoints = addresses.into_iter().map(&mut endpoint).collect();
             Arc::new(Found { config: Arc::downgrade(config), endpoints })
         });
         let found = found.collect();
@@ -421,6 +442,16 @@ pub(in crate::proxy) fn peer(server: SocketAddr, limits: &Limits) -> HttpPeer {
     peer
 }
 
+/// The same for a server that may speak TLS, which Pingora is not to open itself.
+pub(in crate::proxy) fn peer_at(destination: Destination, limits: &Limits) -> HttpPeer {
+    let mut peer = peer(destination.address, limits);
+    if destination.secured.is_some() {
+        let timeout = limits.upstream_connect_timeout;
+        peer.options.custom_l4 = Some(Arc::new(Dial { destination, timeout }));
+    }
+    peer
+}
+
 fn literal(server: &Server) -> Option<SocketAddr> {
     server.host.parse().ok().map(|ip| SocketAddr::new(ip, server.port))
 }
@@ -430,7 +461,11 @@ mod tests {
     use super::*;
 
     fn server(host: &str, port: u16) -> Server {
-        Server { host: host.into(), port }
+        Server::cleartext(host, port)
+    }
+
+    fn error() -> pingora::BError {
+        Error::new(pingora::ErrorType::ConnectRefused)
     }
 
     fn config(servers: &[Server]) -> Arc<Config> {
@@ -461,8 +496,9 @@ mod tests {
 
     /// The ports of the servers in rotation.
     fn in_rotation(upstreams: &Upstreams) -> Vec<u16> {
-        let states = upstreams.states();
-        states.iter().filter(|(_, healthy)| *healthy).map(|(server, _)| server.port()).collect()
+        let now = upstreams.now();
+        let endpoints = upstreams.endpoints();
+        endpoints.iter().filter(|e| e.is_healthy(now)).map(|e| e.address.port()).collect()
     }
 
     #[test]
@@ -478,9 +514,9 @@ mod tests {
         let upstreams = upstreams(&[1, 2]);
         let mut attempts = Attempts::default();
         assert!(next(&upstreams, &mut attempts).is_some());
-        assert!(upstreams.refused(&mut attempts));
+        assert!(upstreams.refused(&mut attempts, &error()));
         assert!(next(&upstreams, &mut attempts).is_some());
-        assert!(!upstreams.refused(&mut attempts));
+        assert!(!upstreams.refused(&mut attempts, &error()));
         assert_eq!(next(&upstreams, &mut attempts), None);
     }
 
@@ -492,7 +528,7 @@ mod tests {
         assert_eq!(next(&upstreams, &mut attempts), Some(1));
         assert_eq!(next(&upstreams, &mut Attempts::default()), Some(2));
         assert_eq!(next(&upstreams, &mut other), Some(1));
-        upstreams.refused(&mut attempts);
+        upstreams.refused(&mut attempts, &error());
         for _ in 0..4 {
             assert_eq!(next(&upstreams, &mut Attempts::default()), Some(2));
         }
@@ -506,12 +542,12 @@ mod tests {
         let upstreams = upstreams(&[1, 2]);
         let mut in_flight = Attempts::default();
         assert_eq!(next(&upstreams, &mut in_flight), Some(1));
-        let server = "127.0.0.1:1".parse().unwrap();
+        let server = &upstreams.endpoints()[0];
         let counts = Duration::from_secs(3600);
         upstreams.checked(server, Some("status 503".into()), counts);
         upstreams.answered(&in_flight);
         assert_eq!(in_rotation(&upstreams), [2]);
-        upstreams.refused(&mut in_flight);
+        upstreams.refused(&mut in_flight, &error());
         upstreams.checked(server, None, counts);
         assert_eq!(in_rotation(&upstreams), [1, 2]);
     }
@@ -522,14 +558,14 @@ mod tests {
         let mut attempts = Attempts::default();
         assert_eq!(next(&upstreams, &mut attempts), Some(1));
         for _ in 1..MAX_FAILURES {
-            upstreams.failed(&attempts);
+            upstreams.failed(&attempts, &error());
         }
         upstreams.answered(&attempts);
         for _ in 1..MAX_FAILURES {
-            upstreams.failed(&attempts);
+            upstreams.failed(&attempts, &error());
             assert_eq!(in_rotation(&upstreams), [1, 2]);
         }
-        upstreams.failed(&attempts);
+        upstreams.failed(&attempts, &error());
         assert_eq!(in_rotation(&upstreams), [2]);
     }
 
@@ -538,23 +574,38 @@ mod tests {
         let upstreams = upstreams(&[1]);
         let mut attempts = Attempts::default();
         next(&upstreams, &mut attempts);
-        assert!(!upstreams.refused(&mut attempts));
+        assert!(!upstreams.refused(&mut attempts, &error()));
         assert_eq!(next(&upstreams, &mut Attempts::default()), Some(1));
     }
 
     #[test]
     fn servers_that_stay_configured_keep_their_state() {
         let upstreams = upstreams(&[1, 2]);
-        upstreams.checked(
-            "127.0.0.1:1".parse().unwrap(),
-            Some("status 503".into()),
-            RESOLVE_INTERVAL,
-        );
+        let unhealthy = &upstreams.endpoints()[0];
+        upstreams.checked(unhealthy, Some("status 503".into()), RESOLVE_INTERVAL);
         let changed = config(&[server("127.0.0.1", 3), server("127.0.0.1", 1)]);
         upstreams.adopt(&changed);
-        let states: Vec<_> =
-            upstreams.states().iter().map(|(server, healthy)| (server.port(), *healthy)).collect();
-        assert_eq!(states, [(3, true), (1, false)]);
+        let endpoints = upstreams.endpoints();
+        assert_eq!(endpoints.iter().map(|e| e.address.port()).collect::<Vec<_>>(), [3, 1]);
+        assert_eq!(in_rotation(&upstreams), [3]);
+    }
+
+    #[test]
+    fn each_name_at_an_address_is_a_server_of_its_own_over_tls() {
+        let server = |host: &str, tls| Server { host: host.into(), port: 1, tls };
+        let both = config(&[server("127.0.0.1", false), server("127.0.0.1", true)]);
+        let upstreams = Upstreams::new(&both);
+        assert_eq!(upstreams.endpoints().len(), 2);
+        let names =
+            [server("a.example", true), server("b.example", true), server("c.example", false)];
+        let named = config(&names);
+        upstreams.adopt(&named);
+        for name in &names {
+            upstreams.set_answer(name, &["192.0.2.1:1".parse().unwrap()]);
+        }
+        let endpoints = upstreams.endpoints();
+        let names: Vec<&str> = endpoints.iter().map(|e| e.server.host.as_str()).collect();
+        assert_eq!(names, ["a.example", "b.example", "c.example"]);
     }
 
     #[test]
@@ -614,7 +665,7 @@ mod tests {
         upstreams.answers()[1].1 = vec![gone];
         upstreams.adopt(&config);
         upstreams.resolve(&config).await;
-        let states = upstreams.states();
-        assert!(!states.is_empty() && states.iter().all(|(address, _)| *address != gone));
+        let endpoints = upstreams.endpoints();
+        assert!(!endpoints.is_empty() && endpoints.iter().all(|e| e.address != gone));
     }
 }

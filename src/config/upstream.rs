@@ -1,0 +1,149 @@
+//! `upstream`: the backend servers, and how they are spoken to.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::file::named;
+use super::{CertificateFiles, value};
+use crate::input::diagnostic::At;
+use crate::input::field::Field;
+use crate::input::section::{Section, set};
+
+/// One backend server as written: a name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+    /// It is spoken to over TLS.
+    pub tls: bool,
+}
+
+impl Server {
+    /// One that is spoken to in cleartext.
+    pub fn cleartext(host: impl Into<String>, port: u16) -> Self {
+        Self { host: host.into(), port, tls: false }
+    }
+
+    /// The name by which it is known over TLS; `None` in cleartext.
+    pub fn tls_name(&self) -> Option<&str> {
+        self.tls.then_some(&self.host)
+    }
+
+    /// What Host and a URL call it: the port is left out where it is that of https.
+    pub fn authority(&self) -> String {
+        let Self { host, port, tls } = self;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        if *tls && *port == 443 { host } else { format!("{host}:{port}") }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.tls { "https://" } else { "" }, self.authority())
+    }
+}
+
+/// The Host that the backend gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamHost {
+    /// Over TLS the server's own, as written in its entry; over cleartext the client's.
+    ByScheme,
+    /// The client's.
+    Keep,
+    /// This one. Over TLS the server's certificate has to be for it.
+    Name(String),
+}
+
+/// How the guard speaks TLS to the backend.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The authorities that issue the backend's certificates; `None`: those of the platform.
+    pub ca: Option<PathBuf>,
+    /// What the guard identifies itself with.
+    pub identity: Option<CertificateFiles>,
+}
+
+/// How servers are asked whether they are healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamCheck {
+    /// The path of a GET that a healthy server answers with a status below 400.
+    pub path: String,
+    pub every: Duration,
+}
+
+/// What the section says.
+pub(super) struct Upstream {
+    pub servers: Option<Vec<(At, Server)>>,
+    pub check: Option<UpstreamCheck>,
+    pub host: UpstreamHost,
+    pub tls: UpstreamTls,
+}
+
+pub(super) fn read(mut section: Section<'_, '_>, folder: Option<&Path>) -> Upstream {
+    let servers = section
+        .required("servers", "write where Wire listens: upstream: {servers: [\"nginz:8080\"]}");
+    let servers = servers.and_then(|field| {
+        field.filled_list("give one server at least", |item| item.parsed(value::server))
+    });
+    let check = section.field("check").and_then(|field| read_check(field.section()));
+    let host = section.field("host").and_then(|field| field.parsed(host));
+    let tls = section.field("tls").map(|field| (field.clone(), read_tls(field.section(), folder)));
+    section.close();
+    let all = servers.iter().flatten();
+    let over_tls = all.clone().any(|(_, server)| server.tls);
+    if let Some((field, _)) = tls.as_ref().filter(|_| servers.is_some() && !over_tls) {
+        field.error(
+            "no entry of upstream.servers begins with https://, so that all connections are in cleartext; write \
+             https:// before the entries that speak TLS, or leave out upstream.tls",
+        );
+    }
+    let host = host.unwrap_or(UpstreamHost::ByScheme);
+    Upstream { servers, check, host, tls: tls.map(|(_, tls)| tls).unwrap_or_default() }
+}
+
+fn read_check(mut section: Section<'_, '_>) -> Option<UpstreamCheck> {
+    let path = section.required("path", "write what a healthy server answers: path: /status");
+    let path = path.and_then(|field| field.parsed(value::path));
+    let mut every = Duration::from_secs(5);
+    let second = Duration::from_secs(1);
+    set(
+        &mut every,
+        section.field("every").and_then(|field| field.duration(second..=3600 * second)),
+    );
+    section.close();
+    path.map(|path| UpstreamCheck { path, every })
+}
+
+/// `keep`, or a name.
+fn host(text: &str) -> Result<UpstreamHost, String> {
+    match text {
+        "keep" => Ok(UpstreamHost::Keep),
+        name => value::host(name).map(UpstreamHost::Name),
+    }
+}
+
+/// The section `tls`.
+fn read_tls(mut section: Section<'_, '_>, folder: Option<&Path>) -> UpstreamTls {
+    let ca = section.field("ca");
+    let certificate = section.field("certificate");
+    let key = section.field("key");
+    section.close();
+    let file =
+        |field: &Option<Field<'_, '_>>| field.as_ref().and_then(|field| named(field, folder));
+    let (path, key_path) = (file(&certificate), file(&key));
+    match (&certificate, &key) {
+        (Some(alone), None) => {
+            alone.error("a certificate takes its private key: name that with upstream.tls.key");
+        }
+        (None, Some(alone)) => {
+            alone.error("a key takes its certificate: name that with upstream.tls.certificate");
+        }
+        _ => {}
+    }
+    let identity = path.zip(key_path);
+    UpstreamTls {
+        ca: file(&ca),
+        identity: identity.map(|(certificate, key)| CertificateFiles { certificate, key }),
+    }
+}

@@ -27,7 +27,10 @@ use crate::policy::Identity;
 use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
 use crate::registry::TokenLabel;
-use crate::repair::{self, Judged, Repair, Repairs, hint, user_name};
+use crate::repair::group_search::GroupSearch;
+use crate::repair::user_search::UserSearch;
+use crate::repair::work::Work;
+use crate::repair::{self, Judged, Repair, Repairs, group_patch, hint, user_name};
 use crate::rule::Rule;
 use crate::schema::Schemas;
 use crate::scim::user::{self, Lifecycle, Reading};
@@ -80,8 +83,12 @@ pub struct HeadVerdict {
     pub known: bool,
     /// What was reported while the head was judged.
     pub remarks: Remarks,
+    /// The repairs that are on for the request.
+    pub repairs: Repairs,
     /// The repairs that have changed the head.
     pub repaired: Repairs,
+    /// What is to be done instead of forwarding the request.
+    pub work: Option<Box<Work>>,
     pub next: Next,
 }
 
@@ -115,8 +122,9 @@ pub struct BodyTask {
 /// A body after its repair.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RepairedBody {
-    /// What goes to the backend, without any coding.
+    /// What goes to the backend, without any coding; empty if there is work to do instead.
     pub body: Vec<u8>,
+    pub work: Option<Box<Work>>,
     /// The repairs that have changed it.
     pub by: Repairs,
 }
@@ -194,14 +202,28 @@ impl Evaluator {
 
     /// Judges target, method, headers, query and token: all that is known before the body. The request
     /// counts for the rate of its token, and where that is not valid, as a failure of its client.
+    ///
+    /// Repairs that take requests of the guard's own, or change answers, are not used: see
+    /// [`Evaluator::judge_head_for_proxy`].
     pub fn judge_head(&self, snapshot: &Snapshot, head: Head<'_>) -> HeadVerdict {
+        self.judge_head_with(snapshot, head, false)
+    }
+
+    /// As [`Evaluator::judge_head`], for a caller that does [`HeadVerdict::work`], and repairs answers.
+    pub fn judge_head_for_proxy(&self, snapshot: &Snapshot, head: Head<'_>) -> HeadVerdict {
+        self.judge_head_with(snapshot, head, true)
+    }
+
+    fn judge_head_with(&self, snapshot: &Snapshot, head: Head<'_>, in_proxy: bool) -> HeadVerdict {
         let undecided = |handler, next| HeadVerdict {
             handler,
             token: None,
             digest: None,
             known: false,
             remarks: Remarks::default(),
+            repairs: Repairs::NONE,
             repaired: Repairs::NONE,
+            work: None,
             next,
         };
         let refuse = |handler, refusal| undecided(handler, Next::Refuse(refusal));
@@ -232,15 +254,16 @@ impl Evaluator {
         }
         let mut findings = Findings::new(&config.policy);
         let mut bearer = Bearer::default();
-        let mut repaired = Repairs::NONE;
+        let mut repair = HeadRepair { in_proxy, ..HeadRepair::default() };
         let task = self.judge_request(
             snapshot,
             head,
             &mut target,
             &mut bearer,
-            &mut repaired,
+            &mut repair,
             &mut findings,
         );
+        let HeadRepair { on: repairs, by: repaired, work, .. } = repair;
         let next = match task {
             Err(refusal) => Next::Refuse(refusal),
             Ok(None) => Next::Forward { target: target.canonical },
@@ -248,7 +271,8 @@ impl Evaluator {
         };
         let Bearer { label: token, digest, known, .. } = bearer;
         let remarks = findings.into_remarks();
-        HeadVerdict { handler: target.handler, token, digest, known, remarks, repaired, next }
+        let handler = target.handler;
+        HeadVerdict { handler, token, digest, known, remarks, repairs, repaired, work, next }
     }
 
     /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.
@@ -258,12 +282,16 @@ impl Evaluator {
         head: Head<'_>,
         target: &mut Target<'_>,
         bearer: &mut Bearer,
-        repaired: &mut Repairs,
+        repair: &mut HeadRepair,
         findings: &mut Findings<'_>,
     ) -> Result<Option<BodyTask>, Refusal> {
         let Head { method, headers, client, certificate, .. } = head;
         let authorizer = TokenAuthorizer::new(snapshot, &self.refusals);
-        let (repairs, found) = repairs_for(snapshot, &authorizer, headers);
+        let (mut repairs, found) = repairs_for(snapshot, &authorizer, headers);
+        if !repair.in_proxy {
+            repairs = repairs.of_requests();
+        }
+        repair.on = repairs;
         let kind = match target.handler.route().body_of(method) {
             Ok(kind) => kind,
             Err(allow) => {
@@ -274,7 +302,7 @@ impl Evaluator {
         // Wire's DELETE answers without content and does not look at Accept.
         if *method != Method::DELETE && !headers::is_acceptable(headers) {
             if repairs.contains(Repair::Accept) && repair::head::wants_json(headers) {
-                repaired.insert(Repair::Accept);
+                repair.by.insert(Repair::Accept);
             } else {
                 headers::hit_accept(findings).map_err(|refusal| {
                     let off = hint::of_rule(refusal.rule).without(repairs);
@@ -287,7 +315,7 @@ impl Evaluator {
                 && !headers::is_parsed(headers)
                 && repair::head::means_json(headers)
             {
-                repaired.insert(Repair::ContentType);
+                repair.by.insert(Repair::ContentType);
             } else {
                 headers::judge_content_type(headers, findings).map_err(|refusal| {
                     let off = hint::of_rule(refusal.rule).without(repairs);
@@ -303,10 +331,32 @@ impl Evaluator {
                     && let Some(changed) = lowered(target, head.target)
                 {
                     target.canonical = Some(changed);
-                    repaired.insert(Repair::UserNameLower);
+                    repair.by.insert(Repair::UserNameLower);
+                }
+                if repair.in_proxy
+                    && repairs.contains(Repair::UserNameLocalPart)
+                    && let Some(search) = UserSearch::read(target.sent(head.target))
+                {
+                    repair.by.insert(Repair::UserNameLocalPart);
+                    repair.work = Some(Box::new(Work::UserSearch(search)));
                 }
             }
-            Handler::Groups if reads => query::judge_groups(target.query, findings)?,
+            Handler::Groups
+                if reads
+                    && repairs.contains(Repair::GroupsFilter)
+                    && let Some(search) = GroupSearch::read(target.sent(head.target)) =>
+            {
+                repair.by.insert(Repair::GroupsFilter);
+                repair.work = Some(Box::new(Work::GroupSearch(search)));
+            }
+            Handler::Groups if reads => {
+                query::judge_groups(target.query, findings).map_err(|refusal| {
+                    let is_by_name = refusal.rule == Rule::FilterUnsupported
+                        && GroupSearch::read(target.sent(head.target)).is_some();
+                    let off = hint::of_rule(refusal.rule).without(repairs);
+                    with_hint(refusal, || off, is_by_name)
+                })?;
+            }
             _ => {}
         }
         if target.handler.route().token {
@@ -353,6 +403,12 @@ impl Evaluator {
         }
         let body = body::decoded(body, task.gzip, limit)?;
         let document = read_document(&body)?;
+        if task.kind == BodyKind::GroupPatch
+            && task.repairs.contains(Repair::GroupsPatch)
+            && let Some(repaired) = read_group_patch(snapshot, task, &document, remarks)?
+        {
+            return Ok(Some(repaired));
+        }
         if !task.repairs.is_empty()
             && let Some(edited) = repair_document(snapshot, task, &document, limit)
         {
@@ -395,7 +451,7 @@ impl Evaluator {
             Next::Body { target, task } => {
                 match Self::judge_body(&snapshot, task, body, &mut remarks) {
                     Ok(None) => Outcome::Forward { target, body: None },
-                    Ok(Some(RepairedBody { body, by })) => {
+                    Ok(Some(RepairedBody { body, by, .. })) => {
                         repaired = repaired.and(by);
                         Outcome::Forward { target, body: Some(body) }
                     }
@@ -462,6 +518,16 @@ impl Evaluator {
     }
 }
 
+/// What repairs make of the head of a request.
+#[derive(Default)]
+struct HeadRepair {
+    /// The caller does the work, and repairs answers.
+    in_proxy: bool,
+    on: Repairs,
+    by: Repairs,
+    work: Option<Box<Work>>,
+}
+
 /// The repairs that are on for a request, and its token, where it had to be looked up for that.
 ///
 /// The registry's entry may have its own; a token that is unknown or has expired has none.
@@ -496,7 +562,23 @@ fn repair_document(
     let judged = Judged::by(&snapshot.config.policy);
     let repaired = repair::repair_body(task.kind, document, task.repairs, judged, limit)?;
     let body = repaired.body.ok_or_else(|| body::too_large(limit));
-    Some(body.map(|body| RepairedBody { body, by: repaired.by }))
+    Some(body.map(|body| RepairedBody { body, work: None, by: repaired.by }))
+}
+
+/// Reads the PATCH of a group; `None` if it is left as it is.
+fn read_group_patch(
+    snapshot: &Snapshot,
+    task: BodyTask,
+    document: &Document<'_>,
+    remarks: &mut Remarks,
+) -> Result<Option<RepairedBody>, Refusal> {
+    let mut findings = Findings::new(&snapshot.config.policy);
+    let read = group_patch::read(document.root(), task.repairs, &mut findings);
+    remarks.extend(findings.into_remarks());
+    let Some(patch) = read? else { return Ok(None) };
+    let by = patch.by;
+    let work = Some(Box::new(Work::GroupPatch(patch)));
+    Ok(Some(RepairedBody { body: Vec::new(), work, by }))
 }
 
 /// Judges a body that was read.

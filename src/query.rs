@@ -88,14 +88,20 @@ pub fn judge_group_filter(filter: &str, findings: &mut Findings<'_>) -> Result<(
 
 /// The first parameter of a name: `None` if it is absent, `Some(None)` if it has no `=`.
 /// `&` and `;` separate parameters, `+` is a space, names are compared exactly.
-fn parameter<'a>(query: Option<&'a [u8]>, name: &[u8]) -> Option<Option<Cow<'a, str>>> {
-    query?.split(|byte| matches!(byte, b'&' | b';')).find_map(|pair| {
-        let (key, value) = match memchr::memchr(b'=', pair) {
-            Some(at) => (&pair[..at], Some(&pair[at + 1..])),
-            None => (pair, None),
-        };
-        (decode(key).as_ref() == name).then(|| value.map(|value| to_text(decode(value))))
-    })
+pub(crate) fn parameter<'a>(query: Option<&'a [u8]>, name: &[u8]) -> Option<Option<Cow<'a, str>>> {
+    let pair = pairs(query?).find(|pair| name_of(pair).as_ref() == name)?;
+    let value = memchr::memchr(b'=', pair).map(|at| &pair[at + 1..]);
+    Some(value.map(|value| to_text(decode(value))))
+}
+
+/// The parameters of a query, as they were written.
+pub(crate) fn pairs(query: &[u8]) -> impl Iterator<Item = &[u8]> {
+    query.split(|byte| matches!(byte, b'&' | b';'))
+}
+
+/// The name of a parameter, decoded.
+pub(crate) fn name_of(pair: &[u8]) -> Cow<'_, [u8]> {
+    decode(memchr::memchr(b'=', pair).map_or(pair, |at| &pair[..at]))
 }
 
 /// The query with another filter; `None` if it has no filter, or `change` leaves it.
@@ -119,7 +125,7 @@ pub fn with_filter(query: &[u8], change: impl FnOnce(&str) -> Option<String>) ->
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
-fn encode(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn encode(text: &str, out: &mut Vec<u8>) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(byte);

@@ -55,25 +55,30 @@ impl Refusal {
         }
     }
 
-    /// The SCIM error as JSON, its keys in alphabetical order as Wire writes them.
+    /// The SCIM error as JSON.
     pub fn to_json(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct ScimError<'a> {
-            detail: &'a str,
-            schemas: [&'a str; 1],
-            #[serde(skip_serializing_if = "Option::is_none")]
-            scim_type: Option<&'a str>,
-            status: String,
-        }
-        let error = ScimError {
-            detail: &self.detail,
-            schemas: ERROR_SCHEMA,
-            scim_type: self.rule.entry().scim_type.map(ScimType::as_str),
-            status: self.status().to_string(),
-        };
-        serde_json::to_vec(&error).unwrap_or_default()
+        error_json(self.status(), self.rule.entry().scim_type, &self.detail)
     }
+}
+
+/// A SCIM error as JSON, its keys in alphabetical order as Wire writes them.
+pub(crate) fn error_json(status: u16, scim_type: Option<ScimType>, detail: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct ScimError<'a> {
+        detail: &'a str,
+        schemas: [&'a str; 1],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        scim_type: Option<&'a str>,
+        status: String,
+    }
+    let error = ScimError {
+        detail,
+        schemas: ERROR_SCHEMA,
+        scim_type: scim_type.map(ScimType::as_str),
+        status: status.to_string(),
+    };
+    serde_json::to_vec(&error).unwrap_or_default()
 }
 
 /// The beginning of a name that the client chose, short enough to repeat in a sentence.

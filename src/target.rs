@@ -24,6 +24,11 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// What the backend gets of a target that came as `raw`.
+    pub fn sent<'t>(&'t self, raw: &'t [u8]) -> &'t [u8] {
+        self.canonical.as_deref().unwrap_or(raw)
+    }
+
     /// What the backend gets with another query than it came with; `None` if no target may be so long.
     pub fn with_query(&self, raw: &[u8], query: &[u8]) -> Option<Vec<u8>> {
         let target = self.canonical.as_deref().unwrap_or(raw);

@@ -7,10 +7,16 @@
 
 mod support;
 
+#[path = "repair/answers.rs"]
+mod answers;
 #[path = "repair/clients.rs"]
 mod clients;
 #[path = "repair/documented.rs"]
 mod documented;
+#[path = "repair/groups.rs"]
+mod groups;
+#[path = "repair/lookup.rs"]
+mod lookup;
 #[path = "repair/proxied.rs"]
 mod proxied;
 #[path = "repair/requests.rs"]

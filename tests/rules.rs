@@ -22,6 +22,7 @@ use support::{
 use wire_scim_guard::config::{Config, PathPolicy};
 use wire_scim_guard::deprovisioning::Limit;
 use wire_scim_guard::policy::Action;
+use wire_scim_guard::repair::{Repair, Repairs};
 use wire_scim_guard::rule::{Enforcement, Entry, Rule, TABLE};
 
 /// Sends the requests of a case and returns the answer to the one that hits the rule.
@@ -100,6 +101,28 @@ fn multi_request_cases() -> Vec<(Rule, Response)> {
         config.shield.failures = 1;
         config.shield.by_address = Some(true);
     };
+    // The first one waits for its group, and the second one for the first.
+    let group_patch = {
+        let backend = Backend::start(|seen| match seen.line().contains("/Groups/") {
+            true => Reply::Stall,
+            false => ok("{}"),
+        });
+        let guarded = Guarded::configured(&[backend.addr], |config| {
+            config.repairs = Some(Repairs::of(&[Repair::GroupsPatch]));
+            config.limits.group_patch_wait = Duration::from_millis(100);
+        });
+        assert_eq!(guarded.ask(control()).rule(), "-");
+        let patch = json!({
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{"op": "replace", "path": "displayName", "value": "x"}],
+        });
+        let target = "/scim/v2/Groups/9d2f7c1a-3b4e-4c5d-a6f7-8091a2b3c4d5";
+        let patch = with_length("PATCH", target, patch.to_string().as_bytes());
+        let mut first = guarded.client();
+        first.send(&patch);
+        backend.wait(2);
+        guarded.ask(&patch)
+    };
     let upgrades = {
         let backend = Backend::fine();
         let guarded = Guarded::configured(&[backend.addr], |config| {
@@ -124,6 +147,7 @@ fn multi_request_cases() -> Vec<(Rule, Response)> {
         refused
     };
     vec![
+        (Rule::LimitsGroupPatches, group_patch),
         (Rule::LimitsUpgrades, upgrades),
         (Rule::LimitsDeprovisioning, deprovisioning),
         (Rule::LimitsConnections, connections(|config| config.limits.connections = 1)),

@@ -63,6 +63,7 @@ pub fn read(mut section: Section<'_, '_>, diagnostics: &Diagnostics) -> Limits {
     time("upstream_connect_timeout", TIME, &mut limits.upstream_connect_timeout);
     time("upstream_timeout", TIME, &mut limits.upstream_timeout);
     time("upstream_idle_timeout", TIME, &mut limits.upstream_idle_timeout);
+    time("group_patch_wait", TIME, &mut limits.group_patch_wait);
     time("upgrade_idle_timeout", TIME, &mut limits.upgrade_idle_timeout);
     time("shutdown_timeout", SHUTDOWN, &mut limits.shutdown_timeout);
     section.close();

@@ -231,6 +231,8 @@ pub struct Limits {
     pub upstream_timeout: Duration,
     /// How long a backend connection is kept for reuse: less than the backend keeps it.
     pub upstream_idle_timeout: Duration,
+    /// How long a PATCH of a group waits for others of the same group.
+    pub group_patch_wait: Duration,
     /// How long requests in flight may take to finish after SIGTERM.
     pub shutdown_timeout: Duration,
     /// Connections that switched to WebSocket, at one time.
@@ -258,6 +260,7 @@ impl Default for Limits {
             upstream_connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(60),
             upstream_idle_timeout: Duration::from_secs(15),
+            group_patch_wait: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(30),
             upgrades: 1000,
             upgrade_idle_timeout: Duration::from_secs(3600),

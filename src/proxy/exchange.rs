@@ -16,6 +16,7 @@ use pingora::protocols::http::v1::client::HttpSession as Backend;
 use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorSource, ErrorType, Result, RetryType};
 use tokio::io::AsyncWriteExt;
+use tokio::time::error::Elapsed;
 
 use crate::rule::Rule;
 use crate::tls::client::Secured;
@@ -50,10 +51,8 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
-        let request_timeout = ctx.filter.limits().request_timeout;
-        let deadline = tokio::time::Instant::from_std(ctx.filter.started()) + request_timeout;
         // What passes unjudged may take its time.
-        let deadline = (!ctx.filter.is_unjudged()).then_some(deadline);
+        let deadline = (!ctx.filter.is_unjudged()).then(|| deadline(ctx));
         let exchanged = {
             let exchange = pin!(self.send_and_hand_back(session, ctx, body));
             match deadline {
@@ -61,6 +60,15 @@ impl GuardProxy {
                 None => Ok(exchange.await),
             }
         };
+        self.settle(ctx, exchanged)
+    }
+
+    /// Notes what the outcome of an exchange says of the server.
+    pub(super) fn settle(
+        &self,
+        ctx: &ProxyCtx,
+        exchanged: Result<Result<()>, Elapsed>,
+    ) -> Result<()> {
         match exchanged {
             Ok(exchanged) => exchanged.inspect_err(|error| {
                 if error.esource() == &ErrorSource::Upstream {
@@ -91,30 +99,51 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
-        let mut backend = match self.send(session, ctx, &body).await {
-            Err(error) if matches!(error.retry, RetryType::Decided(true)) => {
-                // Whether the first try was processed is not known, so that its error counts.
-                let again = self.send(session, ctx, &body).await;
-                again.map_err(|again| if is_of_connecting(&again) { error } else { again })?
+        let mut backend = self.send_safely(session, ctx, None, &body).await?;
+        match self.hand_back(&mut backend, session, ctx).await {
+            Ok(Rest::Read) => self.keep(backend, ctx).await,
+            Ok(Rest::Unread) => {}
+            Err(error) if throttle::is_throttled(&error) => {
+                self.keep(backend, ctx).await;
+                return Err(error);
             }
-            sent => sent?,
-        };
-        let handed = self.hand_back(&mut backend, session, ctx).await;
-        if handed.as_ref().is_err_and(|error| !throttle::is_throttled(error)) {
-            return handed;
+            Err(error) => return Err(error),
         }
+        Ok(())
+    }
+
+    /// Keeps a connection whose answer has been read to its end.
+    pub(super) async fn keep(&self, mut backend: Backend, ctx: &ProxyCtx) {
         // With these a server has not read the request, and may read the rest of it as another one.
         if matches!(
             backend.get_status(),
             Some(StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE)
         ) {
-            return handed;
+            return;
         }
         backend.respect_keepalive();
         if let Some(stream) = backend.reuse().await {
             self.pool.keep(stream, ctx.filter.limits());
         }
-        handed
+    }
+
+    /// Sends a request, and once more where that is safe, and reads the head of its answer. `own`: the head of a
+    /// request of the guard's own, in place of the client's.
+    pub(super) async fn send_safely(
+        &self,
+        session: &mut Session,
+        ctx: &mut ProxyCtx,
+        own: Option<&RequestHeader>,
+        body: &[u8],
+    ) -> Result<Backend> {
+        match self.send(session, ctx, own, body).await {
+            Err(error) if matches!(error.retry, RetryType::Decided(true)) => {
+                // Whether the first try was processed is not known, so that its error counts.
+                let again = self.send(session, ctx, own, body).await;
+                again.map_err(|again| if is_of_connecting(&again) { error } else { again })
+            }
+            sent => sent,
+        }
     }
 
     /// Sends the request and reads the head of its answer. An error says whether the request may be sent once
@@ -123,15 +152,16 @@ impl GuardProxy {
         &self,
         session: &mut Session,
         ctx: &mut ProxyCtx,
+        own: Option<&RequestHeader>,
         body: &[u8],
     ) -> Result<Backend> {
         // One that is sent once more goes over a new connection.
         let anew = ctx.attempts.address().is_some();
         let mut conn = while_wanted(session, pin!(self.connect(ctx, anew))).await?;
         let secured = ctx.secured()?;
-        let to = conn.held();
-        RequestFilter::write_head(session, &mut ctx.filter, secured.as_deref(), to)?;
-        let method = session.req_header().method.clone();
+        let head = own.unwrap_or_else(|| session.req_header());
+        RequestFilter::write_head(head, &mut ctx.filter, secured.as_deref(), conn.held())?;
+        let method = head.method.clone();
         let timeout = ctx.filter.limits().upstream_timeout;
         while_wanted(session, pin!(ask(conn, &method, body, timeout))).await
     }
@@ -170,7 +200,7 @@ impl GuardProxy {
         backend: &mut Backend,
         session: &mut Session,
         ctx: &mut ProxyCtx,
-    ) -> Result<()> {
+    ) -> Result<Rest> {
         let mut answer = match backend.resp_header() {
             Some(head) => Box::new(head.clone()),
             None => return Err(Error::explain(ErrorType::InvalidHTTPHeader, "no head").into_up()),
@@ -181,7 +211,8 @@ impl GuardProxy {
         // An answer of common size is read to its end first: it goes out in one segment, and one that
         // breaks off or stalls is answered for, not cut.
         let mut body = BytesMut::new();
-        let read_first = if ctx.filter.is_unjudged() { 0 } else { READ_FIRST };
+        let stays_unread = ctx.filter.is_unjudged() || ctx.filter.replaces_unread(&answer);
+        let read_first = if stays_unread { 0 } else { READ_FIRST };
         // SECURITY: many streams of HTTP/2 whose clients take nothing would hold as many answers, so that
         // there has to be room before any of a larger one is read.
         let is_http2 = session.is_http2();
@@ -207,14 +238,6 @@ impl GuardProxy {
         if ctx.filter.is_throttled() && has_body && done && body.is_empty() {
             return Err(throttle::without_body(&answer));
         }
-        if session.req_header().version == Version::HTTP_10 {
-            if has_body && done && !answer.headers.contains_key(header::CONTENT_LENGTH) {
-                answer.insert_header(header::CONTENT_LENGTH, body.len())?;
-            }
-            forward::unchunk(session, &mut answer);
-        } else if has_body {
-            chunk(&mut answer)?;
-        }
         let body = body.freeze();
         if done && let Some(error) = tls::of_body(answer.status.as_u16(), &body) {
             return Err(error);
@@ -222,6 +245,23 @@ impl GuardProxy {
         if done {
             ctx.filter.keep_disagreement(&answer, &body);
             ctx.filter.audit_answer(&answer, &body);
+        }
+        if ctx.filter.replaces(&answer).is_some()
+            && let Some(made) = {
+                let method = &session.req_header().method;
+                self.filter.replacement(&mut ctx.filter, &mut answer, method, &body, done)?
+            }
+        {
+            Box::pin(ctx.hand_out_made(session, answer, made)).await?;
+            return Ok(if done { Rest::Read } else { Rest::Unread });
+        }
+        if session.req_header().version == Version::HTTP_10 {
+            if has_body && done && !answer.headers.contains_key(header::CONTENT_LENGTH) {
+                answer.insert_header(header::CONTENT_LENGTH, body.len())?;
+            }
+            forward::unchunk(session, &mut answer);
+        } else if has_body {
+            chunk(&mut answer)?;
         }
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {
@@ -241,11 +281,33 @@ impl GuardProxy {
             let piece = piece.map(|piece| if is_http2 { ctx.filter.count(piece) } else { piece });
             ctx.hand_out(session, vec![HttpTask::Body(piece, done)]).await?;
         }
-        Ok(())
+        Ok(Rest::Read)
     }
 }
 
+/// What is left of an answer when the client has all of its own.
+pub(super) enum Rest {
+    Read,
+    Unread,
+}
+
 impl ProxyCtx {
+    /// Writes a whole answer that the guard has made.
+    pub(super) async fn hand_out_made(
+        &mut self,
+        session: &mut Session,
+        head: Box<ResponseHeader>,
+        body: Bytes,
+    ) -> Result<()> {
+        let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
+        let mut tasks = vec![HttpTask::Header(head, body.is_empty())];
+        if !body.is_empty() {
+            let body = if session.is_http2() { self.filter.count(body) } else { body };
+            tasks.push(HttpTask::Body(Some(body), true));
+        }
+        self.hand_out(session, tasks).await
+    }
+
     /// What the connection to the server that is tried now is secured by; `None`: it is in cleartext.
     pub(super) fn secured(&self) -> Result<Option<Arc<Secured>>> {
         match self.attempts.server() {
@@ -262,6 +324,11 @@ impl ProxyCtx {
         self.handing_out = false;
         written.map(drop).map_err(Error::into_down)
     }
+}
+
+/// When the time for one request ends.
+pub(super) fn deadline(ctx: &ProxyCtx) -> tokio::time::Instant {
+    tokio::time::Instant::from_std(ctx.filter.started()) + ctx.filter.limits().request_timeout
 }
 
 /// Sends the request, whose head is held already, and reads the head of its answer.

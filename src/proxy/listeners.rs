@@ -36,7 +36,9 @@ pub(super) type LastSnapshot = Arc<OnceLock<Arc<Snapshot>>>;
 pub(super) struct Listening {
     /// As it is configured; the port may be 0.
     address: SocketAddr,
-    socket: TcpListener,
+    /// `None`: it is closed, and stays open only as long as a worker takes what waits in its queue. The kernel
+    /// would go on accepting for nobody.
+    socket: Mutex<Option<TcpListener>>,
     accepting: watch::Sender<Accepting>,
     /// Turns true when the connections of this socket are to end; replaced when that is meant for those only
     /// that are open now.
@@ -48,6 +50,7 @@ impl Listening {
     pub(super) fn new(address: SocketAddr, socket: TcpListener) -> Arc<Self> {
         let (accepting, closing) = (watch::Sender::new(Accepting::Yes), watch::Sender::new(false));
         let closing = Mutex::new(closing);
+        let socket = Mutex::new(Some(socket));
         Arc::new(Self { address, socket, accepting, closing, last: LastSnapshot::default() })
     }
 
@@ -61,12 +64,13 @@ impl Listening {
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.socket()?.local_addr()
     }
 
     /// The same socket, for one of those who accept from it.
     pub(super) fn socket(&self) -> io::Result<TcpListener> {
-        self.socket.try_clone()
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        socket.as_ref().ok_or(io::ErrorKind::NotConnected)?.try_clone()
     }
 
     pub(super) fn accepting(&self) -> watch::Receiver<Accepting> {
@@ -91,6 +95,7 @@ impl Listening {
     }
 
     fn close(&self, how: Accepting) {
+        drop(self.socket.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.accepting.send_replace(how);
         self.closing.lock().unwrap_or_else(PoisonError::into_inner).send_replace(true);
     }

@@ -39,6 +39,7 @@ mod expiry;
 mod listeners;
 mod memory_metrics;
 mod pingora_internals;
+mod repair;
 pub mod request;
 pub mod server;
 mod trim;
@@ -146,6 +147,10 @@ impl ProxyHttp for GuardProxy {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<bool> {
         if self.filter.admit(session, &mut ctx.filter).await? {
+            return Ok(true);
+        }
+        if let Some(work) = ctx.filter.take_work() {
+            Box::pin(self.carry_out(session, ctx, work)).await?;
             return Ok(true);
         }
         if let Some(body) = ctx.filter.begin_exchange() {

@@ -67,7 +67,8 @@ impl Contents {
 
 fn others(config: &Config) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = config.tokens.iter().cloned().collect();
-    for tls in config.listen.iter().filter_map(|listener| listener.tls.as_ref()) {
+    let listeners = config.listen.iter().filter_map(|listener| listener.tls.as_ref());
+    for tls in listeners.chain(&config.admin_tls) {
         for files in &tls.certificates {
             paths.extend([files.certificate.clone(), files.key.clone()]);
         }

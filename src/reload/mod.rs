@@ -20,6 +20,7 @@ use std::time::Duration;
 pub use source::ConfigFile;
 pub use status::{Outcome, ReloadStatus};
 
+use crate::config::Config;
 use crate::service_manager;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::tls::LoadedTls;
@@ -170,10 +171,13 @@ impl Reloader {
         Ok(Outcome::Applied)
     }
 
-    /// Whether the files that have watchers of their own are in use already.
+    /// Whether the files that have watchers of their own, and those that hold secrets, are in use already.
     fn others_are_current(&self, next: &Snapshot) -> bool {
         let current = self.snapshots.current();
-        if current.tls.files() != next.tls.files() {
+        let secrets = |config: &Config| (config.admin_token, config.audit.clone());
+        if current.tls.files() != next.tls.files()
+            || secrets(&current.config) != secrets(&next.config)
+        {
             return false;
         }
         match (&current.registry, &next.registry) {

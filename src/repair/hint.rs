@@ -18,6 +18,9 @@ pub fn for_body(
     if off.is_empty() {
         return off;
     }
+    if rule == Rule::GroupPatch {
+        return off;
+    }
     let user_name = document.root().as_object().and_then(|user| user.string(Name::UserName));
     if let (Rule::UserUserName, Some(user_name)) = (rule, user_name) {
         return off.both(by_form(user_name));
@@ -58,6 +61,8 @@ pub const fn of_rule(rule: Rule) -> Repairs {
             Repair::Password,
         ]),
         Rule::GroupMembers => Repairs::of(&[Repair::GroupsMembers]),
+        Rule::FilterUnsupported => Repairs::of(&[Repair::GroupsFilter]),
+        Rule::GroupPatch => Repairs::of(&[Repair::GroupsPatch]),
         _ => Repairs::NONE,
     }
 }

@@ -15,16 +15,24 @@ pub mod ascii;
 mod body;
 mod edit;
 mod empty;
+pub mod error_answer;
 mod group;
+pub mod group_document;
+pub mod group_patch;
+pub mod group_search;
 pub mod head;
 pub mod hint;
 mod language;
 mod patch;
 pub mod preset;
+pub mod provider_config;
 mod roles;
+mod search_query;
 mod unsupported;
 mod user;
 pub mod user_name;
+pub mod user_search;
+pub mod work;
 
 /// A repair, in the order in which repairs are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
@@ -51,6 +59,12 @@ pub enum Repair {
     UserNameAscii,
     #[strum(serialize = "groups.members")]
     GroupsMembers,
+    #[strum(serialize = "groups.filter")]
+    GroupsFilter,
+    #[strum(serialize = "groups.patch")]
+    GroupsPatch,
+    Answers,
+    Discovery,
 }
 
 impl Repair {
@@ -108,6 +122,16 @@ impl Repair {
             Self::GroupsMembers => {
                 "Members of groups get the type and $ref that they lack; a POST without members gets an empty array"
             }
+            Self::GroupsFilter => {
+                "A search for groups by displayName eq is asked as co, and the client gets the groups with exactly this name"
+            }
+            Self::GroupsPatch => {
+                "A PATCH of a group becomes a GET and a PUT: members are added, removed and replaced, displayName is replaced"
+            }
+            Self::Answers => {
+                "Errors of Wire and its nginx that are no SCIM errors become SCIM errors of the same status"
+            }
+            Self::Discovery => "ServiceProviderConfig says what Wire supports behind this guard",
         }
     }
 }
@@ -136,6 +160,17 @@ impl Repairs {
 
     pub const fn with(self, repair: Repair) -> Self {
         Self(self.0 | 1 << repair as u8)
+    }
+
+    /// Those that change the request alone. The others change Wire's answer, or take requests of the guard's own.
+    pub const fn of_requests(self) -> Self {
+        let others = Self::of(&[
+            Repair::GroupsFilter,
+            Repair::GroupsPatch,
+            Repair::Answers,
+            Repair::Discovery,
+        ]);
+        Self(self.0 & !others.0)
     }
 
     pub const fn and(self, other: Self) -> Self {

@@ -71,11 +71,16 @@ pub(super) fn group(id: &str, group: &Group) -> Value {
 
 /// The response to a search.
 pub(super) fn list(resources: &[Value]) -> Value {
+    page(resources, resources.len(), 1)
+}
+
+/// The response to a search with more results, from this one on.
+pub(super) fn page(resources: &[Value], total: usize, start: usize) -> Value {
     json!({
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
-        "totalResults": resources.len(),
+        "totalResults": total,
         "itemsPerPage": resources.len(),
-        "startIndex": 1,
+        "startIndex": start,
         "Resources": resources,
     })
 }

@@ -88,7 +88,9 @@ pub(super) fn list(store: &Store, search: &Search) -> Response {
             });
             let skip = usize::try_from(start - 1).unwrap_or(0);
             let take = count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(0));
-            named.skip(skip).take(take).map(|(id, group)| render::group(id, group)).collect()
+            let all: Vec<_> = named.map(|(id, group)| render::group(id, group)).collect();
+            let part: Vec<_> = all.iter().skip(skip).take(take).cloned().collect();
+            return Response::scim(200, &render::page(&part, all.len(), skip + 1));
         }
     };
     Response::scim(200, &render::list(&resources))

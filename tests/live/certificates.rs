@@ -50,7 +50,8 @@ fn a_renewed_certificate_is_used_and_a_faulty_one_is_not() {
     place.replace("server.key", &renewed.key);
     let failed = "certificates: the files as they are now are not in use";
     wait_until("the failure", || place.ready().contains(failed));
-    assert!(guard.logged().contains("certificates were changed and cannot be used"));
+    let said = "certificates were changed and cannot be used";
+    wait_until("the log", || guard.logged().contains(said));
     assert_eq!(status(&mut connect(&place, &old)), Some(200));
     place.replace("server.pem", &renewed.certificate);
     wait_until("the new certificate", || status(&mut connect(&place, &new)) == Some(200));
@@ -82,7 +83,7 @@ fn connections_end_when_other_client_certificates_are_accepted() {
     wait_until("the new authority", || status(&mut connect(&place, &after)) == Some(200));
     kept.ends();
     assert_eq!(status(&mut connect(&place, &before)), None);
-    assert!(guard.logged().contains("a listener admits other clients now"));
+    wait_until("the log", || guard.logged().contains("a listener admits other clients now"));
     // By a reload as well.
     let mut kept = connect(&place, &after);
     assert_eq!(status(&mut kept), Some(200));

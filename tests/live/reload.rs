@@ -248,6 +248,28 @@ fn everything_that_is_configured_follows_a_reload() {
 }
 
 #[test]
+fn a_changed_secret_is_a_change() {
+    let backend = Backend::fine();
+    let place = Place::new("secret");
+    let text = place.text(&backend, "");
+    let listen = format!("admin: {{listen: \"{}\"", place.admin);
+    assert!(text.contains(&listen));
+    std::fs::write(place.path("token"), "the-first-token-of-operators\n").unwrap();
+    place.write(&text.replace(&listen, &format!("{listen}, token_file: token")));
+    let guard = place.start();
+    let status = |token: &str| {
+        let mut client = Client::connect(place.admin);
+        client.send(format!("GET /metrics HTTP/1.1\r\nAuthorization: Bearer {token}\r\n\r\n"));
+        client.response().status
+    };
+    assert_eq!(status("the-first-token-of-operators"), 200);
+    place.replace("token", "the-second-token-of-operators\n");
+    guard.signal("-HUP");
+    wait_until("the other token", || status("the-second-token-of-operators") == 200);
+    assert_eq!(status("the-first-token-of-operators"), 401);
+}
+
+#[test]
 fn counters_and_pools_outlive_a_reload() {
     let backend = Backend::fine();
     let place = Place::new("counters");

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use wire_scim_guard::release::Release;
 use wire_scim_guard::repair::preset;
+use wire_scim_guard::standin::GROUP_ID;
 
 use crate::support::Response;
 use crate::world::World;
@@ -81,6 +82,8 @@ fn entra() {
         let probe = "/scim/v2/Users?filter=userName+eq+%226b9e03d7-2c41-4f8a-9d75-e1a8c4f60b32%22";
         assert_eq!(entra.found(probe), 0);
         entra.step("GET", "/scim/v2/Schemas", &Value::Null);
+        let config = entra.step("GET", "/scim/v2/ServiceProviderConfig", &Value::Null).json();
+        assert_eq!(config["filter"]["supported"], true);
         let user = entra.create("/scim/v2/Users", &json!({
             "schemas": [CORE, ENTERPRISE], "externalId": "erin@contoso.example", "userName": "erin",
             "active": true, "displayName": "Erin",
@@ -147,6 +150,30 @@ fn entra() {
             "externalId": "b2f0", "displayName": "All Staff", "meta": {"resourceType": "Group"}
         }));
         entra.means(&group, &json!({"displayName": "All Staff", "members": []}));
+        let by_name = |name: &str| {
+            format!("/scim/v2/Groups?excludedAttributes=members&filter=displayName+eq+%22{name}%22")
+        };
+        assert_eq!(entra.found(&by_name("All+Staff")), 1);
+        assert_eq!(entra.found(&by_name("Staff")), 0);
+        let member = id_of(&user);
+        entra.patch(
+            &group,
+            &json!([
+                {"op": "Add", "path": "members", "value": [{"$ref": null, "value": member}]}
+            ]),
+        );
+        entra.means(&group, &json!({"displayName": "All Staff", "member": member}));
+        let renamed = entra.patch(
+            &group,
+            &json!([{"op": "Replace", "path": "displayName", "value": "Everybody"}]),
+        );
+        assert_eq!(renamed.json()["displayName"], "Everybody");
+        entra.means(&group, &json!({"displayName": "Everybody", "member": member}));
+        entra.patch(
+            &group,
+            &json!([{"op": "Remove", "path": "members", "value": [{"$ref": null, "value": member}]}]),
+        );
+        entra.means(&group, &json!({"displayName": "Everybody", "members": []}));
         entra.delete(&group);
         entra.delete(&user);
     });
@@ -202,6 +229,17 @@ fn okta() {
             }),
         );
         okta.means(&group, &json!({"displayName": "Sales EMEA", "member": member}));
+        okta.patch(
+            &group,
+            &json!([{"op": "replace", "value": {"id": id_of(&group), "displayName": "Sales"}}]),
+        );
+        okta.means(&group, &json!({"displayName": "Sales", "member": member}));
+        let removed = format!("members[value eq \"{member}\"]");
+        okta.patch(&group, &json!([{"op": "remove", "path": removed}]));
+        okta.means(&group, &json!({"displayName": "Sales", "members": []}));
+        let members = json!([{"value": member, "display": "pat.lee"}]);
+        okta.patch(&group, &json!([{"op": "add", "path": "members", "value": members}]));
+        okta.means(&group, &json!({"displayName": "Sales", "member": member}));
         okta.delete(&group);
         okta.delete(&user);
     });
@@ -232,6 +270,14 @@ fn onelogin() {
             meant["displayName"] = "O. L.".into();
             meant["active"] = (active == "true").into();
             onelogin.means(&user, &meant);
+        }
+        let group = format!("/scim/v2/Groups/{GROUP_ID}");
+        let member = id_of(&user);
+        for (op, members) in [("add", 1), ("remove", 0)] {
+            let members_now = json!([{"op": op, "path": "members", "value": [{"value": member}]}]);
+            onelogin.patch(&format!("{group}?"), &members_now);
+            let stored = onelogin.0.stored(&group);
+            assert_eq!(stored["members"].as_array().unwrap().len(), members);
         }
         onelogin.delete(&user);
     });
@@ -267,6 +313,11 @@ fn jumpcloud() {
                 "schemas": [GROUP], "displayName": "Staff", "members": [{"value": member}]
             }),
         );
+        jumpcloud.means(&group, &json!({"displayName": "Staff", "member": member}));
+        let members = json!([{"value": member}]);
+        jumpcloud.patch(&group, &json!([{"op": "remove", "path": "members", "value": members}]));
+        jumpcloud.means(&group, &json!({"displayName": "Staff", "members": []}));
+        jumpcloud.patch(&group, &json!([{"op": "add", "path": "members", "value": members}]));
         jumpcloud.means(&group, &json!({"displayName": "Staff", "member": member}));
         jumpcloud.delete(&group);
         jumpcloud.delete(&user);
@@ -305,6 +356,24 @@ fn authentik() {
             }),
         );
         authentik.means(&group, &json!({"displayName": "authentik Admins", "members": []}));
+        let by_name = "/scim/v2/Groups?filter=displayName+eq+%22authentik+Admins%22";
+        assert_eq!(authentik.found(by_name), 1);
+        let member = id_of(&user);
+        authentik.patch(
+            &group,
+            &json!([{"op": "add", "path": "members", "value": [{"value": member}]}]),
+        );
+        authentik.means(&group, &json!({"displayName": "authentik Admins", "member": member}));
+        // The whole group but for its members.
+        authentik.patch(&group, &json!([{"op": "replace", "value": {
+            "schemas": [GROUP], "id": id_of(&group), "displayName": "Admins", "externalId": "0d1"
+        }}]));
+        authentik.means(&group, &json!({"displayName": "Admins", "member": member}));
+        authentik.patch(
+            &group,
+            &json!([{"op": "remove", "path": "members", "value": [{"value": member}]}]),
+        );
+        authentik.means(&group, &json!({"displayName": "Admins", "members": []}));
         authentik.delete(&group);
         authentik.delete(&user);
     });

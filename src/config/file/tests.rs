@@ -62,7 +62,7 @@ fn every_key_is_taken() {
          \x20 header_timeout: 1s\n  body_timeout: 2s\n  request_timeout: 4s\n  keepalive_timeout: 3s\n  write_timeout: 6s\n\
          \x20 requests_per_connection: 4\n  connections: 5\n  connections_per_address: 3\n  streams: 6\n\
          \x20 upstream_connect_timeout: 700ms\n  upstream_timeout: 8m\n\
-         \x20 upstream_idle_timeout: 9s\n  upgrades: 8\n  upgrade_idle_timeout: 10s\n  shutdown_timeout: 0s\n",
+         \x20 upstream_idle_timeout: 9s\n  group_patch_wait: 2s\n  upgrades: 8\n  upgrade_idle_timeout: 10s\n  shutdown_timeout: 0s\n",
     );
     let seconds = Duration::from_secs;
     assert_eq!(config.admin, "[::1]:9999".parse::<SocketAddr>().unwrap());
@@ -117,6 +117,7 @@ fn every_key_is_taken() {
         upstream_connect_timeout: Duration::from_millis(700),
         upstream_timeout: seconds(480),
         upstream_idle_timeout: seconds(9),
+        group_patch_wait: seconds(2),
         shutdown_timeout: seconds(0),
         upgrades: 8,
         upgrade_idle_timeout: seconds(10),
@@ -186,7 +187,7 @@ fn all_errors_of_a_listener_are_reported() {
         ),
         (
             "{address: \"127.0.0.1:1\", tsl: {}}",
-            &["listen[0].tsl is an unknown key; did you mean tls"],
+            &["listen[0].tsl is an unknown key; did you mean `tls`?"],
         ),
         (
             "\"127.0.0.1:1\", {address: \"127.0.0.1:1\", proxy_protocol: [10.0.0.1]}",

@@ -88,6 +88,10 @@ impl Share {
         self.stranger = true;
     }
 
+    pub(in crate::proxy) fn is_strangers(&self) -> bool {
+        self.stranger
+    }
+
     /// A share of the same client that holds nothing.
     pub(in crate::proxy) fn split_off(&mut self) -> Self {
         self.find_address();

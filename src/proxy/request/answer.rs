@@ -129,6 +129,7 @@ fn retry_after(refusal: &Refusal) -> Option<u32> {
             | Rule::LimitsAddress
             | Rule::LimitsBufferedBytes
             | Rule::LimitsDescriptors
+            | Rule::LimitsGroupPatches
             | Rule::LimitsAudit
             | Rule::LimitsUpgrades
     );

@@ -23,6 +23,8 @@ use crate::proxy::upgrade::{self, Switched};
 use crate::proxy::upstream::forward::BodyFraming;
 use crate::proxy::upstream::servers;
 use crate::refusal::Refusal;
+use crate::repair::Repairs;
+use crate::repair::work::Work;
 use crate::rule::Rule;
 use crate::snapshot::Snapshot;
 use crate::tls::client::Secured;
@@ -41,6 +43,10 @@ pub struct FilterCtx {
     pub(super) keep_z_headers: bool,
     /// The body came with a coding that it leaves without.
     pub(super) inflated: bool,
+    /// The repairs that are on.
+    pub(super) repairs: Repairs,
+    /// What is done instead of forwarding the request.
+    pub(super) work: Option<Box<Work>>,
     /// The memory that the request holds, to its end.
     pub(super) share: Share,
     /// How much memory its head takes.
@@ -194,8 +200,14 @@ impl FilterCtx {
         &mut self,
         task: BodyTask,
         body: &Bytes,
-        RepairedBody { body: repaired, by }: RepairedBody,
+        RepairedBody { body: repaired, work, by }: RepairedBody,
     ) -> std::result::Result<Bytes, Refusal> {
+        if work.is_some() {
+            self.work = work;
+            self.record.repaired = self.record.repaired.and(by);
+            // It is not forwarded, but the audit log says what it sets.
+            return Ok(body.clone());
+        }
         let more = repaired.len().saturating_sub(body.len());
         if more > 0 {
             self.share.grow(Kind::Body, more).await?;

@@ -26,6 +26,7 @@ use crate::proxy::upgrade::Upgrades;
 use crate::proxy::upstream::forward::{self, BodyFraming, OutboundHead};
 use crate::proxy::upstream::throttle;
 use crate::refusal::Refusal;
+use crate::repair::Repairs;
 use crate::rule::Rule;
 use crate::snapshot::Snapshots;
 use crate::spans::Tracer;
@@ -38,6 +39,7 @@ use super::judging::{Decision, Rest};
 use super::recorder::{InFlight, Recorder, RequestRecord};
 use super::session::{expects_continue, is_misframed};
 use super::spans;
+use super::turns::Turns;
 use super::{answer, body, failure};
 
 /// How long the rest of a refused request's body is read, so that the connection can go on.
@@ -62,6 +64,8 @@ pub struct RequestFilter {
     budget: Arc<Budget>,
     pub(super) judges: JudgePool,
     pub(super) recorder: Recorder,
+    /// Who changes a group.
+    pub(super) turns: Arc<Turns>,
     /// The connections that switched to WebSocket; `None`: none does.
     pub(super) upgrades: Option<Arc<Upgrades>>,
     /// Every HTTP/1 head was read and checked by [`Downstream`](crate::proxy::Downstream).
@@ -80,6 +84,7 @@ impl RequestFilter {
             budget,
             judges: JudgePool::new(),
             recorder,
+            turns: Arc::default(),
             upgrades: None,
             behind_downstream: false,
         }
@@ -126,6 +131,8 @@ impl RequestFilter {
             forwarded_for: None,
             keep_z_headers: false,
             inflated: false,
+            repairs: Repairs::NONE,
+            work: None,
             share: Share::of(&self.budget),
             weight: 0,
             known: false,
@@ -136,7 +143,7 @@ impl RequestFilter {
 
     /// Judges the request. `true`: it was answered, and nothing of it may leave.
     pub async fn request_filter(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<bool> {
-        let answered = self.admit(session, ctx).await?;
+        let answered = self.admit_as(session, ctx, false).await?;
         ctx.state = match ctx.state.take() {
             // Pingora sends it, and has to read the body once more.
             State::Buffered { body, framing, consumed: true } => {
@@ -154,8 +161,17 @@ impl RequestFilter {
         session: &mut Session,
         ctx: &mut FilterCtx,
     ) -> Result<bool> {
+        self.admit_as(session, ctx, true).await
+    }
+
+    async fn admit_as(
+        &self,
+        session: &mut Session,
+        ctx: &mut FilterCtx,
+        in_proxy: bool,
+    ) -> Result<bool> {
         self.prepare(session, ctx);
-        let decision = match self.judge(session, ctx).await? {
+        let decision = match self.judge(session, ctx, in_proxy).await? {
             Decision::Forward if ctx.record.remarks.account != AccountChange::None => {
                 self.judge_removal(session, ctx)
             }
@@ -178,7 +194,7 @@ impl RequestFilter {
         }
     }
 
-    async fn refuse(
+    pub(super) async fn refuse(
         &self,
         session: &mut Session,
         ctx: &mut FilterCtx,
@@ -214,17 +230,17 @@ impl RequestFilter {
         upstream_request: &mut RequestHeader,
         ctx: &mut FilterCtx,
     ) -> Result<()> {
-        forward::request(upstream_request, &Self::leaving(session, ctx, None))
+        forward::request(upstream_request, &Self::leaving(session.req_header(), ctx, None))
     }
 
     /// Writes the head that the backend gets. `secured`: over TLS.
     pub(in crate::proxy) fn write_head(
-        session: &Session,
+        head: &RequestHeader,
         ctx: &mut FilterCtx,
         secured: Option<&Secured>,
         out: &mut BytesMut,
     ) -> Result<()> {
-        forward::write(session.req_header(), &Self::leaving(session, ctx, secured), out)
+        forward::write(head, &Self::leaving(head, ctx, secured), out)
     }
 
     /// The same for a request that asks to switch to WebSocket.
@@ -234,14 +250,14 @@ impl RequestFilter {
         secured: Option<&Secured>,
         out: &mut BytesMut,
     ) -> Result<()> {
-        let mut leaving = Self::leaving(session, ctx, secured);
+        let mut leaving = Self::leaving(session.req_header(), ctx, secured);
         leaving.framing = BodyFraming::Nothing;
         leaving.websocket = true;
         forward::write(session.req_header(), &leaving, out)
     }
 
     fn leaving<'a>(
-        session: &Session,
+        head: &RequestHeader,
         ctx: &'a mut FilterCtx,
         secured: Option<&'a Secured>,
     ) -> OutboundHead<'a> {
@@ -252,13 +268,13 @@ impl RequestFilter {
         OutboundHead {
             target: ctx.target.as_deref(),
             framing: ctx.state.framing(),
-            version: session.req_header().version,
+            version: head.version,
             host: host(&ctx.snapshot.config, secured),
             request_id: &ctx.record.request_id,
             forwarded_for: ctx.forwarded_for.clone(),
             keep_z_headers: ctx.keep_z_headers,
             websocket: false,
-            cookies: forward::cookies(session.req_header()),
+            cookies: forward::cookies(head),
             trace: ctx.record.trace.as_deref(),
             repaired: ctx.record.repaired,
             inflated: ctx.inflated,

@@ -95,6 +95,7 @@ impl RequestFilter {
         &self,
         session: &mut Session,
         ctx: &mut FilterCtx,
+        in_proxy: bool,
     ) -> Result<Decision> {
         // SECURITY: one connection of HTTP/2 holds many requests, and each takes memory before any body.
         if ctx.weight > 0
@@ -112,17 +113,19 @@ impl RequestFilter {
         let started = Instant::now();
         let head = session.req_header();
         let sent = client_conn(session).and_then(ClientConn::sent_target).map(<[u8]>::to_vec);
-        let HeadVerdict { handler, token, digest, known, remarks, repaired, next } =
-            self.evaluator.judge_head(
-                &ctx.snapshot,
-                Head {
-                    method: &head.method,
-                    target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
-                    headers: &head.headers,
-                    client: ctx.record.client,
-                    certificate: certificate(session),
-                },
-            );
+        let judged = Head {
+            method: &head.method,
+            target: sent.as_deref().unwrap_or_else(|| head.raw_path()),
+            headers: &head.headers,
+            client: ctx.record.client,
+            certificate: certificate(session),
+        };
+        let verdict = match in_proxy {
+            true => self.evaluator.judge_head_for_proxy(&ctx.snapshot, judged),
+            false => self.evaluator.judge_head(&ctx.snapshot, judged),
+        };
+        let HeadVerdict { handler, token, digest, known, remarks, repairs, repaired, work, next } =
+            verdict;
         ctx.record.validation += started.elapsed();
         ctx.record.handler = handler;
         ctx.record.token = token;
@@ -130,6 +133,8 @@ impl RequestFilter {
         ctx.record.remarks = remarks;
         ctx.record.repaired = repaired;
         ctx.known = known;
+        ctx.repairs = repairs;
+        ctx.work = work;
         if !known {
             ctx.share.is_a_strangers();
         }

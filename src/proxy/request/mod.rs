@@ -1,7 +1,8 @@
 //! A request in Pingora's phases: `filter` has a method for each phase, `judging` is the first one's
 //! work, and `context` what is kept in between. `body` reads a body, `judge_pool` judges large ones,
-//! `auditing` notes what the audit log says, `answer` writes a refusal and `failure` says which one a failed backend gets; `recorder` counts
-//! and logs the request at its end.
+//! `auditing` notes what the audit log says, `answer` writes a refusal and `failure` says which one a failed backend gets; `recorder`
+//! counts and logs the request at its end. `replace` gives the client another answer than the backend's; `own` is what
+//! requests of the guard's own need, and `turns` has them wait for one another.
 
 pub(in crate::proxy) mod answer;
 mod auditing;
@@ -11,9 +12,12 @@ pub(in crate::proxy) mod failure;
 pub(in crate::proxy) mod filter;
 mod judge_pool;
 mod judging;
+mod own;
 pub(in crate::proxy) mod recorder;
+pub(in crate::proxy) mod replace;
 pub(in crate::proxy) mod session;
 mod spans;
+mod turns;
 
 pub use context::FilterCtx;
 pub use filter::RequestFilter;

@@ -1,0 +1,26 @@
+//! What a repaired request takes beside being forwarded: requests of the guard's own.
+
+use std::fmt;
+
+use super::group_patch::GroupPatch;
+use super::group_search::GroupSearch;
+use super::user_search::UserSearch;
+
+/// What is done for a request instead of forwarding it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Work {
+    GroupSearch(GroupSearch),
+    UserSearch(UserSearch),
+    GroupPatch(GroupPatch),
+}
+
+/// SECURITY: it names people and groups.
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::GroupSearch(_) => "GroupSearch",
+            Self::UserSearch(_) => "UserSearch",
+            Self::GroupPatch(_) => "GroupPatch",
+        })
+    }
+}

@@ -11,7 +11,8 @@ use crate::requests::{
     path, put,
 };
 use crate::support::{
-    Backend, Client, Guarded, OTHER, Reply, TOKEN, answer, entry, ok, registry_file, wait_until,
+    Backend, Client, Guarded, OTHER, Reply, Seen, TOKEN, answer, entry, ok, registry_file,
+    wait_until,
 };
 
 /// A backend that answers with this status, whatever is asked.
@@ -23,7 +24,7 @@ fn answering(status: u16) -> Backend {
 fn deleted(backend: &Backend) -> usize {
     let seen = backend.seen();
     let mut lines: Vec<&str> =
-        seen.iter().map(|seen| seen.line()).filter(|line| line.starts_with("DELETE")).collect();
+        seen.iter().map(Seen::line).filter(|line| line.starts_with("DELETE")).collect();
     lines.sort_unstable();
     lines.dedup();
     lines.len()
@@ -282,9 +283,7 @@ fn a_bridges_run_is_stopped_while_the_work_of_others_goes_on() {
         }
     }
     assert_eq!((held, guarded.metric(TOTAL)), (450, 80.0));
-    let by_bridge = |seen: &&crate::support::Seen| {
-        seen.line().starts_with("DELETE") && seen.head.contains(TOKEN)
-    };
+    let by_bridge = |seen: &&Seen| seen.line().starts_with("DELETE") && seen.head.contains(TOKEN);
     assert_eq!(backend.seen().iter().filter(by_bridge).count(), 50);
     assert!(
         !backend

@@ -10,7 +10,7 @@ SECONDS ?= 60
 MINUTES ?= 30
 PGO ?= on
 
-.PHONY: help setup setup-test demo build dist test test-browser test-ldap test-prometheus test-tls test-traces differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
+.PHONY: help setup setup-test demo build dist test test-browser test-helm test-ldap test-prometheus test-tls test-traces differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -52,6 +52,11 @@ test-ldap: build ## test preflight against Samba as an Active Directory domain c
 test-tls: build ## scan a TLS listener with sslscan and testssl
 	@scripts/setup.sh tls
 	@python3 tests/tls/scan.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
+
+test-helm: build ## render, check and try the Helm chart, and its placements with a real nginx
+	@scripts/setup.sh helm
+	@target/helm/venv/bin/python tests/helm/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
+	@target/helm/venv/bin/python tests/helm/placements.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 
 differential: setup ## compare the guard with a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard

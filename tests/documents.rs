@@ -52,6 +52,13 @@ fn every_test_named_in_security_md_exists() {
 }
 
 #[test]
+fn the_chart_has_the_alerts_of_prometheus() {
+    let alerts = "wire-scim-guard.rules.yaml";
+    let of_chart = read(&Path::new("conf/helm/wire-scim-guard/files").join(alerts));
+    assert_eq!(of_chart, read(&Path::new("conf/prometheus").join(alerts)), "copy it to the chart");
+}
+
+#[test]
 fn every_linked_file_exists() {
     let mut links = 0;
     let documents = [files(Path::new("docs"), ".md"), files(Path::new("."), ".md")].concat();

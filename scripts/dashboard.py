@@ -92,6 +92,15 @@ ROWS = [
           (gauge("scim_guard_register_failed", "max"), "invalid file")], "stat"),
         ("Refusals because of tokens and rates", "Missing, malformed, unknown, expired or refused tokens, and rates that "
          "were exceeded.", "reqps", [(hits("enforce", ',rule=~"token[.].*|limits.failures"'), "{{rule}}")]),
+        ("Use of the limit of deprovisioning", "Users deleted or deactivated lately, as a part of the limit, of the replica "
+         "that has used most. At 100 % further ones are held back.", "percentunit",
+         [(f"max by (token) (scim_guard_deprovisioning_used{{{SERIES}}} / scim_guard_deprovisioning_limit{{{SERIES},"
+           "token!=\"other\"})", "{{token}}")]),
+        ("Deprovisioned users", "Users that were deleted or deactivated in the range of time shown, and requests that were "
+         "held back or reported.", "short",
+         [(f"sum by (token) (increase(scim_guard_deprovisioned_total{{{SERIES}}}[$__range])) > 0", "{{token}}"),
+          (f'sum by (action) (increase(scim_guard_rule_hits_total{{{SERIES},rule="limits.deprovisioning"}}[$__range])) > 0',
+           "over the limit: {{action}}")], "stat"),
         ("Remembered by the refusal cache", "Refused and accepted tokens, and addresses with failures.", "short",
          [(gauge("scim_guard_shield_remembered", by="what"), "{{what}}")]),
     ]),

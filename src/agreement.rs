@@ -91,7 +91,7 @@ mod tests {
     use crate::findings::Hit;
 
     fn reported(rule: Rule) -> Remarks {
-        Remarks { reported: vec![Hit { rule, at: None }], left_to_wire: false }
+        Remarks { reported: vec![Hit { rule, at: None }], ..Remarks::default() }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use http::{HeaderMap, Method};
 use crate::api::{BodyKind, Handler};
 use crate::authorizer::{Bearer, Found, TokenAuthorizer, Use};
 use crate::config::{Config, PathPolicy};
+use crate::deprovisioning::{AccountChange, Counter};
 use crate::digest::TokenDigest;
 use crate::findings::{Findings, Remarks};
 use crate::json::{self, Document, JsonError};
@@ -45,6 +46,7 @@ use crate::{body, headers, query, token};
 pub struct Evaluator {
     snapshots: Arc<Snapshots>,
     refusals: Arc<RefusalCache>,
+    deprovisioning: Arc<Counter>,
 }
 
 /// The head of a request, and who sends it.
@@ -165,7 +167,11 @@ impl Evaluator {
 
     /// Judges by a snapshot that was loaded already, until another one is published.
     pub fn of(first: Snapshot) -> Self {
-        Self { snapshots: Snapshots::new(first), refusals: Arc::default() }
+        Self {
+            snapshots: Snapshots::new(first),
+            refusals: Arc::default(),
+            deprovisioning: Arc::default(),
+        }
     }
 
     /// What it judges by.
@@ -176,6 +182,11 @@ impl Evaluator {
     /// The memory of refused tokens, which learns from the backend's answers.
     pub fn refusals(&self) -> &Arc<RefusalCache> {
         &self.refusals
+    }
+
+    /// How many users each token has deleted or deactivated lately.
+    pub fn deprovisioning(&self) -> &Arc<Counter> {
+        &self.deprovisioning
     }
 
     /// Reports the status of the backend's answer to a request with this token.
@@ -353,6 +364,9 @@ impl Evaluator {
             let wanted = Use { method, handler: target.handler, client, certificate };
             authorizer.judge(credentials, found, wanted, bearer, findings)?;
         }
+        if *method == Method::DELETE && target.handler == Handler::User {
+            findings.set_account(AccountChange::Deletes);
+        }
         let Some(kind) = kind else { return Ok(None) };
         if kind == BodyKind::Unserved {
             let repairs = Repairs::NONE;
@@ -425,7 +439,8 @@ impl Evaluator {
     }
 
     /// Judges a whole request at once. As [`Evaluator::judge_head`] it counts the request for the token's rate and
-    /// the client's failures, so that the same request may get another verdict later.
+    /// the client's failures, so that the same request may get another verdict later. Whether its token has deleted or
+    /// deactivated too many users is not judged, as this depends on the answers to other requests.
     pub fn evaluate(&self, head: Head<'_>, body: &[u8]) -> Verdict {
         let snapshot = self.snapshots.current();
         let HeadVerdict { handler, mut remarks, mut repaired, next, .. } =

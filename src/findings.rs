@@ -3,6 +3,7 @@
 
 use http::Method;
 
+use crate::deprovisioning::AccountChange;
 use crate::place::{IntoPlace, Place};
 use crate::policy::{Action, Identity, Policy};
 use crate::refusal::Refusal;
@@ -25,6 +26,8 @@ pub struct Remarks {
     /// Wire may still refuse the request, by a rule that the guard judges: its release, the
     /// team's identity mode or the stored user decides.
     pub left_to_wire: bool,
+    /// What it does to the account of the user that it names.
+    pub account: AccountChange,
 }
 
 impl Remarks {
@@ -38,6 +41,7 @@ impl Remarks {
     /// Adds what was noted later.
     pub fn extend(&mut self, later: Self) {
         self.left_to_wire |= later.left_to_wire;
+        self.account = self.account.max(later.account);
         for Hit { rule, at } in later.reported {
             self.report(rule, at);
         }
@@ -125,6 +129,11 @@ impl<'p> Findings<'p> {
     /// Notes that Wire may refuse what the guard lets pass.
     pub fn leave_to_wire(&mut self) {
         self.remarks.left_to_wire = true;
+    }
+
+    /// Notes what the request does to the account of the user that it names.
+    pub fn set_account(&mut self, change: AccountChange) {
+        self.remarks.account = change;
     }
 
     /// Notes a method that Wire does not serve on a path; `allow` lists those that it does.

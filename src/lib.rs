@@ -17,6 +17,7 @@ mod body;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+pub mod deprovisioning;
 pub mod digest;
 pub mod evaluator;
 pub mod findings;
@@ -38,6 +39,7 @@ pub mod refusals;
 pub mod registry;
 pub mod release;
 pub mod reload;
+mod removal;
 pub mod repair;
 pub mod rule;
 pub mod schema;

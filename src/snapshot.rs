@@ -6,18 +6,21 @@
 //! process runs: a reload is one call of `Snapshots::publish`. What outlives a snapshot (refusal
 //! cache, rates, memory budget, connections, pools, health of servers, metrics) is kept beside it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-use crate::config::Config;
+use crate::config::{Config, warnings};
 use crate::refusals::RefusalLimits;
-use crate::registry::TokenRegistry;
 use crate::registry::file::LoadError;
 use crate::registry::watch::RegistryFile;
+use crate::registry::{Entry, TokenRegistry};
 use crate::schema::{SchemaErrors, Schemas};
 use crate::tls::LoadedTls;
 
@@ -105,7 +108,41 @@ impl Snapshot {
                 entry.label.as_str()
             ));
         }
+        let limited = self.registry.iter().flat_map(|registry| registry.tokens.entries());
+        let limited = limited.into_iter().find(|entry| entry.deprovisioning.is_some());
+        if let (Some(entry), Some(path), Some(why)) =
+            (limited, &self.config.tokens, warnings::why_no_limit(&self.config))
+        {
+            warnings.push(format!(
+                "{}: warning: deprovisioning of the token {}: {why}",
+                path.display(),
+                entry.label.as_str()
+            ));
+        }
         warnings
+    }
+}
+
+/// Says which tokens may delete or deactivate more users than their limit, where that is new.
+fn log_allowances(new: &TokenRegistry, old: &TokenRegistry) {
+    if !new.limits_removals() {
+        return;
+    }
+    let allowed = |entry: &Entry| entry.deprovisioning.and_then(|own| own.allow);
+    let before: HashMap<&str, _> =
+        old.entries().iter().map(|entry| (entry.label.as_str(), allowed(entry))).collect();
+    for entry in new.entries() {
+        let label = entry.label.as_str();
+        let Some(allowance) = allowed(entry) else { continue };
+        if before.get(label) != Some(&Some(allowance)) {
+            let until = OffsetDateTime::from(allowance.until).format(&Rfc3339).unwrap_or_default();
+            tracing::warn!(
+                token = label,
+                count = allowance.count,
+                until,
+                "the token may delete or deactivate more users than its limit"
+            );
+        }
     }
 }
 
@@ -156,6 +193,7 @@ impl Snapshots {
             && !Arc::ptr_eq(&new.tokens, &old.tokens)
         {
             new.tokens = Arc::new(new.tokens.continuing(&old.tokens));
+            log_allowances(&new.tokens, &old.tokens);
         }
         self.current.store(Arc::new(next));
         if self.watching.load(Ordering::Relaxed) {

@@ -301,6 +301,15 @@ fn is_version(segment: &[u8]) -> bool {
 }
 
 /// A UUID of the form 8-4-4-4-12, in any hexadecimal case.
+/// The id of the user in a target of [`Handler::User`], in which it is the last segment of the path. Ids are
+/// compared as numbers, as their digits may be written in either case.
+pub fn user_id(target: &[u8]) -> u128 {
+    let path = &target[..memchr::memchr(b'?', target).unwrap_or(target.len())];
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    let id = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    uuid::Uuid::try_parse_ascii(id).map_or(0, |id| id.as_u128())
+}
+
 pub fn is_uuid(text: &[u8]) -> bool {
     text.len() == 36
         && text.iter().enumerate().all(|(at, byte)| match at {

@@ -85,6 +85,8 @@ fn every_command_has_help_and_version() {
         &["token", "rename"],
         &["token", "delete"],
         &["token", "hash"],
+        &["deprovisioning"],
+        &["deprovisioning", "allow"],
     ] {
         let (code, out, err) = run(&[command, &["--help"]].concat());
         assert_eq!((code, err.as_str()), (0, ""), "{command:?}");
@@ -106,6 +108,7 @@ fn every_command_has_help_and_version() {
         (&["token", "rename"], "wire-scim-guard token rename"),
         (&["token", "delete"], "wire-scim-guard token delete"),
         (&["token", "hash"], "wire-scim-guard token hash <"),
+        (&["deprovisioning", "allow"], "wire-scim-guard deprovisioning allow --register"),
     ] {
         let (_, out, _) = run(&[command, &["--help"]].concat());
         assert!(out.contains("Example") && out.contains(example), "{command:?}: {out}");

@@ -16,10 +16,11 @@ use cases::{Case, authorized, cases, changed, post_user, with_token};
 use serde_json::json;
 use support::program::Place;
 use support::{
-    Backend, Client, Guarded, OTHER, Reply, Response, TOKEN, control, entry, head, ok,
+    Backend, Client, Guarded, OTHER, Reply, Response, TOKEN, USER, control, entry, head, ok,
     registry_file, with_length,
 };
 use wire_scim_guard::config::{Config, PathPolicy};
+use wire_scim_guard::deprovisioning::Limit;
 use wire_scim_guard::policy::Action;
 use wire_scim_guard::repair::{Repair, Repairs};
 use wire_scim_guard::rule::{Enforcement, Entry, Rule, TABLE};
@@ -134,9 +135,21 @@ fn multi_request_cases() -> Vec<(Rule, Response)> {
         assert_eq!(backend.accepted(), 0);
         refused
     };
+    let deprovisioning = {
+        let backend = Backend::fine();
+        let guarded = Guarded::configured(&[backend.addr], |config| {
+            config.deprovisioning = Some(Limit { at_most: 1, within: Duration::from_secs(3600) });
+        });
+        let delete = |id: &str| guarded.ask(format!("{}\r\n", head("DELETE", id)));
+        assert_eq!(delete(USER).rule(), "-");
+        let refused = delete(&USER.replace('3', "4"));
+        assert_eq!(backend.seen().len(), 1);
+        refused
+    };
     vec![
         (Rule::LimitsGroupPatches, group_patch),
         (Rule::LimitsUpgrades, upgrades),
+        (Rule::LimitsDeprovisioning, deprovisioning),
         (Rule::LimitsConnections, connections(|config| config.limits.connections = 1)),
         (Rule::LimitsAddress, connections(|config| config.limits.connections_per_address = 1)),
         (Rule::LimitsDescriptors, without_descriptors()),

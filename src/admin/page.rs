@@ -14,7 +14,7 @@ use crate::activity::{Counts, RepairSummary, Summary};
 use crate::rule::Rule;
 
 use super::advice::{Advice, Answer};
-use super::state::{Certificate, Config, Registry, Server, State};
+use super::state::{Certificate, Config, Deprovisioning, Registry, Server, State};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -85,6 +85,7 @@ impl Page {
         self.enforce(&state.enforce)?;
         self.repairs(&state.repairs)?;
         self.servers(&state.servers)?;
+        self.deprovisioning(&state.deprovisioning)?;
         self.registry(state.registry.as_ref())?;
         self.certificates(&state.certificates)?;
         let what = "The files as they are now are not in use:";
@@ -204,6 +205,25 @@ impl Page {
         Ok(())
     }
 
+    fn deprovisioning(&mut self, tokens: &[Deprovisioning]) -> fmt::Result {
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        self.heading("Users deleted or deactivated")?;
+        self.table(&["Token", "Lately", "Limit", "Since the start"]);
+        for Deprovisioning { token, used, at_most, within, total } in tokens {
+            let class = if *used >= u64::from(*at_most) { "bad" } else { "" };
+            let token = Escaped(token.as_deref().unwrap_or("outside of the registry"));
+            write!(self.0, "<tr><td data-label=\"Token\">{token}</td>")?;
+            self.number("Lately", *used, class)?;
+            write!(self.0, "<td data-label=\"Limit\">{at_most} in {within}</td>")?;
+            self.number("Since the start", *total, "")?;
+            self.0.push_str("</tr>\n");
+        }
+        self.end_table();
+        Ok(())
+    }
+
     fn registry(&mut self, registry: Option<&Registry>) -> fmt::Result {
         self.heading("Token registry")?;
         let Some(registry) = registry else {
@@ -284,9 +304,8 @@ impl Page {
         self.0.push_str("<table><thead><tr>");
         for column in columns {
             let class = match *column {
-                "Refused" | "Reported" | "Repaired" | "Wire served" | "Wire refused" => {
-                    " class=\"number\""
-                }
+                "Refused" | "Reported" | "Repaired" | "Wire served" | "Wire refused" | "Lately"
+                | "Since the start" => " class=\"number\"",
                 _ => "",
             };
             let _ = write!(self.0, "<th scope=\"col\"{class}>{}</th>", Escaped(column));

@@ -8,14 +8,20 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::activity::{RepairSummary, Summary};
+use crate::deprovisioning::Counter;
+use crate::input::value::duration_text;
 use crate::logging;
 use crate::metrics::ServerState;
-use crate::snapshot::LoadedRegistry;
+use crate::removal::{self, LimitUse};
+use crate::snapshot::{LoadedRegistry, Snapshot};
 use crate::timestamp::Timestamp;
 use crate::tls::expiry::Expiry;
 
 use super::Admin;
 use super::advice::{self, Advice};
+
+/// How many tokens are shown of those that have used a limit.
+const SHOWN_TOKENS: usize = 50;
 
 #[derive(Debug, Serialize)]
 pub struct State {
@@ -29,6 +35,9 @@ pub struct State {
     pub rules: Vec<Summary>,
     pub repairs: Vec<RepairSummary>,
     pub servers: Vec<Server>,
+    /// The tokens that have deleted or deactivated users lately, where that is limited; those that are nearest to their
+    /// limit first.
+    pub deprovisioning: Vec<Deprovisioning>,
     /// Absent without a token registry.
     pub registry: Option<Registry>,
     /// Of the listeners that speak TLS.
@@ -43,6 +52,18 @@ pub struct State {
 pub struct Server {
     pub server: String,
     pub state: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Deprovisioning {
+    /// The label in the registry; absent for all tokens outside of it together.
+    pub token: Option<String>,
+    /// Users that count now.
+    pub used: u64,
+    pub at_most: u32,
+    pub within: String,
+    /// Users since the start.
+    pub total: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,6 +121,7 @@ impl State {
             servers: servers
                 .map(|(server, state)| Server { server, state: word(&state) })
                 .collect(),
+            deprovisioning: Deprovisioning::list(&snapshot, admin.metrics.deprovisioning()),
             registry: snapshot
                 .registry
                 .as_ref()
@@ -116,6 +138,25 @@ impl State {
             },
             log_lines_dropped: logging::dropped_lines(),
         }
+    }
+}
+
+impl Deprovisioning {
+    fn list(snapshot: &Snapshot, counter: &Counter) -> Vec<Self> {
+        let mut uses = removal::uses(snapshot, counter);
+        uses.retain(|token| token.total > 0 || token.used > 0);
+        uses.sort_by_key(|LimitUse { used, limit, .. }| {
+            std::cmp::Reverse(used.saturating_mul(1_000_000) / u64::from(limit.at_most))
+        });
+        uses.truncate(SHOWN_TOKENS);
+        let shown = |LimitUse { label, limit, used, total }| Self {
+            token: label,
+            used,
+            at_most: limit.at_most,
+            within: duration_text(limit.within),
+            total,
+        };
+        uses.into_iter().map(shown).collect()
     }
 }
 

@@ -21,9 +21,11 @@ mod compare;
 mod config;
 #[cfg(feature = "standin")]
 mod demo;
+mod deprovisioning;
 mod documents;
 #[cfg(feature = "preflight")]
 mod preflight;
+mod register;
 mod rules;
 mod serve;
 #[cfg(feature = "standin")]
@@ -63,6 +65,7 @@ enum Command {
     #[cfg(feature = "preflight")]
     Preflight(preflight::Arguments),
     Token(token::Arguments),
+    Deprovisioning(deprovisioning::Arguments),
     #[cfg(feature = "standin")]
     #[command(hide = true)]
     Standin(standin::Arguments),
@@ -113,6 +116,7 @@ pub fn run() -> ExitCode {
         #[cfg(feature = "preflight")]
         Command::Preflight(arguments) => preflight::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
+        Command::Deprovisioning(arguments) => deprovisioning::run(&arguments, &mut out),
         #[cfg(feature = "standin")]
         Command::Standin(arguments) => standin::run(&arguments, &mut out),
     };

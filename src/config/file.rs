@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::addresses::check_addresses;
 use super::words::{IDENTITIES, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Tracing, ZHeaders, limits, listen, log, repairs, rules, upstream,
-    value, warnings,
+    Config, RefusalCacheSettings, Tracing, ZHeaders, deprovisioning, limits, listen, log, repairs,
+    rules, upstream, value, warnings,
 };
 use crate::admin::AdminToken;
 use crate::fraction::Fraction;
@@ -155,6 +155,9 @@ fn read(
     config.tokens = top.field("tokens").and_then(|field| named(&field, folder));
     let (shield, tuned) = read_shield(top.section("shield"));
     config.shield = shield;
+    let removals = top.field("deprovisioning");
+    let braked = removals.as_ref().map(|field| field.at);
+    config.deprovisioning = removals.and_then(deprovisioning::read);
     set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
 
     (config.log, config.audit) = log::read(top.section("log"), folder, diagnostics);
@@ -173,6 +176,9 @@ fn read(
     let idle = repairing.filter(|_| !is_judged && chosen.is_some_and(|chosen| !chosen.is_empty()));
     let idle = idle.map(|field| field.at);
     warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, idle, diagnostics);
+    if let Some(at) = braked {
+        warnings::find_idle_limit(&config, at, diagnostics);
+    }
     config.warnings = diagnostics.warnings();
     config.fingerprint = fingerprint(text);
     Some(config)

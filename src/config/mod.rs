@@ -9,12 +9,14 @@ use ipnet::IpNet;
 
 use crate::admin::AdminToken;
 use crate::audit::AuditKey;
+use crate::deprovisioning::Limit;
 use crate::fraction::Fraction;
 use crate::input::Warning;
 use crate::policy::{Identity, Policy, Profile};
 use crate::repair::Repairs;
 
 mod addresses;
+pub mod deprovisioning;
 pub mod file;
 mod limits;
 mod listen;
@@ -23,7 +25,7 @@ pub mod repairs;
 mod rules;
 mod upstream;
 pub(crate) mod value;
-mod warnings;
+pub(crate) mod warnings;
 pub mod words;
 
 pub use listen::{CertificateFiles, ClientAuth, Listener, ListenerTls};
@@ -65,6 +67,9 @@ pub struct Config {
     /// The token registry; `None`: every well-formed token is left to Wire.
     pub tokens: Option<std::path::PathBuf>,
     pub shield: RefusalCacheSettings,
+    /// How many users each token may delete or deactivate; `None`: any number. The registry may say otherwise for a
+    /// token.
+    pub deprovisioning: Option<Limit>,
     /// Whether 420, with which Wire's nginx throttles, is handed on as 429.
     pub map_420: bool,
     pub log: Log,
@@ -286,6 +291,7 @@ impl Config {
             trusted_proxies: Vec::new(),
             tokens: None,
             shield: RefusalCacheSettings::default(),
+            deprovisioning: None,
             map_420: true,
             log: Log::default(),
             audit: None,

@@ -2,6 +2,8 @@
 
 use super::{Config, Listener};
 use crate::input::diagnostic::{At, Diagnostics};
+use crate::policy::Action;
+use crate::rule::Rule;
 
 /// Looks at a config as a whole. `tuned`: where the number of failures was set; `idle`: where repairs are named
 /// that have no effect.
@@ -38,5 +40,25 @@ pub(super) fn find(
             }
         };
         diagnostics.warn(at, format!("shield: failures and window have no effect, as {why}"));
+    }
+}
+
+/// Looks at the limit of deletions and deactivations, which is at this place.
+pub(super) fn find_idle_limit(config: &Config, at: At, diagnostics: &Diagnostics) {
+    if let Some(why) = why_no_limit(config) {
+        diagnostics.warn(at, format!("deprovisioning: {why}"));
+    }
+}
+
+/// Why a limit of deletions and deactivations does not hold anything back, if it does not.
+pub(crate) fn why_no_limit(config: &Config) -> Option<&'static str> {
+    match config.policy.action(Rule::LimitsDeprovisioning) {
+        Action::Enforce => None,
+        Action::Report => Some(
+            "it holds nothing back, as rules.mode or rules.actions has limits.deprovisioning only reported",
+        ),
+        Action::Off => {
+            Some("it has no effect, as rules.mode or rules.actions has limits.deprovisioning off")
+        }
     }
 }

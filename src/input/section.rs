@@ -64,6 +64,11 @@ impl<'n, 't> Section<'n, 't> {
         }
     }
 
+    /// Whether the key is there, with a value or not.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name == key)
+    }
+
     /// As `field`, but a key that is missing, or has no value, is an error with `what` to do.
     pub fn required(&mut self, key: &'static str, what: &str) -> Option<Field<'n, 't>> {
         let path = join(&self.path, key);

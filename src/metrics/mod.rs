@@ -20,6 +20,7 @@ use prometheus::{
 use crate::activity::Activity;
 use crate::agreement::Outcome;
 use crate::api::Handler;
+use crate::deprovisioning::Counter;
 use crate::evaluator::Evaluator;
 use crate::policy::Action;
 use crate::repair::{Repair, Repairs};
@@ -28,6 +29,7 @@ use crate::verdict::VerdictLabel;
 
 mod certificates;
 mod config;
+mod deprovisioning;
 mod handshakes;
 mod log_lines;
 #[cfg(target_os = "linux")]
@@ -107,6 +109,7 @@ const JUDGED: [VerdictLabel; 3] =
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    deprovisioning: Arc<Counter>,
     requests: IntCounterVec,
     /// The children of `requests`, by handler, method and verdict, then by status.
     request_slots: Vec<OnceLock<Box<[OnceLock<IntCounter>]>>>,
@@ -139,6 +142,10 @@ impl Metrics {
         let snapshots = Arc::clone(evaluator.snapshots());
         let config = Arc::clone(&snapshots.current().config);
         registry.register(Box::new(certificates::Certificates::new(Arc::clone(&snapshots))?))?;
+        let counter = evaluator.deprovisioning();
+        let removals =
+            deprovisioning::Deprovisioning::new(Arc::clone(&snapshots), Arc::clone(counter))?;
+        registry.register(Box::new(removals))?;
         let tokens = tokens::Tokens::new(snapshots, Arc::clone(evaluator.refusals()))?;
         registry.register(Box::new(tokens))?;
         let settings = config::Settings::new(Arc::clone(evaluator.snapshots()))?;
@@ -233,6 +240,7 @@ impl Metrics {
         };
         let slots = Handler::ALL.len() * METHODS.len() * VerdictLabel::ALL.len();
         Ok(Self {
+            deprovisioning: Arc::clone(counter),
             request_slots: (0..slots).map(|_| OnceLock::new()).collect(),
             requests,
             verdicts,
@@ -377,6 +385,11 @@ impl Metrics {
     /// Since when everything is counted.
     pub fn started(&self) -> SystemTime {
         self.started
+    }
+
+    /// How many users each token has deleted or deactivated lately.
+    pub fn deprovisioning(&self) -> &Arc<Counter> {
+        &self.deprovisioning
     }
 
     /// What was refused and reported lately.

@@ -13,6 +13,7 @@
 //!     identity: saml
 //!     rate: 20/s
 //!     repairs: [okta]
+//!     deprovisioning: {at_most: 20, within: 1h}
 //! ```
 
 use std::collections::HashMap;
@@ -35,7 +36,7 @@ use crate::policy::Identity;
 use crate::rate::Rate;
 use crate::tls::subject::SubjectName;
 
-use super::{Entry, Methods, Resources, TokenRegistry};
+use super::{Entry, Methods, Resources, TokenRegistry, deprovisioning};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 8 * 1024 * 1024;
@@ -105,6 +106,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
         .and_then(|field| field.choice(&[("email", Identity::Email), ("saml", Identity::Saml)]));
     let rate = section.field("rate").and_then(|field| field.parsed(read_rate));
     let repairs = section.field("repairs").and_then(|field| repairs::read(&field));
+    let deprovisioning = section.field("deprovisioning").and_then(deprovisioning::read);
     section.close();
     let entry = label.zip(hash).map(|(label, hash)| Entry {
         expires,
@@ -118,6 +120,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
         identity,
         rate,
         repairs,
+        deprovisioning,
         ..Entry::new(&label, hash)
     });
     (at, entry)

@@ -14,6 +14,7 @@ use http::Method;
 use ipnet::IpNet;
 
 use crate::api::{Handler, Resource};
+use crate::deprovisioning::TokenLimit;
 use crate::digest::{StoredHash, TokenDigest};
 use crate::policy::Identity;
 use crate::rate::{Meter, Rate};
@@ -21,6 +22,7 @@ use crate::repair::Repairs;
 use crate::tls::subject::SubjectName;
 use crate::verdict::VerdictLabel;
 
+mod deprovisioning;
 pub mod file;
 pub mod watch;
 
@@ -32,6 +34,7 @@ pub struct TokenRegistry {
     by_sha256: HashMap<u64, Vec<usize>>,
     by_sha512: HashMap<u64, Vec<usize>>,
     has_repairs: bool,
+    limits_removals: bool,
 }
 
 /// One token.
@@ -52,6 +55,8 @@ pub struct Entry {
     pub rate: Option<Rate>,
     /// The repairs of its requests, in place of the configured ones.
     pub repairs: Option<Repairs>,
+    /// How many users it may delete or deactivate.
+    pub deprovisioning: Option<TokenLimit>,
     /// How much of the rate is used; the same one in every version of the registry.
     pub meter: Arc<Meter>,
 }
@@ -67,7 +72,8 @@ impl TokenRegistry {
             index.entry(prefix(&entry.hash)).or_default().push(place);
         }
         let has_repairs = entries.iter().any(|entry| entry.repairs.is_some());
-        Self { entries, has_repairs, ..registry }
+        let limits_removals = entries.iter().any(|entry| entry.deprovisioning.is_some());
+        Self { entries, has_repairs, limits_removals, ..registry }
     }
 
     /// The entry of a token. `digest` is the token's own, where it is known already.
@@ -92,6 +98,16 @@ impl TokenRegistry {
     /// Whether some entry has repairs of its own.
     pub fn has_repairs(&self) -> bool {
         self.has_repairs
+    }
+
+    /// Whether some entry limits deletions and deactivations.
+    pub fn limits_removals(&self) -> bool {
+        self.limits_removals
+    }
+
+    /// The entry that a label of this registry belongs to.
+    pub fn labelled(&self, label: &TokenLabel) -> Option<&Entry> {
+        self.entries.iter().find(|entry| Arc::ptr_eq(&entry.label.0, &label.0))
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -131,6 +147,7 @@ impl Entry {
             identity: None,
             rate: None,
             repairs: None,
+            deprovisioning: None,
             meter: Arc::default(),
         }
     }

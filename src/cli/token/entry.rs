@@ -1,21 +1,18 @@
 //! A new entry in a register file that people edit by hand: everything else in the file is kept as it is, comments
 //! included.
 
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use super::Failure;
+use crate::cli::register::RegisterFile;
 use crate::digest::StoredHash;
-use crate::input::load::{LoadError, read_file};
-use crate::registry::{TokenRegistry, file};
+use crate::registry::file;
 use crate::tls::subject::SubjectName;
 
 /// An entry that can be added as soon as its hash is known.
 pub struct Addition {
-    path: PathBuf,
+    file: RegisterFile,
     label: String,
     expires: Option<String>,
     client_certificate: Option<SubjectName>,
@@ -30,8 +27,7 @@ impl Addition {
         client_certificate: Option<&SubjectName>,
     ) -> Result<Self, Failure> {
         let addition = Self {
-            // The file itself, so that a symbolic link to it is not replaced.
-            path: path.canonicalize().unwrap_or_else(|_| path.into()),
+            file: RegisterFile::at(path),
             label: label.into(),
             expires: expires.map(Into::into),
             client_certificate: client_certificate.cloned(),
@@ -40,105 +36,32 @@ impl Addition {
         if end.is_some_and(|end| end <= SystemTime::now()) {
             return Err(Failure::Unusable("--expires is in the past".into()));
         }
-        let before = addition.read()?;
+        let before = addition.file.read()?;
         let placeholder = StoredHash::wire(label.as_bytes());
         addition.with(&before, &placeholder)?;
-        addition.new_file().and_then(|(_, new)| std::fs::remove_file(new)).map_err(|error| {
-            Failure::Unusable(format!(
-                "{}: cannot be written with its owner and its mode: {error}",
-                path.display()
-            ))
-        })?;
+        addition.file.check_replaceable()?;
         Ok(addition)
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
-    /// Writes the entry. The file is replaced atomically, so that no reader sees half of it.
+    /// Writes the entry.
     pub fn write(&self, hash: &StoredHash) -> Result<(), Failure> {
-        let by_hand = |why: String| {
-            Failure::Running(format!(
-                "{}: {why}; the token was created, add its entry by hand:\n{}",
-                self.path.display(),
+        self.file.change(|before| self.with(before, hash)).map_err(|failure| match failure {
+            Failure::Running(why) | Failure::Unusable(why) => Failure::Running(format!(
+                "{why}; the token was created, add its entry by hand:\n{}",
                 self.lines("", hash)
-            ))
-        };
-        // Concurrent commands wait for each other. (On file systems without locks, such as some network file
-        // systems, they do not.)
-        let folder = self.path.parent().filter(|folder| *folder != Path::new(""));
-        let folder = File::open(folder.unwrap_or(Path::new(".")));
-        let _lock = folder.map(|folder| folder.lock().map(|()| folder));
-        let after = self.read().and_then(|before| self.with(&before, hash));
-        let after = after.map_err(|failure| match failure {
-            Failure::Running(why) | Failure::Unusable(why) => by_hand(why),
+            )),
             failure => failure,
-        })?;
-        self.replace(&after).map_err(|error| by_hand(format!("cannot be written: {error}")))
-    }
-
-    fn replace(&self, text: &str) -> io::Result<()> {
-        let (mut file, new) = self.new_file()?;
-        let written = file.write_all(text.as_bytes()).and_then(|()| {
-            file.sync_all()?;
-            match std::fs::rename(&new, &self.path) {
-                // A file that is itself a mount point, as in containers, cannot be replaced.
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                    std::fs::write(&self.path, text)?;
-                    std::fs::remove_file(&new)
-                }
-                other => other,
-            }
-        });
-        if written.is_err() {
-            let _ = std::fs::remove_file(&new);
-        }
-        written
-    }
-
-    /// An empty file that can replace the old one: it has the same owner and mode, because a user who can read the old
-    /// one, such as a guard that runs as another user, must be able to read the new one.
-    fn new_file(&self) -> io::Result<(File, PathBuf)> {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{}", uuid::Uuid::new_v4().simple()));
-        let new = PathBuf::from(name);
-        let old = std::fs::metadata(&self.path).ok();
-        // SECURITY: nobody else must be able to open it before it has the owner and mode of the old one.
-        let mode = if old.is_some() { 0o600 } else { 0o666 };
-        let file = File::options().write(true).create_new(true).mode(mode).open(&new)?;
-        let copy_owner_and_mode = || {
-            let Some(old) = old else { return Ok(()) };
-            let own = file.metadata()?;
-            if (own.uid(), own.gid()) != (old.uid(), old.gid()) {
-                std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
-            }
-            file.set_permissions(old.permissions())
-        };
-        let copied = copy_owner_and_mode();
-        if copied.is_err() {
-            let _ = std::fs::remove_file(&new);
-        }
-        copied.map(|()| (file, new))
-    }
-
-    /// The contents of the file; empty if it does not exist yet.
-    fn read(&self) -> Result<String, Failure> {
-        match read_file(&self.path, file::MAX_FILE, |text| Ok(text.to_owned())) {
-            Err(LoadError::Unreadable { source, .. })
-                if source.kind() == io::ErrorKind::NotFound =>
-            {
-                Ok(String::new())
-            }
-            read => read.map_err(|error| Failure::Unusable(error.to_string())),
-        }
+        })
     }
 
     /// The text with the entry added after the last one. The result is parsed: it must be a register with exactly one
     /// more entry.
     fn with(&self, before: &str, hash: &StoredHash) -> Result<String, Failure> {
-        let unusable = |why: &str| Failure::Unusable(format!("{}: {why}", self.path.display()));
-        let count = self.parse(before, "")?.entries().len();
+        let count = self.file.parse(before, "")?.entries().len();
         let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
         let text = if count == 0 {
             let is_empty_list = |line: &str| {
@@ -154,25 +77,16 @@ impl Addition {
             let indent = first.map_or("", |line| &line[..line.len() - line.trim_start().len()]);
             format!("{before}{gap}{}", self.lines(indent, hash))
         };
-        if text.len() as u64 > file::MAX_FILE {
-            let error = LoadError::TooLarge { path: self.path.clone(), most: file::MAX_FILE };
-            return Err(Failure::Unusable(error.to_string()));
-        }
-        let after = self.parse(&text, " (with the new entry)")?;
+        self.file.check_size(&text)?;
+        let after = self.file.parse(&text, " (with the new entry)")?;
         let label = after.entries().last().map(|entry| entry.label.as_str());
         if after.entries().len() != count + 1 || label != Some(&self.label) {
-            return Err(unusable("no entry can be added after the existing ones"));
+            let path = self.path().display();
+            return Err(Failure::Unusable(format!(
+                "{path}: no entry can be added after the existing ones"
+            )));
         }
         Ok(text)
-    }
-
-    fn parse(&self, text: &str, when: &str) -> Result<TokenRegistry, Failure> {
-        file::parse(text).map_err(|mistakes| {
-            let path = self.path.display();
-            let lines: Vec<String> =
-                mistakes.iter().map(|mistake| format!("{path}:{mistake}{when}")).collect();
-            Failure::Unusable(lines.join("\n"))
-        })
     }
 
     fn lines(&self, indent: &str, hash: &StoredHash) -> String {
@@ -197,13 +111,13 @@ impl Addition {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     use super::*;
 
     fn added(before: &str, label: &str, expires: Option<&str>) -> Result<String, Failure> {
         let addition = Addition {
-            path: "tokens.yaml".into(),
+            file: RegisterFile::at(Path::new("tokens.yaml")),
             label: label.into(),
             expires: expires.map(Into::into),
             client_certificate: None,
@@ -237,7 +151,7 @@ mod tests {
         for name in ["dns:idp.example", "uri:urn:a\"b\\c#d", "email:idp@example.com"] {
             let name = SubjectName::parse(name).unwrap();
             let addition = Addition {
-                path: "tokens.yaml".into(),
+                file: RegisterFile::at(Path::new("tokens.yaml")),
                 label: "a".into(),
                 expires: None,
                 client_certificate: Some(name.clone()),
@@ -257,7 +171,7 @@ mod tests {
         std::thread::scope(|scope| {
             for label in labels {
                 let addition = Addition {
-                    path: path.clone(),
+                    file: RegisterFile::at(&path),
                     label: label.into(),
                     expires: None,
                     client_certificate: None,
@@ -280,7 +194,7 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
         let add = |label: &str| {
             let addition = Addition {
-                path: path.clone(),
+                file: RegisterFile::at(&path),
                 label: label.into(),
                 expires: None,
                 client_certificate: None,
@@ -309,7 +223,7 @@ mod tests {
         assert!(before > file::MAX_FILE);
         assert!(Addition::prepare(&path, "b", None, None).is_err());
         let addition = Addition {
-            path: path.clone(),
+            file: RegisterFile::at(&path),
             label: "b".into(),
             expires: None,
             client_certificate: None,

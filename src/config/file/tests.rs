@@ -8,6 +8,7 @@ use crate::config::{
     AccessLines, CertificateFiles, ClientAuth, Limits, Listener, ListenerTls, Log, LogFormat,
     PathPolicy, Server, UpstreamHost, UpstreamTls,
 };
+use crate::deprovisioning::Limit;
 use crate::policy::{Action, Policy};
 use crate::release::{Release, Releases};
 use crate::repair::{Repair, Repairs};
@@ -53,6 +54,7 @@ fn every_key_is_taken() {
          trusted_proxies: [\"fd00::/8\"]\n\
          tokens: tokens.yaml\n\
          shield: {refused_for: 0s, failures: 7, window: 2m, by_address: true}\n\
+         deprovisioning: {at_most: 9, within: 3h}\n\
          map_420: false\n\
          log: {level: warn, access: false, time: true, format: text}\n\
          metrics: {wire_dashboard: true}\n\
@@ -65,6 +67,8 @@ fn every_key_is_taken() {
     let seconds = Duration::from_secs;
     assert_eq!(config.admin, "[::1]:9999".parse::<SocketAddr>().unwrap());
     assert_eq!(config.threads, 3);
+    let limit = Limit { at_most: 9, within: seconds(3 * 3600) };
+    assert_eq!(config.deprovisioning, Some(limit));
     assert_eq!(config.other_paths, PathPolicy::Forward);
     assert_eq!(config.auth_tokens, PathPolicy::Refuse);
     let kept = vec!["10.0.0.0/8".parse().unwrap(), "192.0.2.1/32".parse().unwrap()];

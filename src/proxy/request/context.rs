@@ -15,6 +15,7 @@ use pingora::{Error, ErrorType, Result};
 use crate::agreement::Outcome;
 use crate::api::Handler;
 use crate::config::{Config, Limits, Server};
+use crate::deprovisioning::Place;
 use crate::evaluator::{BodyTask, RepairedBody};
 use crate::proxy::budget::{self, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals::Restore;
@@ -50,6 +51,10 @@ pub struct FilterCtx {
     pub(super) share: Share,
     /// How much memory its head takes.
     pub(super) weight: usize,
+    /// The token is valid by the registry, or Wire accepted it lately.
+    pub(super) known: bool,
+    /// The place of a request that deletes or deactivates a user, where these are limited.
+    pub(super) removal: Option<Box<Place>>,
     pub(super) in_flight: Option<InFlight>,
 }
 

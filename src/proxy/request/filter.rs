@@ -16,6 +16,7 @@ use pingora::{BError, Error, ErrorSource, Result};
 
 use crate::audit::AuditLog;
 use crate::config::{Config, UpstreamHost};
+use crate::deprovisioning::AccountChange;
 use crate::evaluator::Evaluator;
 use crate::logging::AccessLog;
 use crate::metrics::Metrics;
@@ -134,6 +135,8 @@ impl RequestFilter {
             work: None,
             share: Share::of(&self.budget),
             weight: 0,
+            known: false,
+            removal: None,
             in_flight: Some(InFlight::new(self.recorder.metrics.in_flight())),
         }
     }
@@ -168,7 +171,12 @@ impl RequestFilter {
         in_proxy: bool,
     ) -> Result<bool> {
         self.prepare(session, ctx);
-        let decision = self.judge(session, ctx, in_proxy).await?;
+        let decision = match self.judge(session, ctx, in_proxy).await? {
+            Decision::Forward if ctx.record.remarks.account != AccountChange::None => {
+                self.judge_removal(session, ctx)
+            }
+            decision => decision,
+        };
         spans::judged(&mut ctx.record);
         match decision {
             Decision::Forward => {
@@ -253,6 +261,9 @@ impl RequestFilter {
         ctx: &'a mut FilterCtx,
         secured: Option<&'a Secured>,
     ) -> OutboundHead<'a> {
+        if let Some(place) = &mut ctx.removal {
+            place.leaves();
+        }
         ctx.record.upstream_started.get_or_insert_with(Instant::now);
         OutboundHead {
             target: ctx.target.as_deref(),
@@ -288,6 +299,9 @@ impl RequestFilter {
         ctx: &mut FilterCtx,
     ) -> Result<()> {
         let status = upstream_response.status.as_u16();
+        if let Some(place) = &mut ctx.removal {
+            place.answered(status);
+        }
         ctx.record.wire_status = Some(status);
         if let Some(digest) = ctx.record.digest {
             self.evaluator.answered(&ctx.snapshot, digest, ctx.record.client, status);

@@ -19,6 +19,7 @@ use crate::proxy::downstream::{framing, upgrade};
 use crate::proxy::upstream::forward::{self, BodyFraming};
 use crate::proxy::upstream::origin;
 use crate::refusal::Refusal;
+use crate::removal;
 
 use super::auditing;
 use super::body::{self, Unread};
@@ -131,6 +132,7 @@ impl RequestFilter {
         ctx.record.digest = digest;
         ctx.record.remarks = remarks;
         ctx.record.repaired = repaired;
+        ctx.known = known;
         ctx.repairs = repairs;
         ctx.work = work;
         if !known {
@@ -206,6 +208,27 @@ impl RequestFilter {
                 Ok(Decision::Forward)
             }
             Err(refusal) => Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
+        }
+    }
+
+    /// Judges whether a request that may leave takes a user away that its token may not take away now.
+    pub(super) fn judge_removal(&self, session: &Session, ctx: &mut FilterCtx) -> Decision {
+        let request = removal::Request {
+            token: ctx.record.digest,
+            label: ctx.record.token.as_ref(),
+            known: ctx.known,
+            target: ctx.target.as_deref().unwrap_or_else(|| session.req_header().raw_path()),
+        };
+        let counter = self.evaluator.deprovisioning();
+        match removal::judge(&ctx.snapshot, counter, request, &mut ctx.record.remarks) {
+            Ok(place) => {
+                ctx.removal = place.map(Box::new);
+                Decision::Forward
+            }
+            Err(refusal) => {
+                ctx.state = State::Judging;
+                Decision::Refuse(refusal, Rest::Drained)
+            }
         }
     }
 

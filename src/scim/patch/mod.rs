@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::repeated::{self, Repetition};
 use super::user;
+use crate::deprovisioning::AccountChange;
 use crate::findings::Findings;
 use crate::json::{Array, Name, NameSet, Object, Type, Value, fold};
 use crate::place::{IntoPlace, Place};
@@ -48,6 +49,8 @@ struct Changes<'d> {
     external_id: Change<'d>,
     /// Roles that were set, and by which operation.
     roles: Option<(usize, Array<'d>)>,
+    /// What `active` was set to last.
+    account: AccountChange,
     /// Rich info keys, folded, with what they were set to last.
     rich_info: HashMap<String, (&'d str, &'d str)>,
     /// What is done to addresses, in order.
@@ -75,6 +78,7 @@ pub fn judge(
         user::in_mode(findings, |mode, findings| changes.wire_rules(mode, findings))?;
         Ok(changes)
     })?;
+    findings.set_account(changes.account);
     if changes.may_be_refused(findings) {
         findings.leave_to_wire();
     }
@@ -101,6 +105,7 @@ impl<'d> Changes<'d> {
             display_name: Change::Untouched,
             external_id: Change::Untouched,
             roles: None,
+            account: AccountChange::None,
             rich_info: HashMap::new(),
             emails: Vec::new(),
             selects_elements: false,
@@ -214,8 +219,11 @@ impl<'d> Changes<'d> {
             *change = Change::Set(Setting::ByPath(at), text);
             return Ok(());
         }
+        if let (Some(Name::Active), Some(active)) = (name, emails::boolean(value)) {
+            self.account = AccountChange::of_active(active);
+            return Ok(());
+        }
         match (name, value.get()) {
-            (Some(Name::Active), _) if emails::boolean(value).is_some() => return Ok(()),
             (Some(Name::Roles), Type::Array(roles))
                 if roles.elements().all(|role| role.as_str().is_some()) =>
             {
@@ -264,6 +272,8 @@ impl<'d> Changes<'d> {
             Some(Name::DisplayName) => self.display_name = cleared,
             Some(Name::ExternalId) => self.external_id = cleared,
             Some(Name::Roles) => self.roles = None,
+            // Wire reads a user without it as active.
+            Some(Name::Active) => self.account = AccountChange::Activates,
             _ => {}
         }
         Ok(())
@@ -302,6 +312,7 @@ impl<'d> Changes<'d> {
         }
         self.display_name = change(Name::DisplayName);
         self.external_id = change(Name::ExternalId);
+        self.account = AccountChange::of_active(user::is_active(object));
         Ok(())
     }
 

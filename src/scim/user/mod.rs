@@ -11,7 +11,7 @@ pub(super) use self::attributes::{ATTRIBUTES, EMAIL};
 pub use self::handle::is_reserved;
 pub(crate) use self::handle::{handle, is_handle};
 pub use self::reading::Reading;
-pub(crate) use self::reading::is_primary;
+pub(crate) use self::reading::{is_active, is_primary};
 pub(crate) use self::rules::is_name;
 pub(super) use self::rules::{
     judge_default_name, judge_display_name, judge_rich_info_size, judge_roles, judge_user_name,
@@ -19,6 +19,7 @@ pub(super) use self::rules::{
 };
 use super::rich_info::RichInfo;
 use super::text;
+use crate::deprovisioning::AccountChange;
 use crate::findings::Findings;
 use crate::json::{Array, Name, Object, Value};
 use crate::policy::Identity;
@@ -83,6 +84,10 @@ pub fn judge<'d>(
     })?;
     if findings.identity() == Identity::Any && user.depends_on_identity(mode) {
         findings.leave_to_wire();
+    }
+    if lifecycle == Lifecycle::Existing {
+        let change = AccountChange::of_active(is_active(object));
+        findings.set_account(change);
     }
     user.own_rules(lifecycle, findings)?;
     Ok(Some((user, mode)))

@@ -63,11 +63,7 @@ impl<'d> User<'d> {
             external_id: external_id.unwrap_or_default().to_owned(),
             emails: address.into_iter().collect(),
             role: roles.and_then(|roles| roles.elements().next()?.as_str()).map(str::to_owned),
-            active: match self.object.value(Name::Active).map(Value::get) {
-                Some(Type::Bool(active)) => active,
-                Some(Type::String(active)) => folds_alike(active, "true"),
-                _ => true,
-            },
+            active: is_active(self.object),
             locale: self.object.string(Name::PreferredLanguage).and_then(language::read),
             rich_info: self
                 .rich_info
@@ -76,6 +72,15 @@ impl<'d> User<'d> {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),
         }
+    }
+}
+
+/// Whether Wire reads a user as active.
+pub(crate) fn is_active(user: Object<'_>) -> bool {
+    match user.value(Name::Active).map(Value::get) {
+        Some(Type::Bool(active)) => active,
+        Some(Type::String(active)) => folds_alike(active, "true"),
+        _ => true,
     }
 }
 

@@ -1,0 +1,257 @@
+//! The users that all tokens have deleted or deactivated lately, and the places of the requests that are in flight.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::window::{Full, Taken, Window};
+use super::{AccountChange, Allowance, Fate, Limit};
+use crate::digest::TokenDigest;
+use crate::rate;
+use crate::secret;
+
+/// How many users may be remembered in all before tokens of which nothing is known get no further place.
+///
+/// SECURITY: anyone can send requests with made-up tokens. Wire refuses them, so that their places are given back,
+/// but a backend that fails lets them keep their places for a while.
+const MAX_WITH_UNKNOWN: usize = 65_536;
+
+/// Nanoseconds after which the windows of all tokens are looked through for what is over.
+const SWEEP_INTERVAL: u64 = 60_000_000_000;
+
+/// Counts for all tokens.
+#[derive(Default)]
+pub struct Counter(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    tokens: HashMap<TokenDigest, TokenWindow>,
+    /// How many users are remembered, of all tokens.
+    users: usize,
+    swept: u64,
+    /// How many users were taken away, by the label of the token.
+    totals: HashMap<Option<Box<str>>, u64>,
+}
+
+struct TokenWindow {
+    window: Window,
+    /// The limit that was last in force.
+    limit: Limit,
+    /// The token's label in the registry.
+    label: Option<Box<str>>,
+}
+
+/// A request that takes a user away.
+#[derive(Clone, Copy)]
+pub struct Removal<'a> {
+    pub token: TokenDigest,
+    /// The token's label in the registry.
+    pub label: Option<&'a str>,
+    /// The token is valid by the registry, or Wire accepted it lately.
+    pub known: bool,
+    /// The user's id.
+    pub user: u128,
+    pub change: AccountChange,
+}
+
+/// What is used of a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// The token's label in the registry; `None`: of all other tokens together.
+    pub label: Option<Box<str>>,
+    /// Users that count now.
+    pub used: u64,
+    /// Users that were taken away since the process began.
+    pub total: u64,
+}
+
+impl Counter {
+    /// Takes a place for the user. The error says after how long there may be one.
+    pub fn take(
+        self: &Arc<Self>,
+        limit: Limit,
+        allowance: Option<Allowance>,
+        removal: Removal<'_>,
+    ) -> Result<Place, Duration> {
+        let now = rate::now();
+        let allowance = allowance.filter(|allowance| allowance.until > SystemTime::now());
+        let mut state = self.lock();
+        state.sweep(now);
+        let room = removal.known || state.users < MAX_WITH_UNKNOWN;
+        let taken = state.change(removal, limit, |window| {
+            window.take(limit, allowance, room, (removal.user, removal.change), now)
+        });
+        drop(state);
+        match taken {
+            Ok(Taken::Counted) => Ok(self.place(removal, true)),
+            Ok(Taken::Free) => Ok(self.place(removal, false).without_effect()),
+            Err(Full { wait }) => Err(Duration::from_nanos(wait)),
+        }
+    }
+
+    /// The place of a request that leaves although there is none within the limit.
+    pub fn beyond_limit(self: &Arc<Self>, removal: Removal<'_>) -> Place {
+        self.place(removal, false)
+    }
+
+    /// Notes that a request with this token activates a user.
+    pub fn activate(&self, token: TokenDigest, user: u128) {
+        if let Some(token) = self.lock().tokens.get_mut(&token) {
+            token.window.activate(user);
+        }
+    }
+
+    /// What is used now, and how many users were taken away, for each token that took any away.
+    pub fn usage(&self) -> Vec<Usage> {
+        let mut state = self.lock();
+        state.expire(rate::now());
+        let mut used: HashMap<Option<&str>, u64> = HashMap::new();
+        for token in state.tokens.values() {
+            *used.entry(token.label.as_deref()).or_default() += u64::from(token.window.used());
+        }
+        for label in state.totals.keys() {
+            used.entry(label.as_deref()).or_default();
+        }
+        let usage = used.into_iter().map(|(label, used)| {
+            let label = label.map(Box::from);
+            let total = state.totals.get(&label).copied().unwrap_or(0);
+            Usage { label, used, total }
+        });
+        usage.collect()
+    }
+
+    fn place(self: &Arc<Self>, removal: Removal<'_>, counted: bool) -> Place {
+        Place {
+            counter: Arc::clone(self),
+            token: removal.token,
+            label: removal.label.map(Box::from),
+            user: removal.user,
+            change: removal.change,
+            counted,
+            fate: Some(Fate::Refused),
+        }
+    }
+
+    fn settle(&self, place: &Place, fate: Fate) {
+        let mut state = self.lock();
+        let is_first = if place.counted {
+            let Some(token) = state.tokens.get_mut(&place.token) else { return };
+            let before = token.window.len();
+            let is_first = token.window.settle(place.user, place.change, fate);
+            let after = token.window.len();
+            state.users = state.users + after - before;
+            if after == 0 {
+                state.tokens.remove(&place.token);
+            }
+            is_first
+        } else {
+            fate != Fate::Refused
+        };
+        if is_first {
+            *state.totals.entry(place.label.clone()).or_default() += 1;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Changes the window of a token, which begins with its first user.
+    fn change<T>(
+        &mut self,
+        Removal { token, label, .. }: Removal<'_>,
+        limit: Limit,
+        change: impl FnOnce(&mut Window) -> T,
+    ) -> T {
+        let begin =
+            || TokenWindow { window: Window::default(), limit, label: label.map(Box::from) };
+        let entry = self.tokens.entry(token).or_insert_with(begin);
+        if entry.label.as_deref() != label {
+            entry.label = label.map(Box::from);
+        }
+        entry.limit = limit;
+        let before = entry.window.len();
+        let changed = change(&mut entry.window);
+        let after = entry.window.len();
+        self.users = self.users + after - before;
+        if after == 0 {
+            self.tokens.remove(&token);
+        }
+        changed
+    }
+
+    fn sweep(&mut self, now: u64) {
+        if now.saturating_sub(self.swept) >= SWEEP_INTERVAL {
+            self.expire(now);
+        }
+    }
+
+    /// Forgets what is over, of all tokens.
+    fn expire(&mut self, now: u64) {
+        self.swept = now;
+        self.tokens.retain(|_, token| {
+            token.window.expire(token.limit, now);
+            token.window.len() > 0
+        });
+        self.users = self.tokens.values().map(|token| token.window.len()).sum();
+    }
+}
+
+impl fmt::Debug for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counter").field("users", &self.lock().users).finish_non_exhaustive()
+    }
+}
+
+/// The place of one request. When it is dropped without an answer, the user counts if the request may have left.
+pub struct Place {
+    counter: Arc<Counter>,
+    token: TokenDigest,
+    label: Option<Box<str>>,
+    user: u128,
+    change: AccountChange,
+    /// The user is counted in the window of the token.
+    counted: bool,
+    /// What the request's fate is if nothing more is known; `None`: it is settled.
+    fate: Option<Fate>,
+}
+
+impl Place {
+    /// Notes that the request leaves now.
+    pub fn leaves(&mut self) {
+        if let Some(fate) = &mut self.fate {
+            *fate = Fate::Unknown;
+        }
+    }
+
+    /// Notes the status of Wire's answer.
+    pub fn answered(&mut self, status: u16) {
+        // What comes before the answer says nothing.
+        if status >= 200 && self.fate.take().is_some() {
+            self.counter.settle(self, Fate::of(status));
+        }
+    }
+
+    fn without_effect(mut self) -> Self {
+        self.fate = None;
+        self
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(fate) = self.fate.take() {
+            self.counter.settle(self, fate);
+        }
+    }
+}
+
+/// SECURITY: neither the token nor the user is shown.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        secret::hidden(f, "Place")
+    }
+}

@@ -1,0 +1,77 @@
+//! Lifting the limit for a planned change, by the command, while the guard runs.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::requests::{HELD, ask, delete, limited_with, path};
+use crate::support::program::PROGRAM;
+use crate::support::{Backend, TOKEN, entry, registry_file, wait_until};
+
+fn allow(register: &Path, label: &str, count: &str, until: &str) -> Output {
+    let run = Command::new(PROGRAM)
+        .args(["deprovisioning", "allow", "--register"])
+        .arg(register)
+        .args(["--label", label, "--count", count, "--until", until])
+        .output();
+    run.unwrap()
+}
+
+#[test]
+fn lifting_the_limit_lets_a_run_finish_and_not_more() {
+    let backend = Backend::fine();
+    let register = registry_file(&[entry("bridge", TOKEN, "methods: [GET, DELETE]")]);
+    let before = std::fs::read_to_string(&register).unwrap();
+    let guarded = limited_with(&backend, 50, |config| config.tokens = Some(register.clone()));
+    let mut client = guarded.client();
+    let run = |client: &mut _| (0..500).filter(|user| ask(client, &delete(*user)).0 == 200).count();
+    assert_eq!(run(&mut client), 50);
+    let allowed = allow(&register, "bridge", "450", "2099-06-30");
+    assert!(allowed.status.success(), "{allowed:?}");
+    let said = String::from_utf8(allowed.stdout).unwrap();
+    assert!(said.contains("bridge: 450 users more than the limit"), "{said}");
+    assert!(said.contains("no limit of its own"), "{said}");
+    let after = std::fs::read_to_string(&register).unwrap();
+    let new = ", deprovisioning: {allow: {count: 450, until: 2099-06-30}}";
+    assert_eq!(after.replacen(new, "", 1), before);
+    // The same run once more: who was deleted before costs nothing.
+    wait_until("the allowance", || guarded.ask(delete(499)).status == 200);
+    assert_eq!(run(&mut client), 500);
+    assert_eq!(ask(&mut client, &delete(500)), (429, HELD.to_owned()));
+    let deleted: std::collections::HashSet<_> =
+        backend.seen().iter().map(|seen| seen.line().to_owned()).collect();
+    assert_eq!(deleted.len(), 500);
+    assert!(!deleted.iter().any(|line| line.contains(&path(500))));
+    // Another allowance begins anew; one that is over allows nothing.
+    assert!(allow(&register, "bridge", "1", "2099-07-01").status.success());
+    wait_until("the next allowance", || guarded.ask(delete(500)).status == 200);
+    guarded.ask(delete(501)).refused(HELD);
+    let over = std::fs::read_to_string(&register).unwrap().replace("2099-07-01", "2020-01-01");
+    std::fs::write(&register, over.replace("count: 1,", "count: 100,")).unwrap();
+    let read = "scim_guard_register_read_timestamp_seconds";
+    let last = guarded.metric(read);
+    wait_until("the register", || guarded.metric(read) > last);
+    guarded.ask(delete(501)).refused(HELD);
+}
+
+#[test]
+fn what_cannot_be_written_is_said_and_the_file_stays() {
+    let register = registry_file(&[entry("bridge", TOKEN, "")]);
+    let before = std::fs::read_to_string(&register).unwrap();
+    for (label, count, until, part) in [
+        ("brigde", "5", "2099-06-30", "bridge"),
+        ("bridge", "0", "2099-06-30", "0 is not in 1..=1000000"),
+        ("bridge", "5", "2020-06-30", "--until is in the past"),
+        ("bridge", "5", "tomorrow", "--until: \"tomorrow\" is no time"),
+    ] {
+        let failed = allow(&register, label, count, until);
+        assert_eq!(failed.status.code(), Some(2), "{failed:?}");
+        let said = String::from_utf8(failed.stderr).unwrap();
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(std::fs::read_to_string(&register).unwrap(), before);
+    let missing = register.with_extension("missing");
+    let failed = allow(&missing, "bridge", "5", "2099-06-30");
+    assert_eq!(failed.status.code(), Some(2));
+    assert!(String::from_utf8(failed.stderr).unwrap().contains("there is no such file"));
+    assert!(!missing.exists());
+}

@@ -22,7 +22,7 @@ use crate::config::{Config, PathPolicy};
 use crate::deprovisioning::{AccountChange, Counter};
 use crate::digest::TokenDigest;
 use crate::findings::{Findings, Remarks};
-use crate::json::{self, Document, JsonError};
+use crate::json::Document;
 use crate::policy::Identity;
 use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
@@ -32,14 +32,17 @@ use crate::repair::user_search::UserSearch;
 use crate::repair::work::Work;
 use crate::repair::{self, Judged, Repair, Repairs, group_patch, hint, user_name};
 use crate::rule::Rule;
-use crate::schema::Schemas;
-use crate::scim::user::{self, Lifecycle, Reading};
-use crate::scim::{group, patch};
 use crate::snapshot::{LoadErrors, Snapshot, Snapshots};
 use crate::target::{self, Target};
 use crate::tls::subject::SubjectName;
 use crate::verdict::{Outcome, Verdict};
 use crate::{body, headers, query, token};
+
+pub use self::check::{CheckKind, CheckReport};
+use self::document::{judge_document, read_document};
+
+mod check;
+mod document;
 
 /// Judges requests by the current snapshot. Cheap to share behind an `Arc`.
 #[derive(Debug)]
@@ -134,27 +137,6 @@ impl fmt::Debug for RepairedBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RepairedBody").field("by", &self.by).finish_non_exhaustive()
     }
-}
-
-/// What one document on its own is judged as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckKind {
-    User,
-    Patch,
-    Group,
-    Filter,
-    GroupFilter,
-}
-
-/// The verdict on one document on its own.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CheckReport {
-    pub refusal: Option<Refusal>,
-    pub remarks: Remarks,
-    /// What Wire stores, of an accepted user.
-    pub reading: Option<Reading>,
-    /// What was judged in place of the document, where a configured repair has changed it.
-    pub repaired: Option<RepairedBody>,
 }
 
 impl Evaluator {
@@ -461,61 +443,6 @@ impl Evaluator {
         };
         Verdict { handler, remarks, repaired, outcome }
     }
-
-    /// Judges one document on its own; users as if they were new.
-    pub fn check(&self, kind: CheckKind, bytes: &[u8]) -> CheckReport {
-        let snapshot = self.snapshots.current();
-        let mut findings = Findings::new(&snapshot.config.policy);
-        let mut repaired = None;
-        let verdict = Self::check_document(&snapshot, kind, bytes, &mut repaired, &mut findings);
-        let (refusal, reading) = match verdict {
-            Ok(reading) => (None, reading),
-            Err(refusal) => (Some(refusal), None),
-        };
-        CheckReport { refusal, remarks: findings.into_remarks(), reading, repaired }
-    }
-
-    fn check_document(
-        snapshot: &Snapshot,
-        kind: CheckKind,
-        bytes: &[u8],
-        repaired: &mut Option<RepairedBody>,
-        findings: &mut Findings<'_>,
-    ) -> Result<Option<Reading>, Refusal> {
-        if let CheckKind::Filter | CheckKind::GroupFilter = kind {
-            let filter = String::from_utf8_lossy(bytes);
-            return match kind {
-                CheckKind::Filter => query::judge_user_filter(&filter, findings),
-                _ => query::judge_group_filter(&filter, findings),
-            }
-            .map(|()| None);
-        }
-        let limit = snapshot.config.limits.body;
-        if bytes.len() > limit {
-            return Err(body::too_large(limit));
-        }
-        let mut document = read_document(bytes)?;
-        let body_kind = match kind {
-            CheckKind::User => BodyKind::NewUser,
-            CheckKind::Patch => BodyKind::Patch,
-            _ => BodyKind::NewGroup,
-        };
-        let repairs = snapshot.config.repairs.unwrap_or_default();
-        let task = BodyTask { kind: body_kind, gzip: false, identity: None, repairs };
-        if !repairs.is_empty()
-            && let Some(edited) = repair_document(snapshot, task, &document, limit)
-        {
-            document = read_document(&repaired.insert(edited?).body)?;
-        }
-        let verdict = if kind == CheckKind::User && document.root().as_object().is_some() {
-            let schema = &snapshot.schemas.user;
-            user::judge(document.root(), Lifecycle::New, schema, findings)
-                .map(|user| user.map(|(user, mode)| user.reading(mode)))
-        } else {
-            judge_document(&snapshot.schemas, body_kind, &document, findings).map(|()| None)
-        };
-        verdict.map_err(|refusal| hinted(refusal, snapshot, task, &document))
-    }
 }
 
 /// What repairs make of the head of a request.
@@ -624,36 +551,6 @@ fn lowered(target: &Target<'_>, raw: &[u8]) -> Option<Vec<u8>> {
     target.with_query(raw, &query)
 }
 
-fn judge_document(
-    schemas: &Schemas,
-    kind: BodyKind,
-    document: &Document<'_>,
-    findings: &mut Findings<'_>,
-) -> Result<(), Refusal> {
-    let root = document.root();
-    if root.as_object().is_none() && kind != BodyKind::GroupPatch {
-        return findings.hit(Rule::JsonObject, "body", || NO_OBJECT);
-    }
-    let user = |lifecycle, findings: &mut Findings<'_>| {
-        user::judge(root, lifecycle, &schemas.user, findings).map(|_| ())
-    };
-    match kind {
-        BodyKind::NewUser => user(Lifecycle::New, findings),
-        BodyKind::User => user(Lifecycle::Existing, findings),
-        BodyKind::Patch => patch::judge(root, schemas, findings),
-        BodyKind::NewGroup | BodyKind::Group => group::judge(root, &schemas.group, findings),
-        BodyKind::GroupPatch => findings.hit(Rule::GroupPatch, "method", || {
-            "Wire has no PATCH for groups. Send the whole group by PUT, or turn off the provisioning of \
-             groups in the client."
-        }),
-        BodyKind::Unserved => Ok(()),
-    }
-}
-
-const NO_OBJECT: &str = "The body is JSON, but not an object. A user is {\"userName\": ..., \"externalId\": ..., \
-     \"displayName\": ...}, a PATCH {\"schemas\": [...], \"Operations\": [...]}, a group {\"schemas\": [...], \
-     \"displayName\": ..., \"members\": [...]}.";
-
 /// The answer to CONNECT, which has no path.
 ///
 /// SECURITY: always enforced, as a tunnel would carry bytes that nobody judges.
@@ -661,42 +558,4 @@ pub(crate) fn no_tunnel() -> Refusal {
     let detail = "CONNECT is not served: this is no tunnel. Wire serves GET and HEAD everywhere.";
     let refusal = Refusal::new(Rule::MethodNotAllowed, detail);
     Refusal { allow: Some("GET, HEAD"), ..refusal }
-}
-
-fn read_document(bytes: &[u8]) -> Result<Document<'_>, Refusal> {
-    json::parse(bytes).map_err(|error| match error {
-        JsonError::Syntax { at, what } => {
-            let what = match bytes {
-                [] => "it is empty".to_owned(),
-                [0xEF, 0xBB, 0xBF, ..] => "it begins with a byte order mark (U+FEFF)".to_owned(),
-                _ => format!("{what} at {}", position(bytes, at)),
-            };
-            let detail = format!("The body is not a JSON document in UTF-8: {what}.");
-            Refusal::new(Rule::JsonSyntax, detail)
-        }
-        JsonError::Depth { at } => Refusal::new(
-            Rule::JsonDepth,
-            format!(
-                "The body nests arrays and objects deeper than {} levels at {}.",
-                json::MAX_DEPTH,
-                position(bytes, at)
-            ),
-        ),
-        JsonError::Number { at } => Refusal::new(
-            Rule::JsonNumber,
-            format!(
-                "The body has a number of more than {} characters at {}.",
-                json::MAX_NUMBER,
-                position(bytes, at)
-            ),
-        ),
-    })
-}
-
-/// The position of a byte, as people count.
-fn position(bytes: &[u8], at: usize) -> String {
-    let before = &bytes[..at.min(bytes.len())];
-    let line = memchr::memchr_iter(b'\n', before).count() + 1;
-    let column = at - memchr::memrchr(b'\n', before).map_or(0, |end| end + 1) + 1;
-    format!("line {line}, byte {column}")
 }

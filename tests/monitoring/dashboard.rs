@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use wire_scim_guard::config::Listener;
+use wire_scim_guard::deprovisioning::Limit;
 use wire_scim_guard::rule::Rule;
 
 use crate::support::{Backend, Guarded, TOKEN, control, entry, registry_file, tls};
@@ -29,6 +30,8 @@ fn every_metric_of_dashboard_and_alerts_exists() {
         listener.tls = Some(tls::listener());
         config.listen.push(listener);
         config.tokens = Some(registry_file(&[entry("a", TOKEN, "")]));
+        let within = std::time::Duration::from_secs(3600);
+        config.deprovisioning = Some(Limit { at_most: 50, within });
     });
     assert_eq!(guarded.ask(control()).status, 200);
     guarded.wait_metric("scim_guard_request_duration_seconds_count", 1.0);

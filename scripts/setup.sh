@@ -149,6 +149,7 @@ if [ "${1:-build}" = test ]; then
     need nginx nginx-light
     need slapd slapd
     need systemd-socket-activate systemd
+    need pgrep procps
     need ldapsearch ldap-utils
     need openssl openssl
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)

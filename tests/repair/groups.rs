@@ -450,6 +450,23 @@ fn a_failure_of_either_step_is_the_answer() {
 }
 
 #[test]
+fn all_steps_together_have_the_time_of_one_request() {
+    let backend = before_put(|| Reply::Stall);
+    let repairs = Some(Repairs::of(&[Repair::GroupsPatch]));
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.repairs = repairs;
+        // Longer than the test waits: only the time of the whole request ends it.
+        config.limits.upstream_timeout = 2 * WAIT_TIMEOUT;
+        config.limits.request_timeout = Duration::from_secs(1);
+    });
+    let response = guarded.ask(add());
+    assert_eq!((response.status, response.rule()), (504, "upstream.timeout"));
+    let sent: Vec<_> = backend.seen().iter().map(|seen| seen.line()[..3].to_owned()).collect();
+    // A token that Wire has not accepted yet reads the group once before it waits for its turn.
+    assert_eq!(sent, ["GET", "GET", "PUT"]);
+}
+
+#[test]
 fn a_connection_that_is_lost_between_the_steps_is_replaced() {
     // A PUT of the whole group may be sent once more (RFC 9110 §9.2.2).
     let backend = Backend::start(|seen| match (seen.line().starts_with("PUT"), seen.connection) {

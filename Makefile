@@ -79,6 +79,7 @@ bench-e2e: setup dist ## measure a request end to end, and the same with nginx, 
 	@CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh bare_proxy
 	@python3 benches/e2e/run.py --out docs
 	@python3 benches/e2e/tls.py
+	@python3 benches/e2e/reload.py
 
 bench-preflight: setup ## measure preflight with a hundred thousand people
 	@$(CARGO) build --release --bin wire-scim-guard

@@ -61,10 +61,10 @@ def request():
         ("body, JSON", "size, time, one reading", "body.* json.*"),
         ("schema and rules", "as Wire applies them", "user.* patch.* group.* filter.*"),
     ]
-    parts = [box(20, 175, 110, 56, "client", "Entra ID, Okta, bridge"), box(700, 175, 110, 56, "Wire", "nginz, spar"),
-             '<rect class="guard" x="250" y="40" width="340" height="330" rx="8"/>', text(420, 28, "wire-scim-guard"),
-             arrow(130, 190, 248, 68, "request"), arrow(592, 345, 700, 225, "only now"),
-             arrow(700, 190, 592, 120, "answer"), arrow(250, 216, 134, 216, "SCIM error", "stop"),
+    parts = [box(14, 175, 122, 56, "client", "Entra ID, Okta, ..."), box(710, 175, 105, 56, "Wire", "nginz, spar"),
+             '<rect class="guard" x="250" y="40" width="390" height="330" rx="8"/>', text(445, 28, "wire-scim-guard"),
+             arrow(136, 190, 248, 68, "request"), arrow(642, 345, 712, 234),
+             text(700, 310, "only now", "small"), arrow(710, 190, 643, 120), text(690, 128, "answer", "small"), arrow(250, 216, 138, 216, "SCIM error", "stop"),
              text(190, 236, "names the rule and", "small"), text(190, 250, "what to change", "small")]
     for nth, (name, how, rules) in enumerate(steps):
         y = 56 + nth * 51

@@ -236,7 +236,8 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
     text.push_str("\n`always`: cannot be switched; the reason is given with the rule.\n");
     for entry in &TABLE {
         let answer = &answers[&entry.rule];
-        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        // Placeholders such as <host> are text, not tags.
+        let detail = answer.json()["detail"].as_str().unwrap().replace('<', "&lt;");
         write!(text, "\n## `{}`\n\n{}", entry.id, entry.checks).unwrap();
         if let Some(how) = entry.by_release {
             write!(text, " {how}").unwrap();

@@ -52,7 +52,7 @@ def shared_files(folder):
     shutil.copy(ROOT / "tests/corpus/ldap-scim-bridge.ldif", folder / "export.ldif")
     (folder / "people.csv").write_text("Login,Mail,First,Last,Role,Active\njane,jane@example.com,Jane,Doe,member,true\n")
     (folder / "users.jsonl").write_text('{"userName":"jane","externalId":"jane@example.com","displayName":"Jane"}\n')
-    (folder / "admin.token").write_text("a token for the admin listener\n")
+    (folder / "admin.token").write_text("a-token-for-the-admin-listener\n")
     (folder / "audit.key").write_text("a key of at least thirty-two characters\n")
     (folder / "token").write_text(SCIM_TOKEN)
     (folder / "password").write_text("secret123\n")

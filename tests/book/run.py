@@ -48,7 +48,7 @@ class Page:
             try:
                 block.read_info()
                 if "file" in block.attributes:
-                    (self.folder / block.attributes["file"]).write_text(block.text)
+                    (self.folder / block.attributes["file"]).write_text(block.text.replace("sha512:...", HASH))
                 if "not-run" not in block.attributes:
                     getattr(self, block.language)(block)
             except Fault as fault:
@@ -74,8 +74,9 @@ class Page:
         (self.folder / "empty.ldif").write_text("version: 1\n")
         done = self.program("preflight", "--bridge-config", "checked.yaml", "--ldif", "empty.ldif", "--format", "json")
         summary = json.loads(done.stdout.splitlines()[-1])["summary"] if done.stdout else {}
-        if done.returncode != 0 or summary["config"]:
-            raise Fault(f"preflight: {summary.get('config')} {done.stderr}")
+        faults = [fault for fault in summary.get("config", []) if "the search finds nobody" not in fault["message"]]
+        if done.returncode != 0 or faults:
+            raise Fault(f"preflight: {faults} {done.stderr}")
 
     def json(self, block):
         try:

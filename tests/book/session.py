@@ -75,7 +75,7 @@ def commands(text):
             found.append([line[2:], []])
         elif not found:
             raise Fault("a console block begins with `$ `")
-        elif found[-1][0].endswith("\\") and not found[-1][1] or line.startswith("> ") and not found[-1][1]:
+        elif not found[-1][1] and (found[-1][0].endswith(("\\", "|")) or line.startswith("> ")):
             found[-1][0] += "\n" + line.removeprefix("> ")
         else:
             found[-1][1].append(line)

@@ -10,6 +10,7 @@ use crate::support::{Response, TOKEN};
 
 const PATH: &str = "docs/refusals.md";
 const LONGEST_LINE: usize = 300;
+const MOST_LINES: usize = 10;
 
 /// Fails if the page is stale; `UPDATE_DOCS=1` writes it.
 pub fn check(requests: &BTreeMap<Rule, Vec<u8>>, answers: &BTreeMap<Rule, Response>) {
@@ -26,8 +27,9 @@ fn page(requests: &BTreeMap<Rule, Vec<u8>>, answers: &BTreeMap<Rule, Response>) 
         "# Requests and refusals\n\nFor every rule a request that hits it, and the answer of the guard, as recorded by the \
          project's tests over real\nsockets. In each of them the backend received nothing of the request, except where the rule \
          is about the backend's own\nfailure. [rules.md](rules.md) says what each rule checks and whether it can be switched.\n\n\
-         `<token>` stands for a token of Wire's form. `\\n` at the end of a line: it ends there without CR. Long lines are \
-         shortened.\n",
+         `<token>` stands for a token of Wire's form. `\\n` at the end of a line: it ends there without CR. Long requests are \
+         shortened. Where a rule depends on the configuration (hosts, limits, schemas, the token registry), the test has set \
+         it; limits are lower there than by default.\n",
     );
     let mut kind = "";
     for entry in &TABLE {
@@ -51,20 +53,25 @@ fn page(requests: &BTreeMap<Rule, Vec<u8>>, answers: &BTreeMap<Rule, Response>) 
 fn shown(request: &[u8]) -> String {
     let text = String::from_utf8_lossy(request).replace(TOKEN, "<token>");
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let mut lines: Vec<String> = head.split("\r\n").map(visible).collect();
+    let mut lines: Vec<String> = head.split("\r\n").take(MOST_LINES).map(visible).collect();
+    if head.split("\r\n").count() > MOST_LINES {
+        lines.push(format!("... ({} lines in all)", head.split("\r\n").count()));
+    }
     if !body.is_empty() {
         lines.extend([String::new(), visible(body)]);
     }
     lines.join("\n")
 }
 
-/// A line without control characters, and not too long.
+/// A line without characters that are invisible or change the order of others, and not too long.
 fn visible(line: &str) -> String {
     let mut shown = String::new();
     for char in line.chars().take(LONGEST_LINE) {
         match char {
             '\n' => shown.push_str("\\n\n"),
-            char if char.is_control() => write!(shown, "\\x{:02x}", u32::from(char)).unwrap(),
+            char if char.is_control() || !(char.is_ascii() || char.is_alphanumeric()) => {
+                write!(shown, "{}", char.escape_unicode()).unwrap();
+            }
             char => shown.push(char),
         }
     }

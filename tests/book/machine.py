@@ -53,6 +53,7 @@ def shared_files(folder):
     (folder / "people.csv").write_text("Login,Mail,First,Last,Role,Active\njane,jane@example.com,Jane,Doe,member,true\n")
     (folder / "users.jsonl").write_text('{"userName":"jane","externalId":"jane@example.com","displayName":"Jane"}\n')
     (folder / "admin.token").write_text("a-token-for-the-admin-listener\n")
+    (folder / "shared.key").write_text("bm90IGEga2V5IG9mIGFueWJvZHksIG9mIHRoaXMgdGVzdA==\n")
     (folder / "audit.key").write_text("a key of at least thirty-two characters\n")
     (folder / "token").write_text(SCIM_TOKEN)
     (folder / "password").write_text("secret123\n")

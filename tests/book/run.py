@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import machine
+import prose
 from blocks import Block, Fault, blocks
 from machine import ROOT
 from session import Session, commands, pattern
@@ -41,6 +42,9 @@ class Page:
                     self.treat_all(found, faults)
             else:
                 self.treat_all(found, faults)
+        name = str(self.path.relative_to(ROOT))
+        keys = prose.settings((ROOT / "conf/wire-scim-guard.yaml").read_text())
+        faults += prose.faults(name, self.path.read_text(), keys, self.program, self.rejected)
         return faults, len(found)
 
     def treat_all(self, found, faults):
@@ -61,13 +65,19 @@ class Page:
         text = text.replace("sha512:...", HASH)
         if kind == {"register"}:
             (self.folder / "checked-tokens.yaml").write_text(text if "tokens:" in text else f"tokens:\n{text}")
-            text = "tokens: checked-tokens.yaml\n" + "".join(f"{line}\n" for line in NEEDED.values())
-        elif kind == {"fragment"}:
-            text += "".join(f"{line}\n" for key, line in NEEDED.items() if not re.search(f"^{key}:", text, re.M))
-        (self.folder / "checked.yaml").write_text(text)
+            text = "tokens: checked-tokens.yaml"
+        elif not kind and not all(re.search(f"^{key}:", text, re.M) for key in NEEDED):
+            raise Fault("a whole config has `listen` and `upstream`; of some keys say `fragment`")
+        message = self.rejected(text)
+        if message:
+            raise Fault(message)
+
+    def rejected(self, text):
+        """What `config check` says of a config, or of some keys of one; empty if it accepts it."""
+        missing = [line for key, line in NEEDED.items() if not re.search(f"^{key}:", text, re.M)]
+        (self.folder / "checked.yaml").write_text("\n".join([text, *missing, ""]))
         done = self.program("config", "check", "--config", "checked.yaml")
-        if done.returncode != 0:
-            raise Fault(f"config check:\n{done.stdout}{done.stderr}")
+        return "" if done.returncode == 0 else f"config check:\n{done.stdout}{done.stderr}"
 
     def bridge(self, text):
         (self.folder / "checked.yaml").write_text(text)
@@ -147,6 +157,9 @@ def faulty_blocks_are_found(binary, folder):
             page.treat_all([Block("sample", 1, info, text)], found)
         if not found:
             faults.append(f"the runner finds no fault in ```{info}\n{text}```")
+    for text in ("`wire-scim-guard check --nonsense`", "`wire-scim-guard nonsense now`", "`rules: {mode: perhaps}`"):
+        if not prose.faults("sample", text, {"rules"}, page.program, page.rejected):
+            faults.append(f"the runner finds no fault in {text}")
     return faults, len(samples)
 
 

@@ -11,11 +11,12 @@ json user, json patch, json group: `check` accepts the document;
     refused="RULE"  or refuses it by this rule;
     repairs="NAMES" with these repairs
 console             commands after `$ `, each with the output that it must have; `...` stands for any text or lines
-sh                  commands that must succeed
-text, http          output, a drawing, or what the tests have recorded: nothing is run
+sh                  commands to copy, which must succeed
+text output         what the sh block before it must have printed; `...` as above
+text, http          other output, a drawing, or what the tests have recorded: nothing is run
 
 file="NAME"         the block is kept as this file in the folder of its page (yaml, json, text)
-background          (console) the command goes on running until the page ends, or the next block with `background` begins
+background          (console, sh) the command goes on running until the page ends, or the next block with `background` begins
 status="N"          (console, sh) the exit code of the last command
 not-run="REASON"    nothing is run, for this reason
 """
@@ -27,11 +28,11 @@ LANGUAGES = {
     "yaml": {"fragment", "register", "bridge", "file", "not-run"},
     "json": {"user", "patch", "group", "refused", "repairs", "file", "not-run"},
     "console": {"background", "status", "not-run"},
-    "sh": {"status", "not-run"},
+    "sh": {"background", "status", "not-run"},
     "powershell": {"not-run"},
     "rust": {"not-run"},
     "http": set(),
-    "text": {"file"},
+    "text": {"file", "output"},
 }
 MUST_NOT_RUN = {"powershell", "rust"}
 WITH_VALUE = {"refused", "repairs", "file", "status", "not-run"}

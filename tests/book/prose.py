@@ -28,7 +28,7 @@ def inline_code(text):
 
 def settings(example):
     """The keys at the top of the config, from the file that lists all of them."""
-    return set(re.findall(r"^#?([a-z_]+):", example, re.MULTILINE))
+    return set(re.findall(r"^#?([a-z0-9_]+):", example, re.MULTILINE))
 
 
 def faults(path, text, keys, program, accepted):
@@ -36,7 +36,7 @@ def faults(path, text, keys, program, accepted):
     found = []
     for code in inline_code(text):
         command = COMMAND.match(code)
-        key = re.match(r"^([a-z_]+): \S", code)
+        key = re.match(r"^([a-z0-9_]+): \S", code)
         if command:
             names = command[1].split()
             help_text = next((done.stdout for count in (2, 1) if (done := program(*names[:count], "--help")).returncode == 0), "")

@@ -28,6 +28,7 @@ class Page:
 
     def __init__(self, path, folder, binary):
         self.path, self.folder, self.binary = path, folder, binary
+        self.last, self.output = "", ""  # of the last sh block
 
     def faults(self):
         try:
@@ -117,20 +118,32 @@ class Page:
                 self.session.run_in_background(command, expected)
                 continue
             output, status = self.session.run(command)
-            if not re.match(pattern(expected), f"{output}\n" if output else ""):
-                raise Fault(f"`{command}` printed something else than expected:\n{output}\n(exit code {status})")
+            expect_output(command, output, expected)
             if at == len(all_commands) - 1:
                 expect_status(block, command, status)
 
     def sh(self, block):
-        output, status = self.session.run(block.text)
-        if status != int(block.attributes.get("status", 0)):
-            raise Fault(f"exit code {status}:\n{output}")
+        self.last = block.text.strip()
+        if "background" not in block.attributes:
+            self.output, status = self.session.run(block.text)
+            if status != int(block.attributes.get("status", 0)):
+                raise Fault(f"exit code {status}:\n{self.output}")
+        else:
+            self.output = None
 
-    def text(self, _):
+    def text(self, block):
+        if "output" in block.attributes and self.output is None:
+            self.session.run_in_background(self.last, block.text)
+        elif "output" in block.attributes:
+            expect_output(self.last, self.output, block.text)
+
+    def http(self, _):
         """Nothing is run."""
 
-    http = text
+
+def expect_output(command, output, expected):
+    if not re.match(pattern(expected), f"{output.rstrip()}\n" if output.strip() else ""):
+        raise Fault(f"`{command}` printed something else than expected:\n{output}")
 
 
 def expect_status(block, command, status):
@@ -147,7 +160,7 @@ def faulty_blocks_are_found(binary, folder):
         ('json user refused="user.roles"', '{"userName":"alice","externalId":"a@example.com","displayName":"A"}\n'),
         ("console", "$ echo one\ntwo\n"), ('console status="1"', "$ true\n"), ("sh", "false\n"), ("", "text\n"),
         ("powershell", "Get-Item\n"), ("sh not-run", "true\n"), ("sh later", "true\n"), ("console", "no command\n"),
-        ("console background", "$ echo one\ntwo\n"),
+        ("console background", "$ echo one\ntwo\n"), ("text output", "not printed\n"),
     ]
     faults = []
     for info, text in samples:

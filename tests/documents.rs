@@ -82,7 +82,8 @@ fn monitoring_md_says_what_to_do_about_each_alert() {
     let rows = what_to_do(&read(Path::new("conf/prometheus/wire-scim-guard.rules.yaml")));
     assert!(rows.lines().count() > 15, "{rows}");
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(path, format!("{before}<!-- alerts -->\n{rows}<!-- end -->{after}")).unwrap();
+        std::fs::write(path, format!("{before}<!-- alerts -->\n{rows}<!-- end -->{after}"))
+            .unwrap();
         return;
     }
     assert!(written == rows, "{} is out of date: run this test with UPDATE_DOCS=1", path.display());

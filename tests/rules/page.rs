@@ -84,20 +84,40 @@ fn visible(line: &str) -> String {
 /// What hits a rule that no single request can hit.
 fn several(rule: Rule) -> &'static str {
     match rule {
-        Rule::LimitsGroupPatches => "The second PATCH of the same group, while the first one waits for Wire:",
-        Rule::LimitsUpgrades => "A WebSocket of Wire's clients (`other_paths: forward`), with `limits.upgrades: 0`:",
-        Rule::LimitsDeprovisioning => "The DELETE of a second user, with `deprovisioning: {at_most: 1, within: 1h}`:",
+        Rule::LimitsGroupPatches => {
+            "The second PATCH of the same group, while the first one waits for Wire:"
+        }
+        Rule::LimitsUpgrades => {
+            "A WebSocket of Wire's clients (`other_paths: forward`), with `limits.upgrades: 0`:"
+        }
+        Rule::LimitsDeprovisioning => {
+            "The DELETE of a second user, with `deprovisioning: {at_most: 1, within: 1h}`:"
+        }
         Rule::LimitsConnections => "A second connection, with `limits.connections: 1`:",
         Rule::LimitsAddress => "A second connection, with `limits.connections_per_address: 1`:",
-        Rule::LimitsDescriptors => "Any request that needs a connection to the backend, when the process has no descriptors left:",
-        Rule::LimitsAudit => "A request that changes something, while standard error does not accept the audit log:",
+        Rule::LimitsDescriptors => {
+            "Any request that needs a connection to the backend, when the process has no descriptors left:"
+        }
+        Rule::LimitsAudit => {
+            "A request that changes something, while standard error does not accept the audit log:"
+        }
         Rule::UpstreamConnect => "Any request, when no server accepts connections:",
-        Rule::UpstreamTls => "Any request, when the server speaks TLS and the configuration does not:",
-        Rule::UpstreamAnswer => "Any request, when the server answers with something that is not HTTP:",
-        Rule::UpstreamTimeout => "Any request, when the server does not answer within `limits.upstream_timeout`:",
+        Rule::UpstreamTls => {
+            "Any request, when the server speaks TLS and the configuration does not:"
+        }
+        Rule::UpstreamAnswer => {
+            "Any request, when the server answers with something that is not HTTP:"
+        }
+        Rule::UpstreamTimeout => {
+            "Any request, when the server does not answer within `limits.upstream_timeout`:"
+        }
         Rule::UpstreamThrottled => "Any request that Wire's nginx answers with 420:",
-        Rule::TokenRefused => "The second request with a token that Wire has just answered with 401:",
-        Rule::LimitsFailures => "The second request with an invalid token, with `shield: {failures: 1, by_address: true}`:",
+        Rule::TokenRefused => {
+            "The second request with a token that Wire has just answered with 401:"
+        }
+        Rule::LimitsFailures => {
+            "The second request with an invalid token, with `shield: {failures: 1, by_address: true}`:"
+        }
         Rule::TokenRate => "The second request with a token whose entry has `rate: 1/h`:",
         rule => panic!("{rule} has neither a request nor a description"),
     }

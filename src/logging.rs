@@ -62,7 +62,7 @@ fn sink() -> &'static Sink {
 /// Replaces the filter of the log lines.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
-/// How events are written; `None`: by default.
+/// The format of log lines; `None`: the default.
 static STYLE: RwLock<Option<Style>> = RwLock::new(None);
 
 /// Starts logging; later calls change nothing.
@@ -77,7 +77,7 @@ pub fn init(log: &Log) {
     }
 }
 
-/// Takes the level and the form of another configuration.
+/// Applies the level and the format of another configuration.
 pub fn configure(log: &Log) {
     set_style(log);
     if let Some(handle) = FILTER.get() {
@@ -235,7 +235,7 @@ pub struct Access<'a> {
     pub bytes_out: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<IpAddr>,
-    /// The token's name in the register.
+    /// The token's label in the registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -353,7 +353,7 @@ pub struct AccessLog {
     sampler: Arc<Sampler>,
 }
 
-/// What the configuration asks for.
+/// The settings of the configuration.
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     style: Style,
@@ -385,13 +385,13 @@ enum To {
 }
 
 impl AccessLog {
-    /// Standard error, for the lines that the configuration asks for.
+    /// Writes to standard error the lines that the configuration selects.
     pub fn new(log: &Log) -> Self {
         let settings = Arc::new(ArcSwap::from_pointee(Settings::of(log)));
         Self { to: To::Stderr, settings, sampler: Arc::default() }
     }
 
-    /// Takes another configuration, for all clones.
+    /// Applies another configuration, for all clones.
     pub fn configure(&self, log: &Log) {
         self.settings.store(Arc::new(Settings::of(log)));
     }
@@ -407,8 +407,8 @@ impl AccessLog {
         Self { to: self.to, ..Self::new(log) }
     }
 
-    /// Whether a line is written for this request; if not, callers need not collect its fields. `always`:
-    /// the request is one that is written even if only a share is.
+    /// Whether a line is written for this request; if not, callers need not collect its fields.
+    /// `always`: the request is one that is logged even if only a fraction is.
     pub fn wants(&self, always: bool) -> bool {
         match self.settings.load().requests {
             AccessLines::None => false,
@@ -436,7 +436,8 @@ impl AccessLog {
         }
     }
 
-    /// Writes a line where the others go, but not through their queue; to standard error by `write`.
+    /// Writes a line to the same place as the others, but not through their queue; to standard
+    /// error by `write`.
     pub(crate) fn write_certainly(&self, line: &impl Line, write: impl FnOnce(&[u8])) {
         let Some(bytes) = self.settings.load().style.line(line) else { return };
         match &self.to {

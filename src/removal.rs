@@ -1,5 +1,6 @@
-//! Decides whether a request that deletes or deactivates a user may leave: by the limit of its token, from the
-//! registry or the configuration. Asked when everything else was judged, as what is refused takes nobody away.
+//! Decides whether a request that deletes or deactivates a user may be forwarded: by the limit of
+//! its token, from the registry or the configuration. Judged last, as a request that is refused
+//! removes nobody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,19 +16,20 @@ use crate::rule::Rule;
 use crate::snapshot::Snapshot;
 use crate::target;
 
-/// A request that may leave but for this.
+/// A request that may be forwarded unless it exceeds the limit.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub token: Option<TokenDigest>,
     pub label: Option<&'a TokenLabel>,
-    /// The token is valid by the registry, or Wire accepted it lately.
+    /// The token is valid according to the registry, or Wire accepted it lately.
     pub known: bool,
-    /// The target that leaves.
+    /// The target that is forwarded.
     pub target: &'a [u8],
 }
 
-/// Judges what `remarks` say of the user's account; what is only reported is added to them. The place is kept to the
-/// end of the request; there is none where nothing is limited, or nobody is taken away.
+/// Judges what `remarks` say of the user's account; a rule that is only reported is added to them.
+/// The reservation is kept until the end of the request; there is none if nothing is limited, or
+/// nobody is removed.
 pub fn judge(
     snapshot: &Snapshot,
     counter: &Arc<Counter>,
@@ -41,7 +43,7 @@ pub fn judge(
     {
         return Ok(None);
     }
-    // What has no token that can be read is counted together.
+    // Requests without a readable token are counted together.
     let token = request.token.unwrap_or_else(|| TokenDigest::of(b""));
     let user = target::user_id(request.target);
     if !remarks.account.is_removal() {
@@ -65,19 +67,19 @@ pub fn judge(
     Ok(Some(counter.beyond_limit(removal)))
 }
 
-/// What a token has used of its limit.
+/// How much of its limit a token has used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitUse {
-    /// The token's label in the registry; `None`: of all other tokens together.
+    /// The token's label in the registry; `None`: all other tokens together.
     pub label: Option<String>,
     pub limit: Limit,
     /// Users that count now.
     pub used: u64,
-    /// Users that were taken away since the process began.
+    /// Users that were removed since the process began.
     pub total: u64,
 }
 
-/// The tokens that are limited, with what they have used.
+/// The tokens that are limited, with their usage.
 pub fn uses(snapshot: &Snapshot, counter: &Counter) -> Vec<LimitUse> {
     if !is_limited(snapshot) {
         return Vec::new();
@@ -110,18 +112,18 @@ fn entry_of(snapshot: &Snapshot, label: Option<&TokenLabel>) -> Option<TokenLimi
     registry.tokens.labelled(label?)?.deprovisioning
 }
 
-/// The part of the request that takes the user away.
+/// The part of the request that removes the user.
 fn place_of(change: AccountChange) -> &'static str {
     if change == AccountChange::Deletes { "method" } else { "active" }
 }
 
-/// What happened, which limit it is, and who can lift it.
+/// What happened, which limit applies, and who can lift it.
 fn sentence(limit: Limit, label: Option<&str>, is_own: bool, config: &Config) -> String {
     let Limit { at_most, within } = limit;
     let within = duration_text(within);
     let whose = match label {
         Some(label) if is_own => {
-            format!("the limit `deprovisioning` of the token's entry {label} in the register")
+            format!("the limit `deprovisioning` of the token's entry {label} in the token registry")
         }
         _ => "the limit `deprovisioning` in the configuration".to_owned(),
     };

@@ -1,4 +1,5 @@
-//! Keyed hashes, by which the same person can be followed through the audit log without being named.
+//! Keyed hashes, with which the same person can be followed through the audit log without being
+//! named.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,17 +9,19 @@ use sha2::Sha256;
 
 use crate::secret;
 
-/// The least length of a key, in bytes.
+/// The minimum length of a key, in bytes.
 pub const MIN_KEY: usize = 32;
 
 /// A key for HMAC-SHA256.
 ///
-/// SECURITY: an unkeyed hash of an externalId, which is mostly an email address, could be found by trying.
+/// SECURITY: an unkeyed hash of an externalId, which usually is an email address, could be reversed
+/// by trying addresses.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuditKey(Arc<[u8]>);
 
 impl AuditKey {
-    /// The key in a file, without white space around it. The error is the end of a sentence about the file.
+    /// Reads the key from a file, without surrounding white space. The error is the end of a
+    /// sentence about the file.
     pub fn read(text: &str) -> Result<Self, String> {
         let key = text.trim();
         if key.len() < MIN_KEY {
@@ -32,7 +35,7 @@ impl AuditKey {
 
     /// The hash of a person's externalId, in hexadecimal digits.
     pub fn hash(&self, external_id: &str) -> String {
-        // Keys of every length are accepted.
+        // HMAC accepts keys of every length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
         mac.update(external_id.as_bytes());
         let digits = mac.finalize().into_bytes();

@@ -1,4 +1,5 @@
-//! The users that all tokens have deleted or deactivated lately, and the places of the requests that are in flight.
+//! The users that all tokens have recently deleted or deactivated, and the reservations of requests
+//! in flight.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,13 +12,13 @@ use crate::digest::TokenDigest;
 use crate::rate;
 use crate::secret;
 
-/// How many users may be remembered in all before tokens of which nothing is known get no further place.
+/// How many users may be remembered in total before unknown tokens get no further reservation.
 ///
-/// SECURITY: anyone can send requests with made-up tokens. Wire refuses them, so that their places are given back,
-/// but a backend that fails lets them keep their places for a while.
+/// SECURITY: anyone can send requests with made-up tokens. Wire refuses them, so their reservations
+/// are released, but a failing backend lets them keep them for a while.
 const MAX_WITH_UNKNOWN: usize = 65_536;
 
-/// Nanoseconds after which the windows of all tokens are looked through for what is over.
+/// Nanoseconds between two sweeps of the windows of all tokens for expired users.
 const SWEEP_INTERVAL: u64 = 60_000_000_000;
 
 /// Counts for all tokens.
@@ -30,7 +31,7 @@ struct State {
     /// How many users are remembered, of all tokens.
     users: usize,
     swept: u64,
-    /// How many users were taken away, by the label of the token.
+    /// How many users were removed, by the label of the token.
     totals: HashMap<Option<Box<str>>, u64>,
 }
 
@@ -42,32 +43,32 @@ struct TokenWindow {
     label: Option<Box<str>>,
 }
 
-/// A request that takes a user away.
+/// A request that removes a user.
 #[derive(Clone, Copy)]
 pub struct Removal<'a> {
     pub token: TokenDigest,
     /// The token's label in the registry.
     pub label: Option<&'a str>,
-    /// The token is valid by the registry, or Wire accepted it lately.
+    /// The token is valid according to the registry, or Wire accepted it lately.
     pub known: bool,
     /// The user's id.
     pub user: u128,
     pub change: AccountChange,
 }
 
-/// What is used of a limit.
+/// The usage of a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
-    /// The token's label in the registry; `None`: of all other tokens together.
+    /// The token's label in the registry; `None`: all other tokens together.
     pub label: Option<Box<str>>,
     /// Users that count now.
     pub used: u64,
-    /// Users that were taken away since the process began.
+    /// Users that were removed since the process began.
     pub total: u64,
 }
 
 impl Counter {
-    /// Takes a place for the user. The error says after how long there may be one.
+    /// Reserves a place for the user. The error says after how long one may be free.
     pub fn take(
         self: &Arc<Self>,
         limit: Limit,
@@ -90,19 +91,19 @@ impl Counter {
         }
     }
 
-    /// The place of a request that leaves although there is none within the limit.
+    /// The reservation of a request that is forwarded although none is free within the limit.
     pub fn beyond_limit(self: &Arc<Self>, removal: Removal<'_>) -> Place {
         self.place(removal, false)
     }
 
-    /// Notes that a request with this token activates a user.
+    /// Records that a request with this token activates a user.
     pub fn activate(&self, token: TokenDigest, user: u128) {
         if let Some(token) = self.lock().tokens.get_mut(&token) {
             token.window.activate(user);
         }
     }
 
-    /// What is used now, and how many users were taken away, for each token that took any away.
+    /// The current usage, and how many users were removed, for each token that removed any.
     pub fn usage(&self) -> Vec<Usage> {
         let mut state = self.lock();
         state.expire(rate::now());
@@ -189,7 +190,7 @@ impl State {
         }
     }
 
-    /// Forgets what is over, of all tokens.
+    /// Removes expired users, of all tokens.
     fn expire(&mut self, now: u64) {
         self.swept = now;
         self.tokens.retain(|_, token| {
@@ -206,7 +207,8 @@ impl fmt::Debug for Counter {
     }
 }
 
-/// The place of one request. When it is dropped without an answer, the user counts if the request may have left.
+/// The reservation of one request. If it is dropped without an answer, the user counts if the
+/// request may have been forwarded.
 pub struct Place {
     counter: Arc<Counter>,
     token: TokenDigest,
@@ -215,21 +217,21 @@ pub struct Place {
     change: AccountChange,
     /// The user is counted in the window of the token.
     counted: bool,
-    /// What the request's fate is if nothing more is known; `None`: it is settled.
+    /// The outcome if nothing more becomes known; `None`: it is settled.
     fate: Option<Fate>,
 }
 
 impl Place {
-    /// Notes that the request leaves now.
+    /// Records that the request is being forwarded.
     pub fn leaves(&mut self) {
         if let Some(fate) = &mut self.fate {
             *fate = Fate::Unknown;
         }
     }
 
-    /// Notes the status of Wire's answer.
+    /// Records the status of Wire's answer.
     pub fn answered(&mut self, status: u16) {
-        // What comes before the answer says nothing.
+        // Interim answers are not conclusive.
         if status >= 200 && self.fate.take().is_some() {
             self.counter.settle(self, Fate::of(status));
         }

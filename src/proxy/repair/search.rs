@@ -10,7 +10,7 @@ use crate::repair::group_search::{Found, GroupSearch, MAX_BYTES, SearchFault};
 use crate::repair::user_search::UserSearch;
 
 impl GuardProxy {
-    /// Looks at all groups whose names contain the one that is asked for, page by page.
+    /// Searches all groups whose names contain the requested one, page by page.
     pub(super) async fn search_groups(
         &self,
         session: &mut Session,
@@ -41,7 +41,7 @@ impl GuardProxy {
         }
     }
 
-    /// Looks a user up by its handle, and hands it back only if it has the address that was asked for.
+    /// Looks a user up by its handle, and returns it only if it has the requested address.
     pub(super) async fn search_user(
         &self,
         session: &mut Session,

@@ -1,4 +1,4 @@
-//! Puts another configuration into use while the guard runs.
+//! Applies another configuration while the guard runs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::snapshot::Snapshot;
 use crate::tls::LoadedTls;
 use crate::tls::file::TlsFile;
 
-/// What keeps settings beside the snapshot, and follows each new one.
+/// The parts that keep settings outside the snapshot, and follow each new one.
 pub(super) struct Live {
     pub filter: Arc<RequestFilter>,
     pub upstreams: Arc<Upstreams>,
@@ -32,7 +32,8 @@ impl Apply for Live {
         let current = snapshots.current();
         let mut mistakes = changed_keys(&current.config, &next.config);
         mistakes.extend(self.resolve(&current, &next));
-        // Sockets that are opened in vain are closed again before anybody accepts from them.
+        // Sockets that turn out not to be needed are closed again before anything accepts from
+        // them.
         let addresses: Vec<_> =
             next.config.listen.iter().map(|listener| listener.address).collect();
         let listeners = self.listeners.prepare(&addresses).unwrap_or_else(|errors| {
@@ -72,8 +73,9 @@ impl Apply for Live {
 }
 
 impl Live {
-    /// Finds the servers of the next configuration before a request needs them. None that has an address is an
-    /// error only if the servers were changed: names that fail meanwhile keep their last addresses.
+    /// Resolves the servers of the next configuration before a request needs them. It is an error
+    /// that none has an address only if the servers were changed: names that temporarily fail keep
+    /// their last addresses.
     fn resolve(&self, current: &Snapshot, next: &Snapshot) -> Option<String> {
         let found = self.upstreams.prepare(&next.config, RESOLVE_TIMEOUT);
         let is_found = self.control.block_on(found);
@@ -90,7 +92,8 @@ impl Live {
 
     /// Ends the connections of listeners that now admit other clients.
     ///
-    /// SECURITY: a connection whose client certificate is of an authority that is no longer trusted must not go on.
+    /// SECURITY: a connection whose client certificate was issued by an authority that is no longer
+    /// trusted must not continue.
     fn end_connections(&self, before: &Snapshot, after: &Snapshot) {
         for listening in self.listeners.open() {
             let address = listening.address();

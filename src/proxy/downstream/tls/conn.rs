@@ -1,4 +1,4 @@
-//! A connection over TLS, in the form in which Pingora takes connections.
+//! A TLS connection in the form in which Pingora accepts connections.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// What is under a `ClientConn` whose client speaks TLS.
+/// The inner stream of a `ClientConn` whose client speaks TLS.
 pub(in crate::proxy::downstream) struct TlsConn {
     io: Box<TlsStream<TcpStream>>,
     socket: Arc<SocketDigest>,
@@ -74,10 +74,10 @@ impl Shutdown for TlsConn {
     }
 }
 
-/// Nothing is peeked at: `ClientConn` has read it before.
+/// Nothing is ever peeked at: `ClientConn` has read it before.
 impl Peek for TlsConn {}
 
-/// Pingora needs to know nothing of TLS: HTTP/2 begins with its preface here as well.
+/// Pingora need not know of TLS: HTTP/2 begins with its preface here as well.
 impl Ssl for TlsConn {}
 
 impl UniqueID for TlsConn {

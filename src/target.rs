@@ -4,7 +4,7 @@
 //! Wire's router is case-sensitive, decodes percent-encoded letters, accepts one trailing slash and
 //! resolves neither dot segments nor `%2F`; the nginx in front of it matches the decoded path but
 //! passes the raw one on. Whatever these two could interpret differently is refused here. Common
-//! mistakes of SCIM clients with the base URL (no `/v2`, two of them, doubled slashes) are
+//! errors of SCIM clients with the base URL (no `/v2`, two of them, doubled slashes) are
 //! corrected.
 
 use crate::api::{self, Handler, Id, Route};

@@ -132,7 +132,7 @@ impl State {
             config: Config {
                 since: Timestamp(admin.reloads.applied().unwrap_or(admin.metrics.started())),
                 last_reload: admin.reloads.last_at().map(Timestamp),
-                failure: admin.reloads.failure().map(|mistakes| mistakes.to_string()),
+                failure: admin.reloads.failure().map(|errors| errors.to_string()),
                 file: config.file.as_deref().map(shown),
                 fingerprint: format!("{:012x}", config.fingerprint),
                 warnings: config.warnings.iter().map(ToString::to_string).collect(),

@@ -192,7 +192,7 @@ fn command_line() -> String {
 /// at once.
 fn load(path: &Path, overrides: Overrides) -> Result<Evaluator, Failure> {
     let loaded = ConfigFile::new(path, overrides).load();
-    loaded.map(Evaluator::of).map_err(|mistakes| Failure::Unusable(mistakes.to_string()))
+    loaded.map(Evaluator::of).map_err(|errors| Failure::Unusable(errors.to_string()))
 }
 
 /// The guard with a config that names no files.

@@ -49,7 +49,7 @@ impl RequestFilter {
     ) -> Result<Option<Bytes>> {
         let Some(repair) = ctx.replaces(head) else { return Ok(None) };
         let read = whole && *method != Method::HEAD && !is_encoded(head);
-        let read = read.then_some(body).filter(|body| body.len() <= error_answer::MAX_LOOKED_AT);
+        let read = read.then_some(body).filter(|body| body.len() <= error_answer::MAX_EXAMINED);
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
         let made = match (repair, read) {
             (Repair::Discovery, read) => provider_config::replacement(read),

@@ -20,7 +20,7 @@ use crate::proxy::listeners::BACKLOG;
 pub(super) struct Given {
     sockets: Vec<(SocketAddr, TcpListener)>,
     /// Those that cannot be used, and why.
-    mistakes: Vec<String>,
+    errors: Vec<String>,
     /// Where the process that this one replaces waits for the readiness message.
     replaced: Option<UnixStream>,
 }
@@ -44,10 +44,10 @@ impl Given {
                 Some((address, socket)) if can_listen(&socket) => {
                     given.sockets.push((address, socket));
                 }
-                Some((address, _)) => given.mistakes.push(format!(
+                Some((address, _)) => given.errors.push(format!(
                     "LISTEN_FDS: the socket {address} cannot be listened on; write Accept=no in its .socket unit"
                 )),
-                None => given.mistakes.push(format!(
+                None => given.errors.push(format!(
                     "LISTEN_FDS: socket {} is not a TCP socket; write ListenStream= with an IP address and a port \
                      in its .socket unit",
                     number + 1
@@ -73,16 +73,16 @@ impl Given {
             }
             let configured = config.listen.iter().map(|listener| listener.address.to_string());
             let configured: Vec<String> = configured.collect();
-            self.mistakes.push(format!(
+            self.errors.push(format!(
                 "LISTEN_FDS: the socket {address} is neither in listen ({}) nor admin.listen ({}); correct the \
                  config or the .socket unit",
                 configured.join(", "),
                 config.admin
             ));
         }
-        match std::mem::take(&mut self.mistakes) {
-            mistakes if mistakes.is_empty() => Ok(()),
-            mistakes => Err(ServeError::Given(mistakes.join("\n"))),
+        match std::mem::take(&mut self.errors) {
+            errors if errors.is_empty() => Ok(()),
+            errors => Err(ServeError::Given(errors.join("\n"))),
         }
     }
 

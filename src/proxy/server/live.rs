@@ -12,7 +12,7 @@ use crate::logging;
 use crate::proxy::listeners::Listeners;
 use crate::proxy::request::RequestFilter;
 use crate::proxy::upstream::Upstreams;
-use crate::reload::{Apply, Mistakes, changed_keys};
+use crate::reload::{Apply, ReloadErrors, changed_keys};
 use crate::snapshot::Snapshot;
 use crate::tls::LoadedTls;
 use crate::tls::file::TlsFile;
@@ -27,22 +27,22 @@ pub(super) struct Live {
 }
 
 impl Apply for Live {
-    fn apply(&self, next: Snapshot) -> Result<(), Mistakes> {
+    fn apply(&self, next: Snapshot) -> Result<(), ReloadErrors> {
         let snapshots = self.filter.snapshots();
         let current = snapshots.current();
-        let mut mistakes = changed_keys(&current.config, &next.config);
-        mistakes.extend(self.resolve(&current, &next));
+        let mut errors = changed_keys(&current.config, &next.config);
+        errors.extend(self.resolve(&current, &next));
         // Sockets that turn out not to be needed are closed again before anything accepts from
         // them.
         let addresses: Vec<_> =
             next.config.listen.iter().map(|listener| listener.address).collect();
-        let listeners = self.listeners.prepare(&addresses).unwrap_or_else(|errors| {
-            mistakes.extend(errors);
+        let listeners = self.listeners.prepare(&addresses).unwrap_or_else(|unbound| {
+            errors.extend(unbound);
             Vec::new()
         });
-        let mistakes = Mistakes::new(mistakes);
-        if !mistakes.is_empty() {
-            return Err(mistakes);
+        let errors = ReloadErrors::new(errors);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         let config = Arc::clone(&next.config);
         let warnings = next.warnings(SystemTime::now());

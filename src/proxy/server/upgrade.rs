@@ -28,7 +28,7 @@ pub(super) const READY: &[u8] = b"ready";
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often it is checked whether the process is stopping meanwhile.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The first descriptor of `LISTEN_FDS`.
 const FIRST_FD: i32 = 3;
@@ -97,7 +97,7 @@ impl Program {
 /// Waits until the new process is ready.
 fn wait(mut ready: UnixStream, cancelled: &AtomicBool) -> Result<(), &'static str> {
     let failed = |_| "cannot wait for it";
-    ready.set_read_timeout(Some(LOOK_INTERVAL)).map_err(failed)?;
+    ready.set_read_timeout(Some(CHECK_INTERVAL)).map_err(failed)?;
     let began = Instant::now();
     let mut read = [0; READY.len()];
     let mut length = 0;
@@ -122,7 +122,7 @@ fn wait(mut ready: UnixStream, cancelled: &AtomicBool) -> Result<(), &'static st
 /// Ends the new process, and returns why and how it ended.
 fn end(child: &mut Child, why: &str) -> String {
     // A process that has just ended gets a moment to be seen as such.
-    std::thread::sleep(LOOK_INTERVAL);
+    std::thread::sleep(CHECK_INTERVAL);
     let ended = matches!(child.try_wait(), Ok(Some(_)));
     if !ended {
         let _ = child.kill();

@@ -8,13 +8,12 @@
 //! A verdict depends on the request and the snapshot alone, except for the rules about the use of
 //! tokens: these also depend on the refusal cache, the rates and the clock.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
+use http::header::AUTHORIZATION;
 
 use crate::api::{BodyKind, Handler};
 use crate::authorizer::{Bearer, Found, TokenAuthorizer, Use};
@@ -23,10 +22,8 @@ use crate::deprovisioning::{AccountChange, Counter};
 use crate::digest::TokenDigest;
 use crate::findings::{Findings, Remarks};
 use crate::json::Document;
-use crate::policy::Identity;
 use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
-use crate::registry::TokenLabel;
 use crate::repair::group_search::GroupSearch;
 use crate::repair::user_search::UserSearch;
 use crate::repair::work::Work;
@@ -34,15 +31,16 @@ use crate::repair::{self, Judged, Repair, Repairs, group_patch, hint, user_name}
 use crate::rule::Rule;
 use crate::snapshot::{LoadErrors, Snapshot, Snapshots};
 use crate::target::{self, Target};
-use crate::tls::subject::SubjectName;
 use crate::verdict::{Outcome, Verdict};
 use crate::{body, headers, query, token};
 
 pub use self::check::{CheckKind, CheckReport};
 use self::document::{judge_document, read_document};
+pub use self::stage::{BodyTask, Head, HeadVerdict, Next, RepairedBody};
 
 mod check;
 mod document;
+mod stage;
 
 /// Judges requests by the current snapshot. Cheap to share in an `Arc`.
 #[derive(Debug)]
@@ -50,93 +48,6 @@ pub struct Evaluator {
     snapshots: Arc<Snapshots>,
     refusals: Arc<RefusalCache>,
     deprovisioning: Arc<Counter>,
-}
-
-/// The head of a request, and the client that sent it.
-#[derive(Clone, Copy)]
-pub struct Head<'a> {
-    pub method: &'a Method,
-    /// The request target as it was sent.
-    pub target: &'a [u8],
-    pub headers: &'a HeaderMap,
-    /// The client's address, as trusted proxies report it.
-    pub client: Option<IpAddr>,
-    /// The names of the client's verified certificate; none over cleartext.
-    pub certificate: &'a [SubjectName],
-}
-
-impl fmt::Debug for Head<'_> {
-    /// SECURITY: neither the query nor a header is shown.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Head")
-            .field("method", self.method)
-            .field("client", &self.client)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The outcome of judging the head of a request.
-pub struct HeadVerdict {
-    pub handler: Handler,
-    /// The token's label in the registry.
-    pub token: Option<TokenLabel>,
-    /// The token's digest, to report the backend's answer to [`Evaluator::answered`].
-    pub digest: Option<TokenDigest>,
-    /// The token is valid according to the registry, or Wire accepted it within the last hour.
-    pub known: bool,
-    /// What was reported while the head was judged.
-    pub remarks: Remarks,
-    /// The repairs that are enabled for the request.
-    pub repairs: Repairs,
-    /// The repairs that have changed the head.
-    pub repaired: Repairs,
-    /// What to do instead of forwarding the request.
-    pub work: Option<Box<Work>>,
-    pub next: Next,
-}
-
-/// What happens after the head was judged.
-pub enum Next {
-    Refuse(Refusal),
-    /// Nothing in the body is judged: forward with this target (`None`: unchanged).
-    Forward {
-        target: Option<Vec<u8>>,
-    },
-    /// Read the body, then call [`Evaluator::judge_body`].
-    Body {
-        target: Option<Vec<u8>>,
-        task: BodyTask,
-    },
-}
-
-/// How the body is to be read and judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BodyTask {
-    pub kind: BodyKind,
-    /// The body is a gzip stream, which Wire decompresses.
-    pub gzip: bool,
-    /// How the token's team identifies its users, if the registry says so; otherwise the configured
-    /// mode applies.
-    pub identity: Option<Identity>,
-    /// The repairs that are enabled.
-    pub repairs: Repairs,
-}
-
-/// A body after its repairs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RepairedBody {
-    /// What is sent to the backend, without content coding; empty if there is work to do instead.
-    pub body: Vec<u8>,
-    pub work: Option<Box<Work>>,
-    /// The repairs that have changed it.
-    pub by: Repairs,
-}
-
-/// SECURITY: a body contains personal data.
-impl fmt::Debug for RepairedBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RepairedBody").field("by", &self.by).finish_non_exhaustive()
-    }
 }
 
 impl Evaluator {
@@ -449,7 +360,7 @@ impl Evaluator {
     }
 }
 
-/// The repairs of a request's head.
+/// The result of repairing the head of a request.
 #[derive(Default)]
 struct HeadRepair {
     /// The caller carries out work, and repairs answers.

@@ -54,7 +54,7 @@ impl GuardProxy {
         // Requests that are not judged may take longer.
         let deadline = (!ctx.filter.is_unjudged()).then(|| deadline(ctx));
         let exchanged = {
-            let exchange = pin!(self.send_and_hand_back(session, ctx, body));
+            let exchange = pin!(self.send_and_return(session, ctx, body));
             match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline, exchange).await,
                 None => Ok(exchange.await),
@@ -84,7 +84,7 @@ impl GuardProxy {
     /// answer, too slowly.
     fn overdue(&self, ctx: &ProxyCtx) -> BError {
         let error = too_slow("limits.request_timeout");
-        if ctx.handing_out {
+        if ctx.writing_to_client {
             return error.into_down();
         }
         let limits = ctx.filter.limits();
@@ -94,14 +94,14 @@ impl GuardProxy {
         error.into_up()
     }
 
-    async fn send_and_hand_back(
+    async fn send_and_return(
         &self,
         session: &mut Session,
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
         let mut backend = self.send_safely(session, ctx, None, &body).await?;
-        match self.hand_back(&mut backend, session, ctx).await {
+        match self.return_answer(&mut backend, session, ctx).await {
             Ok(Rest::Read) => self.keep(backend, ctx).await,
             Ok(Rest::Unread) => {}
             Err(error) if throttle::is_throttled(&error) => {
@@ -197,7 +197,7 @@ impl GuardProxy {
         }
     }
 
-    pub(super) async fn hand_back(
+    pub(super) async fn return_answer(
         &self,
         backend: &mut Backend,
         session: &mut Session,
@@ -254,7 +254,7 @@ impl GuardProxy {
                 self.filter.replacement(&mut ctx.filter, &mut answer, method, &body, done)?
             }
         {
-            Box::pin(ctx.hand_out_made(session, answer, made)).await?;
+            Box::pin(ctx.write_made_answer(session, answer, made)).await?;
             return Ok(if done { Rest::Read } else { Rest::Unread });
         }
         if session.req_header().version == Version::HTTP_10 {
@@ -270,7 +270,7 @@ impl GuardProxy {
             let body = if is_http2 { ctx.filter.count(body) } else { body };
             tasks.push(HttpTask::Body(Some(body), done));
         }
-        ctx.hand_out(session, tasks).await?;
+        ctx.write_to_client(session, tasks).await?;
         while !done {
             if is_http2 {
                 ctx.filter.keep_for_answer(reader);
@@ -281,13 +281,13 @@ impl GuardProxy {
             let piece = while_wanted(session, pin!(piece)).await?;
             done = piece.is_none() || backend.is_body_done();
             let piece = piece.map(|piece| if is_http2 { ctx.filter.count(piece) } else { piece });
-            ctx.hand_out(session, vec![HttpTask::Body(piece, done)]).await?;
+            ctx.write_to_client(session, vec![HttpTask::Body(piece, done)]).await?;
         }
         Ok(Rest::Read)
     }
 }
 
-/// What is left of an answer when the client has received all of its part.
+/// Whether the backend's answer was read to its end, once the client has received its answer.
 pub(super) enum Rest {
     Read,
     Unread,
@@ -295,7 +295,7 @@ pub(super) enum Rest {
 
 impl ProxyCtx {
     /// Writes a complete answer that the guard has made.
-    pub(super) async fn hand_out_made(
+    pub(super) async fn write_made_answer(
         &mut self,
         session: &mut Session,
         head: Box<ResponseHeader>,
@@ -307,7 +307,7 @@ impl ProxyCtx {
             let body = if session.is_http2() { self.filter.count(body) } else { body };
             tasks.push(HttpTask::Body(Some(body), true));
         }
-        self.hand_out(session, tasks).await
+        self.write_to_client(session, tasks).await
     }
 
     /// What secures the connection to the current server; `None`: it is cleartext.
@@ -319,11 +319,11 @@ impl ProxyCtx {
     }
 
     /// Writes a part of the answer to the client.
-    async fn hand_out(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
-        self.handing_out = true;
+    async fn write_to_client(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
+        self.writing_to_client = true;
         let write = pin!(pingora_internals::write_tasks(session, tasks));
         let written = self.filter.unless_short(write).await;
-        self.handing_out = false;
+        self.writing_to_client = false;
         written.map(drop).map_err(Error::into_down)
     }
 }

@@ -127,7 +127,7 @@ pub struct ProxyCtx {
     filter: FilterCtx,
     attempts: Attempts,
     /// A part of the answer has been sent to the client.
-    handing_out: bool,
+    writing_to_client: bool,
     connecting: Option<OwnedSemaphorePermit>,
 }
 
@@ -139,7 +139,7 @@ impl ProxyHttp for GuardProxy {
         ProxyCtx {
             filter: self.filter.new_ctx(),
             attempts: Attempts::default(),
-            handing_out: false,
+            writing_to_client: false,
             connecting: None,
         }
     }

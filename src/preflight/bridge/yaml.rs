@@ -179,7 +179,7 @@ impl Node {
             Value::Null => "nothing",
             Value::Bool(_) => "a boolean",
             Value::Number(_) => "a number",
-            Value::Text(_) => "a text",
+            Value::Text(_) => "a string",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }
@@ -320,8 +320,8 @@ mod tests {
             ("389", "number 389"),
             ("389.0", "number 389.0"),
             ("0x1F", "number 0x1F"),
-            ("1.", "text 1."),
-            ("12:30", "text 12:30"),
+            ("1.", "string 1."),
+            ("12:30", "string 12:30"),
             ("|\n  a\n  b", "string a\nb\n"),
             (">\n  a\n  b", "string a b\n"),
         ] {

@@ -32,8 +32,9 @@ use crate::snapshot::{Snapshot, Snapshots};
 use crate::tls::subject::SubjectName;
 
 use super::chunked::Misframed;
+use super::extent::Extent;
 use super::h2_heads::H2Heads;
-use super::head::{Extent, Head, HeadRules};
+use super::head::{Head, HeadRules};
 use crate::proxy::budget::{Connection, Place};
 use crate::proxy::upgrade::Tunnel;
 
@@ -217,17 +218,17 @@ impl ClientConn {
         self.extent = extent;
         self.head = head;
         // Malformed data is not passed on; reading the body returns the error.
-        let taken = self.belonging(head).unwrap_or(0);
+        let taken = self.belonging_to_message(head).unwrap_or(0);
         self.read_ahead.split_to(head + taken)
     }
 
     /// How many of the bytes that were read ahead, starting at `from`, belong to the current
     /// message.
-    fn belonging(&mut self, from: usize) -> io::Result<usize> {
-        self.extent.pass(&self.read_ahead[from..]).map_err(|Misframed| self.broken())
+    fn belonging_to_message(&mut self, from: usize) -> io::Result<usize> {
+        self.extent.pass(&self.read_ahead[from..]).map_err(|Misframed| self.misframed_error())
     }
 
-    fn broken(&self) -> io::Error {
+    fn misframed_error(&self) -> io::Error {
         self.misframed.store(true, Ordering::Relaxed);
         io::ErrorKind::InvalidData.into()
     }
@@ -359,29 +360,6 @@ struct Stall {
     place: Option<Place>,
 }
 
-impl Extent {
-    /// Processes bytes that arrived; returns how many of them belong to the message.
-    fn pass(&mut self, bytes: &[u8]) -> Result<usize, Misframed> {
-        match self {
-            Self::Length(left) => {
-                let taken = (bytes.len() as u64).min(*left);
-                *left -= taken;
-                Ok(taken as usize)
-            }
-            Self::Chunked(body) => body.pass(bytes),
-            Self::Endless => Ok(bytes.len()),
-        }
-    }
-
-    fn has_ended(&self) -> bool {
-        match self {
-            Self::Length(left) => *left == 0,
-            Self::Chunked(body) => body.has_ended(),
-            Self::Endless => false,
-        }
-    }
-}
-
 impl AsyncRead for ClientConn {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -393,7 +371,7 @@ impl AsyncRead for ClientConn {
             return this.poll_idle(cx);
         }
         if *this.misframed.get_mut() {
-            return Poll::Ready(Err(this.broken()));
+            return Poll::Ready(Err(this.misframed_error()));
         }
         if let Some(heads) = &mut this.h2_heads {
             ready!(heads.poll_ready(cx))?;
@@ -410,7 +388,9 @@ impl AsyncRead for ClientConn {
         if let Some(heads) = &mut this.h2_heads {
             heads.pass(came);
         }
-        let Ok(taken) = this.extent.pass(came) else { return Poll::Ready(Err(this.broken())) };
+        let Ok(taken) = this.extent.pass(came) else {
+            return Poll::Ready(Err(this.misframed_error()));
+        };
         if taken < came.len() {
             let mut next = BytesMut::from(&came[taken..]);
             next.unsplit(this.read_ahead.split());

@@ -20,19 +20,9 @@ use crate::rule::Rule;
 use crate::target;
 
 use super::chunked::Chunked;
+pub use super::extent::Extent;
 use super::syntax::{decimal, is_tchar};
 use super::upgrade::{self, Upgrade};
-
-/// How far a message extends after its head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// This many bytes of the body have not arrived yet; what follows them is not for Pingora.
-    Length(u64),
-    /// The chunks determine the end.
-    Chunked(Chunked),
-    /// Everything: HTTP/2 frames its messages itself.
-    Endless,
-}
 
 /// The rules that heads are checked against.
 #[derive(Debug, Clone, Copy)]

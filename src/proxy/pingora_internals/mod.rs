@@ -32,8 +32,10 @@ use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorType, Result};
 
 mod replay;
+mod stream;
 
 pub(in crate::proxy) use replay::{Restore, replay};
+pub(in crate::proxy) use stream::stream_without_details;
 
 /// A session on a connection from which `message` was read already: a head, and what has arrived of
 /// its body. After the request `reuses` more may follow on the connection.

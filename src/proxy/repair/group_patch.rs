@@ -37,7 +37,7 @@ impl GuardProxy {
         // SECURITY: the turn has been released by now: a client that reads its answer slowly makes
         // no other request wait.
         match self.change_group(session, ctx, patch).await? {
-            Outcome::Answered(answer) => self.hand_over(session, ctx, answer).await,
+            Outcome::Answered(answer) => self.answer_with(session, ctx, answer).await,
             Outcome::Refused(refusal) => {
                 self.filter.refuse_after_sending(session, &mut ctx.filter, &refusal).await
             }

@@ -81,7 +81,7 @@ impl GuardProxy {
     }
 
     /// Sends an answer to the client, unchanged or translated.
-    pub(super) async fn hand_over(
+    pub(super) async fn answer_with(
         &self,
         session: &mut Session,
         ctx: &mut ProxyCtx,
@@ -104,11 +104,11 @@ impl GuardProxy {
         let body = made.or(body).ok_or_else(too_long)?;
         head.remove_header(&header::TRANSFER_ENCODING);
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        ctx.hand_out_made(session, head, body).await
+        ctx.write_made_answer(session, head, body).await
     }
 
     /// Sends the client a document that was made from answers of the backend.
-    pub(super) async fn hand_over_made(
+    pub(super) async fn answer_with_document(
         &self,
         session: &mut Session,
         ctx: &mut ProxyCtx,
@@ -116,7 +116,7 @@ impl GuardProxy {
         body: Vec<u8>,
     ) -> Result<()> {
         replace::describe(&mut head, body.len())?;
-        ctx.hand_out_made(session, head, body.into()).await
+        ctx.write_made_answer(session, head, body.into()).await
     }
 }
 

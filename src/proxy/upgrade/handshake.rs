@@ -88,7 +88,7 @@ impl GuardProxy {
                 backend.read_timeout = Some(timeout);
                 let read = conn::read_head(&mut backend).await;
                 read.map_err(|e| tls::of_answer(e, conn::is_alerted(&backend)).into_up())?;
-                self.hand_back(&mut backend, session, ctx).await.map(drop)
+                self.return_answer(&mut backend, session, ctx).await.map(drop)
             }
         }
     }

@@ -15,16 +15,14 @@ use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
 use pingora::protocols::http::v1::client::HttpSession as Backend;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::{GetSocketDigest, Shutdown, SocketDigest, UniqueID, UniqueIDType};
 use pingora::{Error, ErrorType, Result};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use crate::proxy::pingora_internals::stream_without_details;
 
 use super::dial::Key;
 use super::io::Io;
@@ -58,7 +56,7 @@ pub(in crate::proxy) struct BackendConn {
     /// Nothing had arrived at the last check, and nothing was written since.
     quiet: bool,
     /// Something arrived before the whole request had been written.
-    unasked: bool,
+    unsolicited: bool,
     /// A byte of an answer to the request has been read.
     answered: bool,
     /// The request is complete: anything else that is written is discarded.
@@ -71,7 +69,7 @@ pub(in crate::proxy) struct BackendConn {
 
 /// Data that a server has sent without a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy) enum Came {
+pub(in crate::proxy) enum Arrived {
     Nothing,
     Bytes,
     End,
@@ -119,7 +117,7 @@ impl BackendConn {
             early: None,
             reused: false,
             quiet: false,
-            unasked: false,
+            unsolicited: false,
             answered: false,
             whole: false,
             unflushed: false,
@@ -170,24 +168,24 @@ impl BackendConn {
         self.quiet = false;
         self.answered = false;
         self.whole = false;
-        self.held.is_empty() && self.early.is_none() && !self.unasked && !self.unflushed
+        self.held.is_empty() && self.early.is_none() && !self.unsolicited && !self.unflushed
     }
 
     /// What has arrived since the last answer. The socket itself is asked, as tokio does not know
     /// yet what arrived while this thread was busy.
-    pub(in crate::proxy) fn came(&mut self) -> Came {
-        let came = match &mut self.io {
-            Io::Tcp(stream) => came_in_cleartext(stream),
-            Io::Tls(stream) => came_over_tls(stream),
+    pub(in crate::proxy) fn arrived(&mut self) -> Arrived {
+        let arrived = match &mut self.io {
+            Io::Tcp(stream) => arrived_in_cleartext(stream),
+            Io::Tls(stream) => arrived_over_tls(stream),
         };
-        self.quiet = came == Came::Nothing;
-        came
+        self.quiet = arrived == Arrived::Nothing;
+        arrived
     }
 
     /// Writes a part of the request, and records whether anything arrived before it.
     fn poll_send(&mut self, cx: &mut Context<'_>, part: Part<'_>) -> Poll<io::Result<usize>> {
-        if !std::mem::take(&mut self.quiet) && self.came() != Came::Nothing {
-            self.unasked = true;
+        if !std::mem::take(&mut self.quiet) && self.arrived() != Arrived::Nothing {
+            self.unsolicited = true;
         }
         self.quiet = false;
         let part = match part {
@@ -244,33 +242,33 @@ impl BackendConn {
     }
 }
 
-fn came_in_cleartext(stream: &TcpStream) -> Came {
+fn arrived_in_cleartext(stream: &TcpStream) -> Arrived {
     match SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Came::Nothing,
-        Ok(1..) => Came::Bytes,
-        _ => Came::End,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Arrived::Nothing,
+        Ok(1..) => Arrived::Bytes,
+        _ => Arrived::End,
     }
 }
 
 /// What has arrived within TLS: session tickets arrive at any time, and do not concern the
 /// connection above.
-fn came_over_tls(stream: &mut TlsStream<TcpStream>) -> Came {
+fn arrived_over_tls(stream: &mut TlsStream<TcpStream>) -> Arrived {
     let (socket, session) = stream.get_mut();
     let socket = SockRef::from(&*socket);
     for _ in 0..MAX_RECORDS {
         match session.process_new_packets() {
-            Ok(state) if state.plaintext_bytes_to_read() > 0 => return Came::Bytes,
-            Ok(state) if state.peer_has_closed() => return Came::End,
+            Ok(state) if state.plaintext_bytes_to_read() > 0 => return Arrived::Bytes,
+            Ok(state) if state.peer_has_closed() => return Arrived::End,
             Ok(_) => {}
-            Err(_) => return Came::End,
+            Err(_) => return Arrived::End,
         }
         match session.read_tls(&mut &*socket) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Came::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Arrived::Nothing,
             Ok(1..) => {}
-            _ => return Came::End,
+            _ => return Arrived::End,
         }
     }
-    Came::Bytes
+    Arrived::Bytes
 }
 
 /// Whether a server that was spoken to in cleartext has shown that it speaks TLS.
@@ -316,9 +314,9 @@ impl AsyncRead for BackendConn {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         if !this.answered {
-            let came = &buf.filled()[before..];
-            this.answered = !came.is_empty();
-            this.alerted = tls::is_alert(came) && matches!(this.io, Io::Tcp(_));
+            let arrived = &buf.filled()[before..];
+            this.answered = !arrived.is_empty();
+            this.alerted = tls::is_alert(arrived) && matches!(this.io, Io::Tcp(_));
         }
         Poll::Ready(Ok(()))
     }
@@ -366,22 +364,7 @@ impl UniqueID for BackendConn {
     }
 }
 
-#[async_trait]
-impl Peek for BackendConn {}
-
-impl Ssl for BackendConn {}
-
-impl GetTimingDigest for BackendConn {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for BackendConn {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
+stream_without_details!(BackendConn);
 
 impl GetSocketDigest for BackendConn {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {

@@ -11,7 +11,7 @@ use pingora::protocols::Stream;
 
 use crate::config::Limits;
 
-use super::conn::{BackendConn, Came};
+use super::conn::{Arrived, BackendConn};
 use super::dial::{Destination, Key};
 
 /// Idle connections to each server.
@@ -86,17 +86,17 @@ impl Pool {
         let conns = idle.conns.get_mut(&server)?;
         while let Some(IdleConn { mut conn, since, .. }) = conns.pop() {
             let age = since.elapsed();
-            match conn.came() {
-                Came::Nothing if age < limits.upstream_idle_timeout => return Some(conn),
-                Came::Bytes => {
+            match conn.arrived() {
+                Arrived::Nothing if age < limits.upstream_idle_timeout => return Some(conn),
+                Arrived::Bytes => {
                     idle.distrust(server, "it sends bytes without a request");
                     return None;
                 }
-                Came::End if age < SOON => {
+                Arrived::End if age < SOON => {
                     idle.distrust(server, "it closes connections without announcing it");
                     return None;
                 }
-                Came::Nothing | Came::End => {}
+                Arrived::Nothing | Arrived::End => {}
             }
         }
         None
@@ -130,7 +130,7 @@ impl Pool {
             let mut idle = self.idle();
             idle.conns.retain(|_, conns| {
                 conns.retain_mut(|conn| {
-                    Instant::now() < conn.until && conn.conn.came() == Came::Nothing
+                    Instant::now() < conn.until && conn.conn.arrived() == Arrived::Nothing
                 });
                 !conns.is_empty()
             });

@@ -12,11 +12,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, Method};
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method};
 
 use crate::api::{BodyKind, Handler};
-use crate::authorizer::{Bearer, Found, TokenAuthorizer, Use};
+use crate::authorizer::{Bearer, Found, Metered, TokenAuthorizer, Use};
 use crate::config::{Config, PathPolicy};
 use crate::deprovisioning::{AccountChange, Counter};
 use crate::digest::TokenDigest;
@@ -29,6 +29,7 @@ use crate::repair::user_search::UserSearch;
 use crate::repair::work::Work;
 use crate::repair::{self, Judged, Repair, Repairs, group_patch, hint, user_name};
 use crate::rule::Rule;
+use crate::shared::SharedState;
 use crate::snapshot::{LoadErrors, Snapshot, Snapshots};
 use crate::target::{self, Target};
 use crate::verdict::{Outcome, Verdict};
@@ -82,6 +83,23 @@ impl Evaluator {
         &self.deprovisioning
     }
 
+    /// Connects to the store that the current snapshot names, if it names one.
+    pub(crate) fn start_sharing(&self) {
+        if let Some(shared) = &self.snapshots.current().shared {
+            self.share(shared);
+        }
+    }
+
+    /// Connects to a store, and learns from the other replicas.
+    pub(crate) fn share(&self, shared: &SharedState) {
+        let (refusals, snapshots) = (Arc::clone(&self.refusals), Arc::downgrade(&self.snapshots));
+        shared.start(Box::new(move |event| {
+            if let Some(snapshots) = snapshots.upgrade() {
+                refusals.heard(&snapshots.current().refusal_limits, event);
+            }
+        }));
+    }
+
     /// Reports the status of the backend's answer to a request with this token.
     pub fn answered(
         &self,
@@ -115,6 +133,7 @@ impl Evaluator {
             token: None,
             digest: None,
             known: false,
+            metered: None,
             remarks: Remarks::default(),
             repairs: Repairs::NONE,
             repaired: Repairs::NONE,
@@ -164,10 +183,21 @@ impl Evaluator {
             Ok(None) => Next::Forward { target: target.canonical },
             Ok(Some(task)) => Next::Body { target: target.canonical, task },
         };
-        let Bearer { label: token, digest, known, .. } = bearer;
+        let Bearer { label: token, digest, known, metered, .. } = bearer;
         let remarks = findings.into_remarks();
         let handler = target.handler;
-        HeadVerdict { handler, token, digest, known, remarks, repairs, repaired, work, next }
+        HeadVerdict {
+            handler,
+            token,
+            digest,
+            known,
+            metered,
+            remarks,
+            repairs,
+            repaired,
+            work,
+            next,
+        }
     }
 
     /// Judges the head of a SCIM request. `Some` if a body is to be judged next.

@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::window::{Full, Taken, Window};
-use super::{AccountChange, Allowance, Fate, Limit};
+use super::{AccountChange, Allowance, Fate, Limit, Place};
 use crate::digest::TokenDigest;
 use crate::rate;
-use crate::secret;
 
 /// How many users may be remembered in total before unknown tokens get no further reservation.
 ///
@@ -68,7 +67,8 @@ pub struct Usage {
 }
 
 impl Counter {
-    /// Reserves a place for the user. The error says after how long one may be free.
+    /// Reserves a place for the user. `allowance`: one that has not expired. The error says after how
+    /// long a place may be free.
     pub fn take(
         self: &Arc<Self>,
         limit: Limit,
@@ -76,7 +76,6 @@ impl Counter {
         removal: Removal<'_>,
     ) -> Result<Place, Duration> {
         let now = rate::now();
-        let allowance = allowance.filter(|allowance| allowance.until > SystemTime::now());
         let mut state = self.lock();
         state.sweep(now);
         let room = removal.known || state.users < MAX_WITH_UNKNOWN;
@@ -86,9 +85,14 @@ impl Counter {
         drop(state);
         match taken {
             Ok(Taken::Counted) => Ok(self.place(removal, true)),
-            Ok(Taken::Free) => Ok(self.place(removal, false).without_effect()),
+            Ok(Taken::Free) => Ok(Place::without_effect()),
             Err(Full { wait }) => Err(Duration::from_nanos(wait)),
         }
+    }
+
+    /// Whether a token that may be unknown gets a place at all.
+    pub fn has_room(&self, known: bool) -> bool {
+        known || self.lock().users < MAX_WITH_UNKNOWN
     }
 
     /// The reservation of a request that is forwarded although none is free within the limit.
@@ -122,35 +126,38 @@ impl Counter {
         usage.collect()
     }
 
+    /// `counted`: the user is counted in the window of the token.
     fn place(self: &Arc<Self>, removal: Removal<'_>, counted: bool) -> Place {
-        Place {
-            counter: Arc::clone(self),
-            token: removal.token,
-            label: removal.label.map(Box::from),
-            user: removal.user,
-            change: removal.change,
-            counted,
-            fate: Some(Fate::Refused),
-        }
+        let counter = Arc::clone(self);
+        let Removal { token, user, change, .. } = removal;
+        let label = removal.label.map(Box::from);
+        Place::new(move |fate| {
+            if counted {
+                counter.settle(token, label, (user, change), fate);
+            } else if fate != Fate::Refused {
+                counter.lock().add_total(label);
+            }
+        })
     }
 
-    fn settle(&self, place: &Place, fate: Fate) {
+    fn settle(
+        &self,
+        token: TokenDigest,
+        label: Option<Box<str>>,
+        (user, change): (u128, AccountChange),
+        fate: Fate,
+    ) {
         let mut state = self.lock();
-        let is_first = if place.counted {
-            let Some(token) = state.tokens.get_mut(&place.token) else { return };
-            let before = token.window.len();
-            let is_first = token.window.settle(place.user, place.change, fate);
-            let after = token.window.len();
-            state.users = state.users + after - before;
-            if after == 0 {
-                state.tokens.remove(&place.token);
-            }
-            is_first
-        } else {
-            fate != Fate::Refused
-        };
+        let Some(entry) = state.tokens.get_mut(&token) else { return };
+        let before = entry.window.len();
+        let is_first = entry.window.settle(user, change, fate);
+        let after = entry.window.len();
+        state.users = state.users + after - before;
+        if after == 0 {
+            state.tokens.remove(&token);
+        }
         if is_first {
-            *state.totals.entry(place.label.clone()).or_default() += 1;
+            state.add_total(label);
         }
     }
 
@@ -184,6 +191,10 @@ impl State {
         changed
     }
 
+    fn add_total(&mut self, label: Option<Box<str>>) {
+        *self.totals.entry(label).or_default() += 1;
+    }
+
     fn sweep(&mut self, now: u64) {
         if now.saturating_sub(self.swept) >= SWEEP_INTERVAL {
             self.expire(now);
@@ -204,56 +215,5 @@ impl State {
 impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counter").field("users", &self.lock().users).finish_non_exhaustive()
-    }
-}
-
-/// The reservation of one request. If it is dropped without an answer, the user counts if the
-/// request may have been forwarded.
-pub struct Place {
-    counter: Arc<Counter>,
-    token: TokenDigest,
-    label: Option<Box<str>>,
-    user: u128,
-    change: AccountChange,
-    /// The user is counted in the window of the token.
-    counted: bool,
-    /// The outcome if nothing more becomes known; `None`: it is settled.
-    fate: Option<Fate>,
-}
-
-impl Place {
-    /// Records that the request is being forwarded.
-    pub fn leaves(&mut self) {
-        if let Some(fate) = &mut self.fate {
-            *fate = Fate::Unknown;
-        }
-    }
-
-    /// Records the status of Wire's answer.
-    pub fn answered(&mut self, status: u16) {
-        // Interim answers are not conclusive.
-        if status >= 200 && self.fate.take().is_some() {
-            self.counter.settle(self, Fate::of(status));
-        }
-    }
-
-    fn without_effect(mut self) -> Self {
-        self.fate = None;
-        self
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(fate) = self.fate.take() {
-            self.counter.settle(self, fate);
-        }
-    }
-}
-
-/// SECURITY: neither the token nor the user is shown.
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        secret::hidden(f, "Place")
     }
 }

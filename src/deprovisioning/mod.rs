@@ -4,14 +4,17 @@
 //!
 //! Different users are counted for each token: a user who is counted already costs nothing again. A
 //! place is reserved before the request is forwarded, released if Wire refuses the request, and
-//! kept if Wire carries it out, or may have. All state belongs to this process and ends with it.
+//! kept if Wire carries it out, or may have. All state belongs to this process and ends with it;
+//! what several replicas share is in `shared`.
 
 mod counter;
+mod place;
 mod window;
 
 use std::time::{Duration, SystemTime};
 
-pub use counter::{Counter, Place, Removal, Usage};
+pub use counter::{Counter, Removal, Usage};
+pub use place::Place;
 
 /// What a request does to the account of the user that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -69,7 +72,7 @@ pub struct TokenLimit {
 
 /// The outcome of a request that removes a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub enum Fate {
     /// It has changed nothing.
     Refused,
     /// Wire may have carried it out.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, Method};
 
 use crate::api::{BodyKind, Handler};
+use crate::authorizer::Metered;
 use crate::digest::TokenDigest;
 use crate::findings::Remarks;
 use crate::policy::Identity;
@@ -47,6 +48,8 @@ pub struct HeadVerdict {
     pub digest: Option<TokenDigest>,
     /// The token is valid according to the registry, or Wire accepted it within the last hour.
     pub known: bool,
+    /// The rate of its token, if replicas share it.
+    pub(crate) metered: Option<Box<Metered>>,
     /// What was reported while the head was judged.
     pub remarks: Remarks,
     /// The repairs that are enabled for the request.

@@ -1,10 +1,20 @@
-//! The registry's file: YAML like the config, so that there is only one format to learn, entries
-//! can have comments, and every error has a line and a column.
+//! The registry's file: YAML like the config, so that there is one format to know, entries can have
+//! comments, and every mistake has a line and a column.
 //!
-//! ```yaml tokens:   - label: okta     hash: "sha512:..."     expires: 2027-06-30     networks:
-//! [203.0.113.0/24]     client_certificate: "dns:idp.example.com"     methods: [GET, POST, PUT,
-//! PATCH]     resources: [Users]     identity: saml     rate: 20/s     repairs: [okta]
-//! deprovisioning: {at_most: 20, within: 1h} ```
+//! ```yaml
+//! tokens:
+//!   - label: okta
+//!     hash: "sha512:..."
+//!     expires: 2027-06-30
+//!     networks: [203.0.113.0/24]
+//!     client_certificate: "dns:idp.example.com"
+//!     methods: [GET, POST, PUT, PATCH]
+//!     resources: [Users]
+//!     identity: saml
+//!     rate: 20/s
+//!     repairs: [okta]
+//!     deprovisioning: {at_most: 20, within: 1h}
+//! ```
 
 use std::collections::HashMap;
 use std::path::Path;

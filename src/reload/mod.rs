@@ -178,7 +178,8 @@ impl Reloader {
     /// already.
     fn others_are_current(&self, next: &Snapshot) -> bool {
         let current = self.snapshots.current();
-        let secrets = |config: &Config| (config.admin_token, config.audit.clone());
+        let secrets =
+            |config: &Config| (config.admin_token, config.audit.clone(), config.shared.clone());
         if current.tls.files() != next.tls.files()
             || secrets(&current.config) != secrets(&next.config)
         {

@@ -30,6 +30,7 @@ impl Apply for Live {
     fn apply(&self, next: Snapshot) -> Result<(), ReloadErrors> {
         let snapshots = self.filter.snapshots();
         let current = snapshots.current();
+        let next = next.sharing_with(&current);
         let mut errors = changed_keys(&current.config, &next.config);
         errors.extend(self.resolve(&current, &next));
         // Sockets that turn out not to be needed are closed again before anything accepts from
@@ -43,6 +44,9 @@ impl Apply for Live {
         let errors = ReloadErrors::new(errors);
         if !errors.is_empty() {
             return Err(errors);
+        }
+        if let Some(shared) = &next.shared {
+            self.filter.evaluator().share(shared);
         }
         let config = Arc::clone(&next.config);
         let warnings = next.warnings(SystemTime::now());

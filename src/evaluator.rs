@@ -16,7 +16,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 
 use crate::api::{BodyKind, Handler};
-use crate::authorizer::{Bearer, Found, Metered, TokenAuthorizer, Use};
+use crate::authorizer::{Bearer, Found, TokenAuthorizer, Use};
 use crate::config::{Config, PathPolicy};
 use crate::deprovisioning::{AccountChange, Counter};
 use crate::digest::TokenDigest;

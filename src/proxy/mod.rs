@@ -5,16 +5,17 @@
 //!    before Pingora parses it, and bounds what HTTP/2 holds of heads.
 //! 3. [`GuardProxy`], here: Pingora's phases in the order in which it calls them.
 //! 4. [`request`]: judges the request in the first phase, and answers what is refused.
-//! 5. `exchange`: sends a request whose body was read, and hands back the answer. What streams goes
-//!    Pingora's own way.
-//!    `upgrade`: switches to WebSocket, outside of SCIM, and copies what follows.
-//! 6. [`upstream`]: chooses the server and the connection, and which headers leave and come back.
+//! 5. `exchange`: sends a request whose body was read, and returns the answer. Streamed requests take
+//!    Pingora's own path.
+//!    `upgrade`: switches to WebSocket, outside SCIM, and copies what follows.
+//! 6. [`upstream`]: chooses the server and the connection, and decides which headers are forwarded in
+//!    each direction.
 //! 7. `request::recorder`: counts and logs the request when it has ended.
 //!
 //! [`budget`] bounds the memory that clients can make the process hold. `pingora_internals` is the one
 //! place that depends on what Pingora does not document; `trim` returns freed memory to the system.
 //!
-//! Another Pingora service embeds the [`RequestFilter`] alone, or behind a [`Downstream`].
+//! Another Pingora service embeds the [`RequestFilter`] alone, or together with a [`Downstream`].
 
 use std::os::fd::RawFd;
 use std::pin::pin;

@@ -1,5 +1,5 @@
-//! The registry's file: YAML like the config, so that there is one format to know, entries can have
-//! comments, and every mistake has a line and a column.
+//! The registry's file: YAML like the config, so that there is only one format to learn, entries can have
+//! comments, and every error has a line and a column.
 //!
 //! ```yaml
 //! tokens:

@@ -302,7 +302,7 @@ fn errors_in_tls_to_the_backend_have_positions() {
 }
 
 #[test]
-fn shared_is_read_and_its_mistakes_have_places() {
+fn errors_in_shared_have_positions() {
     let config = valid("shared: {redis: \"rediss://redis.example.com/2\"}\n");
     let shared = config.shared.unwrap();
     assert_eq!(shared.store.to_string(), "rediss://redis.example.com:6379");

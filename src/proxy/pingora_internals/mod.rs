@@ -6,7 +6,7 @@
 //! 1. Read the differences of `pingora-core/src/protocols/http/{server.rs, v1/server.rs, custom/}` and of
 //!    `pingora-core/src/apps/mod.rs`.
 //! 2. Compile. A method that is new in the trait of custom sessions has to be passed on in `replay`:
-//!    a default that the trait brings would act on the session that stands in.
+//!    the default of the trait would act on the replacement session.
 //! 3. Run the tests here, which assert what is relied on, then `cargo test --test proxy --test requests`.
 //!
 //! What is relied on:

@@ -65,7 +65,7 @@ fn without_descriptors() -> Response {
     refused
 }
 
-/// The rules that need more than one request to be hit.
+/// The rules that take more than one request to be hit.
 fn multi_request_cases() -> Vec<(Rule, Response)> {
     let connections = |limit: fn(&mut Config)| {
         let backend = Backend::fine();

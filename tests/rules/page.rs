@@ -42,7 +42,7 @@ fn page(requests: &BTreeMap<Rule, Vec<u8>>, answers: &BTreeMap<Rule, Response>) 
         write!(text, "\n### `{}`\n\n[What it checks](rules.md#{anchor})", entry.id).unwrap();
         match requests.get(&entry.rule) {
             Some(request) => write!(text, "\n\n```http\n{}\n```\n", shown(request)).unwrap(),
-            None => write!(text, ". {}\n", several(entry.rule)).unwrap(),
+            None => writeln!(text, ". {}", several(entry.rule)).unwrap(),
         }
         write!(text, "\n```http\n{}\n```\n", golden(&answers[&entry.rule])).unwrap();
     }

@@ -162,6 +162,10 @@ if [ "${1:-build}" = test ]; then
     need ldapsearch ldap-utils
     need unshare util-linux
     need openssl openssl
+    [ -n "$(compgen -G '/usr/lib/*/faketime/libfaketime.so.1')" ] || packages+=(libfaketime)
+    need zsh zsh
+    need fish fish
+    need groff groff-base
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 fi
 if [ "${#packages[@]}" -gt 0 ]; then

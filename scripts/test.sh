@@ -45,6 +45,7 @@ step 'nginx behind, over TLS' target/venv/bin/python tests/nginx/tls.py --binary
 step 'configs, documents and commands of the book' python3 tests/book/run.py --binary "$binary"
 step 'pictures of the book' python3 scripts/pictures.py --check
 step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
+step 'WebSocket over TLS' target/venv/bin/python tests/websocket/run.py --tls --binary "$binary"
 
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

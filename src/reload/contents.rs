@@ -21,6 +21,7 @@ const MAX_FILE: u64 = 2 * 1024 * 1024;
 pub(super) struct Files {
     config: PathBuf,
     schemas: Option<PathBuf>,
+    secrets: Vec<PathBuf>,
     /// Files with their own watchers: the token registry, and certificates.
     others: Vec<PathBuf>,
 }
@@ -31,6 +32,7 @@ impl Files {
         Self {
             config: path.into(),
             schemas: config.and_then(|config| config.schemas.clone()),
+            secrets: config.map(|config| config.secret_files.clone()).unwrap_or_default(),
             others: config.map(others).unwrap_or_default(),
         }
     }
@@ -45,6 +47,9 @@ impl Contents {
     pub(super) fn of(files: &Files) -> Self {
         let mut hash = Sha256::new();
         add_file(&mut hash, &files.config);
+        for path in &files.secrets {
+            add_file(&mut hash, path);
+        }
         if let Some(folder) = &files.schemas {
             for name in schema_names(folder) {
                 add(&mut hash, name.as_bytes());

@@ -10,7 +10,7 @@ SECONDS ?= 60
 MINUTES ?= 30
 PGO ?= on
 
-.PHONY: help setup setup-test demo build dist test test-browser test-helm test-ldap test-prometheus test-tls test-traces differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
+.PHONY: help setup setup-test demo build dist package image release test test-all test-browser test-helm test-image test-ldap test-prometheus test-systemd test-tls test-traces differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -30,8 +30,22 @@ build: setup ## a debug build
 dist: setup ## the build that ships; PGO=off: without a profile of the training run
 	@CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh
 
+package: dist ## make the .deb and the .rpm, in dist/; MAINTAINER='Name <address>'
+	@scripts/setup.sh package
+	@MAINTAINER='$(MAINTAINER)' scripts/package.sh $${CARGO_TARGET_DIR:-target}/dist/wire-scim-guard dist
+
+image: dist ## make the image, as an archive in dist/; IMAGE=registry.example.com/wire-scim-guard
+	@scripts/setup.sh image
+	@IMAGE='$(IMAGE)' scripts/image.sh $${CARGO_TARGET_DIR:-target}/dist/wire-scim-guard dist
+
+release: setup ## VERSION=1.2.3: make all files of a release, in dist/, twice, and compare them
+	@CARGO='$(CARGO)' MAINTAINER='$(MAINTAINER)' IMAGE='$(IMAGE)' scripts/release.sh '$(VERSION)'
+
 test: setup-test ## run all checks of CI
 	@scripts/test.sh
+
+test-all: ## run all of these tests, CI's too; takes up to an hour
+	@scripts/test-all.sh
 
 test-prometheus: build ## evaluate the dashboard and the alerts with a real Prometheus
 	@scripts/setup.sh prometheus
@@ -57,6 +71,16 @@ test-helm: build ## render, check and try the Helm chart, and its placements wit
 	@scripts/setup.sh helm
 	@target/helm/venv/bin/python tests/helm/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 	@target/helm/venv/bin/python tests/helm/placements.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
+
+test-image: setup ## build the image and run it in podman
+	@scripts/setup.sh image
+	@BUILD=debug CARGO='$(CARGO)' scripts/dist.sh
+	@python3 tests/image/run.py --binary $${CARGO_TARGET_DIR:-target}/dist-debug/wire-scim-guard
+
+test-systemd: setup ## install, upgrade and remove the packages on a machine with systemd, in podman
+	@scripts/setup.sh systemd
+	@BUILD=debug CARGO='$(CARGO)' scripts/dist.sh
+	@python3 tests/systemd/run.py --binary $${CARGO_TARGET_DIR:-target}/dist-debug/wire-scim-guard
 
 differential: setup ## compare the guard with a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# The build that ships: profile `dist`, optimised by the profile of the training run (pgo/dist.profdata, `make pgo`).
+# The build that ships: a static program in Cargo's profile `dist`, optimised by the profile of the training run
+# (pgo/dist.profdata, `make pgo`).
 #
-#     scripts/dist.sh            builds the program, into target/dist/wire-scim-guard
-#     scripts/dist.sh EXAMPLE    builds an example in the same way, into target/dist/examples/EXAMPLE
+#     scripts/dist.sh                builds the program, into target/dist/wire-scim-guard
+#     scripts/dist.sh EXAMPLE        builds an example in the same way, into target/dist/examples/EXAMPLE
+#     BUILD=debug scripts/dist.sh    builds a static program for tests in a minute, into target/dist-debug/
 #
 # A profile of other sources or of another compiler is refused, because the compiler would silently ignore its counts
 # for every function that has changed. Where there is none, and with PGO=off, the build has no profile, and says so.
@@ -13,6 +15,14 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 profile=pgo/dist.profdata
 pgo=${PGO:-on}
+case "${BUILD:-dist}" in
+dist) built=dist out=$target/dist options=(--profile dist) ;;
+debug) built=debug out=$target/dist-debug options=() pgo=none ;;
+*)
+    printf 'dist: BUILD is `%s`; it can be `dist` or `debug`.\n' "$BUILD" >&2
+    exit 1
+    ;;
+esac
 if [ "$pgo" = on ] && [ ! -e "$profile" ]; then
     printf 'dist: there is no profile yet (`make pgo` trains one); the program will be slower.\n' >&2
     pgo=none
@@ -45,8 +55,8 @@ if [ $# -gt 0 ]; then
     name=$1 kind=--example folder=examples/
 fi
 triple=$(host)
-"${CARGO:-cargo}" build --profile dist --target "$triple" "$kind" "$name"
-mkdir -p "$target/dist/$folder"
+"${CARGO:-cargo}" build "${options[@]}" --target "$triple" "$kind" "$name"
+mkdir -p "$out/$folder"
 # Replaced as a whole, so that a program that runs from there does not matter.
-cp "$target/$triple/dist/$folder$name" "$target/dist/$folder$name.new"
-mv "$target/dist/$folder$name.new" "$target/dist/$folder$name"
+cp "$target/$triple/$built/$folder$name" "$out/$folder$name.new"
+mv "$out/$folder$name.new" "$out/$folder$name"

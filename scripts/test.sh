@@ -7,7 +7,7 @@ export CARGO_TERM_COLOR=never INSTA_UPDATE=no
 passed=0
 failed=0
 step() { # step NAME COMMAND...: runs a step and counts the result
-    local name=$1
+    local name=$1 began=$SECONDS
     shift
     printf -- '--- %s\n' "$name"
     if "$@"; then
@@ -16,6 +16,7 @@ step() { # step NAME COMMAND...: runs a step and counts the result
         failed=$((failed + 1))
         printf 'FAILED: %s\n' "$name"
     fi
+    printf '    %d s\n' $((SECONDS - began))
 }
 
 # What an embedding service compiles has no dependency of the program's. (Pingora depends on clap itself.)

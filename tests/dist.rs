@@ -11,8 +11,8 @@ const SCRIPTS: [&str; 3] = ["dist.sh", "profile-inputs.sh", "profiled.sh"];
 
 const CARGO: &str = r#"#!/bin/sh
 printf '%s\n' "$*" "$CARGO_ENCODED_RUSTFLAGS" >>calls
-mkdir -p target/any-host/dist
-echo built >target/any-host/dist/wire-scim-guard
+mkdir -p target/any-host/dist target/any-host/debug
+echo built | tee target/any-host/dist/wire-scim-guard >target/any-host/debug/wire-scim-guard
 "#;
 
 const RUSTC: &str = "#!/bin/sh\nprintf 'rustc 1.0.0\\nhost: any-host\\n'\n";
@@ -59,6 +59,7 @@ impl Project {
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("PGO")
+            .env_remove("BUILD")
             .env("CARGO", self.0.join("cargo"))
             .env("RUSTC", self.0.join("rustc"))
             .envs(variables.iter().copied())
@@ -93,8 +94,9 @@ fn a_fresh_profile_is_used_beside_the_flags_of_the_environment() {
     let [arguments, flags] = &project.calls()[..] else { panic!("{:?}", project.calls()) };
     assert_eq!(arguments, "build --profile dist --target any-host --bin wire-scim-guard");
     let flags: Vec<&str> = flags.split('\x1f').collect();
-    assert_eq!(flags[..2], ["-Ctarget-cpu=native", "-Cforce-frame-pointers"]);
-    let profile = flags[2].strip_prefix("-Cprofile-use=").unwrap();
+    let others = ["-Ctarget-cpu=native", "-Cforce-frame-pointers", "-Ctarget-feature=+crt-static"];
+    assert_eq!(flags[..3], others);
+    let profile = flags[3].strip_prefix("-Cprofile-use=").unwrap();
     assert!(Path::new(profile).is_absolute());
     assert_eq!(fs::read_to_string(profile).unwrap(), "counts");
     assert!(project.is_built());
@@ -151,13 +153,26 @@ fn without_a_profile_it_is_built_and_says_so() {
     let output = project.dist(&[("PGO", "off"), ("RUSTFLAGS", "-Ctarget-cpu=native")]);
     assert!(output.status.success());
     assert!(error(&output).contains("without a profile (PGO=off)"), "{}", error(&output));
-    assert_eq!(project.calls()[1], "-Ctarget-cpu=native");
+    assert_eq!(project.calls()[1], "-Ctarget-cpu=native\x1f-Ctarget-feature=+crt-static");
     assert!(project.is_built());
     assert!(!project.dist(&[("PGO", "maybe")]).status.success());
     fs::remove_file(project.0.join("pgo/dist.profdata")).unwrap();
     let output = project.dist(&[]);
     assert!(output.status.success());
     assert!(error(&output).contains("there is no profile yet (`make pgo`"), "{}", error(&output));
+}
+
+#[test]
+fn a_build_for_tests_is_static_and_needs_no_profile() {
+    let project = Project::new("debug");
+    project.write("src/main.rs", "fn main() { loop {} }\n");
+    let output = project.dist(&[("BUILD", "debug")]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", error(&output));
+    let built = project.0.join("target/dist-debug/wire-scim-guard");
+    assert_eq!(fs::read_to_string(built).unwrap(), "built\n");
+    let flags = "-Ctarget-feature=+crt-static";
+    assert_eq!(project.calls(), ["build --target any-host --bin wire-scim-guard", flags]);
+    assert!(!project.is_built() && !project.dist(&[("BUILD", "fast")]).status.success());
 }
 
 /// Ordinary builds call the compiler directly, so that a RUSTC_WRAPPER of the user's own changes nothing.

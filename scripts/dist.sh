@@ -17,7 +17,10 @@ profile=pgo/dist.profdata
 pgo=${PGO:-on}
 case "${BUILD:-dist}" in
 dist) built=dist out=$target/dist options=(--profile dist) ;;
-debug) built=debug out=$target/dist-debug options=() pgo=none ;;
+debug)
+    built=debug out=$target/dist-debug options=() pgo=none
+    export CARGO_PROFILE_DEV_DEBUG=none
+    ;;
 *)
     printf 'dist: BUILD is `%s`; it can be `dist` or `debug`.\n' "$BUILD" >&2
     exit 1

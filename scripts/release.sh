@@ -25,19 +25,21 @@ set_version() {
     sed -i -e "s/^version: .*/version: $version/" -e "s/^appVersion: .*/appVersion: \"$version\"/" conf/helm/wire-scim-guard/Chart.yaml
 }
 
-date_changelog() {
-    grep -q "^## $version " CHANGELOG.md && return
-    sed -i "s/^## Unreleased\$/&\n\n## $version - $(date --utc +%Y-%m-%d)/" CHANGELOG.md
+# The items of a section of the changelog.
+changes() { # changes HEADING
+    awk -v heading="## $1" 'index($0, heading) == 1 { within = 1; next } /^## / { within = 0 } within && /^- /' CHANGELOG.md
 }
 
-# The lines of this version's section, without headings.
-changes() {
-    awk -v heading="## $version " 'index($0, heading) == 1 { within = 1; next } /^## / { within = 0 } within && /^- /' CHANGELOG.md
-}
-
+if grep -q "^## $version " CHANGELOG.md; then
+    section="$version "
+else
+    section=Unreleased
+fi
+[ -n "$(changes "$section")" ] || fail "CHANGELOG.md says nothing about $version; write it below \`## Unreleased\`, and commit it."
 set_version
-date_changelog
-[ -n "$(changes)" ] || fail "CHANGELOG.md says nothing about $version; write it below \`## Unreleased\`, and commit it."
+if [ "$section" = Unreleased ]; then
+    sed -i "s/^## Unreleased\$/&\n\n## $version - $(date --utc +%Y-%m-%d)/" CHANGELOG.md
+fi
 if [ "$(cat pgo/dist.inputs 2>/dev/null)" != "$(scripts/profile-inputs.sh)" ]; then
     scripts/setup.sh pgo
     scripts/pgo.sh

@@ -34,9 +34,10 @@ package: dist ## make the .deb and the .rpm, in dist/; MAINTAINER='Name <address
 	@scripts/setup.sh package
 	@MAINTAINER='$(MAINTAINER)' scripts/package.sh $${CARGO_TARGET_DIR:-target}/dist/wire-scim-guard dist
 
-image: dist ## make the image, as an archive in dist/; IMAGE=registry.example.com/wire-scim-guard
+image: setup ## make the image, as an archive in dist/; IMAGE=registry.example.com/wire-scim-guard
 	@scripts/setup.sh image
-	@IMAGE='$(IMAGE)' scripts/image.sh $${CARGO_TARGET_DIR:-target}/dist/wire-scim-guard dist
+	@LINK=static CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh
+	@IMAGE='$(IMAGE)' scripts/image.sh $${CARGO_TARGET_DIR:-target}/dist-static/wire-scim-guard dist
 
 release: setup ## VERSION=1.2.3: make all files of a release, in dist/, twice, and compare them
 	@CARGO='$(CARGO)' MAINTAINER='$(MAINTAINER)' IMAGE='$(IMAGE)' scripts/release.sh '$(VERSION)'
@@ -74,13 +75,12 @@ test-helm: build ## render, check and try the Helm chart, and its placements wit
 
 test-image: setup ## build the image and run it in podman
 	@scripts/setup.sh image
-	@BUILD=debug CARGO='$(CARGO)' scripts/dist.sh
-	@python3 tests/image/run.py --binary $${CARGO_TARGET_DIR:-target}/dist-debug/wire-scim-guard
+	@LINK=static BUILD=debug CARGO='$(CARGO)' scripts/dist.sh
+	@python3 tests/image/run.py --binary $${CARGO_TARGET_DIR:-target}/debug-static/wire-scim-guard
 
-test-systemd: setup ## install, upgrade and remove the packages on a machine with systemd, in podman
+test-systemd: build ## install, upgrade and remove the packages on a machine with systemd, in podman
 	@scripts/setup.sh systemd
-	@BUILD=debug CARGO='$(CARGO)' scripts/dist.sh
-	@python3 tests/systemd/run.py --binary $${CARGO_TARGET_DIR:-target}/dist-debug/wire-scim-guard
+	@python3 tests/systemd/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 
 differential: setup ## compare the guard with a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard

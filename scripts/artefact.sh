@@ -35,9 +35,15 @@ extras() { # extras PROGRAM FOLDER
     cp conf/tokens.yaml conf/grafana/wire-scim-guard.json conf/prometheus/wire-scim-guard.rules.yaml "$folder/share/"
 }
 
+is_static() { # is_static PROGRAM
+    ! LC_ALL=C readelf --program-headers "$1" | grep -q INTERP
+}
+
 # The licences of what is linked into the program.
-licences() { # licences FOLDER
-    scripts/licences.py >"$1/THIRD-PARTY.txt"
+licences() { # licences FOLDER [--static]
+    local folder=$1
+    shift
+    scripts/licences.py "$@" >"$folder/THIRD-PARTY.txt"
 }
 
 # An archive whose bytes depend on nothing but the files.

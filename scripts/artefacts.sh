@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# All files of a release, of a built program: packages, image, chart, an archive for other systems, the bill of materials, and
+# All files of a release, of built programs: packages, image, chart, an archive for other systems, the bill of materials, and
 # their checksums.
 #
-#     scripts/artefacts.sh PROGRAM FOLDER
+#     scripts/artefacts.sh PROGRAM STATIC-PROGRAM FOLDER
 set -euo pipefail
 cd "$(dirname "$0")/.."
-program=$(realpath "$1") out=$2
+program=$(realpath "$1") static=$(realpath "$2") out=$3
 . scripts/artefact.sh
 
 stage=$(mktemp -d)
@@ -13,7 +13,7 @@ trap 'rm -rf "$stage"' EXIT
 rm -rf "$out"
 mkdir -p "$out"
 scripts/package.sh "$program" "$out"
-scripts/image.sh "$program" "$out"
+scripts/image.sh "$static" "$out"
 
 archive "$out/wire-scim-guard-chart-$version.tgz" conf/helm wire-scim-guard
 

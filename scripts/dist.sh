@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# The build that ships: a static program in Cargo's profile `dist`, optimised by the profile of the training run
-# (pgo/dist.profdata, `make pgo`).
+# The build that ships: profile `dist`, optimised by the profile of the training run (pgo/dist.profdata, `make pgo`).
 #
-#     scripts/dist.sh                builds the program, into target/dist/wire-scim-guard
-#     scripts/dist.sh EXAMPLE        builds an example in the same way, into target/dist/examples/EXAMPLE
-#     BUILD=debug scripts/dist.sh    builds a static program for tests in a minute, into target/dist-debug/
+#     scripts/dist.sh                          builds the program, into target/dist/wire-scim-guard
+#     scripts/dist.sh EXAMPLE                  builds an example in the same way, into target/dist/examples/EXAMPLE
+#     LINK=static scripts/dist.sh              builds a static program, for images, into target/dist-static/
+#     LINK=static BUILD=debug scripts/dist.sh  the same for tests, without optimisation, into target/debug-static/
+#
+# A static program must run in images only: where /etc/nsswitch.conf names modules for host names, it would load those of the
+# host's C library into its own, and crash if that is of another version.
 #
 # A profile of other sources or of another compiler is refused, because the compiler would silently ignore its counts
 # for every function that has changed. Where there is none, and with PGO=off, the build has no profile, and says so.
@@ -15,12 +18,10 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 profile=pgo/dist.profdata
 pgo=${PGO:-on}
+triple=$(host)
 case "${BUILD:-dist}" in
-dist) built=dist out=$target/dist options=(--profile dist) ;;
-debug)
-    built=debug out=$target/dist-debug options=() pgo=none
-    export CARGO_PROFILE_DEV_DEBUG=none
-    ;;
+dist) options=(--profile dist --target "$triple") built=$target/$triple/dist out=$target/dist ;;
+debug) options=() built=$target/debug out=$target/debug pgo=none ;;
 *)
     printf 'dist: BUILD is `%s`; it can be `dist` or `debug`.\n' "$BUILD" >&2
     exit 1
@@ -57,9 +58,20 @@ name=wire-scim-guard kind=--bin folder=
 if [ $# -gt 0 ]; then
     name=$1 kind=--example folder=examples/
 fi
-triple=$(host)
-"${CARGO:-cargo}" build "${options[@]}" --target "$triple" "$kind" "$name"
+if [ "${LINK:-}" = static ]; then
+    # Only the last step differs, so that the crates need not be compiled again.
+    out=$out-static
+    "${CARGO:-cargo}" rustc "${options[@]}" "$kind" "$name" -- -Ctarget-feature=+crt-static
+else
+    "${CARGO:-cargo}" build "${options[@]}" "$kind" "$name"
+fi
 mkdir -p "$out/$folder"
-# Replaced as a whole, so that a program that runs from there does not matter.
-cp "$target/$triple/$built/$folder$name" "$out/$folder$name.new"
-mv "$out/$folder$name.new" "$out/$folder$name"
+if [ "$out" != "$built" ]; then
+    # Replaced as a whole, so that a program that runs from there does not matter.
+    cp "$built/$folder$name" "$out/$folder$name.new"
+    mv "$out/$folder$name.new" "$out/$folder$name"
+fi
+if [ "${LINK:-}" = static ] && [ "${BUILD:-dist}" = debug ]; then
+    # What the other tests expect at this place.
+    "${CARGO:-cargo}" build --quiet "$kind" "$name"
+fi

@@ -9,6 +9,10 @@ cd "$(dirname "$0")/.."
 program=$(realpath "$1") out=$2
 . scripts/artefact.sh
 
+if ! is_static "$program"; then
+    printf 'image: %s is not a static program; `LINK=static scripts/dist.sh` builds one.\n' "$1" >&2
+    exit 1
+fi
 name=${IMAGE:-wire-scim-guard}:$version
 # A name without a registry is short for this one, in containerd and Kubernetes too.
 case "$name" in
@@ -20,16 +24,12 @@ trap 'rm -rf "$stage"' EXIT
 root=$stage/root docs=$stage/root/usr/share/doc/wire-scim-guard
 mkdir -p "$out" "$docs" "$root"/{usr/bin,etc/ssl/certs,tmp}
 stripped "$program" "$root/usr/bin/wire-scim-guard"
-if LC_ALL=C readelf --program-headers "$program" | grep -q INTERP; then
-    printf 'image: %s is not a static program; `make dist` builds one.\n' "$1" >&2
-    exit 1
-fi
 # The authorities of this machine, for backends on the internet.
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 printf 'wire-scim-guard:x:65532:65532::/:/sbin/nologin\n' >"$root/etc/passwd"
 printf 'wire-scim-guard:x:65532:\n' >"$root/etc/group"
 cp LICENSE "$docs/"
-licences "$docs"
+licences "$docs" --static
 chmod -R u=rwX,go=rX "$root"
 chmod 1777 "$root/tmp"
 

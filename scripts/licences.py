@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Prints the licences of everything that is linked into the program: crates, with the C code that some bring along, Rust's
-standard library, and the C library. Fails if there is no text for one of them."""
+standard library, and with --static the C library. Fails if there is no text for one of them."""
 
 import json
 import os
@@ -46,7 +46,8 @@ def main():
             without.append(name)
         for text in found:
             texts[text].append(name)
-    for name, files in [("Rust's standard library", rust_texts()), *c_texts()]:
+    is_static = "--static" in sys.argv
+    for name, files in [("Rust's standard library", rust_texts()), *(c_texts() if is_static else [])]:
         if not files:
             without.append(name)
         for file in files:
@@ -54,8 +55,9 @@ def main():
     if without:
         sys.exit(f"licences: there is no text for {', '.join(without)}. (Rust's is in the component rust-docs, C's in libc6-dev.)")
     print("wire-scim-guard is linked with the following software. Each list of names is followed by its licence.\n")
-    print("The GNU C Library is linked statically. Its source is part of Debian, and the program can be linked with another")
-    print("version of it by building it from its own source, which is published under the Apache License 2.0.")
+    if is_static:
+        print("The GNU C Library is linked statically. Its source is part of Debian, and the program can be linked with another")
+        print("version of it by building it from its own source, which is published under the Apache License 2.0.")
     for text, names in sorted(texts.items(), key=lambda item: sorted(item[1])):
         print("\n" + "=" * 100)
         for name in sorted(set(names)):

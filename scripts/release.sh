@@ -54,10 +54,14 @@ elif [ "$(git rev-parse "v$version^{commit}")" != "$(git rev-parse HEAD)" ]; the
 fi
 
 scripts/setup.sh package image sbom
-scripts/dist.sh
-scripts/artefacts.sh "${CARGO_TARGET_DIR:-target}/dist/wire-scim-guard" "dist/$version"
-CARGO_TARGET_DIR=target/again scripts/dist.sh
-scripts/artefacts.sh target/again/dist/wire-scim-guard "dist/again"
+build() { # build TARGET FOLDER
+    CARGO_TARGET_DIR=$1 scripts/dist.sh
+    CARGO_TARGET_DIR=$1 LINK=static scripts/dist.sh
+    scripts/artefacts.sh "$1/dist/wire-scim-guard" "$1/dist-static/wire-scim-guard" "$2"
+}
+
+build "${CARGO_TARGET_DIR:-target}" "dist/$version"
+build target/again dist/again
 rm -rf target/again
 scripts/compare-artefacts.py "dist/$version" dist/again || fail "dist/$version and dist/again differ; see the lines above."
 rm -rf dist/again

@@ -20,9 +20,8 @@ fn a_fresh_profile_is_used_beside_the_flags_of_the_environment() {
     let [arguments, flags] = &project.calls()[..] else { panic!("{:?}", project.calls()) };
     assert_eq!(arguments, "build --profile dist --target any-host --bin wire-scim-guard");
     let flags: Vec<&str> = flags.split('\x1f').collect();
-    let others = ["-Ctarget-cpu=native", "-Cforce-frame-pointers", "-Ctarget-feature=+crt-static"];
-    assert_eq!(flags[..3], others);
-    let profile = flags[3].strip_prefix("-Cprofile-use=").unwrap();
+    assert_eq!(flags[..2], ["-Ctarget-cpu=native", "-Cforce-frame-pointers"]);
+    let profile = flags[2].strip_prefix("-Cprofile-use=").unwrap();
     assert!(Path::new(profile).is_absolute());
     assert_eq!(fs::read_to_string(profile).unwrap(), "counts");
     assert!(project.is_built());
@@ -79,7 +78,7 @@ fn without_a_profile_it_is_built_and_says_so() {
     let output = project.dist(&[("PGO", "off"), ("RUSTFLAGS", "-Ctarget-cpu=native")]);
     assert!(output.status.success());
     assert!(error(&output).contains("without a profile (PGO=off)"), "{}", error(&output));
-    assert_eq!(project.calls()[1], "-Ctarget-cpu=native\x1f-Ctarget-feature=+crt-static");
+    assert_eq!(project.calls()[1], "-Ctarget-cpu=native");
     assert!(project.is_built());
     assert!(!project.dist(&[("PGO", "maybe")]).status.success());
     fs::remove_file(project.0.join("pgo/dist.profdata")).unwrap();
@@ -89,15 +88,27 @@ fn without_a_profile_it_is_built_and_says_so() {
 }
 
 #[test]
-fn a_build_for_tests_is_static_and_needs_no_profile() {
+fn a_static_program_differs_in_the_last_step_only() {
+    let project = Project::new("static");
+    assert!(project.dist(&[("LINK", "static")]).status.success());
+    let [arguments, flags] = &project.calls()[..] else { panic!("{:?}", project.calls()) };
+    let step = "rustc --profile dist --target any-host --bin wire-scim-guard -- -Ctarget-feature=+crt-static";
+    assert_eq!(arguments, step);
+    assert!(flags.starts_with("-Cprofile-use="), "{flags}");
+    assert_eq!(project.read("target/dist-static/wire-scim-guard"), "built\n");
+    assert!(!project.is_built());
+}
+
+#[test]
+fn a_static_program_for_tests_needs_no_profile_and_leaves_the_other_one_in_its_place() {
     let project = Project::new("debug");
     project.write("src/main.rs", "fn main() { loop {} }\n");
-    let output = project.dist(&[("BUILD", "debug")]);
+    let output = project.dist(&[("LINK", "static"), ("BUILD", "debug")]);
     assert!(output.status.success() && output.stderr.is_empty(), "{}", error(&output));
-    let built = project.0.join("target/dist-debug/wire-scim-guard");
-    assert_eq!(fs::read_to_string(built).unwrap(), "built\n");
-    let flags = "-Ctarget-feature=+crt-static";
-    assert_eq!(project.calls(), ["build --target any-host --bin wire-scim-guard", flags]);
+    assert_eq!(project.read("target/debug-static/wire-scim-guard"), "built\n");
+    let calls = project.calls();
+    assert_eq!(calls[0], "rustc --bin wire-scim-guard -- -Ctarget-feature=+crt-static");
+    assert_eq!(calls[2], "build --quiet --bin wire-scim-guard");
     assert!(!project.is_built() && !project.dist(&[("BUILD", "fast")]).status.success());
 }
 

@@ -9,9 +9,9 @@ const SCRIPTS: [&str; 3] = ["dist.sh", "profile-inputs.sh", "profiled.sh"];
 
 const CARGO: &str = r#"#!/bin/sh
 printf '%s\n' "$*" "$CARGO_ENCODED_RUSTFLAGS" >>calls
-for folder in dist debug; do
-    mkdir -p "${CARGO_TARGET_DIR:-target}/any-host/$folder"
-    echo built >"${CARGO_TARGET_DIR:-target}/any-host/$folder/wire-scim-guard"
+for folder in any-host/dist debug; do
+    mkdir -p "${CARGO_TARGET_DIR:-target}/$folder"
+    echo built >"${CARGO_TARGET_DIR:-target}/$folder/wire-scim-guard"
 done
 "#;
 
@@ -72,6 +72,7 @@ impl Project {
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("PGO")
             .env_remove("BUILD")
+            .env_remove("LINK")
             .env("CARGO", self.0.join("cargo"))
             .env("RUSTC", self.0.join("rustc"))
             .envs(variables.iter().copied())

@@ -10,10 +10,10 @@ const CHANGELOG: &str = "# Changelog\n\n## Unreleased\n\n### Added\n- Something.
 
 /// One file of the program, instead of packages and an image. Where there is a file `unstable`, no two are the same.
 const ARTEFACTS: &str = r#"
-mkdir -p "$2"
-cp "$1" "$2/program"
-[ ! -e unstable ] || echo "$1" >>"$2/program"
-(cd "$2" && sha256sum program >SHA256SUMS)
+mkdir -p "$3"
+cat "$1" "$2" >"$3/program"
+[ ! -e unstable ] || echo "$1" >>"$3/program"
+(cd "$3" && sha256sum program >SHA256SUMS)
 "#;
 
 const TRAINING: &str =
@@ -92,8 +92,8 @@ fn a_release_is_versioned_trained_tagged_and_built_twice() {
     assert_eq!(git(&project, &["log", "-1", "--format=%s"]), "Release 0.2.0\n");
     let head = git(&project, &["rev-parse", "HEAD"]);
     assert_eq!(git(&project, &["rev-parse", "v0.2.0^{commit}"]), head);
-    assert_eq!(project.calls().len(), 4);
-    assert_eq!(project.read("dist/0.2.0/program"), "built\n");
+    assert_eq!(project.calls().len(), 8);
+    assert_eq!(project.read("dist/0.2.0/program"), "built\nbuilt\n");
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.contains("1 files are the same, 0 differ\n"), "{printed}");
     assert!(printed.ends_with(&project.read("dist/0.2.0/SHA256SUMS")), "{printed}");
@@ -138,7 +138,7 @@ fn two_builds_that_differ_are_listed_with_their_parts() {
     let output = release(&project, "0.2.0");
     assert!(!output.status.success());
     let printed = String::from_utf8(output.stdout.clone()).unwrap();
-    assert!(printed.contains("program: differs\n    program: 39 bytes, sha256 "), "{printed}");
+    assert!(printed.contains("program: differs\n    program: 45 bytes, sha256 "), "{printed}");
     assert!(printed.contains("0 files are the same, 1 differ\n"), "{printed}");
     assert!(error(&output).contains("dist/0.2.0 and dist/again differ"), "{}", error(&output));
 }

@@ -85,7 +85,7 @@ def only_static_programs():
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run([ROOT / "scripts/image.sh", "/bin/true", folder], capture_output=True, text=True)
         expect("exit code", done.returncode, 1)
-        expect("message", done.stderr, "image: /bin/true is not a static program; `make dist` builds one.\n")
+        expect("message", done.stderr, "image: /bin/true is not a static program; `LINK=static scripts/dist.sh` builds one.\n")
 
 
 def the_chart_fits(archive):
@@ -209,7 +209,7 @@ def metrics(container):
 
 def it_knows_the_authorities_of_the_internet(binary, archive):
     """A backend over https:// without authorities of its own is verified by those in the image."""
-    config = CONFIG.replace("backend.test:8081", "https://prod-nginz-https.wire.com")
+    config = CONFIG.replace("backend.test:8081", "https://prod-nginz-https.wire.com").replace("0.0.0.0", "127.0.0.1")
     check = ["config", "check", "--config", "/etc/wire/scim-guard/conf/scim-guard.yaml"]
     with Container(binary, archive, config, check) as container:
         code, output = container.once()

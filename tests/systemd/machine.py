@@ -1,6 +1,7 @@
 """A machine of its own for a test: a container with a real systemd, its own network, and a backend."""
 
 import contextlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ class Machine:
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.podman = podman.Podman(self.folder)
         self.root = self.folder / "root"
+        self.numbers = itertools.count()
         subprocess.run(["cp", "--archive", "--reflink=auto", BASE, self.root], check=True)
         options = ["--privileged", "--systemd=always", "--network", "none"]
         self.id, self.process = self.podman.run(*options, "--rootfs", self.root, "/lib/systemd/systemd")
@@ -64,6 +66,20 @@ class Machine:
         file.write_text(text)
         self(f"chown {owner} {path} && chmod {mode} {path}")
 
+    @contextlib.contextmanager
+    def changed(self, path, text):
+        """Another text for a file, for a while."""
+        before = self.read(path)
+        self.write(path, text)
+        try:
+            yield
+        finally:
+            self.write(path, before)
+
+    def restart(self):
+        self("systemctl daemon-reload && systemctl reset-failed")  # systemd permits five starts in ten seconds
+        self(f"systemctl restart {SERVICE}")
+
     def exists(self, path):
         return (self.root / path.lstrip("/")).exists()
 
@@ -88,6 +104,10 @@ class Machine:
 
     def request(self, port, method, path, body=None, headers=None):
         return podman.request(self.process, port, method, path, body, headers)
+
+    def create_somebody(self):
+        """A user who does not exist yet."""
+        return self.create(f"person{next(self.numbers)}")
 
     def create(self, name):
         body = json.dumps({"userName": name, "externalId": f"{name}@example.com", "displayName": name})

@@ -24,7 +24,7 @@ SHIPPED = {
     "/usr/share/wire-scim-guard/tokens.yaml",
     "/usr/share/wire-scim-guard/wire-scim-guard.json",
     "/usr/share/wire-scim-guard/wire-scim-guard.rules.yaml",
-    "/usr/share/doc/wire-scim-guard/CHANGELOG.md.gz",
+    "/usr/share/doc/wire-scim-guard/changelog.gz",
 }
 DEB_ONLY = {
     "/usr/share/zsh/vendor-completions/_wire-scim-guard",
@@ -40,8 +40,9 @@ RPM_ONLY = {
 
 def build(binary, folder, version):
     """The packages of a version: (.deb, .rpm)."""
-    variables = {"VERSION": version, "MAINTAINER": "wire-scim-guard <packages@wire-scim-guard.org>"}
-    done = subprocess.run([ROOT / "scripts/package.sh", binary, folder], env=os.environ | variables, capture_output=True, text=True)
+    variables = {"VERSION": version, "MAINTAINER": "Packages <packages@example.com>"}
+    command = [ROOT / "scripts/package.sh", binary, folder]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr[-2000:])
     return [next(Path(folder).glob(f"*{version}*.{ending}")) for ending in ["deb", "rpm"]]
@@ -58,7 +59,7 @@ def contents_of_the_deb(deb):
     files = {line[5].removeprefix(".") for line in lines if line[0].startswith("-")}
     missing = (SHIPPED | DEB_ONLY) - files
     expect("missing", missing, set())
-    expect("owners", {line[1] for line in lines}, {"root/root"})
+    expect("owners", {line[1] for line in lines} <= {"root/root", "0/0"}, True)
     expect("modes", {line[0] for line in lines if line[0].startswith("-")}, {"-rw-r--r--", "-rwxr-xr-x"})
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["dpkg-deb", "--control", deb, folder], check=True)
@@ -67,7 +68,9 @@ def contents_of_the_deb(deb):
 
 
 def lintian_has_no_objection(deb):
-    done = subprocess.run(["lintian", "--fail-on", "error,warning", deb], capture_output=True, text=True)
+    # A release names its maintainer; nobody can be reached at example.com.
+    command = ["lintian", "--allow-root", "--suppress-tags", "bogus-mail-host,bogus-mail-host-in-debian-changelog", "--fail-on", "error,warning", deb]
+    done = subprocess.run(command, capture_output=True, text=True)
     expect("lintian", (done.returncode, done.stdout + done.stderr), (0, ""))
 
 
@@ -76,9 +79,11 @@ def contents_of_the_rpm(rpm):
     expect("missing", (SHIPPED | RPM_ONLY) - files, set())
     expect("config", output("rpm", "--query", "--package", "--configfiles", rpm).split(), ["/etc/wire-scim-guard/config.yaml"])
     tags = "%{NAME} %{VERSION} %{RELEASE} %{ARCH} %{LICENSE}"
-    expect("tags", output("rpm", "--query", "--package", "--queryformat", tags, rpm), f"wire-scim-guard 0.1.0 1 {os.uname().machine} Apache-2.0")
+    found = output("rpm", "--query", "--package", "--queryformat", tags, rpm)
+    expect("tags", found, f"wire-scim-guard 0.1.0 1 {os.uname().machine} Apache-2.0")
     scripts = output("rpm", "--query", "--package", "--scripts", rpm)
-    expect("scripts", all(f"{name} scriptlet" in scripts for name in ["postinstall", "preuninstall", "postuninstall"]), True)
+    names = ["postinstall", "preuninstall", "postuninstall"]
+    expect("scripts", [name for name in names if f"{name} scriptlet" in scripts], names)
     expect("digests", "digests" in output("rpm", "--checksig", "--nosignature", rpm), True)
 
 

@@ -5,11 +5,17 @@ use std::net::IpAddr;
 
 use wire_scim_guard::api::{BodyKind, Handler};
 use wire_scim_guard::evaluator::CheckKind;
+use wire_scim_guard::findings::Findings;
 use wire_scim_guard::json::{self, JsonError, Name, Type, Value};
+use wire_scim_guard::policy::{Identity, Policy, Profile};
 use wire_scim_guard::preflight::ldif::{self, Fault as LdifFault, Record};
 use wire_scim_guard::proxy::chunked::Chunked;
 use wire_scim_guard::proxy::head::{self, Extent, HeadRules};
 use wire_scim_guard::proxy::proxy_header;
+use wire_scim_guard::repair::group_document::GroupDocument;
+use wire_scim_guard::repair::group_patch;
+use wire_scim_guard::repair::group_search::{Found, GroupSearch};
+use wire_scim_guard::repair::user_search::UserSearch;
 use wire_scim_guard::repair::{self, Judged, Repair, Repairs};
 use wire_scim_guard::standin::reading::{self, Fault};
 use wire_scim_guard::target;
@@ -24,13 +30,15 @@ use readings::{JUDGES, Judge, agree, stored};
 pub type Invariant = fn(&[u8]);
 
 /// All of them, by name.
-pub const ALL: [(&str, Invariant); 12] = [
+pub const ALL: [(&str, Invariant); 14] = [
     ("target", read_target),
     ("document", read_document),
     ("user", judge_user),
     ("patch", judge_patch),
     ("group", judge_group),
     ("repair", repair_bodies),
+    ("group_patch", patch_groups),
+    ("search", search_by_name),
     ("filter", judge_filter),
     ("path", read_path),
     ("head", read_head),
@@ -223,6 +231,68 @@ fn same<T: serde::Serialize>(
     let value = |read: &T| serde_json::to_value(read).expect("a value");
     let after = after().map(|after| value(&after)).ok();
     assert_eq!(after, Some(value(&before)), "read differently: {}", shown(body));
+}
+
+/// The group that a PATCH makes of another one is a group that Wire serves, and the PATCH changes nothing more of it.
+pub fn patch_groups(bytes: &[u8]) {
+    const GROUP: &[u8] = br#"{"displayName": "Staff", "members": [
+        {"type": "User", "value": "AAAAAAAA-0000-4000-8000-000000000000"},
+        {"value": "bbbbbbbb-0000-4000-8000-000000000000"}]}"#;
+    let Ok(document) = json::parse(bytes) else { return };
+    let policy = Policy::new(Profile::Documented, Identity::Any);
+    let mut findings = Findings::new(&policy);
+    let read = group_patch::read(document.root(), Repairs::all(), &mut findings);
+    let Ok(Some(patch)) = read else { return };
+    let group = GroupDocument::read(GROUP).expect("a group");
+    let Some(patched) = group.patched(&patch) else { return };
+    assert_eq!(patched.patched(&patch), None, "patched twice: {}", shown(bytes));
+    let put = patched.to_put();
+    let report = JUDGES[0].guard.check(CheckKind::Group, &put);
+    assert!(report.refusal.is_none(), "{} gives {}", shown(bytes), shown(&put));
+    let again = GroupDocument::read(&put).expect("the body of the PUT");
+    assert_eq!(again.patched(&patch), None, "read back: {}", shown(&put));
+}
+
+/// Searches that become others are read from the query in the first line; the rest of the bytes is Wire's answer. What
+/// Wire is asked for is a search of the same resource, and what the client gets is JSON with nobody who was not found.
+pub fn search_by_name(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
+    let query = parts.next().unwrap_or_default();
+    let answer = parts.next().unwrap_or_default();
+    // No head has others in its target.
+    if query.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+        return;
+    }
+    let target_of = |path: &str| [path.as_bytes(), b"?", query].concat();
+    let asked = |target: &[u8], handler: Handler| {
+        let read = target::read(target);
+        let read = read.unwrap_or_else(|_| panic!("asks for {}", shown(target)));
+        assert_eq!((read.handler, &read.canonical), (handler, &None), "{}", shown(target));
+    };
+    if let Some(search) = GroupSearch::read(&target_of("/scim/v2/Groups")) {
+        let mut found = Found::default();
+        asked(&search.next_target(&found), Handler::Groups);
+        if search.take(&mut found, answer).is_ok() {
+            asked(&search.next_target(&found), Handler::Groups);
+            listed(&search.answer(&found), answer);
+        }
+    }
+    if let Some(search) = UserSearch::read(&target_of("/scim/v2/Users")) {
+        asked(&search.target, Handler::Users);
+        if let Ok(Some(other)) = search.answer(answer) {
+            listed(&other, answer);
+        }
+    }
+}
+
+/// A list for a client, every element of which Wire has answered.
+fn listed(list: &[u8], answer: &[u8]) {
+    let list: serde_json::Value = serde_json::from_slice(list).expect("a list");
+    let answer: serde_json::Value = serde_json::from_slice(answer).expect("Wire's list");
+    let of_wire = answer["Resources"].as_array();
+    for element in list["Resources"].as_array().expect("elements") {
+        assert!(of_wire.is_some_and(|all| all.contains(element)), "{element} was not found");
+    }
 }
 
 /// The same for the filters of users and of groups.

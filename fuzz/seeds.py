@@ -34,6 +34,35 @@ def chunked(body, size):
     return chunks + b"0\r\nX-Trailer: 1\r\n\r\nGET / HTTP/1.1\r\n"
 
 
+def group_patches():
+    """PATCHes of groups as clients send them, and every operation on members."""
+    member = "aaaaaaaa-0000-4000-8000-000000000000"
+    values = [[{"value": member}], {"value": member}, [], None]
+    operations = [{"op": op, "path": "members", "value": value} for op in ("add", "Remove", "replace") for value in values]
+    operations += [
+        {"op": "remove", "path": f'members[value eq "{member.upper()}"]'},
+        {"op": "replace", "path": "displayName", "value": "Other"},
+        {"op": "replace", "value": {"displayName": "Other", "members": [{"value": member}]}},
+    ]
+    schemas = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"]
+    for chosen in [[operation] for operation in operations] + [operations]:
+        yield json.dumps({"schemas": schemas, "Operations": chosen}).encode()
+    yield from (body(row) for row in rows("requests.jsonl") if row["method"] == "PATCH" and "/Groups" in row["target"])
+
+
+def searches():
+    """Queries, each with an answer in the next line."""
+    group = {"id": "1", "displayName": "Staff"}
+    user = {"externalId": "bob@a.example", "emails": [{"value": "bob@b.example"}]}
+    for query, resource in [
+        ("filter=displayName+eq+%22Staff%22&startIndex=1&count=100", group),
+        ("excludedAttributes=members&filter=displayName%20eq%20%22Staff%22", group),
+        ("filter=userName+eq+%22bob%40a.example%22", user),
+        ("filter=userName%20eq%20%22Bob@c.example%22&count=1", user),
+    ]:
+        yield f"{query}\n{json.dumps({'totalResults': 1, 'Resources': [resource]})}".encode()
+
+
 def directories():
     """Records of the recorded directory, also with other line endings, and records with arbitrary values."""
     records = (ROOT / "tests/corpus/ldap-scim-bridge.ldif").read_bytes().split(b"\n\n")
@@ -53,6 +82,8 @@ seeds = {
     "head": [head(row) for row in rows("requests.jsonl")],
     "document": kinds["user"] + kinds["patch"] + kinds["group"],
     "repair": kinds["user"] + kinds["patch"] + kinds["group"] + [body(row) for row in rows("requests.jsonl")],
+    "group_patch": list(group_patches()),
+    "search": list(searches()),
     "user": kinds["user"],
     "patch": kinds["patch"],
     "group": kinds["group"],

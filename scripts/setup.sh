@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Installs the packages that a build needs (`setup.sh build`), or also those of other targets of the Makefile (`test`,
-# `browser`, `helm`, `image`, `ldap`, `prometheus`, `systemd`, `tls`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `package`, `sbom`).
-# Prints nothing if nothing is missing, and one sentence on failure.
+# Installs the packages that a build needs (`setup.sh build`), or also those of targets of the Makefile such as `make test-redis`
+# (`setup.sh redis`) and `make bench`. Prints nothing if nothing is missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -155,7 +154,15 @@ browser)
     ;;
 prometheus)
     need prometheus prometheus
+    need redis-server redis-server
     need openssl openssl
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    ;;
+redis)
+    need openssl openssl
+    need redis-server redis-server
+    need redis-sentinel redis-sentinel
+    compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
 traces)
@@ -194,6 +201,7 @@ for target in "${@:-build}"; do
 case "$target" in
 test) install_python_packages target/venv tests/clients/requirements.txt ;;
 traces) install_python_packages target/venv-traces tests/traces/requirements.txt ;;
+redis) install_python_packages target/venv-redis tests/redis/requirements.txt ;;
 prometheus) install_python_packages target/venv-prometheus tests/prometheus/requirements.txt ;;
 fuzz) need_cargo fuzz cargo-fuzz ;;
 deny) need_cargo deny cargo-deny ;;

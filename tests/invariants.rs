@@ -79,6 +79,47 @@ fn seeds(invariant: &str) -> Vec<Vec<u8>> {
             let bodies = [of_kind("user"), of_kind("patch"), of_kind("group")].concat();
             sent.chain(bodies).collect()
         }
+        "group_patch" => {
+            let member = "aaaaaaaa-0000-4000-8000-000000000000";
+            let operations = [
+                format!(r#"{{"op":"add","path":"members","value":[{{"value":"{member}"}}]}}"#),
+                format!(r#"{{"op":"Remove","path":"members[value eq \"{member}\"]"}}"#),
+                r#"{"op":"replace","path":"members","value":[]}"#.into(),
+                format!(
+                    r#"{{"op":"replace","value":{{"displayName":"Other","members":[{{"value":"{member}"}}]}}}}"#
+                ),
+            ];
+            let patch = |operations: &str| {
+                format!(
+                    r#"{{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{operations}]}}"#
+                )
+                .into_bytes()
+            };
+            let all = patch(&operations.join(","));
+            let own = operations.iter().map(|operation| patch(operation)).chain([all]);
+            own.chain(of_kind("patch")).collect()
+        }
+        "search" => {
+            let group = r#"{"totalResults":1,"Resources":[{"id":"1","displayName":"Staff"}]}"#;
+            let user = r#"{"totalResults":1,"Resources":[{"externalId":"bob@a.example","emails":[{"value":"bob@b.example"}]}]}"#;
+            let own = [
+                ("filter=displayName+eq+%22Staff%22&startIndex=1&count=100".into(), group),
+                ("excludedAttributes=members&filter=displayName%20eq%20%22Staff%22".into(), group),
+                ("filter=userName+eq+%22bob%40a.example%22".into(), user),
+                ("filter=userName%20eq%20%22Bob@c.example%22&count=1".into(), user),
+            ];
+            let encoded = |filter: &[u8]| {
+                filter.iter().map(|byte| format!("%{byte:02x}")).collect::<String>()
+            };
+            let filters = [(of_kind("filter"), user), (of_kind("group_filter"), group)];
+            let of_corpus = filters.into_iter().flat_map(|(filters, answer)| {
+                filters
+                    .into_iter()
+                    .map(move |filter| (format!("filter={}", encoded(&filter)), answer))
+            });
+            let with_answer = |(query, answer)| format!("{query}\n{answer}").into_bytes();
+            own.into_iter().chain(of_corpus).map(with_answer).collect()
+        }
         "document" => [of_kind("user"), of_kind("patch"), of_kind("group")].concat(),
         "filter" => [of_kind("filter"), of_kind("group_filter")].concat(),
         "path" => {

@@ -12,6 +12,7 @@ NAME=BINARY adds another build of the guard to the run, such as the one before a
 """
 
 import argparse
+import http.server
 import json
 import os
 import pathlib
@@ -22,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -172,10 +174,30 @@ def bare(name, binary, folder, upstream):
     return contender.start([str(binary), f"127.0.0.1:{contender.port}", f"127.0.0.1:{upstream}"])
 
 
-def guard(name, binary, folder, upstream, access="false"):
+def guard(name, binary, folder, upstream, log="access: false", more=""):
     contender = Contender(name, folder, upstream)
-    config = contender.template("guard.yaml", admin=free_port(), access=access)
+    config = contender.template("guard.yaml", admin=free_port(), log=log, more=more)
     return contender.start([str(binary), "serve", "--config", str(config)])
+
+
+def collector():
+    """The port of a server that accepts traces and drops them."""
+
+    class Accepts(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Accepts)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_port
 
 
 class Work:
@@ -289,7 +311,11 @@ def measure(arguments, folder):
         add("bare, release", lambda: bare("bare, release", release / "examples/bare_proxy", folder, upstream))
         add("bare, dist", lambda: bare("bare, dist", dist / "examples/bare_proxy", folder, upstream))
         add("guard", lambda: guard("guard", dist / "wire-scim-guard", folder, upstream))
-        add("guard, access log", lambda: guard("guard, access log", dist / "wire-scim-guard", folder, upstream, "true"))
+        program = dist / "wire-scim-guard"
+        add("guard, access log", lambda: guard("guard, access log", program, folder, upstream, "access: true"))
+        add("guard, audit", lambda: guard("guard, audit", program, folder, upstream, "access: false, audit: true"))
+        traces = f'tracing: {{otlp: "http://127.0.0.1:{collector()}", sample: 0.1}}'
+        add("guard, traces", lambda: guard("guard, traces", program, folder, upstream, more=traces))
         for build in arguments.builds:
             label, binary = build.split("=", 1)
             contenders.append(guard(f"guard, {label}", binary, folder, upstream))

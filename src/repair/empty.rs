@@ -2,30 +2,28 @@
 
 use super::Repair;
 use super::edit::Edits;
-use crate::json::{Name, Object, Value};
+use crate::json::{Name, Value};
 use crate::wire::uri;
 
-/// Attributes that Wire reads and does not keep.
-const LISTS: [Name; 3] = [Name::Photos, Name::PhoneNumbers, Name::Ims];
-
-/// Repairs a whole user.
-pub(super) fn repair<'d>(user: Object<'d>, edits: &mut Edits<'d>) {
-    for name in [Name::ProfileUrl, Name::PreferredLanguage] {
-        if let Some(value) = user.value(name).filter(|value| value.as_str() == Some("")) {
+/// Repairs an attribute of a whole user.
+pub(super) fn repair<'d>(name: Name, value: Value<'d>, edits: &mut Edits<'d>) {
+    match name {
+        Name::ProfileUrl | Name::PreferredLanguage if value.as_str() == Some("") => {
             edits.replace(Repair::EmptyValues, value, "null");
         }
-    }
-    for name in LISTS {
-        let Some(value) = user.value(name) else { continue };
-        if value.as_str() == Some("") {
-            edits.replace(Repair::EmptyValues, value, "null");
-        } else {
-            let is_photo = name == Name::Photos;
-            edits.retain(Repair::EmptyValues, value, |entry| is_usable(entry, is_photo));
+        // Wire reads these and does not keep them.
+        Name::Photos | Name::PhoneNumbers | Name::Ims => {
+            if value.as_str() == Some("") {
+                edits.replace(Repair::EmptyValues, value, "null");
+            } else {
+                let is_photo = name == Name::Photos;
+                edits.retain(Repair::EmptyValues, value, |entry| is_usable(entry, is_photo));
+            }
         }
-    }
-    if let Some(emails) = user.value(Name::Emails) {
-        edits.retain(Repair::EmptyValues, emails, |entry| !is_empty_email(entry));
+        Name::Emails => {
+            edits.retain(Repair::EmptyValues, value, |entry| !is_empty_email(entry));
+        }
+        _ => {}
     }
 }
 
@@ -40,6 +38,9 @@ fn is_usable(entry: Value<'_>, is_photo: bool) -> bool {
     if entry.is_null() || entry.as_str() == Some("") {
         return false;
     }
+    if !is_photo {
+        return true;
+    }
     let address = entry.as_object().and_then(|entry| entry.string(Name::Value));
-    !is_photo || address.is_none_or(uri::is_absolute)
+    address.is_none_or(uri::is_absolute)
 }

@@ -110,7 +110,8 @@ fn repair_element<'d>(
     edits: &Edits<'d>,
     out: &mut Rewritten<'d>,
 ) {
-    let Some(mut operation) = element.as_object().and_then(Operation::read) else {
+    let members = element.as_object().map(Members::of).filter(|members| !members.needs_none());
+    let Some(mut operation) = members.and_then(Members::read) else {
         return out.keep(element, edits);
     };
     let parts = on.contains(Repair::PatchPathless).then(|| operation.split(edits.limit()));
@@ -138,6 +139,49 @@ fn repair_element<'d>(
     }
 }
 
+/// What an operation consists of, each at most once.
+#[derive(Default)]
+struct Members<'d> {
+    op: Option<Value<'d>>,
+    path: Option<Value<'d>>,
+    value: Option<Value<'d>>,
+}
+
+impl<'d> Members<'d> {
+    fn of(operation: Object<'d>) -> Self {
+        let mut members = Self::default();
+        for member in operation.members() {
+            match member.name() {
+                Some(Name::Op) => members.op = Some(member.value),
+                Some(Name::Path) => members.path = Some(member.value),
+                Some(Name::Value) => members.value = Some(member.value),
+                _ => {}
+            }
+        }
+        members
+    }
+
+    fn needs_none(&self) -> bool {
+        self.path.and_then(Value::as_str).is_some_and(needs_none)
+    }
+
+    fn read(self) -> Option<Operation<'d>> {
+        let written = self.op?;
+        let op = Op::read(written.as_str()?)?;
+        let path = match self.path.map(Value::get) {
+            None | Some(Type::Null) => None,
+            Some(Type::String(path)) => Some(Cow::Borrowed(path)),
+            Some(_) => return None,
+        };
+        Some(Operation { op, written, path, value: self.value, repaired: None })
+    }
+}
+
+/// Whether a path is one of those that most operations have, and that no repair is for.
+fn needs_none(path: &str) -> bool {
+    matches!(Name::of(path), Some(Name::Active | Name::DisplayName | Name::ExternalId))
+}
+
 /// What became of an operation.
 enum Repaired {
     Unchanged,
@@ -146,18 +190,6 @@ enum Repaired {
 }
 
 impl<'d> Operation<'d> {
-    fn read(operation: Object<'d>) -> Option<Self> {
-        let written = operation.value(Name::Op)?;
-        let op = Op::read(written.as_str()?)?;
-        let path = match operation.value(Name::Path).map(Value::get) {
-            None | Some(Type::Null) => None,
-            Some(Type::String(path)) => Some(Cow::Borrowed(path)),
-            Some(_) => return None,
-        };
-        let value = operation.value(Name::Value);
-        Some(Self { op, written, path, value, repaired: None })
-    }
-
     /// One operation for each key of a value without a path; `None` if it has one, or if that could change what
     /// is meant.
     fn split(&self, limit: usize) -> Option<Vec<Self>> {
@@ -197,12 +229,9 @@ impl<'d> Operation<'d> {
     }
 
     fn repair(&mut self, on: Repairs, judged: Judged) -> Repaired {
-        let Some(path) = &self.path else { return Repaired::Unchanged };
-        // Most operations are on these, in need of no repair.
-        if matches!(Name::of(path), Some(Name::Active | Name::DisplayName | Name::ExternalId)) {
+        let Some(path) = self.path.clone().filter(|path| !needs_none(path)) else {
             return Repaired::Unchanged;
-        }
-        let path = path.clone();
+        };
         let read = read_path(&path);
         if on.contains(Repair::PatchUnsupported)
             && unsupported::is_dropped(self.op, &path, read.as_ref())

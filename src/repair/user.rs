@@ -7,7 +7,7 @@ use crate::json::{Array, Name, Object, Value};
 use crate::scim::user::{is_name, is_primary};
 use crate::wire::email;
 
-/// Repairs a user of POST (`new`) or PUT.
+/// Repairs a user of POST (`new`) or PUT, whose attributes appear once each.
 pub(super) fn repair<'d>(
     user: Object<'d>,
     new: bool,
@@ -15,23 +15,10 @@ pub(super) fn repair<'d>(
     judged: Judged,
     edits: &mut Edits<'d>,
 ) {
-    if on.contains(Repair::Roles) {
-        repair_roles(user, edits);
-    }
-    if on.contains(Repair::EmptyValues) {
-        empty::repair(user, edits);
-    }
-    if on.contains(Repair::Language)
-        && let Some(value) = user.value(Name::PreferredLanguage)
-        && let Some(tag) = value.as_str().and_then(language::repaired)
-    {
-        edits.replace_string(Repair::Language, value, &tag);
-    }
-    if on.contains(Repair::Password)
-        && let Some(password) = user.value(Name::Password)
-        && !password.is_null()
-    {
-        edits.replace(Repair::Password, password, "null");
+    for member in user.members() {
+        if let Some(name) = member.name() {
+            repair_attribute(name, member.value, on, judged, edits);
+        }
     }
     if on.contains(Repair::DisplayName)
         && lacks(user, Name::DisplayName)
@@ -46,25 +33,48 @@ pub(super) fn repair<'d>(
     {
         fill(Repair::ExternalId, user, Name::ExternalId, &address, edits);
     }
-    if let Some(value) = user.value(Name::UserName)
-        && let Some((name, by)) =
-            value.as_str().and_then(|name| user_name::repaired(name, on, judged.case))
-    {
-        edits.replace_string(by, value, &name);
-    }
 }
 
-fn repair_roles<'d>(user: Object<'d>, edits: &mut Edits<'d>) {
-    let list = |name| user.value(name).and_then(|value| Some((value, value.as_array()?)));
-    if let Some((value, list)) = list(Name::Roles)
-        && let Some(roles) = roles::roles(list)
-    {
-        edits.replace(Repair::Roles, value, roles);
-    }
-    if let Some((value, list)) = list(Name::Entitlements)
-        && let Some(entitlements) = roles::entitlements(list)
-    {
-        edits.replace(Repair::Roles, value, entitlements);
+fn repair_attribute<'d>(
+    name: Name,
+    value: Value<'d>,
+    on: Repairs,
+    judged: Judged,
+    edits: &mut Edits<'d>,
+) {
+    match name {
+        Name::Roles if on.contains(Repair::Roles) => {
+            if let Some(roles) = value.as_array().and_then(roles::roles) {
+                edits.replace(Repair::Roles, value, roles);
+            }
+        }
+        Name::Entitlements if on.contains(Repair::Roles) => {
+            if let Some(entitlements) = value.as_array().and_then(roles::entitlements) {
+                edits.replace(Repair::Roles, value, entitlements);
+            }
+        }
+        Name::PreferredLanguage => {
+            if on.contains(Repair::Language)
+                && let Some(tag) = value.as_str().and_then(language::repaired)
+            {
+                edits.replace_string(Repair::Language, value, &tag);
+            }
+            if on.contains(Repair::EmptyValues) {
+                empty::repair(name, value, edits);
+            }
+        }
+        Name::Password if on.contains(Repair::Password) && !value.is_null() => {
+            edits.replace(Repair::Password, value, "null");
+        }
+        Name::UserName => {
+            let repaired =
+                value.as_str().and_then(|name| user_name::repaired(name, on, judged.case));
+            if let Some((name, by)) = repaired {
+                edits.replace_string(by, value, &name);
+            }
+        }
+        _ if on.contains(Repair::EmptyValues) => empty::repair(name, value, edits),
+        _ => {}
     }
 }
 

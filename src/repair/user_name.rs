@@ -11,6 +11,10 @@ use crate::wire::filter::{self, Comparison, Literal, Operator};
 /// The userName in place of one that Wire refuses, and what changed it; `None`: it stays. `case`: capitals are
 /// refused, although Wire itself folds them.
 pub fn repaired(user_name: &str, on: Repairs, case: bool) -> Option<(String, Repair)> {
+    // Most are.
+    if is_handle(user_name) {
+        return None;
+    }
     let folded = handle(user_name);
     if is_handle(&folded) {
         let Cow::Owned(lower) = folded else { return None };

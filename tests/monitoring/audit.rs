@@ -1,8 +1,9 @@
 //! The audit log.
 
 use serde_json::{Value, json};
-use wire_scim_guard::audit::AuditKey;
 use wire_scim_guard::config::Audit;
+use wire_scim_guard::hash_key::HashKey;
+use wire_scim_guard::repair::{Repair, Repairs};
 
 use crate::support::program::Place;
 use crate::support::{
@@ -18,7 +19,7 @@ const ALICE: &str = r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"]
 
 fn audited(backend: &Backend) -> Guarded {
     Guarded::configured(&[backend.addr], |config| {
-        let key = AuditKey::read(KEY).unwrap();
+        let key = HashKey::read(KEY).unwrap();
         config.audit = Some(Audit { key: Some(key) });
         config.tokens = Some(registry_file(&[entry("okta", TOKEN, "")]));
     })
@@ -41,7 +42,7 @@ fn each_change_has_a_line_and_reads_have_none() {
         _ => ok("{}"),
     });
     let guarded = audited(&backend);
-    let hash = AuditKey::read(KEY).unwrap().hash("alice@example.com");
+    let hash = HashKey::read(KEY).unwrap().hash("alice@example.com");
     let group = r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"g","members":[]}"#;
     let gone = ALICE.replace("\"userName\"", "\"active\":false,\"userName\"");
     let active =
@@ -151,6 +152,29 @@ fn each_change_has_a_line_and_reads_have_none() {
     for personal in ["alice", "Alice", "secret"] {
         assert!(!guarded.logged().contains(personal), "{personal}");
     }
+}
+
+#[test]
+fn a_patch_of_a_group_has_one_line_although_it_is_several_requests() {
+    let backend =
+        Backend::start(|_| ok(&format!(r#"{{"id":"{ID}","displayName":"Staff","members":[]}}"#)));
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.audit = Some(Audit::default());
+        config.repairs = Some(Repairs::of(&[Repair::GroupsPatch]));
+    });
+    let add = patch(&format!(r#"{{"op":"add","path":"members","value":[{{"value":"{NEW}"}}]}}"#));
+    let answer = guarded.ask(with_length("PATCH", GROUP, add.as_bytes()));
+    assert_eq!(answer.status, 200);
+    // The first GET shows that Wire takes the token.
+    assert!(backend.wait(3).line().starts_with("PUT "));
+    wait_until("an audit line", || !guarded.audit_lines().is_empty());
+    let lines = guarded.audit_lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let line = &lines[0];
+    let read =
+        json!([line["action"], line["resource"], line["id"], line["attributes"], line["outcome"]]);
+    assert_eq!(read, json!(["patch", "group", ID, ["members"], "done"]));
+    assert_eq!(line["repaired"], json!(["groups.patch"]));
 }
 
 #[test]

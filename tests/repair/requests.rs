@@ -499,3 +499,31 @@ fn refusals_name_the_repair_that_would_help_and_is_off() {
     let plain = user("roles", &json!(["ADMIN"]));
     assert!(!detail(&[], Method::POST, "/scim/v2/Users", &plain).contains("repair"));
 }
+
+#[test]
+fn a_caller_that_sends_no_requests_of_its_own_has_the_repairs_of_requests_alone() {
+    let all = Repairs::all();
+    let add = json!({"schemas": [PATCH_OP], "Operations": [
+        {"op": "add", "path": "members", "value": [{"value": "3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3"}]}
+    ]});
+    let search = "/scim/v2/Groups?filter=displayName+eq+%22Staff%22";
+    for (method, target, body, rule) in [
+        (Method::PATCH, GROUP, add.to_string(), "group.patch"),
+        (Method::GET, search, String::new(), "filter.unsupported"),
+    ] {
+        let Outcome::Refuse(refusal) = judge(all, &method, target, &body).outcome else {
+            panic!("{method} {target} is forwarded");
+        };
+        assert_eq!(refusal.rule.id(), rule);
+    }
+    let verdict = judge(
+        all,
+        &Method::PATCH,
+        USER,
+        &json!({"schemas": [PATCH_OP], "Operations": [
+            {"op": "replace", "value": {"active": false}}
+        ]})
+        .to_string(),
+    );
+    assert!(matches!(verdict.outcome, Outcome::Forward { body: Some(_), .. }));
+}

@@ -403,6 +403,20 @@ fn keycloak() {
         }
         // An import lists all users, which Wire does not.
         keycloak.refused("GET", "/scim/v2/Users", &Value::Null, "filter.required");
+        // The preset has no repair of groups: members need what Wire asks for, and changes are PUTs.
+        let member = json!({"type": "User", "$ref": "", "value": id_of(&user)});
+        let mut group = json!({"schemas": [GROUP], "displayName": "Staff", "members": [member]});
+        let staff = keycloak.create("/scim/v2/Groups", &group);
+        keycloak.means(&staff, &json!({"displayName": "Staff", "member": id_of(&user)}));
+        group["members"] = json!([]);
+        keycloak.step("PUT", &staff, &group);
+        keycloak.means(&staff, &json!({"displayName": "Staff", "members": []}));
+        group["members"] = json!([{"value": id_of(&user)}]);
+        keycloak.refused("PUT", &staff, &group, "group.members");
+        let add = json!([{"op": "add", "path": "members", "value": group["members"]}]);
+        let add = json!({"schemas": [PATCH_OP], "Operations": add});
+        keycloak.refused("PATCH", &staff, &add, "group.patch");
+        keycloak.delete(&staff);
         keycloak.delete(&user);
     });
 }

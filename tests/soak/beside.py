@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What honest clients see beside an attack, and what memory the guard takes: one row for each kind of attack.
 
-    tests/soak/beside.py --binary PATH [--only NAME] [--seconds 20] [--other-paths]
+    tests/soak/beside.py --binary PATH [--only NAME] [--seconds 20] [--other-paths] [--after 6]
 """
 
 import argparse
@@ -127,7 +127,7 @@ def attackers_process(port, name, other, seconds):
     asyncio.run(run())
 
 
-async def beside(binary, name, seconds, other):
+async def beside(binary, name, seconds, other, after):
     port, admin, behind = free_port(), free_port(), free_port()
     more = "other_paths: forward" if other else ""
     with tempfile.TemporaryDirectory() as folder:
@@ -149,7 +149,7 @@ async def beside(binary, name, seconds, other):
             peak = resident(guard.pid, "VmHWM")
             attack.join()
             left = []
-            for _ in range(3):
+            for _ in range(after):
                 await asyncio.sleep(10)
                 left.append(f"{resident(guard.pid):.0f}")
             title = name + (", other paths" if other else "")
@@ -167,9 +167,10 @@ def main():
     parser.add_argument("--only", choices=attackers.KINDS)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--other-paths", action="store_true")
+    parser.add_argument("--after", type=int, default=6, help="how often memory is read afterwards, every 10 s")
     options = parser.parse_args()
     for name in [options.only] if options.only else attackers.KINDS:
-        asyncio.run(beside(options.binary, name, options.seconds, options.other_paths))
+        asyncio.run(beside(options.binary, name, options.seconds, options.other_paths, options.after))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ pub fn is_reserved(handle: &str) -> bool {
 
 /// Whether Wire accepts a handle by its form.
 pub(crate) fn is_handle(handle: &str) -> bool {
-    HANDLE.contains(&handle.chars().count()) && handle.bytes().all(is_handle_byte)
+    HANDLE.contains(&handle.len()) && handle.bytes().all(is_handle_byte)
 }
 
 /// The handle that Wire makes of a userName. Nearly every one is ASCII; of other letters U+212A

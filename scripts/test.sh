@@ -38,7 +38,6 @@ checks() {
 
 # What runs the program, and mostly waits.
 tests() {
-    step 'unit and socket tests' cargo test --quiet
     step 'differential, 20,000 cases' python3 tests/differential/run.py --binary "$binary" --cases 20000 --seed 7
     step 'real clients' target/venv/bin/python tests/clients/run.py --binary "$binary"
     step 'preflight, with a real OpenLDAP' python3 tests/preflight/run.py --binary "$binary"
@@ -47,6 +46,8 @@ tests() {
     step 'nginx in front' target/venv/bin/python tests/nginx/run.py --binary "$binary"
     step 'nginx behind, over TLS' target/venv/bin/python tests/nginx/tls.py --binary "$binary"
     step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
+    # The last of these, as it waits for the cargo that checks.
+    step 'unit and socket tests' cargo test --quiet
 }
 
 binary=${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard

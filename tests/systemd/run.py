@@ -162,19 +162,19 @@ def secret_files(machine):
     with machine.changed(CONFIG, config.replace('"127.0.0.1:9090"', f'"127.0.0.1:9090", token_file: {token}')):
         machine.write(token, ADMIN_TOKEN, "root:root", "0600")
         expect("restart", machine.sh(f"systemctl restart {SERVICE}")[0], 1)
-        expect("message", f"{token}: Permission denied" in machine.journal(), True)
+        expect("message", f"{token}: cannot be read: Permission denied" in machine.journal(), True)
         machine.write(token, ADMIN_TOKEN, "root:wire-scim-guard", "0640")
         machine.restart()
         needs_the_token(machine)
-        machine.write(token, ADMIN_TOKEN, "root:root", "0600")
+    machine.write(token, ADMIN_TOKEN, "root:root", "0600")
+    credential = f"/run/credentials/{SERVICE}/admin.token"
+    with machine.changed(CONFIG, config.replace('"127.0.0.1:9090"', f'"127.0.0.1:9090", token_file: {credential}')):
         machine.write(DROP_IN, f"[Service]\nLoadCredential=admin.token:{token}\n")
-        credential = f"/run/credentials/{SERVICE}/admin.token"
-        machine.write(CONFIG, machine.read(CONFIG).replace(token, credential))
         machine.restart()
         needs_the_token(machine)
         machine(f"systemctl reload {SERVICE}")
         needs_the_token(machine)
-    machine(f"rm {DROP_IN}")
+        machine(f"rm {DROP_IN}")
     machine.restart()
 
 

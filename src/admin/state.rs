@@ -183,8 +183,9 @@ impl Deprovisioning {
 impl Shared {
     pub fn of(shared: &SharedState) -> Self {
         let (settings, status) = (shared.settings(), shared.status());
-        let failure =
-            status.down().map(|Down { why, since }| SharedFailure { why, since: Timestamp(since) });
+        let failure = status
+            .failure()
+            .map(|Down { why, since }| SharedFailure { why, since: Timestamp(since) });
         Self {
             store: settings.store.to_string(),
             on_failure: settings.on_failure.as_str(),

@@ -27,6 +27,7 @@ use crate::logging::{self, AccessLog};
 use crate::metrics::{ListServers, Metrics, SpanMetrics};
 use crate::reload::{ConfigFile, ReloadRequests, ReloadStatus, Reloader};
 use crate::service_manager;
+use crate::snapshot::Snapshots;
 use crate::spans::Tracer;
 
 mod given;
@@ -50,7 +51,7 @@ use super::{Connections, Downstream, GuardProxy, RequestFilter, expiry, trim};
 /// How long the start waits for the names of the backend servers to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long stopping waits for spans to be sent.
+/// How long stopping waits for spans to be sent, and for the store to be told what became of requests.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the guard cannot run.
@@ -84,7 +85,9 @@ pub fn serve(evaluator: Evaluator, source: Option<ConfigFile>) -> Result<(), Ser
     }
     let running = start_with(Arc::new(evaluator), access, source, &mut given)?;
     if given.is_upgrade() {
-        tracing::info!("upgraded: rates, refused tokens and counts of failures start empty");
+        tracing::info!(
+            "upgraded: rates, refused tokens and counts of failures start empty, but for those that are shared"
+        );
     }
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
     service_manager::ready(given.is_upgrade());
@@ -195,6 +198,7 @@ fn start_with(
         addrs,
         admin_addr,
         metrics,
+        snapshots,
         connections,
         reloader,
         listeners,
@@ -213,6 +217,7 @@ pub struct Running {
     addrs: Vec<SocketAddr>,
     admin_addr: SocketAddr,
     metrics: Arc<Metrics>,
+    snapshots: Arc<Snapshots>,
     connections: Arc<Connections>,
     /// `None`: the guard is stopping.
     reloader: Option<ReloadRequests>,
@@ -297,6 +302,9 @@ impl Running {
             if worker.join().is_err() {
                 tracing::error!("a worker ended in panic");
             }
+        }
+        if let Some(shared) = &self.snapshots.current().shared {
+            shared.flush(FLUSH_TIMEOUT);
         }
         if let Some(tracer) = self.tracer.take() {
             tracer.flush(FLUSH_TIMEOUT);

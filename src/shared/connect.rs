@@ -69,6 +69,9 @@ pub fn describe(error: &RedisError) -> String {
     }
     let words = match error.code() {
         Some("OOM") => return "is full (OOM): it takes nothing new".into(),
+        Some("MOVED" | "CROSSSLOT") => {
+            return "is a part of a Redis Cluster, which is not supported".into();
+        }
         Some("READONLY") => return "is read-only (READONLY): it is a replica".into(),
         Some("NOAUTH" | "WRONGPASS") => return "does not accept the user and the password".into(),
         Some("NOPERM") => {

@@ -127,7 +127,7 @@ def main():
         shared = free_port()
         store = Program(["redis-server", "--port", str(shared), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
                         folder / "store.log")
-        more = f"deprovisioning: {{at_most: 100000, within: 1h}}\nshared: {{redis: \"redis://127.0.0.1:{shared}\", timeout: 2s}}\n"
+        more = f"deprovisioning: {{at_most: 3, within: 5s}}\nshared: {{redis: \"redis://127.0.0.1:{shared}\", timeout: 2s}}\n"
         one, url, admin = guard(binary, folder, "one", backend, token_hash, more)
         # The backend of the other one does not listen.
         other, other_url, other_admin = guard(binary, folder, "other", f"127.0.0.1:{free_port()}", token_hash)

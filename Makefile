@@ -42,10 +42,10 @@ image: setup ## make the image, as an archive in dist/; IMAGE=registry.example.c
 release: setup ## VERSION=1.2.3: make all files of a release, in dist/, twice, and compare them
 	@CARGO='$(CARGO)' MAINTAINER='$(MAINTAINER)' IMAGE='$(IMAGE)' scripts/release.sh '$(VERSION)'
 
-test: setup-test ## run all checks of CI
+test: setup-test ## run the checks of every change
 	@scripts/test.sh
 
-test-all: ## run all of these tests, CI's too; takes up to an hour
+test-all: ## run `make test` and every `make test-...`, as CI does; takes up to an hour
 	@scripts/test-all.sh
 
 test-prometheus: build ## evaluate the dashboard and the alerts with a real Prometheus

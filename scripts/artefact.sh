@@ -25,7 +25,7 @@ stripped() { # stripped PROGRAM FILE
 extras() { # extras PROGRAM FOLDER
     local program=$1 folder=$2 shell
     mkdir -p "$folder"/{man,completions,share}
-    "$program" man "$folder/man"
+    "$program" man "$folder/man" >/dev/null
     gzip -9n "$folder"/man/*
     for shell in bash fish zsh; do
         "$program" completions "$shell" >"$folder/completions/$shell"

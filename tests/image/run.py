@@ -39,6 +39,7 @@ threads: 1
 
 def build(binary, folder, **variables):
     command = [ROOT / "scripts/image.sh", binary, folder]
+    variables["SOURCE_DATE_EPOCH"] = "1700000000"
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr[-2000:])

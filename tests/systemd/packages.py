@@ -40,7 +40,7 @@ RPM_ONLY = {
 
 def build(binary, folder, version):
     """The packages of a version: (.deb, .rpm)."""
-    variables = {"VERSION": version, "MAINTAINER": "Packages <packages@example.com>"}
+    variables = {"VERSION": version, "MAINTAINER": "Packages <packages@example.com>", "SOURCE_DATE_EPOCH": "1700000000"}
     command = [ROOT / "scripts/package.sh", binary, folder]
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
     if done.returncode != 0:

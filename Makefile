@@ -48,6 +48,10 @@ test: setup-test ## run the checks of every change
 test-all: ## run `make test` and every `make test-...`, as CI does; takes up to an hour
 	@scripts/test-all.sh
 
+book: ## build the book of docs/ into target/book, and check its links
+	@scripts/setup.sh book
+	@python3 scripts/book.py
+
 test-prometheus: build ## evaluate the dashboard and the alerts with a real Prometheus
 	@scripts/setup.sh prometheus
 	@target/venv-prometheus/bin/python tests/prometheus/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard

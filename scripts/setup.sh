@@ -136,6 +136,7 @@ helm)
     need runc runc
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
+book) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv) ;;
 package) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv) ;;
 image | systemd)
     need podman podman
@@ -190,6 +191,7 @@ if [ "$target" = test ]; then
     need systemd-socket-activate systemd
     need pgrep procps
     need ldapsearch ldap-utils
+    need unshare util-linux
     need openssl openssl
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 fi
@@ -200,6 +202,7 @@ fi
 for target in "${@:-build}"; do
 case "$target" in
 test) install_python_packages target/venv tests/clients/requirements.txt ;;
+book) install_python_packages target/venv-book tests/book/requirements.txt ;;
 traces) install_python_packages target/venv-traces tests/traces/requirements.txt ;;
 redis) install_python_packages target/venv-redis tests/redis/requirements.txt ;;
 prometheus) install_python_packages target/venv-prometheus tests/prometheus/requirements.txt ;;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make test`, and every `make test-…`: installs the tools of all first, goes on after a failure, and ends with the seconds of
-# each.
+# `make test`, every `make test-...`, and `make book`: installs the tools of all first, goes on after a failure, and ends with the
+# seconds of each.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,8 +20,8 @@ group() { # group NAME COMMAND...
     lines+=("$(printf '%-8s%-24s%5d s' "$outcome" "$name" $((SECONDS - began)))")
 }
 
-group 'tools of all groups' scripts/setup.sh test "${groups[@]#test-}"
-for name in test "${groups[@]}"; do
+group 'tools of all groups' scripts/setup.sh test book "${groups[@]#test-}"
+for name in test "${groups[@]}" book; do
     group "$name" make --no-print-directory "$name"
 done
 printf '=== in all: %d s\n' "$SECONDS"

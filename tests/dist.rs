@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::project::{Project, RUSTC, error};
 
 #[test]
-fn a_fresh_profile_is_used_beside_the_flags_of_the_environment() {
+fn a_fresh_profile_is_used_together_with_the_flags_of_the_environment() {
     let project = Project::new("fresh");
     let output = project.dist(&[("RUSTFLAGS", "-Ctarget-cpu=native -Cforce-frame-pointers")]);
     assert!(output.status.success(), "{}", error(&output));
@@ -38,7 +38,7 @@ fn another_profile_is_another_flag_so_that_cargo_builds_again() {
 }
 
 #[test]
-fn a_stale_profile_is_refused_with_both_ways_out() {
+fn a_stale_profile_is_refused_with_both_remedies() {
     type Change = fn(&Project);
     let changes: [(&str, Change); 6] = [
         ("source", |project| project.write("src/main.rs", "fn main() { loop {} }\n")),
@@ -64,7 +64,7 @@ fn a_stale_profile_is_refused_with_both_ways_out() {
 }
 
 #[test]
-fn what_is_not_compiled_leaves_a_profile_fresh() {
+fn changes_outside_the_compiled_sources_keep_a_profile_fresh() {
     let project = Project::new("not-compiled");
     project.write("Cargo.toml", "[package]\nname = \"other\"\n\n[profile.dist]\nlto = \"fat\"\n");
     project.write("README.md", "changed");
@@ -72,7 +72,7 @@ fn what_is_not_compiled_leaves_a_profile_fresh() {
 }
 
 #[test]
-fn without_a_profile_it_is_built_and_says_so() {
+fn a_build_without_a_profile_succeeds_and_reports_it() {
     let project = Project::new("off");
     project.write("src/main.rs", "fn main() { loop {} }\n");
     let output = project.dist(&[("PGO", "off"), ("RUSTFLAGS", "-Ctarget-cpu=native")]);
@@ -112,7 +112,7 @@ fn a_static_program_for_tests_needs_no_profile_and_leaves_the_other_one_in_its_p
     assert!(!project.is_built() && !project.dist(&[("BUILD", "fast")]).status.success());
 }
 
-/// Ordinary builds call the compiler directly, so that a RUSTC_WRAPPER of the user's own changes nothing.
+/// Ordinary builds call the compiler directly, so that the user's own RUSTC_WRAPPER keeps working.
 #[test]
 fn the_project_sets_no_compiler_wrapper() {
     for name in [".cargo/config.toml", ".cargo/config"] {

@@ -27,9 +27,14 @@ mod keys;
 mod link;
 #[cfg(feature = "shared")]
 mod listen;
+#[cfg(feature = "shared")]
+mod node;
+#[cfg(feature = "shared")]
+mod nodes;
 mod queue;
 #[cfg(feature = "shared")]
 mod script;
+mod slots;
 mod status;
 
 pub use claim::{Answer, Claim, RateClaim, RemovalClaim, Removed};

@@ -33,7 +33,7 @@ class Pod:
         self.folder, self.binary, self.podman = folder, binary, podman.Podman(folder)
         tokens = folder / "tokens.yaml"
         tokens.write_text(f'tokens: [{{label: test, hash: "{hashed(binary)}"}}]\n')
-        # A pod has an address of its own; here the backend shares the guard's, and needs another port.
+        # A pod has its own address; here the backend shares the guard's, and needs another port.
         changed = ["--set", "config.upstream.servers[0]=127.0.0.1:8081", "--set-file", f"secrets.tokens={tokens}"]
         self.documents = example(ROOT / "conf/helm/examples/everything.yaml", *changed)
         self.spec = one(self.documents, "Deployment")["spec"]["template"]["spec"]

@@ -46,7 +46,7 @@ fn a_token_accepted_within_the_hour_is_never_refused() {
     let after = now + 3600 * SECOND;
     cache.answered_at(&limits, token(1), None, 401, after);
     assert!(cache.is_refused(&limits, token(1), || after));
-    // It works again: there is no need to wait.
+    // The token works again: there is no need to wait.
     cache.answered_at(&limits, token(1), None, 201, after + 1);
     assert!(!cache.is_refused(&limits, token(1), || after + 1));
 }
@@ -61,7 +61,7 @@ fn answers_that_say_nothing_about_the_token_change_nothing() {
 }
 
 #[test]
-fn failing_addresses_are_slowed_and_let_in_again_one_by_one() {
+fn failing_addresses_are_throttled_and_admitted_again_one_by_one() {
     let (cache, limits, now) = (cache(), limits(), rate::now());
     let address = client("192.0.2.1");
     for _ in 0..3 {
@@ -69,7 +69,7 @@ fn failing_addresses_are_slowed_and_let_in_again_one_by_one() {
         cache.fail(&limits, address, now);
     }
     assert_eq!(cache.wait(&limits, address, || now), Some(Duration::from_secs(20)));
-    // However many come in the meantime, the wait does not grow.
+    // However many requests arrive in the meantime, the wait does not grow.
     cache.fail(&limits, address, now);
     assert_eq!(cache.wait(&limits, address, || now + 20 * SECOND), None);
     cache.fail(&limits, address, now + 20 * SECOND);

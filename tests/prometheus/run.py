@@ -14,18 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "clients"))
 from guard import Process  # noqa: E402
-from guards import Program, ask, free_port, guard, hash_of, traffic, wait_until  # noqa: E402
+from guards import Program, ask, check, failures, free_port, guard, hash_of, traffic, wait_until  # noqa: E402
 
 DASHBOARD = ROOT / "conf" / "grafana" / "wire-scim-guard.json"
 RULES = ROOT / "conf" / "prometheus" / "wire-scim-guard.rules.yaml"
 ALERT_TESTS = ROOT / "tests" / "prometheus" / "alerts.yaml"
-failures = []
-
-
-def check(name, passed, told=""):
-    print(f"{'ok    ' if passed else 'FAILED'} {name}{': ' + str(told) if told != '' else ''}", flush=True)
-    if not passed:
-        failures.append(name)
 
 
 class Prometheus:
@@ -86,12 +79,12 @@ def evaluate(prometheus):
 
 def promtool(*arguments, **options):
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, cwd=ALERT_TESTS.parent, **options)
-    told = (done.stdout + done.stderr).strip()
-    return done.returncode == 0, told
+    detail = (done.stdout + done.stderr).strip()
+    return done.returncode == 0, detail
 
 
 def round_trip():
-    """Nothing of the dashboard is unknown to Grafana's own model of it: unknown keys would be lost."""
+    """Grafana's own model knows every key of the dashboard: unknown keys would be lost."""
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.models.dashboard import Dashboard
 

@@ -144,8 +144,6 @@ pub struct Store {
     pub key: Option<HashKey>,
     pub username: Option<String>,
     pub password: Option<Password>,
-    /// The files that were read.
-    pub files: Vec<PathBuf>,
 }
 
 /// Where the server is.
@@ -221,18 +219,20 @@ pub(super) fn read(
     let mut timeout = DEFAULT_TIMEOUT;
     set(&mut timeout, section.field("timeout").and_then(|field| field.duration()));
     let on_failure = section.field("on_failure").and_then(|field| field.choice(&ON_FAILURE));
-    let mut files = Vec::new();
     let ca = section.field("ca");
     let key_file = section.field("key_file");
     let has_key = key_file.is_some();
-    let key = secret(key_file, folder, &mut files, HashKey::read);
+    let key = secret(key_file, folder, HashKey::read);
     let (username, password) = (section.field("username_file"), section.field("password_file"));
     if let (Some(field), None) = (&username, &password) {
         field.error("a user takes a password as well: name its file with shared.password_file");
     }
-    let username = secret(username, folder, &mut files, single_line);
-    let password = secret(password, folder, &mut files, single_line);
+    let username = secret(username, folder, single_line);
+    let password = secret(password, folder, single_line);
     let ca_path = ca.as_ref().and_then(|field| named(field, folder));
+    if let (Some(field), Some(path)) = (&ca, &ca_path) {
+        field.note_file(path);
+    }
     if let (Some(field), Some(url)) = (&ca, &url)
         && !url.tls
     {
@@ -249,22 +249,17 @@ pub(super) fn read(
     }
     let Url { location, database, tls } = url?;
     let password = password.map(|text| Password(Secret::new(text)));
-    files.extend(ca_path.clone());
-    let store =
-        Store { location, database, tls, ca: ca_path, prefix, key, username, password, files };
+    let store = Store { location, database, tls, ca: ca_path, prefix, key, username, password };
     Some(Shared { store, timeout, on_failure: on_failure.unwrap_or(DEFAULT_ON_FAILURE) })
 }
 
-/// Reads what is in a file, and notes its path.
+/// Reads the content of a file, if one is named.
 fn secret<T>(
     field: Option<Field<'_, '_>>,
     folder: Option<&Path>,
-    files: &mut Vec<PathBuf>,
     read: impl FnOnce(&str) -> Result<T, String>,
 ) -> Option<T> {
-    let field = field?;
-    files.extend(field.parsed(value::file).and_then(|path| Some(folder?.join(path))));
-    secret_file(&field, folder, read)
+    secret_file(&field?, folder, read)
 }
 
 /// A user or a password: one line, without the line's end. The error is the end of a sentence about the file.

@@ -10,7 +10,7 @@ SECONDS ?= 60
 MINUTES ?= 30
 PGO ?= on
 
-.PHONY: help setup setup-test demo build dist test test-browser test-helm test-ldap test-prometheus test-tls test-traces differential pgo bench bench-e2e bench-preflight bench-check fuzz soak deny sbom clean
+.PHONY: help setup setup-test demo build dist test test-browser test-helm test-ldap test-prometheus test-redis test-tls test-traces differential pgo bench bench-e2e bench-preflight bench-shared bench-check fuzz soak deny sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -44,6 +44,10 @@ test-browser: build ## look at the admin listener's page with a real browser
 test-traces: build ## send traces to a real collector
 	@scripts/setup.sh traces
 	@target/venv-traces/bin/python tests/traces/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
+
+test-redis: build ## share budgets between two guards with a real Redis, Sentinel and Valkey, under each fault
+	@scripts/setup.sh redis
+	@target/venv-redis/bin/python tests/redis/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 
 test-ldap: build ## test preflight against Samba as an Active Directory domain controller
 	@scripts/setup.sh ldap
@@ -80,6 +84,11 @@ bench-e2e: setup dist ## measure a request end to end, and the same with nginx, 
 bench-preflight: setup ## measure preflight with a hundred thousand people
 	@$(CARGO) build --release --bin wire-scim-guard
 	@python3 benches/preflight/run.py --binary $${CARGO_TARGET_DIR:-target}/release/wire-scim-guard
+
+bench-shared: setup dist ## measure the latency of requests whose rate is kept in Redis
+	@scripts/setup.sh bench
+	@scripts/setup.sh redis
+	@python3 benches/shared/run.py
 
 bench-check: setup ## compare the instruction counts of a verdict and of a request with the baseline
 	@scripts/setup.sh bench

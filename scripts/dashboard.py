@@ -104,6 +104,18 @@ ROWS = [
         ("Remembered by the refusal cache", "Refused and accepted tokens, and addresses with failures.", "short",
          [(gauge("scim_guard_shield_remembered", by="what"), "{{what}}")]),
     ]),
+    ("Shared state", [
+        ("Store", "1: every replica asks the store that they share, and hears the others. Absent without `shared`.", "short",
+         [(gauge("scim_guard_shared_up", "min"), "answers"), (gauge("scim_guard_shared_listening", "min"), "events arrive")],
+         "stat"),
+        ("Look-ups in the store", "Requests that a budget concerns: answered, given up after shared.timeout, or decided without "
+         "the store.", "reqps",
+         [(f"sum by (outcome) (rate(scim_guard_shared_lookups_total{{{SERIES}}}[$__rate_interval]))", "{{outcome}}")]),
+        ("Look-up latency", "How long requests waited for the store.", "s",
+         quantiles("scim_guard_shared_lookup_duration_seconds")),
+        ("Events of replicas", "Refused and accepted tokens, and failures by address.", "short",
+         [(f"sum by (outcome) (rate(scim_guard_shared_events_total{{{SERIES}}}[$__rate_interval]))", "{{outcome}}")]),
+    ]),
     ("Backend", [
         ("Servers in rotation", "1: every replica sends requests to the server. 0: a replica skips it.", "short",
          [(gauge("scim_guard_upstream_in_rotation", "min", "server"), "{{server}}")]),

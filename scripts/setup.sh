@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages that a build needs (`setup.sh build`), or also those of another target of the Makefile (`test`,
-# `browser`, `helm`, `ldap`, `prometheus`, `tls`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is
+# `browser`, `helm`, `ldap`, `prometheus`, `redis`, `tls`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is
 # missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -123,7 +123,15 @@ browser)
     ;;
 prometheus)
     need prometheus prometheus
+    need redis-server redis-server
     need openssl openssl
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    ;;
+redis)
+    need openssl openssl
+    need redis-server redis-server
+    need redis-sentinel redis-sentinel
+    compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
 traces)
@@ -160,6 +168,7 @@ fi
 case "${1:-build}" in
 test) install_python_packages target/venv tests/clients/requirements.txt ;;
 traces) install_python_packages target/venv-traces tests/traces/requirements.txt ;;
+redis) install_python_packages target/venv-redis tests/redis/requirements.txt ;;
 prometheus) install_python_packages target/venv-prometheus tests/prometheus/requirements.txt ;;
 fuzz) need_cargo fuzz cargo-fuzz ;;
 deny) need_cargo deny cargo-deny ;;

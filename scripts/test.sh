@@ -23,7 +23,7 @@ library_is_alone() {
     local tree direct
     tree=$(cargo tree --quiet --no-default-features --edges normal --prefix none --format '{p}') || return 1
     direct=$(cargo tree --quiet --no-default-features --edges normal --prefix none --format '{p}' --depth 1) || return 1
-    ! grep -E '^(indicatif|ldap3|mimalloc|rpassword|ureq|opentelemetry-proto|prost) ' <<<"$tree" &&
+    ! grep -E '^(indicatif|ldap3|mimalloc|redis|rpassword|ureq|opentelemetry-proto|prost) ' <<<"$tree" &&
         ! grep -E '^clap ' <<<"$direct"
 }
 

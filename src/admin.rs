@@ -6,7 +6,7 @@
 //! | `/` | a page for people: what was refused lately, and the state of everything |
 //! | `/i/state` | the same as JSON |
 //! | `/i/status` | 200 while the process is alive |
-//! | `/i/ready` | 200; 503 while it drains. The states of the backend servers, of the token registry and of the last reload are shown, but do not change the status: taking the guard out of service would repair neither |
+//! | `/i/ready` | 200; 503 while it drains. The states of the backend servers, of the shared store, of the token registry and of the last reload are shown, but do not change the status: taking the guard out of service would repair neither |
 //!
 //! SECURITY: without `admin.token_file` there is no authentication, and the listener belongs on an address that clients
 //! cannot reach; with it the token is required for everything but `/i/status` and `/i/ready`. What it accepts is bounded
@@ -197,6 +197,10 @@ impl Admin {
                     )
                 }
             });
+        }
+        if let Some(shared) = &self.snapshots.current().shared {
+            let shared = state::Shared::of(shared);
+            let _ = writeln!(text, "shared {}: {}", shared.store, shared.sentence());
         }
         text.push_str(&self.reloads.text());
         let _ = writeln!(text, "log lines dropped: {}", logging::dropped_lines());

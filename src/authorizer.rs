@@ -4,7 +4,8 @@
 //! SECURITY: no sentence here repeats any part of a token.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::Method;
 
@@ -12,7 +13,7 @@ use crate::api::Handler;
 use crate::digest::TokenDigest;
 use crate::findings::Findings;
 use crate::policy::Identity;
-use crate::rate;
+use crate::rate::{self, Meter, Rate};
 use crate::refusal::Refusal;
 use crate::refusals::{RefusalCache, RefusalLimits};
 use crate::registry::{Entry, TokenLabel, TokenRegistry};
@@ -28,6 +29,8 @@ pub struct TokenAuthorizer<'a> {
     registry: Option<&'a TokenRegistry>,
     refusals: &'a RefusalCache,
     limits: &'a RefusalLimits,
+    /// Rates hold over several replicas.
+    is_shared: bool,
 }
 
 /// A token that was looked up in the registry.
@@ -58,12 +61,22 @@ pub struct Bearer {
     pub known: bool,
     /// How its team identifies users, by the registry.
     pub identity: Option<Identity>,
+    /// The rate that it used one request of, where replicas share it.
+    pub metered: Option<Box<Metered>>,
+}
+
+/// A token's rate, and what this process has used of it.
+#[derive(Debug, Clone)]
+pub struct Metered {
+    pub rate: Rate,
+    pub meter: Arc<Meter>,
 }
 
 impl<'a> TokenAuthorizer<'a> {
     pub fn new(snapshot: &'a Snapshot, refusals: &'a RefusalCache) -> Self {
         let registry = snapshot.registry.as_ref().map(|registry| &*registry.tokens);
-        Self { registry, refusals, limits: &snapshot.refusal_limits }
+        let is_shared = snapshot.shared.is_some();
+        Self { registry, refusals, limits: &snapshot.refusal_limits, is_shared }
     }
 
     /// Looks a token up in the registry.
@@ -117,7 +130,7 @@ impl<'a> TokenAuthorizer<'a> {
         // SECURITY: an address may be shared by many clients, so failures from it never slow a
         // token that is known to be valid.
         let good = known.is_some_and(|entry| !entry.has_expired(now))
-            || bearer.digest.is_some_and(|digest| self.refusals.accepts(digest));
+            || bearer.digest.is_some_and(|digest| self.refusals.accepts(self.limits, digest));
         bearer.known = good;
         if !good {
             self.judge_failures(wanted.client, findings)?;
@@ -130,7 +143,13 @@ impl<'a> TokenAuthorizer<'a> {
         if bearer.digest.is_some_and(|digest| self.refusals.refuses(self.limits, digest)) {
             findings.hit(Rule::TokenRefused, PLACE, || REFUSED)?;
         }
-        known.map_or(Ok(()), |entry| judge_rate(entry, findings))
+        let Some(entry) = known else { return Ok(()) };
+        judge_rate(entry, findings)?;
+        if let Some(rate) = entry.rate.filter(|_| self.is_shared && findings.wants(Rule::TokenRate))
+        {
+            bearer.metered = Some(Box::new(Metered { rate, meter: Arc::clone(&entry.meter) }));
+        }
+        Ok(())
     }
 
     fn judge_failures(
@@ -172,9 +191,15 @@ fn judge_entry(
     Ok(())
 }
 
+/// Judges by what this process has seen: several replicas that share a rate have seen more.
 fn judge_rate(entry: &Entry, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     let Some(rate) = entry.rate.filter(|_| findings.wants(Rule::TokenRate)) else { return Ok(()) };
     let Err(wait) = entry.meter.take(rate, rate::now()) else { return Ok(()) };
+    hit_rate(wait, findings)
+}
+
+/// Notes that the token's rate is exceeded, for this time.
+pub fn hit_rate(wait: Duration, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     findings.hit(Rule::TokenRate, PLACE, || RATE).map_err(|refusal| refusal.with_retry_after(wait))
 }
 

@@ -17,7 +17,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 
 use crate::api::{BodyKind, Handler};
-use crate::authorizer::{Bearer, Found, TokenAuthorizer, Use};
+use crate::authorizer::{Bearer, Found, Metered, TokenAuthorizer, Use};
 use crate::config::{Config, PathPolicy};
 use crate::deprovisioning::{AccountChange, Counter};
 use crate::digest::TokenDigest;
@@ -32,6 +32,7 @@ use crate::repair::user_search::UserSearch;
 use crate::repair::work::Work;
 use crate::repair::{self, Judged, Repair, Repairs, group_patch, hint, user_name};
 use crate::rule::Rule;
+use crate::shared::SharedState;
 use crate::snapshot::{LoadErrors, Snapshot, Snapshots};
 use crate::target::{self, Target};
 use crate::tls::subject::SubjectName;
@@ -84,6 +85,8 @@ pub struct HeadVerdict {
     pub digest: Option<TokenDigest>,
     /// The token is valid by the registry, or Wire accepted it within the last hour.
     pub known: bool,
+    /// The rate of its token, where replicas share it.
+    pub(crate) metered: Option<Box<Metered>>,
     /// What was reported while the head was judged.
     pub remarks: Remarks,
     /// The repairs that are on for the request.
@@ -171,6 +174,23 @@ impl Evaluator {
         &self.deprovisioning
     }
 
+    /// Connects to the store that the current snapshot names, if it names one.
+    pub(crate) fn start_sharing(&self) {
+        if let Some(shared) = &self.snapshots.current().shared {
+            self.share(shared);
+        }
+    }
+
+    /// Connects to a store, and learns from the other replicas.
+    pub(crate) fn share(&self, shared: &SharedState) {
+        let (refusals, snapshots) = (Arc::clone(&self.refusals), Arc::downgrade(&self.snapshots));
+        shared.start(Box::new(move |event| {
+            if let Some(snapshots) = snapshots.upgrade() {
+                refusals.heard(&snapshots.current().refusal_limits, event);
+            }
+        }));
+    }
+
     /// Reports the status of the backend's answer to a request with this token.
     pub fn answered(
         &self,
@@ -202,6 +222,7 @@ impl Evaluator {
             token: None,
             digest: None,
             known: false,
+            metered: None,
             remarks: Remarks::default(),
             repairs: Repairs::NONE,
             repaired: Repairs::NONE,
@@ -251,10 +272,21 @@ impl Evaluator {
             Ok(None) => Next::Forward { target: target.canonical },
             Ok(Some(task)) => Next::Body { target: target.canonical, task },
         };
-        let Bearer { label: token, digest, known, .. } = bearer;
+        let Bearer { label: token, digest, known, metered, .. } = bearer;
         let remarks = findings.into_remarks();
         let handler = target.handler;
-        HeadVerdict { handler, token, digest, known, remarks, repairs, repaired, work, next }
+        HeadVerdict {
+            handler,
+            token,
+            digest,
+            known,
+            metered,
+            remarks,
+            repairs,
+            repaired,
+            work,
+            next,
+        }
     }
 
     /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.

@@ -22,6 +22,7 @@ pub mod digest;
 pub mod evaluator;
 pub mod findings;
 pub mod fraction;
+pub mod hash_key;
 mod headers;
 pub mod input;
 pub mod json;
@@ -46,6 +47,7 @@ pub mod schema;
 pub mod scim;
 pub mod secret;
 mod service_manager;
+pub mod shared;
 pub mod snapshot;
 pub mod spans;
 #[cfg(feature = "standin")]

@@ -37,6 +37,11 @@ impl Rate {
         (free_from > now).then(|| Duration::from_nanos(free_from - now))
     }
 
+    /// What one takes, and how far ahead of time a burst may be, in microseconds.
+    pub fn microseconds(&self) -> (f64, f64) {
+        (self.interval as f64 / 1000.0, self.tolerance as f64 / 1000.0)
+    }
+
     /// The state after one more.
     pub fn after(&self, state: u64, now: u64) -> u64 {
         state.max(now).saturating_add(self.interval)
@@ -61,6 +66,14 @@ impl Meter {
                 Err(current) => state = current,
             }
         }
+    }
+}
+
+impl Meter {
+    /// Gives one back.
+    pub fn give_back(&self, rate: Rate) {
+        let less = |state: u64| Some(state.saturating_sub(rate.interval));
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
 
@@ -96,6 +109,19 @@ mod tests {
         let later = start + 3600 * SECOND;
         let taken = (0..20).filter(|_| meter.take(rate, later).is_ok()).count();
         assert_eq!(taken, 10);
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again() {
+        let rate = Rate::new(2, Duration::from_secs(1));
+        let meter = Meter::default();
+        let start = now();
+        for _ in 0..2 {
+            assert_eq!(meter.take(rate, start), Ok(()));
+        }
+        meter.give_back(rate);
+        assert_eq!(meter.take(rate, start), Ok(()));
+        assert!(meter.take(rate, start).is_err());
     }
 
     #[test]

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
-use crate::deprovisioning::{AccountChange, Counter, Limit, Place, Removal, TokenLimit};
+use crate::deprovisioning::{AccountChange, Allowance, Counter, Limit, Place, Removal, TokenLimit};
 use crate::digest::TokenDigest;
 use crate::findings::{Findings, Remarks};
 use crate::input::value::duration_text;
+use crate::policy::Action;
 use crate::refusal::Refusal;
 use crate::registry::TokenLabel;
 use crate::rule::Rule;
@@ -17,52 +19,107 @@ use crate::target;
 
 /// A request that may leave but for this.
 #[derive(Clone, Copy)]
-pub struct Request<'a> {
+pub struct Request<'l, 't> {
     pub token: Option<TokenDigest>,
-    pub label: Option<&'a TokenLabel>,
+    pub label: Option<&'l TokenLabel>,
     /// The token is valid by the registry, or Wire accepted it lately.
     pub known: bool,
     /// The target that leaves.
-    pub target: &'a [u8],
+    pub target: &'t [u8],
 }
 
-/// Judges what `remarks` say of the user's account; what is only reported is added to them. The place is kept to the
-/// end of the request; there is none where nothing is limited, or nobody is taken away.
-pub fn judge(
-    snapshot: &Snapshot,
-    counter: &Arc<Counter>,
-    request: Request<'_>,
-    remarks: &mut Remarks,
-) -> Result<Option<Place>, Refusal> {
-    let mut findings = Findings::new(&snapshot.config.policy);
-    if remarks.account == AccountChange::None
+/// What a request does to a user whose token is limited.
+pub enum Change<'a> {
+    /// Nothing that counts.
+    None,
+    Activates {
+        token: TokenDigest,
+        user: u128,
+    },
+    Removes(Wanted<'a>),
+}
+
+/// A place that a request needs.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    pub removal: Removal<'a>,
+    pub limit: Limit,
+    pub allowance: Option<Allowance>,
+    /// The limit is that of the token's entry.
+    is_own: bool,
+}
+
+/// Finds what `remarks` say of the user's account.
+pub fn find<'l>(snapshot: &Snapshot, request: Request<'l, '_>, remarks: &Remarks) -> Change<'l> {
+    let change = remarks.account;
+    if change == AccountChange::None
         || !is_limited(snapshot)
-        || !findings.wants(Rule::LimitsDeprovisioning)
+        || snapshot.config.policy.action(Rule::LimitsDeprovisioning) == Action::Off
     {
-        return Ok(None);
+        return Change::None;
     }
     // What has no token that can be read is counted together.
     let token = request.token.unwrap_or_else(|| TokenDigest::of(b""));
     let user = target::user_id(request.target);
-    if !remarks.account.is_removal() {
-        counter.activate(token, user);
-        return Ok(None);
+    if !change.is_removal() {
+        return Change::Activates { token, user };
     }
     let entry = entry_of(snapshot, request.label);
     let own = entry.and_then(|entry| entry.limit);
-    let Some(limit) = own.or(snapshot.config.deprovisioning) else { return Ok(None) };
+    let Some(limit) = own.or(snapshot.config.deprovisioning) else { return Change::None };
     let label = request.label.map(TokenLabel::as_str);
-    let (known, change) = (request.known, remarks.account);
-    let removal = Removal { token, label, known, user, change };
-    let wait = match counter.take(limit, entry.and_then(|entry| entry.allow), removal) {
-        Ok(place) => return Ok(Some(place)),
-        Err(wait) => wait,
-    };
-    let detail = || sentence(limit, label, own.is_some(), &snapshot.config);
-    let held = findings.hit(Rule::LimitsDeprovisioning, place_of(change), detail);
+    let removal = Removal { token, label, known: request.known, user, change };
+    let allowance = entry.and_then(|entry| entry.allow);
+    Change::Removes(Wanted { removal, limit, allowance, is_own: own.is_some() })
+}
+
+/// Judges by what this process has counted; what is only reported is added to the remarks. The place is kept to the end
+/// of the request; there is none where nothing is limited, or nobody is taken away.
+pub fn judge(
+    snapshot: &Snapshot,
+    counter: &Arc<Counter>,
+    request: Request<'_, '_>,
+    remarks: &mut Remarks,
+) -> Result<Option<Place>, Refusal> {
+    match find(snapshot, request, remarks) {
+        Change::None => Ok(None),
+        Change::Activates { token, user } => {
+            counter.activate(token, user);
+            Ok(None)
+        }
+        Change::Removes(wanted) => judge_wanted(snapshot, counter, wanted, remarks).map(Some),
+    }
+}
+
+/// The same for what was found already.
+pub fn judge_wanted(
+    snapshot: &Snapshot,
+    counter: &Arc<Counter>,
+    wanted: Wanted<'_>,
+    remarks: &mut Remarks,
+) -> Result<Place, Refusal> {
+    let allowance = wanted.allowance.filter(|allowance| allowance.until > SystemTime::now());
+    match counter.take(wanted.limit, allowance, wanted.removal) {
+        Ok(place) => Ok(place),
+        Err(wait) => {
+            hold(snapshot, wanted, wait, remarks)?;
+            Ok(counter.beyond_limit(wanted.removal))
+        }
+    }
+}
+
+/// Holds a request back for which there is no place, unless that is only reported.
+pub fn hold(
+    snapshot: &Snapshot,
+    Wanted { removal, limit, is_own, .. }: Wanted<'_>,
+    wait: Duration,
+    remarks: &mut Remarks,
+) -> Result<(), Refusal> {
+    let mut findings = Findings::new(&snapshot.config.policy);
+    let detail = || sentence(limit, removal.label, is_own, &snapshot.config);
+    let held = findings.hit(Rule::LimitsDeprovisioning, place_of(removal.change), detail);
     remarks.extend(findings.into_remarks());
-    held.map_err(|refusal| refusal.with_retry_after(wait))?;
-    Ok(Some(counter.beyond_limit(removal)))
+    held.map_err(|refusal| refusal.with_retry_after(wait))
 }
 
 /// What a token has used of its limit.

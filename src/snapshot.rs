@@ -22,6 +22,7 @@ use crate::registry::file::LoadError;
 use crate::registry::watch::RegistryFile;
 use crate::registry::{Entry, TokenRegistry};
 use crate::schema::{SchemaErrors, Schemas};
+use crate::shared::SharedState;
 use crate::tls::LoadedTls;
 
 /// How often the registry file is checked for changes.
@@ -36,6 +37,8 @@ pub struct Snapshot {
     pub registry: Option<LoadedRegistry>,
     /// What the listeners answer TLS with.
     pub tls: Arc<LoadedTls>,
+    /// What is shared with other replicas; `None`: nothing.
+    pub(crate) shared: Option<Arc<SharedState>>,
     pub(crate) refusal_limits: RefusalLimits,
 }
 
@@ -85,9 +88,23 @@ impl Snapshot {
         };
         let registry = registry
             .map(|(file, tokens)| LoadedRegistry { file: Arc::new(file), tokens: tokens.into() });
-        let refusal_limits = RefusalLimits::of(&config);
+        let shared = config.shared.clone().map(|settings| Arc::new(SharedState::new(settings)));
+        let refusal_limits = RefusalLimits::of(&config, shared.as_ref());
         let (config, schemas) = (Arc::new(config), Arc::new(schemas));
-        Ok(Self { config, schemas, registry, tls, refusal_limits })
+        Ok(Self { config, schemas, registry, tls, shared, refusal_limits })
+    }
+
+    /// The same, with the store that is in use if its settings are the same.
+    pub(crate) fn sharing_with(mut self, current: &Self) -> Self {
+        if let (Some(new), Some(old)) = (&self.shared, &current.shared) {
+            let shared = match new.settings() == old.settings() {
+                true => Arc::clone(old),
+                false => Arc::new(SharedState::new(new.settings().clone()).counting_on(old)),
+            };
+            self.refusal_limits = RefusalLimits::of(&self.config, Some(&shared));
+            self.shared = Some(shared);
+        }
+        self
     }
 }
 

@@ -14,7 +14,7 @@ use crate::activity::{Counts, RepairSummary, Summary};
 use crate::rule::Rule;
 
 use super::advice::{Advice, Answer};
-use super::state::{Certificate, Config, Deprovisioning, Registry, Server, State};
+use super::state::{Certificate, Config, Deprovisioning, Registry, Server, Shared, State};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -86,6 +86,7 @@ impl Page {
         self.repairs(&state.repairs)?;
         self.servers(&state.servers)?;
         self.deprovisioning(&state.deprovisioning)?;
+        self.shared(state.shared.as_ref())?;
         self.registry(state.registry.as_ref())?;
         self.certificates(&state.certificates)?;
         let what = "The files as they are now are not in use:";
@@ -222,6 +223,14 @@ impl Page {
         }
         self.end_table();
         Ok(())
+    }
+
+    fn shared(&mut self, shared: Option<&Shared>) -> fmt::Result {
+        let Some(shared) = shared else { return Ok(()) };
+        self.heading("Shared state")?;
+        let class = if shared.failure.is_none() && shared.listening { "good" } else { "bad" };
+        let (store, sentence) = (Escaped(&shared.store), Escaped(shared.sentence()));
+        writeln!(self.0, "<p><code>{store}</code>: <span class=\"{class}\">{sentence}</span>.</p>")
     }
 
     fn registry(&mut self, registry: Option<&Registry>) -> fmt::Result {

@@ -13,6 +13,7 @@ use crate::input::value::duration_text;
 use crate::logging;
 use crate::metrics::ServerState;
 use crate::removal::{self, LimitUse};
+use crate::shared::{Down, SharedState};
 use crate::snapshot::{LoadedRegistry, Snapshot};
 use crate::timestamp::Timestamp;
 use crate::tls::expiry::Expiry;
@@ -38,6 +39,8 @@ pub struct State {
     /// The tokens that have deleted or deactivated users lately, where that is limited; those that are nearest to their
     /// limit first.
     pub deprovisioning: Vec<Deprovisioning>,
+    /// Absent where nothing is shared with other replicas.
+    pub shared: Option<Shared>,
     /// Absent without a token registry.
     pub registry: Option<Registry>,
     /// Of the listeners that speak TLS.
@@ -64,6 +67,22 @@ pub struct Deprovisioning {
     pub within: String,
     /// Users since the start.
     pub total: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Shared {
+    pub store: String,
+    pub on_failure: &'static str,
+    /// Whether events of other replicas arrive.
+    pub listening: bool,
+    /// Why the store is not asked; absent while it answers.
+    pub failure: Option<SharedFailure>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct SharedFailure {
+    pub why: String,
+    pub since: Timestamp,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,6 +141,7 @@ impl State {
                 .map(|(server, state)| Server { server, state: word(&state) })
                 .collect(),
             deprovisioning: Deprovisioning::list(&snapshot, admin.metrics.deprovisioning()),
+            shared: snapshot.shared.as_ref().map(|shared| Shared::of(shared)),
             registry: snapshot
                 .registry
                 .as_ref()
@@ -157,6 +177,34 @@ impl Deprovisioning {
             total,
         };
         uses.into_iter().map(shown).collect()
+    }
+}
+
+impl Shared {
+    pub fn of(shared: &SharedState) -> Self {
+        let (settings, status) = (shared.settings(), shared.status());
+        let failure =
+            status.down().map(|Down { why, since }| SharedFailure { why, since: Timestamp(since) });
+        Self {
+            store: settings.store.to_string(),
+            on_failure: settings.on_failure.as_str(),
+            listening: status.is_listening(),
+            failure,
+        }
+    }
+
+    /// One sentence about the state.
+    pub fn sentence(&self) -> String {
+        let Some(SharedFailure { why, since }) = &self.failure else {
+            let events =
+                if self.listening { "" } else { ", but events of other replicas do not arrive" };
+            return format!("the store answers{events}");
+        };
+        let decided = match self.on_failure {
+            "refuse" => "requests that a budget concerns are refused",
+            _ => "each replica decides by its own budgets",
+        };
+        format!("the store {why}, since {}; {decided}", since.seconds())
     }
 }
 

@@ -4,10 +4,9 @@
 //! filters in paths may be personal.
 
 use crate::api::BodyKind;
+use crate::hash_key::HashKey;
 use crate::json::{self, Array, Document, Name, Object, Type, Value};
 use crate::wire::filter::{CORE_USER, Path, read_path};
-
-use super::AuditKey;
 
 /// The most names of one request.
 const MAX_NAMES: usize = 100;
@@ -27,7 +26,7 @@ pub struct Contents {
 
 impl Contents {
     /// Of a body as it is parsed; empty if it cannot be.
-    pub fn of(kind: BodyKind, body: &[u8], key: Option<&AuditKey>) -> Self {
+    pub fn of(kind: BodyKind, body: &[u8], key: Option<&HashKey>) -> Self {
         match json::parse(body) {
             Ok(document) => Reader { contents: Self::default(), key }.read(kind, &document),
             Err(_) => Self::default(),
@@ -37,7 +36,7 @@ impl Contents {
 
 struct Reader<'k> {
     contents: Contents,
-    key: Option<&'k AuditKey>,
+    key: Option<&'k HashKey>,
 }
 
 impl Reader<'_> {
@@ -207,7 +206,7 @@ mod tests {
 
     #[test]
     fn active_and_the_person_are_found_in_users_and_patches() {
-        let key = AuditKey::read("0123456789abcdef0123456789abcdef").unwrap();
+        let key = HashKey::read("0123456789abcdef0123456789abcdef").unwrap();
         let hash = Some(key.hash("a@b"));
         for (kind, body) in [
             (BodyKind::User, r#"{"active":false,"externalId":"a@b"}"#),

@@ -12,14 +12,12 @@ use crate::logging::AccessLog;
 mod action;
 mod contents;
 mod entry;
-mod key;
 mod line;
 mod queue;
 
 pub use action::{Action, Resource};
 pub use contents::Contents;
 pub use entry::Entry;
-pub use key::AuditKey;
 pub use queue::flush;
 
 use queue::Queue;

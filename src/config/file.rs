@@ -9,7 +9,7 @@ use super::addresses::check_addresses;
 use super::words::{IDENTITIES, PATH_POLICIES};
 use super::{
     Config, RefusalCacheSettings, Tracing, ZHeaders, deprovisioning, limits, listen, log, repairs,
-    rules, upstream, value, warnings,
+    rules, shared, upstream, value, warnings,
 };
 use crate::admin::AdminToken;
 use crate::fraction::Fraction;
@@ -158,6 +158,7 @@ fn read(
     let removals = top.field("deprovisioning");
     let braked = removals.as_ref().map(|field| field.at);
     config.deprovisioning = removals.and_then(deprovisioning::read);
+    config.shared = top.field("shared").and_then(|field| shared::read(field, folder, diagnostics));
     set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
 
     (config.log, config.audit) = log::read(top.section("log"), folder, diagnostics);

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::file::secret_file;
 use super::words::{LEVELS, LOG_FORMATS};
 use super::{AccessLines, Audit, Log, value};
-use crate::audit::AuditKey;
+use crate::hash_key::HashKey;
 use crate::input::diagnostic::Diagnostics;
 use crate::input::field::Field;
 use crate::input::section::{Section, set};
@@ -22,7 +22,7 @@ pub(super) fn read(
     set(&mut log.format, section.field("format").and_then(|field| field.choice(&LOG_FORMATS)));
     let is_audited = section.field("audit").and_then(|field| field.flag()).unwrap_or(false);
     let key_file = section.field("audit_key_file");
-    let key = key_file.as_ref().and_then(|field| secret_file(field, folder, AuditKey::read));
+    let key = key_file.as_ref().and_then(|field| secret_file(field, folder, HashKey::read));
     if let Some(field) = key_file.filter(|_| !is_audited) {
         let message = "log.audit_key_file has no effect without log.audit: true";
         diagnostics.warn(field.at, message);

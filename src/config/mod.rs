@@ -8,9 +8,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::admin::AdminToken;
-use crate::audit::AuditKey;
 use crate::deprovisioning::Limit;
 use crate::fraction::Fraction;
+use crate::hash_key::HashKey;
 use crate::input::Warning;
 use crate::policy::{Identity, Policy, Profile};
 use crate::repair::Repairs;
@@ -23,12 +23,14 @@ mod listen;
 mod log;
 pub mod repairs;
 mod rules;
+pub mod shared;
 mod upstream;
 pub(crate) mod value;
 pub(crate) mod warnings;
 pub mod words;
 
 pub use listen::{CertificateFiles, ClientAuth, Listener, ListenerTls};
+pub use shared::{OnFailure, Shared};
 pub use upstream::{Server, UpstreamCheck, UpstreamHost, UpstreamTls};
 
 /// Everything an operator can choose.
@@ -70,6 +72,8 @@ pub struct Config {
     /// How many users each token may delete or deactivate; `None`: any number. The registry may say otherwise for a
     /// token.
     pub deprovisioning: Option<Limit>,
+    /// What is shared with other replicas; `None`: nothing.
+    pub shared: Option<Shared>,
     /// Whether 420, with which Wire's nginx throttles, is handed on as 429.
     pub map_420: bool,
     pub log: Log,
@@ -153,7 +157,7 @@ impl Default for Log {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Audit {
     /// For hashes of externalIds, by which people can be followed.
-    pub key: Option<AuditKey>,
+    pub key: Option<HashKey>,
 }
 
 /// For which requests there is an access line.
@@ -292,6 +296,7 @@ impl Config {
             tokens: None,
             shield: RefusalCacheSettings::default(),
             deprovisioning: None,
+            shared: None,
             map_420: true,
             log: Log::default(),
             audit: None,

@@ -136,7 +136,11 @@ pub fn server(text: &str) -> Result<Server, String> {
 }
 
 /// A host and its port, which may be left out if there is a default.
-fn host_and_port(text: &str, found: &str, default: Option<u16>) -> Result<(String, u16), String> {
+pub(super) fn host_and_port(
+    text: &str,
+    found: &str,
+    default: Option<u16>,
+) -> Result<(String, u16), String> {
     if let Some(why) = unbracketed(text) {
         return Err(format!("{found} {why}"));
     }

@@ -2,7 +2,7 @@
 
 use tracing::Level;
 
-use super::{LogFormat, PathPolicy};
+use super::{LogFormat, OnFailure, PathPolicy};
 use crate::policy::{Action, Identity, Profile};
 
 /// Words with their meanings, in the order in which they are listed to people.
@@ -19,6 +19,9 @@ pub const ACTIONS: Words<Action, 3> =
 
 pub const PATH_POLICIES: Words<PathPolicy, 2> =
     [("refuse", PathPolicy::Refuse), ("forward", PathPolicy::Forward)];
+
+pub const ON_FAILURE: Words<OnFailure, 2> =
+    [("local", OnFailure::Local), ("refuse", OnFailure::Refuse)];
 
 pub const LEVELS: Words<Level, 5> = [
     ("error", Level::ERROR),

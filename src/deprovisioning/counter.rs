@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::window::{Full, Taken, Window};
-use super::{AccountChange, Allowance, Fate, Limit};
+use super::{AccountChange, Allowance, Fate, Limit, Place};
 use crate::digest::TokenDigest;
 use crate::rate;
-use crate::secret;
 
 /// How many users may be remembered in all before tokens of which nothing is known get no further place.
 ///
@@ -67,7 +66,7 @@ pub struct Usage {
 }
 
 impl Counter {
-    /// Takes a place for the user. The error says after how long there may be one.
+    /// Takes a place for the user. `allowance`: one that is not over. The error says after how long there may be one.
     pub fn take(
         self: &Arc<Self>,
         limit: Limit,
@@ -75,7 +74,6 @@ impl Counter {
         removal: Removal<'_>,
     ) -> Result<Place, Duration> {
         let now = rate::now();
-        let allowance = allowance.filter(|allowance| allowance.until > SystemTime::now());
         let mut state = self.lock();
         state.sweep(now);
         let room = removal.known || state.users < MAX_WITH_UNKNOWN;
@@ -85,9 +83,14 @@ impl Counter {
         drop(state);
         match taken {
             Ok(Taken::Counted) => Ok(self.place(removal, true)),
-            Ok(Taken::Free) => Ok(self.place(removal, false).without_effect()),
+            Ok(Taken::Free) => Ok(Place::without_effect()),
             Err(Full { wait }) => Err(Duration::from_nanos(wait)),
         }
+    }
+
+    /// Whether a token of which nothing may be known gets a place at all.
+    pub fn has_room(&self, known: bool) -> bool {
+        known || self.lock().users < MAX_WITH_UNKNOWN
     }
 
     /// The place of a request that leaves although there is none within the limit.
@@ -121,35 +124,38 @@ impl Counter {
         usage.collect()
     }
 
+    /// `counted`: the user is counted in the window of the token.
     fn place(self: &Arc<Self>, removal: Removal<'_>, counted: bool) -> Place {
-        Place {
-            counter: Arc::clone(self),
-            token: removal.token,
-            label: removal.label.map(Box::from),
-            user: removal.user,
-            change: removal.change,
-            counted,
-            fate: Some(Fate::Refused),
-        }
+        let counter = Arc::clone(self);
+        let Removal { token, user, change, .. } = removal;
+        let label = removal.label.map(Box::from);
+        Place::new(move |fate| {
+            if counted {
+                counter.settle(token, label, (user, change), fate);
+            } else if fate != Fate::Refused {
+                counter.lock().add_total(label);
+            }
+        })
     }
 
-    fn settle(&self, place: &Place, fate: Fate) {
+    fn settle(
+        &self,
+        token: TokenDigest,
+        label: Option<Box<str>>,
+        (user, change): (u128, AccountChange),
+        fate: Fate,
+    ) {
         let mut state = self.lock();
-        let is_first = if place.counted {
-            let Some(token) = state.tokens.get_mut(&place.token) else { return };
-            let before = token.window.len();
-            let is_first = token.window.settle(place.user, place.change, fate);
-            let after = token.window.len();
-            state.users = state.users + after - before;
-            if after == 0 {
-                state.tokens.remove(&place.token);
-            }
-            is_first
-        } else {
-            fate != Fate::Refused
-        };
+        let Some(entry) = state.tokens.get_mut(&token) else { return };
+        let before = entry.window.len();
+        let is_first = entry.window.settle(user, change, fate);
+        let after = entry.window.len();
+        state.users = state.users + after - before;
+        if after == 0 {
+            state.tokens.remove(&token);
+        }
         if is_first {
-            *state.totals.entry(place.label.clone()).or_default() += 1;
+            state.add_total(label);
         }
     }
 
@@ -183,6 +189,10 @@ impl State {
         changed
     }
 
+    fn add_total(&mut self, label: Option<Box<str>>) {
+        *self.totals.entry(label).or_default() += 1;
+    }
+
     fn sweep(&mut self, now: u64) {
         if now.saturating_sub(self.swept) >= SWEEP_INTERVAL {
             self.expire(now);
@@ -203,55 +213,5 @@ impl State {
 impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Counter").field("users", &self.lock().users).finish_non_exhaustive()
-    }
-}
-
-/// The place of one request. When it is dropped without an answer, the user counts if the request may have left.
-pub struct Place {
-    counter: Arc<Counter>,
-    token: TokenDigest,
-    label: Option<Box<str>>,
-    user: u128,
-    change: AccountChange,
-    /// The user is counted in the window of the token.
-    counted: bool,
-    /// What the request's fate is if nothing more is known; `None`: it is settled.
-    fate: Option<Fate>,
-}
-
-impl Place {
-    /// Notes that the request leaves now.
-    pub fn leaves(&mut self) {
-        if let Some(fate) = &mut self.fate {
-            *fate = Fate::Unknown;
-        }
-    }
-
-    /// Notes the status of Wire's answer.
-    pub fn answered(&mut self, status: u16) {
-        // What comes before the answer says nothing.
-        if status >= 200 && self.fate.take().is_some() {
-            self.counter.settle(self, Fate::of(status));
-        }
-    }
-
-    fn without_effect(mut self) -> Self {
-        self.fate = None;
-        self
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(fate) = self.fate.take() {
-            self.counter.settle(self, fate);
-        }
-    }
-}
-
-/// SECURITY: neither the token nor the user is shown.
-impl fmt::Debug for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        secret::hidden(f, "Place")
     }
 }

@@ -4,14 +4,16 @@
 //!
 //! Counted are different users, by the token that takes them away: who is counted already costs nothing again. A
 //! place is taken before the request leaves, given back if Wire refuses the request, and kept if Wire carries it out,
-//! or may have. All state belongs to this process and ends with it.
+//! or may have. All state belongs to this process and ends with it; what several replicas share is in `shared`.
 
 mod counter;
+mod place;
 mod window;
 
 use std::time::{Duration, SystemTime};
 
-pub use counter::{Counter, Place, Removal, Usage};
+pub use counter::{Counter, Removal, Usage};
+pub use place::Place;
 
 /// What a request does to the account of the user that it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -69,7 +71,7 @@ pub struct TokenLimit {
 
 /// What became of a request that takes a user away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub enum Fate {
     /// It has changed nothing.
     Refused,
     /// Wire may have carried it out.

@@ -35,6 +35,7 @@ mod log_lines;
 #[cfg(target_os = "linux")]
 mod process;
 mod reloads;
+mod shared;
 mod spans;
 mod tokens;
 mod upgrades;
@@ -146,6 +147,7 @@ impl Metrics {
         let removals =
             deprovisioning::Deprovisioning::new(Arc::clone(&snapshots), Arc::clone(counter))?;
         registry.register(Box::new(removals))?;
+        registry.register(Box::new(shared::Shared::new(Arc::clone(&snapshots))?))?;
         let tokens = tokens::Tokens::new(snapshots, Arc::clone(evaluator.refusals()))?;
         registry.register(Box::new(tokens))?;
         let settings = config::Settings::new(Arc::clone(evaluator.snapshots()))?;

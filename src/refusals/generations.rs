@@ -46,6 +46,10 @@ impl<K: Hash + Eq, V: Copy> Generations<K, V> {
         self.old.remove(key);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.young.is_empty() && self.old.is_empty()
+    }
+
     /// How many keys are held; one that is in both generations counts twice.
     pub fn len(&self) -> usize {
         self.young.len() + self.old.len()

@@ -1,14 +1,15 @@
 //! Keeps useless requests away from Wire: tokens that it has just refused are answered here for a
 //! short time, and addresses that keep sending such requests are slowed.
 //!
-//! All state is bounded, belongs to this process alone and ends with it: several instances each learn
-//! for themselves. The limits come with every call, from the snapshot of the request at hand.
+//! All state is bounded, belongs to this process and ends with it. Several replicas tell each other what they learn
+//! if they share a store (`shared`); then tokens and addresses are known by the hashes that the replicas have in common. The
+//! limits come with every call, from the snapshot of the request at hand.
 
 mod generations;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use generations::Generations;
@@ -16,6 +17,7 @@ use generations::Generations;
 use crate::config::Config;
 use crate::digest::TokenDigest;
 use crate::rate::{self, Rate};
+use crate::shared::{Event, SharedState};
 
 /// Refused tokens, accepted tokens and failing addresses that are remembered: in each of two
 /// generations. An entry takes some 85 bytes, so that all of them full take 4 MiB.
@@ -35,7 +37,7 @@ pub struct RefusalCache {
     /// When Wire accepted a token.
     accepted: Mutex<Generations<TokenDigest, u64>>,
     /// How much of the rate of failures an address has used.
-    addresses: Mutex<Generations<IpAddr, u64>>,
+    addresses: Mutex<Generations<u128, u64>>,
 }
 
 /// For how long refusals count, and how many failures an address may cause.
@@ -48,18 +50,41 @@ pub struct RefusalLimits {
     failures: Rate,
     /// Nanoseconds in which the failures of an address are counted.
     window: u64,
+    /// Where other replicas learn of it.
+    shared: Option<Arc<SharedState>>,
 }
 
 impl RefusalLimits {
     /// SECURITY: failures are counted by address only where a request's address is known to be its
     /// client's, or one client could have all others refused that share its address.
-    pub fn of(config: &Config) -> Self {
+    pub fn of(config: &Config, shared: Option<&Arc<SharedState>>) -> Self {
         let settings = &config.shield;
         Self {
             refused_for: nanoseconds(settings.refused_for),
             by_address: config.counts_by_address(),
             failures: Rate::new(settings.failures, settings.window),
             window: nanoseconds(settings.window),
+            shared: shared.cloned(),
+        }
+    }
+
+    /// By what a token is remembered.
+    fn token_key(&self, token: TokenDigest) -> TokenDigest {
+        match &self.shared {
+            None => token,
+            Some(shared) => shared.keys().token(token).into(),
+        }
+    }
+
+    /// By what a network is remembered, and whether the other replicas know it by the same.
+    fn network_key(&self, network: u128) -> (u128, bool) {
+        let shared = self.shared.as_ref().and_then(|shared| shared.keys().address(network));
+        shared.map_or((network, false), |hash| (hash, true))
+    }
+
+    fn publish(&self, event: Event) {
+        if let Some(shared) = &self.shared {
+            shared.publish(event);
         }
     }
 }
@@ -95,11 +120,16 @@ impl RefusalCache {
         match status {
             // Only a successful answer shows that the token was checked and is valid: other errors
             // may be answered before that.
-            200..=299 => self.accept(token, now),
+            200..=299 => {
+                let key = limits.token_key(token);
+                if self.accept(key, now) {
+                    limits.publish(Event::Accepted(*key.bytes()));
+                }
+            }
             401 => {
-                // SECURITY: a token that works is never refused because of one odd answer.
-                if limits.refused_for > 0 && !self.is_accepted(token, || now) {
-                    lock(&self.refused).put(token, now, now, limits.refused_for);
+                let key = limits.token_key(token);
+                if self.refuse(limits, key, now) {
+                    limits.publish(Event::Refused(*key.bytes()));
                 }
                 self.fail(limits, client, now);
             }
@@ -107,39 +137,70 @@ impl RefusalCache {
         }
     }
 
-    fn accept(&self, token: TokenDigest, now: u64) {
-        let mut accepted = lock(&self.accepted);
-        let is_recent = |at: u64| now.saturating_sub(at) < nanoseconds(ACCEPTED_AGAIN);
-        if !accepted.find(&token).is_some_and(is_recent) {
-            accepted.put(token, now, now, nanoseconds(ACCEPTED_FOR));
-            drop(accepted);
-            lock(&self.refused).remove(&token);
+    /// Learns from another replica.
+    pub fn heard(&self, limits: &RefusalLimits, event: Event) {
+        let now = rate::now();
+        match event {
+            Event::Accepted(key) => {
+                self.accept(key.into(), now);
+            }
+            Event::Refused(key) => {
+                self.refuse(limits, key.into(), now);
+            }
+            Event::Failed(network) if limits.by_address => self.fail_network(limits, network, now),
+            Event::Failed(_) | Event::Beat => {}
         }
     }
 
+    /// Whether that is to be told to others.
+    fn accept(&self, key: TokenDigest, now: u64) -> bool {
+        let mut accepted = lock(&self.accepted);
+        let is_recent = |at: u64| now.saturating_sub(at) < nanoseconds(ACCEPTED_AGAIN);
+        if accepted.find(&key).is_some_and(is_recent) {
+            return false;
+        }
+        accepted.put(key, now, now, nanoseconds(ACCEPTED_FOR));
+        drop(accepted);
+        lock(&self.refused).remove(&key);
+        true
+    }
+
+    /// Whether the token is refused from now on.
+    ///
+    /// SECURITY: a token that works is never refused because of one odd answer.
+    fn refuse(&self, limits: &RefusalLimits, key: TokenDigest, now: u64) -> bool {
+        if limits.refused_for == 0 || self.is_accepted(key, || now) {
+            return false;
+        }
+        lock(&self.refused).put(key, now, now, limits.refused_for);
+        true
+    }
+
     /// Whether Wire accepted the token within the last hour.
-    pub fn accepts(&self, token: TokenDigest) -> bool {
-        self.is_accepted(token, rate::now)
+    pub fn accepts(&self, limits: &RefusalLimits, token: TokenDigest) -> bool {
+        self.is_accepted(limits.token_key(token), rate::now)
     }
 
     // The clock is read only if something is remembered: for most tokens nothing is.
-    fn is_accepted(&self, token: TokenDigest, now: impl FnOnce() -> u64) -> bool {
-        let at = lock(&self.accepted).find(&token);
+    fn is_accepted(&self, key: TokenDigest, now: impl FnOnce() -> u64) -> bool {
+        let at = lock(&self.accepted).find(&key);
         at.is_some_and(|at| now().saturating_sub(at) < nanoseconds(ACCEPTED_FOR))
     }
 
     /// Whether Wire refused the token a moment ago.
     pub fn refuses(&self, limits: &RefusalLimits, token: TokenDigest) -> bool {
-        self.is_refused(limits, token, rate::now)
+        // For most requests nothing is remembered, and no hash has to be computed.
+        !lock(&self.refused).is_empty()
+            && self.is_refused(limits, limits.token_key(token), rate::now)
     }
 
     fn is_refused(
         &self,
         limits: &RefusalLimits,
-        token: TokenDigest,
+        key: TokenDigest,
         now: impl FnOnce() -> u64,
     ) -> bool {
-        let at = lock(&self.refused).find(&token);
+        let at = lock(&self.refused).find(&key);
         at.is_some_and(|at| now().saturating_sub(at) < limits.refused_for)
     }
 
@@ -149,12 +210,20 @@ impl RefusalCache {
     }
 
     fn fail(&self, limits: &RefusalLimits, client: Option<IpAddr>, now: u64) {
-        let Some(client) = client.filter(|_| limits.by_address).map(network_of) else { return };
+        let Some(client) = client.filter(|_| limits.by_address) else { return };
+        let (key, is_common) = limits.network_key(bits_of(client));
+        self.fail_network(limits, key, now);
+        if is_common {
+            limits.publish(Event::Failed(key));
+        }
+    }
+
+    fn fail_network(&self, limits: &RefusalLimits, key: u128, now: u64) {
         let mut addresses = lock(&self.addresses);
-        let used = addresses.find(&client).unwrap_or(0);
+        let used = addresses.find(&key).unwrap_or(0);
         // More failures than the rate (of requests in flight) do not make the wait longer.
         if limits.failures.wait(used, now).is_none() {
-            addresses.put(client, limits.failures.after(used, now), now, limits.window);
+            addresses.put(key, limits.failures.after(used, now), now, limits.window);
         }
     }
 
@@ -170,7 +239,8 @@ impl RefusalCache {
         now: impl FnOnce() -> u64,
     ) -> Option<Duration> {
         let client = client.filter(|_| limits.by_address)?;
-        let used = lock(&self.addresses).find(&network_of(client))?;
+        let (key, _) = limits.network_key(bits_of(client));
+        let used = lock(&self.addresses).find(&key)?;
         limits.failures.wait(used, now())
     }
 
@@ -201,6 +271,14 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
         }
         address => address,
+    }
+}
+
+/// The same as a number.
+fn bits_of(address: IpAddr) -> u128 {
+    match network_of(address) {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 

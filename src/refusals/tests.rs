@@ -12,7 +12,7 @@ fn limits() -> RefusalLimits {
     config.shield.failures = 3;
     config.shield.window = Duration::from_secs(60);
     config.shield.by_address = Some(true);
-    RefusalLimits::of(&config)
+    RefusalLimits::of(&config, None)
 }
 
 fn token(number: u32) -> TokenDigest {

@@ -74,6 +74,7 @@ fn others(config: &Config) -> Vec<PathBuf> {
         }
         paths.extend(tls.client_auth.iter().map(|auth| auth.ca.clone()));
     }
+    paths.extend(config.shared.iter().flat_map(|shared| shared.store.files.iter().cloned()));
     paths
 }
 

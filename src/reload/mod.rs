@@ -174,7 +174,8 @@ impl Reloader {
     /// Whether the files that have watchers of their own, and those that hold secrets, are in use already.
     fn others_are_current(&self, next: &Snapshot) -> bool {
         let current = self.snapshots.current();
-        let secrets = |config: &Config| (config.admin_token, config.audit.clone());
+        let secrets =
+            |config: &Config| (config.admin_token, config.audit.clone(), config.shared.clone());
         if current.tls.files() != next.tls.files()
             || secrets(&current.config) != secrets(&next.config)
         {

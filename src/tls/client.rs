@@ -68,13 +68,15 @@ pub(super) fn load(config: &Config, files: &mut Files) -> Option<(SecuredServers
     let settings = &config.upstream_tls;
     let roots = match &settings.ca {
         Some(path) => authorities::load(path, files),
-        None => platform(files),
+        None => platform("upstream.servers", "upstream.tls.ca", files),
     };
     let identity = match &settings.identity {
         Some(paths) => Some(Identity::load(paths, files)?),
         None => None,
     };
-    let client = client_config(roots?, identity.as_ref(), files)?;
+    let mut client = client_config(roots?, identity.as_ref(), files)?;
+    client.alpn_protocols = vec![ALPN.to_vec()];
+    let client = Arc::new(client);
     let mut servers = Vec::new();
     for server in config.upstream.iter().filter(|server| server.tls) {
         let name = match &config.upstream_host {
@@ -107,25 +109,32 @@ pub(super) fn load(config: &Config, files: &mut Files) -> Option<(SecuredServers
     Some((servers, expiry))
 }
 
+/// What connections to the store of `shared` are made with.
+pub fn for_store(ca: Option<&Path>, files: &mut Files) -> Option<Arc<ClientConfig>> {
+    let roots = match ca {
+        Some(path) => authorities::load(path, files),
+        None => platform("shared.redis", "shared.ca", files),
+    };
+    client_config(roots?, None, files).map(Arc::new)
+}
+
 fn client_config(
     roots: Arc<RootCertStore>,
     identity: Option<&Identity>,
     files: &mut Files,
-) -> Option<Arc<ClientConfig>> {
+) -> Option<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .inspect_err(|error| files.error(Path::new("upstream.tls"), error.to_string()))
         .ok()?
         .with_root_certificates(roots);
-    let mut config = match identity {
+    Some(match identity {
         Some(identity) => {
             let key = SingleCertAndKey::from(Arc::clone(&identity.certified));
             builder.with_client_cert_resolver(Arc::new(key))
         }
         None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    Some(Arc::new(config))
+    })
 }
 
 fn next_id() -> NonZeroU64 {
@@ -133,8 +142,8 @@ fn next_id() -> NonZeroU64 {
     NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX)
 }
 
-/// The authorities of the platform, which are read once.
-fn platform(files: &mut Files) -> Option<Arc<RootCertStore>> {
+/// The authorities of the platform, which are read once. `key` names what needs them, and `ca` another file.
+fn platform(key: &str, ca: &str, files: &mut Files) -> Option<Arc<RootCertStore>> {
     static ROOTS: OnceLock<Result<Arc<RootCertStore>, String>> = OnceLock::new();
     let roots = ROOTS.get_or_init(|| {
         let loaded = rustls_native_certs::load_native_certs();
@@ -145,14 +154,14 @@ fn platform(files: &mut Files) -> Option<Arc<RootCertStore>> {
         }
         let why = loaded.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
         Err(format!(
-            "the backend's certificate cannot be verified, as this machine has no authorities{why}: install \
-             its package ca-certificates, or name a file with upstream.tls.ca"
+            "the server's certificate cannot be verified, as this machine has no authorities{why}: install \
+             its package ca-certificates, or name a file with"
         ))
     });
     match roots {
         Ok(roots) => Some(Arc::clone(roots)),
         Err(why) => {
-            files.error(Path::new("upstream.servers"), why.clone());
+            files.error(Path::new(key), format!("{why} {ca}"));
             None
         }
     }

@@ -59,6 +59,10 @@ impl LoadedTls {
             loaded.servers = servers;
             loaded.expiries.extend(expiry);
         }
+        if let Some(shared) = config.shared.as_ref().filter(|shared| shared.store.tls) {
+            // Read again for each connection; here what is wrong with them is found.
+            let _ = client::for_store(shared.store.ca.as_deref(), &mut files);
+        }
         if let Some(settings) = &config.admin_tls
             && let Some(server) = ServerTls::load(settings, &mut files)
         {

@@ -1,8 +1,8 @@
 //! The audit log.
 
 use serde_json::{Value, json};
-use wire_scim_guard::audit::AuditKey;
 use wire_scim_guard::config::Audit;
+use wire_scim_guard::hash_key::HashKey;
 use wire_scim_guard::repair::{Repair, Repairs};
 
 use crate::support::program::Place;
@@ -19,7 +19,7 @@ const ALICE: &str = r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"]
 
 fn audited(backend: &Backend) -> Guarded {
     Guarded::configured(&[backend.addr], |config| {
-        let key = AuditKey::read(KEY).unwrap();
+        let key = HashKey::read(KEY).unwrap();
         config.audit = Some(Audit { key: Some(key) });
         config.tokens = Some(registry_file(&[entry("okta", TOKEN, "")]));
     })
@@ -42,7 +42,7 @@ fn each_change_has_a_line_and_reads_have_none() {
         _ => ok("{}"),
     });
     let guarded = audited(&backend);
-    let hash = AuditKey::read(KEY).unwrap().hash("alice@example.com");
+    let hash = HashKey::read(KEY).unwrap().hash("alice@example.com");
     let group = r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"g","members":[]}"#;
     let gone = ALICE.replace("\"userName\"", "\"active\":false,\"userName\"");
     let active =

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use wire_scim_guard::config::Listener;
+use wire_scim_guard::config::{Listener, OnFailure};
 use wire_scim_guard::deprovisioning::Limit;
 use wire_scim_guard::rule::Rule;
 
-use crate::support::{Backend, Guarded, TOKEN, control, entry, registry_file, tls};
+use crate::support::{Backend, Guarded, TOKEN, control, entry, registry_file, shared, tls};
 
 const RULES: &str = "conf/prometheus/wire-scim-guard.rules.yaml";
 const DASHBOARD: &str = "conf/grafana/wire-scim-guard.json";
@@ -32,6 +32,8 @@ fn every_metric_of_dashboard_and_alerts_exists() {
         config.tokens = Some(registry_file(&[entry("a", TOKEN, "")]));
         let within = std::time::Duration::from_secs(3600);
         config.deprovisioning = Some(Limit { at_most: 50, within });
+        let timeout = std::time::Duration::from_millis(20);
+        config.shared = Some(shared(1, timeout, OnFailure::Local));
     });
     assert_eq!(guarded.ask(control()).status, 200);
     guarded.wait_metric("scim_guard_request_duration_seconds_count", 1.0);

@@ -124,10 +124,14 @@ def main():
         folder, token = Path(name), standin.value("token")
         token_hash = hash_of(binary, token)
         backend = standin.value("standin").removeprefix("http://")
-        one, url, admin = guard(binary, folder, "one", backend, token_hash)
+        shared = free_port()
+        store = Program(["redis-server", "--port", str(shared), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
+                        folder / "store.log")
+        more = f"deprovisioning: {{at_most: 100000, within: 1h}}\nshared: {{redis: \"redis://127.0.0.1:{shared}\", timeout: 2s}}\n"
+        one, url, admin = guard(binary, folder, "one", backend, token_hash, more)
         # The backend of the other one does not listen.
         other, other_url, other_admin = guard(binary, folder, "other", f"127.0.0.1:{free_port()}", token_hash)
-        with one, other:
+        with store, one, other:
             stop = threading.Event()
             threads = [threading.Thread(target=traffic, args=(at, token, stop)) for at in (url, other_url)]
             for thread in threads:

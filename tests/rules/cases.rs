@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use wire_scim_guard::config::Config;
+use wire_scim_guard::config::{Config, OnFailure};
+use wire_scim_guard::deprovisioning::Limit;
 use wire_scim_guard::policy::Action;
 use wire_scim_guard::release::{Release, Releases};
 use wire_scim_guard::rule::Rule;
 
-use crate::support::{OTHER, TOKEN, chunked, entry, registry_file, user, with_length};
+use crate::support::{
+    OTHER, TOKEN, chunked, entry, head, registry_file, shared, user, with_length,
+};
 
 const USER: &str = "5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f";
 const GROUP: &str = "9d2f7c1a-3b4e-4c5d-a6f7-8091a2b3c4d5";
@@ -24,6 +27,12 @@ pub struct Case {
     pub configure: fn(&mut Config),
     pub hit: Vec<u8>,
     pub miss: Vec<u8>,
+}
+
+/// A store that nothing listens for.
+fn without_store(config: &mut Config) {
+    config.deprovisioning = Some(Limit { at_most: 1, within: Duration::from_secs(3600) });
+    config.shared = Some(shared(1, Duration::from_millis(20), OnFailure::Refuse));
 }
 
 fn case(rule: Rule, hit: Vec<u8>, miss: Vec<u8>) -> Case {
@@ -433,6 +442,12 @@ pub fn cases() -> Vec<Case> {
             |config| config.limits.buffered_bytes = 1000,
             with_length("POST", "/scim/v2/Users", &user(1001)),
             with_length("POST", "/scim/v2/Users", &user(1000)),
+        ),
+        configured(
+            R::SharedUnavailable,
+            without_store,
+            format!("{}\r\n", head("DELETE", &path)).into_bytes(),
+            get(&path),
         ),
     ]
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use wire_scim_guard::config::shared::{Location, OnFailure, Shared, Store};
 use wire_scim_guard::config::{Config, Server};
 use wire_scim_guard::digest::StoredHash;
 use wire_scim_guard::evaluator::Evaluator;
@@ -382,6 +383,22 @@ impl Guarded {
         wait_until("an access line", || self.access_lines().len() >= nth);
         self.access_lines()[nth - 1].clone()
     }
+}
+
+/// What a guard shares through the store at this port.
+pub fn shared(port: u16, timeout: Duration, on_failure: OnFailure) -> Shared {
+    let store = Store {
+        location: Location::Server(Server::cleartext("127.0.0.1", port)),
+        database: 0,
+        tls: false,
+        ca: None,
+        prefix: "test:".into(),
+        key: None,
+        username: None,
+        password: None,
+        files: Vec::new(),
+    };
+    Shared { store, timeout, on_failure }
 }
 
 /// Waits for a condition that another thread fulfils.

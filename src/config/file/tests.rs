@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{
     AccessLines, CertificateFiles, ClientAuth, Limits, Listener, ListenerTls, Log, LogFormat,
-    PathPolicy, Server, UpstreamHost, UpstreamTls,
+    OnFailure, PathPolicy, Server, UpstreamHost, UpstreamTls,
 };
 use crate::deprovisioning::Limit;
 use crate::policy::{Action, Policy};
@@ -302,6 +302,38 @@ fn tls_to_the_backend_is_read_and_its_mistakes_have_places() {
 }
 
 #[test]
+fn shared_is_read_and_its_mistakes_have_places() {
+    let config = valid("shared: {redis: \"rediss://redis.example.com/2\"}\n");
+    let shared = config.shared.unwrap();
+    assert_eq!(shared.store.to_string(), "rediss://redis.example.com:6379");
+    assert_eq!((shared.store.database, shared.store.prefix.as_str()), (2, "scim-guard:"));
+    assert_eq!((shared.timeout, shared.on_failure), (Duration::from_millis(20), OnFailure::Local));
+    let [warning] = &config.warnings[..] else { panic!("one warning") };
+    assert!(warning.to_string().contains("3:9: warning: shared: without key_file"), "{warning}");
+    for (lines, message) in [
+        ("shared: {}\n", "3:9: shared.redis is missing: write redis://"),
+        ("shared: {redis: \"a:6379\"}\n", "3:17: shared.redis: \"a:6379\" is not the URL"),
+        ("shared: {redis: \"redis://u:p@a\"}\n", "3:17: shared.redis: has a user or a password"),
+        ("shared: {redis: \"redis-sentinel://a\"}\n", "does not name the master"),
+        (
+            "shared: {redis: \"redis://a\", timeout: 0ms}\n",
+            "\"0ms\" is out of range; it must be 1ms to 10s",
+        ),
+        (
+            "shared: {redis: \"redis://a\", on_failure: open}\n",
+            "\"open\" is none of: local, refuse",
+        ),
+        ("shared: {redis: \"redis://a\", prefix: \"{a}\"}\n", "\"{a}\" is no prefix"),
+        ("shared: {redis: \"redis://a\", username_file: u}\n", "a user takes a password as well"),
+        ("shared: {redis: \"redis://a\", ca: c.pem}\n", "speaks cleartext; write rediss://"),
+        ("shared: {redis: \"redis://a\", pasword_file: p}\n", "did you mean"),
+    ] {
+        let errors = errors(lines);
+        assert!(errors.len() == 1 && errors[0].contains(message), "{lines}: {errors:?}");
+    }
+}
+
+#[test]
 fn the_more_exact_action_wins_in_any_order() {
     for lines in [
         "rules: {actions: {user.user_name.case: enforce, \"user.*\": report, \"*\": off}}",
@@ -501,7 +533,7 @@ fn known_keys() -> Vec<String> {
     let diagnostics = Diagnostics::default();
     let text = format!("{LEAST}z_headers: {{keep_from: [192.0.2.1]}}\n");
     assert!(read(&text, None, Overrides::default(), &diagnostics).is_some());
-    let longer = "listen: [{address: \"127.0.0.1:1\", tls: {certificates: [{}], client_auth: {}}}]\nupstream: {tls: {}}";
+    let longer = "listen: [{address: \"127.0.0.1:1\", tls: {certificates: [{}], client_auth: {}}}]\nupstream: {tls: {}}\nshared: {redis: a}";
     read(longer, None, Overrides::default(), &diagnostics);
     diagnostics.asked.into_inner()
 }

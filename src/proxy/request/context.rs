@@ -14,6 +14,7 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::agreement::Outcome;
 use crate::api::Handler;
+use crate::authorizer::Metered;
 use crate::config::{Config, Limits, Server};
 use crate::deprovisioning::Place;
 use crate::evaluator::{BodyTask, RepairedBody};
@@ -53,6 +54,8 @@ pub struct FilterCtx {
     pub(super) weight: usize,
     /// The token is valid by the registry, or Wire accepted it lately.
     pub(super) known: bool,
+    /// The rate of its token, where replicas share it.
+    pub(super) metered: Option<Box<Metered>>,
     /// The place of a request that deletes or deactivates a user, where these are limited.
     pub(super) removal: Option<Box<Place>>,
     pub(super) in_flight: Option<InFlight>,

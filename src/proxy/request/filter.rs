@@ -76,6 +76,7 @@ impl RequestFilter {
     /// The evaluator's token registry is kept up to date from now on.
     pub fn new(evaluator: Arc<Evaluator>, metrics: Arc<Metrics>, access: AccessLog) -> Self {
         evaluator.snapshots().watch();
+        evaluator.start_sharing();
         let budget = Budget::new(&evaluator.snapshots().current().config.limits);
         let audit = AuditLog::new(&access);
         let recorder = Recorder { metrics, access, audit, tracer: None };
@@ -99,6 +100,10 @@ impl RequestFilter {
     /// framing of every HTTP/1 head from its bytes already.
     pub fn behind_downstream(self) -> Self {
         Self { behind_downstream: true, ..self }
+    }
+
+    pub(in crate::proxy) fn evaluator(&self) -> &Evaluator {
+        &self.evaluator
     }
 
     /// The same with traces.
@@ -136,6 +141,7 @@ impl RequestFilter {
             share: Share::of(&self.budget),
             weight: 0,
             known: false,
+            metered: None,
             removal: None,
             in_flight: Some(InFlight::new(self.recorder.metrics.in_flight())),
         }
@@ -173,7 +179,13 @@ impl RequestFilter {
         self.prepare(session, ctx);
         let decision = match self.judge(session, ctx, in_proxy).await? {
             Decision::Forward if ctx.record.remarks.account != AccountChange::None => {
-                self.judge_removal(session, ctx)
+                match ctx.snapshot.shared {
+                    None => self.judge_removal(session, ctx),
+                    Some(_) => Box::pin(self.judge_shared(session, ctx)).await,
+                }
+            }
+            Decision::Forward if ctx.metered.is_some() => {
+                Box::pin(self.judge_shared(session, ctx)).await
             }
             decision => decision,
         };

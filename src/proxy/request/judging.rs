@@ -124,8 +124,18 @@ impl RequestFilter {
             true => self.evaluator.judge_head_for_proxy(&ctx.snapshot, judged),
             false => self.evaluator.judge_head(&ctx.snapshot, judged),
         };
-        let HeadVerdict { handler, token, digest, known, remarks, repairs, repaired, work, next } =
-            verdict;
+        let HeadVerdict {
+            handler,
+            token,
+            digest,
+            known,
+            metered,
+            remarks,
+            repairs,
+            repaired,
+            work,
+            next,
+        } = verdict;
         ctx.record.validation += started.elapsed();
         ctx.record.handler = handler;
         ctx.record.token = token;
@@ -133,6 +143,7 @@ impl RequestFilter {
         ctx.record.remarks = remarks;
         ctx.record.repaired = repaired;
         ctx.known = known;
+        ctx.metered = metered;
         ctx.repairs = repairs;
         ctx.work = work;
         if !known {
@@ -220,16 +231,8 @@ impl RequestFilter {
             target: ctx.target.as_deref().unwrap_or_else(|| session.req_header().raw_path()),
         };
         let counter = self.evaluator.deprovisioning();
-        match removal::judge(&ctx.snapshot, counter, request, &mut ctx.record.remarks) {
-            Ok(place) => {
-                ctx.removal = place.map(Box::new);
-                Decision::Forward
-            }
-            Err(refusal) => {
-                ctx.state = State::Judging;
-                Decision::Refuse(refusal, Rest::Drained)
-            }
-        }
+        let judged = removal::judge(&ctx.snapshot, counter, request, &mut ctx.record.remarks);
+        ctx.decide(judged)
     }
 
     /// A request that asks to switch to WebSocket.

@@ -1,12 +1,13 @@
 //! A request in Pingora's phases: `filter` has a method for each phase, `judging` is the first one's
 //! work, and `context` what is kept in between. `body` reads a body, `judge_pool` judges large ones,
-//! `auditing` notes what the audit log says, `answer` writes a refusal and `failure` says which one a failed backend gets; `recorder`
+//! `budgets` asks the store that replicas share, `auditing` notes what the audit log says, `answer` writes a refusal and `failure` says which one a failed backend gets; `recorder`
 //! counts and logs the request at its end. `replace` gives the client another answer than the backend's; `own` is what
 //! requests of the guard's own need, and `turns` has them wait for one another.
 
 pub(in crate::proxy) mod answer;
 mod auditing;
 pub(in crate::proxy) mod body;
+mod budgets;
 mod context;
 pub(in crate::proxy) mod failure;
 pub(in crate::proxy) mod filter;

@@ -30,6 +30,7 @@ impl Apply for Live {
     fn apply(&self, next: Snapshot) -> Result<(), Mistakes> {
         let snapshots = self.filter.snapshots();
         let current = snapshots.current();
+        let next = next.sharing_with(&current);
         let mut mistakes = changed_keys(&current.config, &next.config);
         mistakes.extend(self.resolve(&current, &next));
         // Sockets that are opened in vain are closed again before anybody accepts from them.
@@ -42,6 +43,9 @@ impl Apply for Live {
         let mistakes = Mistakes::new(mistakes);
         if !mistakes.is_empty() {
             return Err(mistakes);
+        }
+        if let Some(shared) = &next.shared {
+            self.filter.evaluator().share(shared);
         }
         let config = Arc::clone(&next.config);
         let warnings = next.warnings(SystemTime::now());

@@ -1,4 +1,4 @@
-//! Keyed hashes, by which the same person can be followed through the audit log without being named.
+//! Keys for keyed hashes: what is hashed can be recognised again, but not found by trying.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ pub const MIN_KEY: usize = 32;
 
 /// A key for HMAC-SHA256.
 ///
-/// SECURITY: an unkeyed hash of an externalId, which is mostly an email address, could be found by trying.
+/// SECURITY: an unkeyed hash of an email address or of an IP address could be found by trying.
 #[derive(Clone, PartialEq, Eq)]
-pub struct AuditKey(Arc<[u8]>);
+pub struct HashKey(Arc<[u8]>);
 
-impl AuditKey {
+impl HashKey {
     /// The key in a file, without white space around it. The error is the end of a sentence about the file.
     pub fn read(text: &str) -> Result<Self, String> {
         let key = text.trim();
@@ -30,19 +30,26 @@ impl AuditKey {
         Ok(Self(key.as_bytes().into()))
     }
 
-    /// The hash of a person's externalId, in hexadecimal digits.
-    pub fn hash(&self, external_id: &str) -> String {
-        // Keys of every length are accepted.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return String::new() };
-        mac.update(external_id.as_bytes());
-        let digits = mac.finalize().into_bytes();
+    /// A key that everybody knows, for what cannot be found by trying anyway.
+    pub(crate) fn public() -> Self {
+        Self((*b"wire-scim-guard").into())
+    }
+
+    /// HMAC-SHA256, to be fed with what is hashed.
+    pub(crate) fn mac(&self) -> Hmac<Sha256> {
+        Hmac::new_from_slice(&self.0).expect("HMAC takes keys of every length")
+    }
+
+    /// The hash of a text, in hexadecimal digits.
+    pub fn hash(&self, text: &str) -> String {
+        let digits = self.mac().chain_update(text).finalize().into_bytes();
         digits.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
-impl fmt::Debug for AuditKey {
+impl fmt::Debug for HashKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        secret::hidden(f, "AuditKey")
+        secret::hidden(f, "HashKey")
     }
 }
 
@@ -52,13 +59,13 @@ mod tests {
 
     #[test]
     fn the_hash_is_hmac_sha256() {
-        let key = AuditKey::read("0123456789abcdef0123456789abcdef\n").unwrap();
+        let key = HashKey::read("0123456789abcdef0123456789abcdef\n").unwrap();
         // printf alice@example.com | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef
         assert_eq!(
             key.hash("alice@example.com"),
             "841240d2a5b6654b3ae21fc4499db7b7867077cdd67c3e16cef1f9843e27d1fa"
         );
-        assert!(AuditKey::read("short").is_err());
-        assert_eq!(format!("{key:?}"), "AuditKey(hidden)");
+        assert!(HashKey::read("short").is_err());
+        assert_eq!(format!("{key:?}"), "HashKey(hidden)");
     }
 }

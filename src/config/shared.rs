@@ -1,0 +1,333 @@
+//! `shared`: the store that several replicas keep budgets and refusals in.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::file::{named, secret_file};
+use super::words::ON_FAILURE;
+use super::{Server, value};
+use crate::hash_key::HashKey;
+use crate::input::diagnostic::Diagnostics;
+use crate::input::field::Field;
+use crate::input::section::set;
+use crate::input::value::quoted;
+use crate::secret::Secret;
+
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+
+/// Ports that servers and Sentinels listen on by default.
+const PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// The most Sentinels that are asked.
+const MAX_SENTINELS: usize = 16;
+
+/// The most characters of a prefix: it is a part of each key.
+const MAX_PREFIX: usize = 64;
+
+const EXAMPLE: &str = "write redis://redis.example.com:6379/0, rediss:// for TLS, or \
+                       redis-sentinel://s1.example.com,s2.example.com/0#NAME for Sentinels and the name of their master";
+
+/// State that is shared with other replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    pub store: Store,
+    /// How long a request waits for the store.
+    pub timeout: Duration,
+    pub on_failure: OnFailure,
+}
+
+/// What happens to requests that a budget concerns while the store does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// This process decides by what it has counted itself.
+    Local,
+    Refuse,
+}
+
+impl OnFailure {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// A Redis or Valkey server, and what is kept there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Store {
+    pub location: Location,
+    pub database: u32,
+    /// Whether it is spoken to over TLS, and so are Sentinels.
+    pub tls: bool,
+    /// The authorities that issue its certificate; `None`: those of the platform.
+    pub ca: Option<PathBuf>,
+    /// What all keys and channels begin with.
+    pub prefix: String,
+    /// For the hashes in keys; `None`: they are not keyed.
+    pub key: Option<HashKey>,
+    pub username: Option<String>,
+    pub password: Option<Password>,
+    /// The files that were read.
+    pub files: Vec<PathBuf>,
+}
+
+/// Where the server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    Server(Server),
+    /// The Sentinels know which server is the master of this name.
+    Sentinels {
+        sentinels: Vec<Server>,
+        master: String,
+    },
+}
+
+/// A password that can be compared and not shown.
+#[derive(Clone)]
+pub struct Password(Secret);
+
+impl Password {
+    pub fn reveal(&self) -> &str {
+        self.0.reveal()
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.reveal() == other.reveal()
+    }
+}
+
+impl Eq for Password {}
+
+/// SECURITY: neither the user nor the password is shown.
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("location", &self.location).finish_non_exhaustive()
+    }
+}
+
+/// Names the store in logs and on the page of the admin listener.
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = if self.tls { "s" } else { "" };
+        match &self.location {
+            Location::Server(server) => write!(f, "redis{s}://{}", server.authority()),
+            Location::Sentinels { sentinels, master } => {
+                let all: Vec<String> = sentinels.iter().map(Server::authority).collect();
+                write!(f, "redis{s}-sentinel://{}#{master}", all.join(","))
+            }
+        }
+    }
+}
+
+pub(super) fn read(
+    field: Field<'_, '_>,
+    folder: Option<&Path>,
+    diagnostics: &Diagnostics,
+) -> Option<Shared> {
+    if cfg!(not(feature = "shared")) {
+        field.error("this program was built without it (feature shared); leave it out");
+        return None;
+    }
+    let at = field.at;
+    let mut section = field.section();
+    let url = section.required("redis", EXAMPLE).and_then(|field| field.parsed(url));
+    let mut prefix = "scim-guard:".to_owned();
+    set(&mut prefix, section.field("prefix").and_then(|field| field.parsed(prefix_of)));
+    let mut timeout = Duration::from_millis(20);
+    set(&mut timeout, section.field("timeout").and_then(|field| field.duration(TIMEOUT)));
+    let on_failure = section.field("on_failure").and_then(|field| field.choice(&ON_FAILURE));
+    let mut files = Vec::new();
+    let ca = section.field("ca");
+    let key_file = section.field("key_file");
+    let has_key = key_file.is_some();
+    let key = secret(key_file, folder, &mut files, HashKey::read);
+    let (username, password) = (section.field("username_file"), section.field("password_file"));
+    if let (Some(field), None) = (&username, &password) {
+        field.error("a user takes a password as well: name its file with shared.password_file");
+    }
+    let username = secret(username, folder, &mut files, single_line);
+    let password = secret(password, folder, &mut files, single_line);
+    let ca_path = ca.as_ref().and_then(|field| named(field, folder));
+    if let (Some(field), Some(url)) = (&ca, &url)
+        && !url.tls
+    {
+        field.error("shared.redis speaks cleartext; write rediss://, or leave out the authorities");
+    }
+    section.close();
+    if !has_key {
+        diagnostics.warn(
+            at,
+            "shared: without key_file, hashes in the store are not keyed, and failures by address are not shared, as \
+             an address could be found by trying; write openssl rand -base64 32 into a file, and name it in each \
+             replica with key_file",
+        );
+    }
+    let Url { location, database, tls } = url?;
+    let password = password.map(|text| Password(Secret::new(text)));
+    files.extend(ca_path.clone());
+    let store =
+        Store { location, database, tls, ca: ca_path, prefix, key, username, password, files };
+    Some(Shared { store, timeout, on_failure: on_failure.unwrap_or(OnFailure::Local) })
+}
+
+/// Reads what is in a file, and notes its path.
+fn secret<T>(
+    field: Option<Field<'_, '_>>,
+    folder: Option<&Path>,
+    files: &mut Vec<PathBuf>,
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    let field = field?;
+    files.extend(field.parsed(value::file).and_then(|path| Some(folder?.join(path))));
+    secret_file(&field, folder, read)
+}
+
+/// A user or a password: one line, without the line's end. The error is the end of a sentence about the file.
+fn single_line(text: &str) -> Result<String, String> {
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match line {
+        "" => Err("is empty; write one line into it, or leave out the key".into()),
+        _ if line.contains(['\n', '\r', '\0']) => Err("has more than one line".into()),
+        _ => Ok(line.into()),
+    }
+}
+
+/// What keys begin with.
+fn prefix_of(text: &str) -> Result<String, String> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));
+    if text.is_empty() || !plain || text.len() > MAX_PREFIX {
+        return Err(format!(
+            "{} is no prefix; write 1 to {MAX_PREFIX} characters of ASCII without blanks and braces, such as scim-guard:",
+            quoted(text)
+        ));
+    }
+    Ok(text.into())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Url {
+    location: Location,
+    database: u32,
+    tls: bool,
+}
+
+/// SECURITY: a password may have been written into the URL, so that a text with an @ is not repeated.
+fn url(text: &str) -> Result<Url, String> {
+    let wrong =
+        || format!("{} is not the URL of a Redis or Valkey server; {EXAMPLE}", quoted(text));
+    if text.contains('@') {
+        return Err("has a user or a password before the @, which do not belong into this file; name files with \
+                    username_file and password_file"
+            .into());
+    }
+    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+    let (is_sentinel, tls) = match scheme {
+        "redis" | "valkey" => (false, false),
+        "rediss" | "valkeys" => (false, true),
+        "redis-sentinel" | "valkey-sentinel" => (true, false),
+        "rediss-sentinel" | "valkeys-sentinel" => (true, true),
+        _ => return Err(wrong()),
+    };
+    let (rest, master) = match rest.split_once('#') {
+        Some((rest, master)) => (rest, Some(master)),
+        None => (rest, None),
+    };
+    let (servers, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let database = match database {
+        "" => 0,
+        digits => digits
+            .parse()
+            .ok()
+            .filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
+            .ok_or_else(|| {
+                format!("{} has no number of a database after the slash", quoted(text))
+            })?,
+    };
+    let found = quoted(text);
+    let server = |place: &str, port| {
+        let (host, port) = value::host_and_port(place, &found, Some(port))?;
+        Ok::<_, String>(Server { host, port, tls })
+    };
+    let location = match (is_sentinel, master) {
+        (false, None) => Location::Server(server(servers, PORT)?),
+        (false, Some(_)) => {
+            return Err(format!("{found} has a name after a #, which only redis-sentinel:// has"));
+        }
+        (true, None | Some("")) => {
+            return Err(format!(
+                "{found} does not name the master; write its name at the end: #mymaster"
+            ));
+        }
+        (true, Some(master)) => {
+            let sentinels: Result<Vec<_>, _> =
+                servers.split(',').map(|place| server(place, SENTINEL_PORT)).collect();
+            let sentinels = sentinels?;
+            if sentinels.len() > MAX_SENTINELS {
+                return Err(format!(
+                    "{found} has more than {MAX_SENTINELS} Sentinels; name some of them"
+                ));
+            }
+            Location::Sentinels { sentinels, master: master.into() }
+        }
+    };
+    Ok(Url { location, database, tls })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_a_server_or_sentinels_and_their_master() {
+        let server = |host: &str, port, tls| Server { host: host.into(), port, tls };
+        for (text, expected) in [
+            ("redis://a", (Location::Server(server("a", 6379, false)), 0, false)),
+            (
+                "redis://127.0.0.1:7000/3",
+                (Location::Server(server("127.0.0.1", 7000, false)), 3, false),
+            ),
+            ("rediss://[::1]:7000/", (Location::Server(server("::1", 7000, true)), 0, true)),
+            ("valkeys://a:1", (Location::Server(server("a", 1, true)), 0, true)),
+            (
+                "redis-sentinel://a,b:1/2#main",
+                (
+                    Location::Sentinels {
+                        sentinels: vec![server("a", 26379, false), server("b", 1, false)],
+                        master: "main".into(),
+                    },
+                    2,
+                    false,
+                ),
+            ),
+        ] {
+            let (location, database, tls) = expected;
+            assert_eq!(url(text), Ok(Url { location, database, tls }), "{text}");
+        }
+        for wrong in [
+            "",
+            "a:6379",
+            "http://a",
+            "redis://",
+            "redis://a:0",
+            "redis://a/x",
+            "redis://a/-1",
+            "redis://a/0/1",
+            "redis://a#main",
+            "redis-sentinel://a",
+            "redis-sentinel://a#",
+            "redis-sentinel://a,,b#m",
+            "redis://a?x=1",
+        ] {
+            assert!(url(wrong).is_err(), "{wrong}");
+        }
+        let error = url("redis://:hunter2@a:6379").unwrap_err();
+        assert!(!error.contains("hunter2") && error.contains("password_file"), "{error}");
+    }
+}

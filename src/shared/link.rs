@@ -1,0 +1,275 @@
+//! The thread that speaks to the store: one connection, to which messages go in order, a batch at a time. What comes
+//! while a batch is under way is the next one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Builder;
+use tokio::sync::mpsc::{Receiver, WeakSender};
+use uuid::Uuid;
+
+use super::Hear;
+use super::clock::StoreClock;
+use super::connect::{self, Connection, describe};
+use super::events::{Event, Replica};
+use super::keys::Keys;
+use super::listen::Listener;
+use super::queue::Message;
+use super::script::{Batch, Reply, Script, answer};
+use super::status::{Counts, Status};
+use crate::config::Shared;
+
+/// Messages of one batch.
+const BATCH: usize = 256;
+
+/// What is kept to be sent when the store answers again.
+const BACKLOG: usize = 4096;
+
+/// For opening a connection, and for an answer that no request waits for: this, or more where requests wait longer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often the store is tried while it does not answer.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How often this process says that it can be heard.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// Answers in time that are wanted in a row before requests may ask, so that a store that is slow now and then is not
+/// asked in its better moments.
+const PROBES: usize = 5;
+const PROBE_PAUSE: Duration = Duration::from_millis(20);
+
+pub struct Link {
+    settings: Shared,
+    keys: Keys,
+    channel: String,
+    replica: Replica,
+    status: Arc<Status>,
+    counts: Arc<Counts>,
+    /// For what is given back.
+    queue: WeakSender<Message>,
+}
+
+impl Link {
+    pub fn new(
+        settings: Shared,
+        (status, counts): (Arc<Status>, Arc<Counts>),
+        queue: WeakSender<Message>,
+    ) -> Self {
+        let keys = Keys::new(&settings.store);
+        let channel = keys.channel();
+        let replica = *Uuid::new_v4().as_bytes();
+        Self { settings, keys, channel, replica, status, counts, queue }
+    }
+
+    /// Starts the thread, which ends when nobody can send messages any more.
+    pub fn start(self, waiting: Receiver<Message>, hear: Hear) -> std::io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("shared".into());
+        thread.spawn(move || {
+            let listener = Listener {
+                store: &self.settings.store,
+                channel: &self.channel,
+                replica: &self.replica,
+                status: &self.status,
+                counts: &self.counts,
+                hear,
+            };
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.run(waiting) => {}
+                    () = listener.run() => {}
+                }
+            });
+        })?;
+        Ok(())
+    }
+
+    async fn run(&self, mut waiting: Receiver<Message>) {
+        let mut backlog = VecDeque::new();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let why = match self.open().await {
+                Ok(mut session) => {
+                    if self.status.set_up() {
+                        tracing::info!(store = %self.settings.store, "shared: the store answers again");
+                    }
+                    let up = Instant::now();
+                    let ended = self.serve(&mut session, &mut waiting, &mut backlog).await;
+                    let Some(why) = ended else { return };
+                    if up.elapsed() > LONGEST_PAUSE {
+                        pause = FIRST_PAUSE;
+                    }
+                    why
+                }
+                Err(why) => why,
+            };
+            if self.status.set_down(why.clone()) {
+                tracing::warn!(
+                    store = %self.settings.store,
+                    on_failure = self.settings.on_failure.as_str(),
+                    "shared: the store {why}"
+                );
+            }
+            if !self.wait(pause, &mut waiting, &mut backlog).await {
+                return;
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Opens a connection whose server answers in time and takes what is written.
+    async fn open(&self) -> Result<Session, String> {
+        let opened = tokio::time::timeout(self.limit(), async {
+            let mut connection = connect::commands(&self.settings.store).await?;
+            let script = Script::load(&mut connection).await?;
+            let mut clock = StoreClock::new();
+            for nth in 0..PROBES {
+                if nth > 0 {
+                    tokio::time::sleep(PROBE_PAUSE).await;
+                }
+                let sent = Instant::now();
+                let time = script.probe(&mut connection, &self.keys).await?;
+                let received = Instant::now();
+                if received - sent > self.settings.timeout {
+                    return Err(self.too_slow());
+                }
+                clock.learn(time, sent, received);
+            }
+            Ok(Session { connection, script, clock })
+        });
+        opened.await.unwrap_or_else(|_| Err("does not answer".into()))
+    }
+
+    /// Sends what waits, until the connection is of no more use, for this reason; `None`: nobody sends any more.
+    async fn serve(
+        &self,
+        session: &mut Session,
+        waiting: &mut Receiver<Message>,
+        backlog: &mut VecDeque<Message>,
+    ) -> Option<String> {
+        let mut beat = tokio::time::interval(BEAT);
+        let mut messages = Vec::with_capacity(BATCH);
+        loop {
+            let first = backlog.len().min(BATCH);
+            messages.extend(backlog.drain(..first));
+            if messages.is_empty() {
+                tokio::select! {
+                    received = waiting.recv_many(&mut messages, BATCH) => {
+                        if received == 0 {
+                            return None;
+                        }
+                    }
+                    _ = beat.tick() => messages.push(Message::Publish(Event::Beat)),
+                    () = self.status.tripped.notified() => return Some(self.too_slow()),
+                }
+            }
+            let sent = tokio::select! {
+                sent = self.send(session, &mut messages) => sent,
+                () = self.status.tripped.notified() => Err(self.too_slow()),
+                () = tokio::time::sleep(self.limit()) => Err("does not answer".into()),
+            };
+            if let Err(why) = sent {
+                // Before those that wait learn that they get no answer.
+                self.status.close();
+                return Some(why);
+            }
+            messages.clear();
+        }
+    }
+
+    async fn send(&self, session: &mut Session, messages: &mut Vec<Message>) -> Result<(), String> {
+        let Session { connection, script, clock } = session;
+        let mut is_loaded = true;
+        while !messages.is_empty() {
+            if !is_loaded {
+                *script = Script::load(connection).await?;
+            }
+            let batch =
+                Batch { script, keys: &self.keys, channel: &self.channel, replica: &self.replica };
+            let commands = batch.commands(messages, clock);
+            if messages.is_empty() {
+                return Ok(());
+            }
+            let sent = Instant::now();
+            let replies =
+                connection.commands.send_packed_commands(&commands, 0, messages.len()).await;
+            let replies = replies.map_err(|error| describe(&error))?;
+            let received = Instant::now();
+            let mut failed = None;
+            let (mut again, mut lost) = (Vec::new(), Vec::new());
+            for (message, reply) in messages.drain(..).zip(replies) {
+                match (Reply::of(reply), message) {
+                    (Reply::Done(numbers), message) => {
+                        if let Some(time) = numbers.get(1) {
+                            clock.learn(*time, sent, received);
+                        }
+                        match message {
+                            Message::Take(take) => answer(*take, &numbers, &self.queue),
+                            Message::Publish(_) => Counts::add(&self.counts.sent),
+                            _ => {}
+                        }
+                    }
+                    (Reply::NoScript, message) if is_loaded => again.push(message),
+                    (Reply::NoScript, message) => {
+                        lost.push(message);
+                        failed = Some("forgets the script at once".to_owned());
+                    }
+                    (Reply::Failed(why), message) => {
+                        lost.push(message);
+                        failed = Some(why);
+                    }
+                }
+            }
+            if let Some(why) = failed {
+                *messages = lost;
+                return Err(why);
+            }
+            *messages = again;
+            is_loaded = false;
+        }
+        Ok(())
+    }
+
+    /// Waits, and keeps what is to be sent later. `false`: nobody sends any more.
+    async fn wait(
+        &self,
+        pause: Duration,
+        waiting: &mut Receiver<Message>,
+        backlog: &mut VecDeque<Message>,
+    ) -> bool {
+        let end = tokio::time::Instant::now() + pause;
+        loop {
+            let message = tokio::time::timeout_at(end, waiting.recv());
+            match message.await {
+                Err(_) => return true,
+                Ok(None) => return false,
+                // It decides without the store.
+                Ok(Some(Message::Take(_))) => {}
+                // It would be heard too late.
+                Ok(Some(Message::Publish(_))) => Counts::add(&self.counts.dropped),
+                Ok(Some(message)) if backlog.len() < BACKLOG => backlog.push_back(message),
+                Ok(Some(_)) => Counts::add(&self.counts.dropped),
+            }
+        }
+    }
+
+    /// For an answer that no request waits for.
+    fn limit(&self) -> Duration {
+        CONNECT_TIMEOUT.max(self.settings.timeout)
+    }
+
+    fn too_slow(&self) -> String {
+        let timeout = self.settings.timeout;
+        format!("did not answer within {}ms (shared.timeout)", timeout.as_millis())
+    }
+}
+
+/// A connection that is in use.
+struct Session {
+    connection: Connection,
+    script: Script,
+    clock: StoreClock,
+}

@@ -1,0 +1,34 @@
+//! What waits to be sent to the store, in order: what was given back is there before the same client's next request
+//! asks for it.
+
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::claim::{Answer, Claim, Settlement};
+use super::events::Event;
+use super::keys::{TokenHash, UserHash};
+use crate::rate::Rate;
+
+/// Messages that may wait; a request that finds no room decides without the store.
+pub const CAPACITY: usize = 4096;
+
+#[derive(Debug)]
+pub enum Message {
+    Take(Box<Take>),
+    Settle(Settlement),
+    /// One request is given back to a rate.
+    Refund(TokenHash, Rate),
+    /// The client activates a user.
+    Activate(TokenHash, UserHash),
+    Publish(Event),
+}
+
+/// A request that waits for the store's answer.
+#[derive(Debug)]
+pub struct Take {
+    pub claim: Claim,
+    /// When it stops waiting.
+    pub until: Instant,
+    pub reply: oneshot::Sender<Answer>,
+}

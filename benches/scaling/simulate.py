@@ -111,8 +111,7 @@ def row(people, teams, rhythm):
     # One more than needed, as one may be restarting.
     wait = waiting(peak, rhythm.requests, needed * CORES, chance)
     memory = streams * MEASURED["connection_kib"]["TLS"] / 1024
-    scripts = MEASURED["redis_scripts_a_second"]
-    store = f"{100 * peak / scripts:.1f} %" if scripts else "-"
+    store = f"{100 * peak * MEASURED['redis_script_us'] / 1e6:.1f} %"
     return (f"| {people:,} in {teams:,} | {rhythm.name} | {mean:,.1f} | {peak:,.1f} | {busy:.3f} | {needed + 1} | {wait:.2f} "
             f"| {streams:,.0f} ({memory:,.1f} MiB) | {store} |")
 

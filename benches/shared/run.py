@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import importlib.util
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,8 +27,7 @@ CONNECTIONS = 10
 def start(name, binary, folder, upstream, more):
     contender = e2e.Contender(name, folder, upstream)
     admin = e2e.free_port()
-    config = contender.template("guard.yaml", admin=admin, access="false")
-    config.write_text(config.read_text() + "tokens: tokens.yaml\n" + more)
+    config = contender.template("guard.yaml", admin=admin, log="access: false", more="tokens: tokens.yaml\n" + more)
     contender.admin = f"http://127.0.0.1:{admin}/metrics"
     return contender.start([str(binary), "serve", "--config", str(config)])
 
@@ -73,6 +73,8 @@ def main():
                     took[contender.name] += e2e.latencies(contender, work, arguments.seconds, arguments.rate, CONNECTIONS)
             lookups = metric(in_redis, 'scim_guard_shared_lookups_total{outcome="answered"}')
             missed = metric(in_redis, 'scim_guard_shared_lookups_total{outcome="timeout"}')
+            stats = subprocess.run(["redis-cli", "-p", str(port), "info", "commandstats"], capture_output=True, text=True, check=True)
+            of_scripts = re.search(r"cmdstat_evalsha:.*usec_per_call=([\d.]+)", stats.stdout).group(1)
         finally:
             for contender in started:
                 contender.stop()
@@ -83,7 +85,7 @@ def main():
         values.sort()
         at = lambda share: values[min(int(len(values) * share), len(values) - 1)]  # noqa: E731
         print(f"{name:14} median {at(0.5):.3f} ms, p99 {at(0.99):.3f} ms, p99.9 {at(0.999):.3f} ms, most {values[-1]:.3f} ms")
-    print(f"{lookups:.0f} look-ups were answered, {missed:.0f} were given up")
+    print(f"{lookups:.0f} look-ups were answered, {missed:.0f} were given up; Redis took {of_scripts} us for each script")
 
 
 main()

@@ -10,7 +10,7 @@ SECONDS ?= 60
 MINUTES ?= 30
 PGO ?= on
 
-.PHONY: help setup setup-test demo build dist test test-browser test-helm test-ldap test-prometheus test-redis test-tls test-traces differential pgo bench bench-e2e bench-preflight bench-shared bench-check fuzz soak deny sbom clean
+.PHONY: help book setup setup-test demo build dist test test-browser test-helm test-ldap test-prometheus test-redis test-tls test-traces differential pgo bench bench-e2e bench-preflight bench-shared bench-check fuzz soak deny sbom clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -32,6 +32,10 @@ dist: setup ## the build that ships; PGO=off: without a profile of the training 
 
 test: setup-test ## run all checks of CI
 	@scripts/test.sh
+
+book: ## build the book of docs/ into target/book, and check its links
+	@scripts/setup.sh book
+	@python3 scripts/book.py
 
 test-prometheus: build ## evaluate the dashboard and the alerts with a real Prometheus
 	@scripts/setup.sh prometheus

@@ -112,7 +112,7 @@ fn linear(c: &mut Criterion) {
         let small = (shape.make)(shape.small);
         let large = (shape.make)(LARGE / small.len() * shape.small);
         for body in [small, large] {
-            assert!(body.len() <= limit, "{} bytes are not looked at", body.len());
+            assert!(body.len() <= limit, "{} bytes are not examined", body.len());
             let task =
                 BodyTask { kind: shape.kind, gzip: false, identity: None, repairs: Repairs::NONE };
             bench.throughput(Throughput::Bytes(body.len() as u64));

@@ -87,14 +87,14 @@ pub fn read_document(bytes: &[u8]) {
         Ok(document) => {
             let scanned = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
             let deep = scanned.as_ref().is_err_and(|error| error.to_string().contains("recursion"));
-            assert!(deep || scanned.is_ok(), "read though it is no JSON: {scanned:?}");
+            assert!(deep || scanned.is_ok(), "parsed although it is not JSON: {scanned:?}");
             if let Ok(reference) = reference {
                 alike(document.root(), &reference);
             }
         }
         // serde_json does not have these limits.
         Err(JsonError::Depth { .. } | JsonError::Number { .. }) => {}
-        Err(error) => assert!(reference.is_err(), "refused though it is JSON: {error}"),
+        Err(error) => assert!(reference.is_err(), "refused although it is JSON: {error}"),
     }
 }
 
@@ -230,7 +230,7 @@ fn same<T: serde::Serialize>(
     let Ok(before) = before else { return };
     let value = |read: &T| serde_json::to_value(read).expect("a value");
     let after = after().map(|after| value(&after)).ok();
-    assert_eq!(after, Some(value(&before)), "read differently: {}", shown(body));
+    assert_eq!(after, Some(value(&before)), "interpreted differently: {}", shown(body));
 }
 
 /// The group that a PATCH makes of another one is a group that Wire serves, and the PATCH changes nothing more of it.
@@ -253,13 +253,14 @@ pub fn patch_groups(bytes: &[u8]) {
     assert_eq!(again.patched(&patch), None, "read back: {}", shown(&put));
 }
 
-/// Searches that become others are read from the query in the first line; the rest of the bytes is Wire's answer. What
-/// Wire is asked for is a search of the same resource, and what the client gets is JSON with nobody who was not found.
+/// Searches that are rewritten are parsed from the query in the first line; the rest of the bytes
+/// is Wire's answer. What Wire is asked for is a search of the same resource, and the client
+/// receives JSON that contains only what was found.
 pub fn search_by_name(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
     let query = parts.next().unwrap_or_default();
     let answer = parts.next().unwrap_or_default();
-    // No head has others in its target.
+    // A head never has other bytes in its target.
     if query.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
         return;
     }
@@ -373,7 +374,8 @@ pub fn read_head(bytes: &[u8]) {
     }
 }
 
-/// A header of the PROXY protocol that is read names the client that stands in it, whatever else does.
+/// A PROXY protocol header that is accepted names the client that it contains, whatever else it
+/// contains.
 pub fn read_proxy_header(bytes: &[u8]) {
     if let Ok(Some(client)) = proxy_header::v1(bytes) {
         assert!(bytes.len() <= 107);

@@ -51,7 +51,7 @@ def group_patches():
 
 
 def searches():
-    """Queries, each with an answer in the next line."""
+    """Queries, each with an answer on the next line."""
     group = {"id": "1", "displayName": "Staff"}
     user = {"externalId": "bob@a.example", "emails": [{"value": "bob@b.example"}]}
     for query, resource in [

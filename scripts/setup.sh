@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the packages that a build needs (`setup.sh build`), or also those of another target of the Makefile (`test`,
-# `browser`, `helm`, `ldap`, `prometheus`, `redis`, `tls`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is
+# `book`, `browser`, `helm`, `ldap`, `prometheus`, `redis`, `tls`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is
 # missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -117,6 +117,7 @@ helm)
     need runc runc
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
+book) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv) ;;
 browser)
     need chromium chromium
     need openssl openssl
@@ -159,6 +160,7 @@ if [ "${1:-build}" = test ]; then
     need systemd-socket-activate systemd
     need pgrep procps
     need ldapsearch ldap-utils
+    need unshare util-linux
     need openssl openssl
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 fi
@@ -167,6 +169,7 @@ if [ "${#packages[@]}" -gt 0 ]; then
 fi
 case "${1:-build}" in
 test) install_python_packages target/venv tests/clients/requirements.txt ;;
+book) install_python_packages target/venv-book tests/book/requirements.txt ;;
 traces) install_python_packages target/venv-traces tests/traces/requirements.txt ;;
 redis) install_python_packages target/venv-redis tests/redis/requirements.txt ;;
 prometheus) install_python_packages target/venv-prometheus tests/prometheus/requirements.txt ;;

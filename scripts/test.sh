@@ -42,6 +42,8 @@ step 'hostile HTTP/2' target/venv/bin/python tests/http2/run.py --binary "$binar
 step 'hostile HTTP/2 over TLS' target/venv/bin/python tests/http2/run.py --tls --binary "$binary"
 step 'nginx in front' target/venv/bin/python tests/nginx/run.py --binary "$binary"
 step 'nginx behind, over TLS' target/venv/bin/python tests/nginx/tls.py --binary "$binary"
+step 'configs, documents and commands of the book' python3 tests/book/run.py --binary "$binary"
+step 'pictures of the book' python3 scripts/pictures.py --check
 step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
 
 printf '%d passed, %d failed\n' "$passed" "$failed"

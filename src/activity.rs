@@ -1,9 +1,12 @@
-//! What was refused, reported, overruled, missed and repaired lately, by rule and by repair: for the page of the admin listener.
+//! What was recently refused, reported, overruled, missed and repaired, by rule and by repair: for
+//! the page of the admin listener.
 //!
-//! Requests that hit no rule are not noted. The others are when they have ended, so that nothing here is on their
-//! path. Everything is bounded: counts by hour for a day, a few tokens, one example for each rule.
+//! Requests that hit no rule are not recorded. The others are recorded after they have ended, so
+//! that this does not delay them. Everything is bounded: counts by hour for a day, a few tokens,
+//! one example for each rule.
 //!
-//! SECURITY: an example is made of the method, the route and the place, which are never what a client chose.
+//! SECURITY: an example consists of the method, the route and the place, none of which a client can
+//! choose freely.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,10 +22,10 @@ use crate::repair::Repair;
 use crate::rule::Rule;
 use crate::timestamp::Timestamp;
 
-/// Hours that are counted as lately.
+/// The number of hours that are kept.
 const HOURS: usize = 24;
 
-/// The most tokens that are named for a rule.
+/// The maximum number of tokens that are listed for a rule.
 const MAX_TOKENS: usize = 20;
 
 /// What happened to a request because of a rule.
@@ -39,7 +42,7 @@ pub enum Event {
 impl Event {
     const COUNT: usize = 6;
 
-    /// What Wire's answer says of a rule; `None`: nothing that is noted.
+    /// What Wire's answer means for a rule; `None`: nothing that is recorded.
     pub fn of(outcome: Outcome) -> Option<Self> {
         match outcome {
             Outcome::Confirmed => Some(Self::Confirmed),
@@ -50,7 +53,7 @@ impl Event {
     }
 }
 
-/// The request to which it happened.
+/// The request that the event belongs to.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     pub handler: Handler,
@@ -61,14 +64,14 @@ pub struct Subject<'a> {
 
 #[derive(Debug)]
 pub struct Activity {
-    /// By rule, and last what no rule was reported for.
+    /// By rule; the last entry is for requests for which no rule was reported.
     rules: Box<[Slot]>,
     repairs: Box<[Slot]>,
 }
 
 type Slot = Mutex<Option<Box<Noted>>>;
 
-/// What was noted of one rule, or of one repair.
+/// What was recorded of one rule, or of one repair.
 #[derive(Debug)]
 struct Noted {
     hours: [Hour; HOURS],
@@ -87,7 +90,7 @@ struct Hour {
     counts: [u64; Event::COUNT],
 }
 
-/// How often each thing happened.
+/// How often each event happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     pub refused: u64,
@@ -141,12 +144,12 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// Notes what happened; `rule` is `None` for a request that the guard should have refused.
+    /// Records an event; `rule` is `None` for a request that the guard should have refused.
     pub fn note(&self, rule: Option<Rule>, event: Event, subject: Subject<'_>) {
         self.note_at(SystemTime::now(), rule, event, subject);
     }
 
-    /// Notes that a request left repaired.
+    /// Records that a request was repaired and forwarded.
     pub fn note_repair(&self, repair: Repair, subject: Subject<'_>) {
         note_in(&self.repairs[repair as usize], SystemTime::now(), Event::Repaired, subject);
     }
@@ -156,7 +159,7 @@ impl Activity {
         note_in(slot, now, event, subject);
     }
 
-    /// What was repaired; most frequent repairs first.
+    /// The repairs that were used, most frequent first.
     pub fn repairs(&self) -> Vec<RepairSummary> {
         let now = SystemTime::now();
         let slots = Repair::ALL.iter().zip(&self.repairs);
@@ -170,7 +173,7 @@ impl Activity {
         repairs
     }
 
-    /// What was noted, rules with most in the last day first.
+    /// The recorded rules, those with the most events in the last day first.
     pub fn summaries(&self) -> Vec<Summary> {
         self.summaries_at(SystemTime::now())
     }
@@ -196,7 +199,7 @@ fn note_in(slot: &Slot, now: SystemTime, event: Event, subject: Subject<'_>) {
     let mut noted = slot.lock().unwrap_or_else(PoisonError::into_inner);
     let noted = noted.get_or_insert_with(|| Box::new(Noted::new(now)));
     noted.count(now, event);
-    // The first event of a request counts it, later ones say how it ended.
+    // The first event of a request counts the request, later ones record its outcome.
     if !matches!(event, Event::Confirmed | Event::Overruled) {
         noted.describe(subject);
     }

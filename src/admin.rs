@@ -3,15 +3,15 @@
 //! | Path | Answer |
 //! |---|---|
 //! | `/metrics`, `/i/metrics` | Prometheus' text format |
-//! | `/` | a page for people: what was refused lately, and the state of everything |
+//! | `/` | a page for people: recent refusals, and the state of everything |
 //! | `/i/state` | the same as JSON |
 //! | `/i/status` | 200 while the process is alive |
 //! | `/i/ready` | 200; 503 while it drains. The states of the backend servers, of the shared store, of the token registry and of the last reload are shown, but do not change the status: taking the guard out of service would repair neither |
 //!
-//! SECURITY: without `admin.token_file` there is no authentication, and the listener belongs on an address that clients
-//! cannot reach; with it the token is required for everything but `/i/status` and `/i/ready`. What it accepts is bounded
-//! all the same: one request for each connection, a short head, few connections, little time. Request bodies
-//! are not read.
+//! SECURITY: without `admin.token_file` there is no authentication, and the listener belongs on an
+//! address that clients cannot reach; with it the token is required for everything but `/i/status`
+//! and `/i/ready`. What it accepts is bounded all the same: one request for each connection, a
+//! short head, few connections, little time. Request bodies are not read.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -48,10 +48,10 @@ use crate::metrics::{ListServers, Metrics, ServerState};
 use crate::reload::ReloadStatus;
 use crate::snapshot::{LoadedRegistry, Snapshots};
 
-/// Connections at one time; more wait in the listener's queue.
+/// The maximum number of concurrent connections; more wait in the listener's queue.
 const MAX_CONNECTIONS: usize = 512;
 
-/// Responses at one time: each may be a megabyte of metrics.
+/// The maximum number of concurrent responses: each may be a megabyte of metrics.
 const MAX_RESPONSES: usize = 32;
 
 /// For a whole request and its response.
@@ -60,7 +60,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Bytes of a request head: the least that hyper takes.
+/// The maximum size of a request head: the smallest that hyper accepts.
 const MAX_HEAD: usize = 8 * 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -71,7 +71,7 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// The backend servers.
     pub servers: ListServers,
-    /// Whose token registry is shown.
+    /// The evaluator whose token registry is shown.
     pub snapshots: Arc<Snapshots>,
     pub reloads: Arc<ReloadStatus>,
     /// Whether the process is stopping.
@@ -127,7 +127,7 @@ impl Admin {
             .keep_alive(false)
             .title_case_headers(true)
             .serve_connection(TokioIo::new(stream), service);
-        // A client that has gone needs no answer.
+        // A client that has disconnected needs no answer.
         let _ = served.await;
     }
 
@@ -218,7 +218,7 @@ fn unauthorized() -> Response<Full<Bytes>> {
     answer
 }
 
-/// An answer that is out of date at once.
+/// An answer that must not be cached.
 fn unstored(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
@@ -235,7 +235,7 @@ fn response(
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // Stated, so that it is in the answer to a HEAD as well.
+    // Set explicitly, so that the answer to a HEAD has it as well.
     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     response
 }

@@ -1,8 +1,8 @@
-//! Whether Wire agreed: what its answer to a forwarded request says of the guard's verdict.
+//! Whether Wire agreed: what its answer to a forwarded request says about the guard's verdict.
 //!
-//! A rule that is only reported says what the guard would have refused; the answer shows whether
-//! that would have been correct. A request without a reported rule should be served, or refused for
-//! what only Wire knows.
+//! A rule that is only reported means that the guard would have refused the request; the answer
+//! shows whether that would have been correct. A request without a reported rule should be served,
+//! or refused for a reason that only Wire knows.
 
 use strum::IntoStaticStr;
 
@@ -19,7 +19,8 @@ pub enum Outcome {
     Overruled,
     /// No rule was reported, and Wire refused what the guard should have known.
     Missed,
-    /// No rule was reported; Wire served the request, or refused it for what only Wire knows.
+    /// No rule was reported; Wire served the request, or refused it for a reason that only Wire
+    /// knows.
     Agreed,
     /// There was no answer, or its status says nothing about the request.
     Undecided,

@@ -19,7 +19,7 @@ pub enum Handler {
     AuthTokens,
     /// Some other path of the backend.
     Other,
-    /// A target or a request that could not be read.
+    /// A target or a request that could not be parsed.
     Invalid,
 }
 
@@ -38,7 +38,8 @@ pub enum BodyKind {
     Group,
     /// PATCH of a group: read, and then always refused.
     GroupPatch,
-    /// The body of a method that Wire does not serve, where that is not enforced: passed on as it is.
+    /// The body of a method that Wire does not serve, if that rule is not enforced: forwarded
+    /// unchanged.
     Unserved,
 }
 
@@ -68,10 +69,10 @@ pub struct Route {
     pub handler: Handler,
     /// The label in metrics and logs: a template, never what a client sent.
     pub template: &'static str,
-    /// The first path segment after `/scim/v2`; empty where nothing is judged.
+    /// The first path segment after `/scim/v2`; empty if nothing is judged.
     pub name: &'static str,
     pub id: Id,
-    /// The methods that are read, each with the body that it takes.
+    /// The methods that are judged, each with the body that it takes.
     pub methods: &'static [(&'static str, Option<BodyKind>)],
     /// The methods that Wire serves, as the Allow header lists them.
     pub allow: &'static str,
@@ -156,7 +157,7 @@ static ROUTES: [Route; COUNT] = [
     unjudged(Handler::Invalid, "invalid"),
 ];
 
-/// A route that describes the service: read only, and without a token.
+/// A route that describes the service: read-only, and without a token.
 const fn discovery(handler: Handler, template: &'static str, name: &'static str, id: Id) -> Route {
     Route {
         handler,
@@ -170,7 +171,7 @@ const fn discovery(handler: Handler, template: &'static str, name: &'static str,
     }
 }
 
-/// What is forwarded or refused as a whole; method and token are not looked at.
+/// A route that is forwarded or refused as a whole; method and token are not checked.
 const fn unjudged(handler: Handler, template: &'static str) -> Route {
     Route { token: true, ..discovery(handler, template, "", Id::Absent) }
 }
@@ -235,7 +236,7 @@ mod tests {
     #[test]
     fn templates_and_allowed_methods_follow_from_the_rest_of_a_row() {
         for route in &ROUTES {
-            // A PATCH of a group is read, so that its refusal can say what to do instead.
+            // A PATCH of a group is parsed, so that its refusal can say what to do instead.
             let served =
                 route.methods.iter().filter(|(_, body)| *body != Some(BodyKind::GroupPatch));
             let served: Vec<&str> = served.map(|(method, _)| *method).collect();

@@ -1,7 +1,7 @@
-//! Decides whether a well-formed token is let through: by the registry, where there is one, and by
-//! the refusal cache. What is known of a token is kept with the request to its end.
+//! Decides whether a well-formed token is accepted: by the registry, if there is one, and by the
+//! refusal cache. What is known of a token is kept with the request until its end.
 //!
-//! SECURITY: no sentence here repeats any part of a token.
+//! SECURITY: no message here repeats any part of a token.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::token::{Credentials, PLACE};
 /// Authorizes tokens for one request.
 #[derive(Debug)]
 pub struct TokenAuthorizer<'a> {
-    /// `None`: every well-formed token is Wire's to judge.
+    /// `None`: Wire alone judges well-formed tokens.
     registry: Option<&'a TokenRegistry>,
     refusals: &'a RefusalCache,
     limits: &'a RefusalLimits,
@@ -55,11 +55,11 @@ pub struct Use<'a> {
 pub struct Bearer {
     /// Its label in the registry.
     pub label: Option<TokenLabel>,
-    /// For the refusal cache, when Wire has answered.
+    /// For the refusal cache, to be updated when Wire has answered.
     pub digest: Option<TokenDigest>,
-    /// It is valid by the registry, or Wire accepted it within the last hour.
+    /// It is valid according to the registry, or Wire accepted it within the last hour.
     pub known: bool,
-    /// How its team identifies users, by the registry.
+    /// How its team identifies users, according to the registry.
     pub identity: Option<Identity>,
     /// The rate that it used one request of, where replicas share it.
     pub metered: Option<Box<Metered>>,
@@ -86,7 +86,8 @@ impl<'a> TokenAuthorizer<'a> {
         Found { digest, entry }
     }
 
-    /// Judges a token. `found`: it was looked up already. `bearer` is filled as far as the judging went.
+    /// Judges a token. `found`: it was looked up already. `bearer` is filled in as far as judging
+    /// gets.
     pub fn judge(
         &self,
         credentials: Credentials<'_>,
@@ -96,23 +97,23 @@ impl<'a> TokenAuthorizer<'a> {
         findings: &mut Findings<'_>,
     ) -> Result<(), Refusal> {
         let found = match credentials {
-            // Wire refuses it, and so does the guard where it may.
+            // Wire refuses it, and so does the guard if the rule is enforced.
             Credentials::None => return Ok(()),
-            // SECURITY: even where the form of tokens is not enforced, this one is in no registry.
+            // SECURITY: even if the form of tokens is not enforced, this one is in no registry.
             Credentials::Unreadable => None,
             Credentials::Token(token) => Some(found.unwrap_or_else(|| self.find(token))),
         };
         bearer.digest = found.map(|found| found.digest);
         let entry = self.registry.map(|_| found?.entry);
         let verdict = self.judge_all(entry, wanted, bearer, findings);
-        // What is refused here gets no answer from Wire that would be counted.
+        // A request that is refused here gets no answer from Wire to be counted.
         if verdict.as_ref().is_err_and(|refusal| refusal.status() == 401) {
             self.refusals.failed(self.limits, wanted.client);
         }
         verdict
     }
 
-    /// Judges what is known of a token; the outer `None` says that there is no registry.
+    /// Judges what is known of a token; the outer `None` means that there is no registry.
     fn judge_all(
         &self,
         entry: Option<Option<&Entry>>,
@@ -205,19 +206,19 @@ pub fn hit_rate(wait: Duration, findings: &mut Findings<'_>) -> Result<(), Refus
 
 const UNKNOWN: &str = "This proxy does not know the token. Use one that is registered here, or ask the operator of \
      this proxy to register it (`wire-scim-guard token hash`).";
-const EXPIRED: &str = "The token has expired according to the register of this proxy. Create a new one in Wire, have its \
+const EXPIRED: &str = "The token has expired according to the token registry of this proxy. Create a new one in Wire, have its \
      hash added to the register, and put it into the client.";
 const NETWORK: &str = "The token may not be used from this network address. Ask the proxy's operator to add \
      the client's network to the token's entry, or use the token from a network that is allowed.";
 const CERTIFICATE: &str = "The token may be used with its client's certificate only, and this connection has none with the name that the \
-     token's entry in the register of this proxy asks for. Have the client present its certificate over TLS.";
-const METHOD: &str = "The token may not be used with this method: its entry in the register of this proxy \
+     token's entry in the token registry of this proxy requires. Have the client present its certificate over TLS.";
+const METHOD: &str = "The token may not be used with this method: its entry in the token registry of this proxy \
      does not allow it.";
-const RESOURCE: &str = "The token may not be used on this resource: its entry in the register of this proxy \
+const RESOURCE: &str = "The token may not be used on this resource: its entry in the token registry of this proxy \
      does not allow it.";
 const REFUSED: &str = "Wire refused this token a moment ago; it is not asked again for some seconds. The token \
      is mistyped or was deleted: create a new one in Wire and put it into the client.";
-const RATE: &str = "The token is used more often than its entry in the register of this proxy allows. Wait \
+const RATE: &str = "The token is used more often than its entry in the token registry of this proxy allows. Wait \
      as long as Retry-After says.";
 const FAILURES: &str = "Too many requests with tokens that are not valid came from this network address. Wait as \
      long as Retry-After says, and fix the token of the client.";

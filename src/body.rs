@@ -1,4 +1,4 @@
-//! The bytes of a body, before they are read as JSON.
+//! The bytes of a body, before they are parsed as JSON.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -19,10 +19,10 @@ pub fn too_large(limit: usize) -> Refusal {
     )
 }
 
-/// The body that Wire parses: as it came, or inflated if it came as gzip.
+/// The body that Wire parses: as it was sent, or decompressed if it was sent as gzip.
 ///
-/// SECURITY: Wire inflates without a limit; here at most `limit` bytes come out. Only one gzip
-/// member with nothing after it is read, as readers treat more than one differently.
+/// SECURITY: Wire decompresses without a limit; here the result has at most `limit` bytes. Only one
+/// gzip member with nothing after it is read, as readers treat several members differently.
 pub fn decoded(body: &[u8], gzip: bool, limit: usize) -> Result<Cow<'_, [u8]>, Refusal> {
     if !gzip {
         return Ok(Cow::Borrowed(body));
@@ -40,6 +40,6 @@ pub fn decoded(body: &[u8], gzip: bool, limit: usize) -> Result<Cow<'_, [u8]>, R
     if inflated.len() > limit {
         return Err(too_large(limit));
     }
-    // The trailer with the checksum was read with the end of the stream.
+    // The checksum in the trailer was verified at the end of the stream.
     if decoder.into_inner().is_empty() { Ok(Cow::Owned(inflated)) } else { Err(broken()) }
 }

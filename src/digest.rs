@@ -1,4 +1,5 @@
-//! What is kept of a token in place of the token: its hash, in Wire's own form or in a short one.
+//! What is kept of a token instead of the token itself: its hash, in Wire's own form or in a short
+//! one.
 
 use std::fmt;
 
@@ -9,10 +10,9 @@ use subtle::ConstantTimeEq as _;
 
 use crate::secret;
 
-/// The key under which tokens are remembered: SHA-256, which processors
-/// compute in some fifty nanoseconds.
+/// The key for remembering tokens: SHA-256, which takes some fifty nanoseconds.
 ///
-/// A token is 32 random bytes, so that a plain hash cannot be turned back, with or without salt.
+/// A token is 32 random bytes, so a plain hash cannot be reversed, with or without salt.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenDigest([u8; 32]);
 
@@ -40,7 +40,7 @@ impl fmt::Debug for TokenDigest {
     }
 }
 
-/// A token's hash as the registry has it.
+/// A token's hash as written in the registry.
 #[derive(Clone, Copy)]
 pub enum StoredHash {
     /// `sha512:` and base64: what Wire keeps in its database.
@@ -94,7 +94,7 @@ impl StoredHash {
         }
     }
 
-    /// Whether both are the same hash, in a time that does not depend on where they differ.
+    /// Whether both are the same hash, in constant time.
     pub fn is(&self, other: &Self) -> bool {
         self.bytes().ct_eq(other.bytes()).into()
     }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_is_refused_without_being_repeated() {
+    fn a_string_that_is_not_a_hash_is_refused_without_being_repeated() {
         let token = std::str::from_utf8(TOKEN).unwrap();
         for text in ["", "sha512:", "sha256:", "sha256:zz", "sha512:AAAA", "md5:00", token] {
             let error = StoredHash::parse(text).unwrap_err();

@@ -2,13 +2,12 @@
 //! out. The same code judges in the proxy, in `check`, and in embedding services.
 //!
 //! The order is fixed: target, method, Accept, Content-Type, query, token, Content-Encoding; then,
-//! when the body was read, its size, JSON, schema and rules. The token comes before the body, so
+//! after the body was read, its size, JSON, schema and rules. The token comes before the body, so
 //! that no body with an invalid token is buffered or parsed.
 //!
 //! A verdict depends on the request and the snapshot alone, except for the rules about the use of
 //! tokens: these also depend on the refusal cache, the rates and the clock.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,16 +16,14 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method};
 
 use crate::api::{BodyKind, Handler};
-use crate::authorizer::{Bearer, Found, Metered, TokenAuthorizer, Use};
+use crate::authorizer::{Bearer, Found, TokenAuthorizer, Use};
 use crate::config::{Config, PathPolicy};
 use crate::deprovisioning::{AccountChange, Counter};
 use crate::digest::TokenDigest;
 use crate::findings::{Findings, Remarks};
 use crate::json::Document;
-use crate::policy::Identity;
 use crate::refusal::Refusal;
 use crate::refusals::RefusalCache;
-use crate::registry::TokenLabel;
 use crate::repair::group_search::GroupSearch;
 use crate::repair::user_search::UserSearch;
 use crate::repair::work::Work;
@@ -35,111 +32,23 @@ use crate::rule::Rule;
 use crate::shared::SharedState;
 use crate::snapshot::{LoadErrors, Snapshot, Snapshots};
 use crate::target::{self, Target};
-use crate::tls::subject::SubjectName;
 use crate::verdict::{Outcome, Verdict};
 use crate::{body, headers, query, token};
 
 pub use self::check::{CheckKind, CheckReport};
 use self::document::{judge_document, read_document};
+pub use self::stage::{BodyTask, Head, HeadVerdict, Next, RepairedBody};
 
 mod check;
 mod document;
+mod stage;
 
-/// Judges requests by the current snapshot. Cheap to share behind an `Arc`.
+/// Judges requests by the current snapshot. Cheap to share in an `Arc`.
 #[derive(Debug)]
 pub struct Evaluator {
     snapshots: Arc<Snapshots>,
     refusals: Arc<RefusalCache>,
     deprovisioning: Arc<Counter>,
-}
-
-/// The head of a request, and who sends it.
-#[derive(Clone, Copy)]
-pub struct Head<'a> {
-    pub method: &'a Method,
-    /// The request target as it came.
-    pub target: &'a [u8],
-    pub headers: &'a HeaderMap,
-    /// The client's address, as trusted proxies report it.
-    pub client: Option<IpAddr>,
-    /// The names of the client's verified certificate; none over cleartext.
-    pub certificate: &'a [SubjectName],
-}
-
-impl fmt::Debug for Head<'_> {
-    /// SECURITY: neither the query nor a header is shown.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Head")
-            .field("method", self.method)
-            .field("client", &self.client)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the head of a request says.
-pub struct HeadVerdict {
-    pub handler: Handler,
-    /// The token's label in the registry.
-    pub token: Option<TokenLabel>,
-    /// The token's digest, to report the backend's answer to [`Evaluator::answered`].
-    pub digest: Option<TokenDigest>,
-    /// The token is valid by the registry, or Wire accepted it within the last hour.
-    pub known: bool,
-    /// The rate of its token, where replicas share it.
-    pub(crate) metered: Option<Box<Metered>>,
-    /// What was reported while the head was judged.
-    pub remarks: Remarks,
-    /// The repairs that are on for the request.
-    pub repairs: Repairs,
-    /// The repairs that have changed the head.
-    pub repaired: Repairs,
-    /// What is to be done instead of forwarding the request.
-    pub work: Option<Box<Work>>,
-    pub next: Next,
-}
-
-/// What happens after the head was judged.
-pub enum Next {
-    Refuse(Refusal),
-    /// Nothing in the body is judged: forward under this target (`None`: unchanged).
-    Forward {
-        target: Option<Vec<u8>>,
-    },
-    /// Read the body, then call [`Evaluator::judge_body`].
-    Body {
-        target: Option<Vec<u8>>,
-        task: BodyTask,
-    },
-}
-
-/// How the body is to be read and judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BodyTask {
-    pub kind: BodyKind,
-    /// The body is a gzip stream, which Wire inflates.
-    pub gzip: bool,
-    /// How the token's team identifies its users, where the registry says so; otherwise the
-    /// configured mode counts.
-    pub identity: Option<Identity>,
-    /// The repairs that are on.
-    pub repairs: Repairs,
-}
-
-/// A body after its repair.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RepairedBody {
-    /// What goes to the backend, without any coding; empty if there is work to do instead.
-    pub body: Vec<u8>,
-    pub work: Option<Box<Work>>,
-    /// The repairs that have changed it.
-    pub by: Repairs,
-}
-
-/// SECURITY: a body is a person's data.
-impl fmt::Debug for RepairedBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RepairedBody").field("by", &self.by).finish_non_exhaustive()
-    }
 }
 
 impl Evaluator {
@@ -159,17 +68,17 @@ impl Evaluator {
         }
     }
 
-    /// What it judges by.
+    /// The snapshots that it judges by.
     pub fn snapshots(&self) -> &Arc<Snapshots> {
         &self.snapshots
     }
 
-    /// The memory of refused tokens, which learns from the backend's answers.
+    /// The cache of refused tokens, which learns from the backend's answers.
     pub fn refusals(&self) -> &Arc<RefusalCache> {
         &self.refusals
     }
 
-    /// How many users each token has deleted or deactivated lately.
+    /// How many users each token has recently deleted or deactivated.
     pub fn deprovisioning(&self) -> &Arc<Counter> {
         &self.deprovisioning
     }
@@ -202,16 +111,18 @@ impl Evaluator {
         self.refusals.answered(&snapshot.refusal_limits, token, client, status);
     }
 
-    /// Judges target, method, headers, query and token: all that is known before the body. The request
-    /// counts for the rate of its token, and where that is not valid, as a failure of its client.
+    /// Judges target, method, headers, query and token: everything that is known before the body.
+    /// The request counts for the rate of its token, and if that is invalid, as a failure of its
+    /// client.
     ///
-    /// Repairs that take requests of the guard's own, or change answers, are not used: see
+    /// Repairs that take additional requests, or change answers, are not used: see
     /// [`Evaluator::judge_head_for_proxy`].
     pub fn judge_head(&self, snapshot: &Snapshot, head: Head<'_>) -> HeadVerdict {
         self.judge_head_with(snapshot, head, false)
     }
 
-    /// As [`Evaluator::judge_head`], for a caller that does [`HeadVerdict::work`], and repairs answers.
+    /// As [`Evaluator::judge_head`], for a caller that carries out [`HeadVerdict::work`] and
+    /// repairs answers.
     pub fn judge_head_for_proxy(&self, snapshot: &Snapshot, head: Head<'_>) -> HeadVerdict {
         self.judge_head_with(snapshot, head, true)
     }
@@ -289,7 +200,7 @@ impl Evaluator {
         }
     }
 
-    /// Judges the head of a request for SCIM. `Some` if a body is to be judged next.
+    /// Judges the head of a SCIM request. `Some` if a body is to be judged next.
     fn judge_request(
         &self,
         snapshot: &Snapshot,
@@ -313,7 +224,7 @@ impl Evaluator {
                 Some(BodyKind::Unserved)
             }
         };
-        // Wire's DELETE answers without content and does not look at Accept.
+        // Wire's DELETE answers without content and ignores Accept.
         if *method != Method::DELETE && !headers::is_acceptable(headers) {
             if repairs.contains(Repair::Accept) && repair::head::wants_json(headers) {
                 repair.by.insert(Repair::Accept);
@@ -390,8 +301,9 @@ impl Evaluator {
         Ok(Some(BodyTask { kind, gzip, identity: bearer.identity, repairs }))
     }
 
-    /// Judges a body that [`Next::Body`] asked for. What is only reported is added to `remarks`. `Some` if it
-    /// was repaired: then that is what was judged, and what is to be forwarded.
+    /// Judges a body that [`Next::Body`] requested. Rules that are only reported are added to
+    /// `remarks`. `Some` if it was repaired: then that is what was judged, and what is to be
+    /// forwarded.
     pub fn judge_body(
         snapshot: &Snapshot,
         task: BodyTask,
@@ -433,8 +345,8 @@ impl Evaluator {
         judge(snapshot, task, &document, remarks).map(|()| None)
     }
 
-    /// As [`Evaluator::judge_body`], but only if the body has at most so many bytes, before and after
-    /// decompression; `None` if it has more.
+    /// As [`Evaluator::judge_body`], but only if the body has at most this many bytes, before and
+    /// after decompression; `None` if it has more.
     pub fn judge_small_body(
         snapshot: &Snapshot,
         task: BodyTask,
@@ -452,9 +364,10 @@ impl Evaluator {
         }
     }
 
-    /// Judges a whole request at once. As [`Evaluator::judge_head`] it counts the request for the token's rate and
-    /// the client's failures, so that the same request may get another verdict later. Whether its token has deleted or
-    /// deactivated too many users is not judged, as this depends on the answers to other requests.
+    /// Judges a whole request. As [`Evaluator::judge_head`] it counts the request for the token's
+    /// rate and the client's failures, so that the same request may receive another verdict later.
+    /// Whether its token has deleted or deactivated too many users is not judged, as this depends
+    /// on the answers to other requests.
     pub fn evaluate(&self, head: Head<'_>, body: &[u8]) -> Verdict {
         let snapshot = self.snapshots.current();
         let HeadVerdict { handler, mut remarks, mut repaired, next, .. } =
@@ -477,19 +390,19 @@ impl Evaluator {
     }
 }
 
-/// What repairs make of the head of a request.
+/// The result of repairing the head of a request.
 #[derive(Default)]
 struct HeadRepair {
-    /// The caller does the work, and repairs answers.
+    /// The caller carries out work, and repairs answers.
     in_proxy: bool,
     on: Repairs,
     by: Repairs,
     work: Option<Box<Work>>,
 }
 
-/// The repairs that are on for a request, and its token, where it had to be looked up for that.
+/// The repairs that are enabled for a request, and its token if it had to be looked up for that.
 ///
-/// The registry's entry may have its own; a token that is unknown or has expired has none.
+/// The registry's entry may have its own; an unknown or expired token has none.
 fn repairs_for<'a>(
     snapshot: &'a Snapshot,
     authorizer: &TokenAuthorizer<'a>,
@@ -524,7 +437,7 @@ fn repair_document(
     Some(body.map(|body| RepairedBody { body, work: None, by: repaired.by }))
 }
 
-/// Reads the PATCH of a group; `None` if it is left as it is.
+/// Parses the PATCH of a group; `None` if it is left unchanged.
 fn read_group_patch(
     snapshot: &Snapshot,
     task: BodyTask,
@@ -553,7 +466,7 @@ fn judge(
     verdict.map_err(|refusal| hinted(refusal, snapshot, task, document))
 }
 
-/// Adds what would help to the sentence of a refusal of a body.
+/// Adds the repairs that would help to the detail of a body's refusal.
 fn hinted(
     refusal: Refusal,
     snapshot: &Snapshot,
@@ -566,7 +479,7 @@ fn hinted(
     with_hint(refusal, off, snapshot.config.repairs.is_some())
 }
 
-/// Adds the repairs that would help to the sentence of a refusal.
+/// Adds the repairs that would help to the detail of a refusal.
 #[cold]
 fn with_hint(mut refusal: Refusal, off: impl FnOnce() -> Repairs, possible: bool) -> Refusal {
     let off = if possible { off() } else { Repairs::NONE };
@@ -576,7 +489,7 @@ fn with_hint(mut refusal: Refusal, off: impl FnOnce() -> Repairs, possible: bool
     refusal
 }
 
-/// The target with the userName of its filter in lower case.
+/// The target with the userName in its filter in lower case.
 fn lowered(target: &Target<'_>, raw: &[u8]) -> Option<Vec<u8>> {
     let query = target.query.filter(|query| user_name::may_have_capitals(query))?;
     let query = query::with_filter(query, user_name::lowered_filter)?;
@@ -585,7 +498,7 @@ fn lowered(target: &Target<'_>, raw: &[u8]) -> Option<Vec<u8>> {
 
 /// The answer to CONNECT, which has no path.
 ///
-/// SECURITY: always enforced, as a tunnel would carry bytes that nobody judges.
+/// SECURITY: always enforced, as nothing would judge the bytes in a tunnel.
 pub(crate) fn no_tunnel() -> Refusal {
     let detail = "CONNECT is not served: this is no tunnel. Wire serves GET and HEAD everywhere.";
     let refusal = Refusal::new(Rule::MethodNotAllowed, detail);

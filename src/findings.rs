@@ -1,5 +1,5 @@
-//! The rules that a request hits, as they are found; whether one refuses, is reported or is ignored
-//! is decided here alone.
+//! The rules that a request hits, collected while it is judged; whether a rule refuses, is reported
+//! or is ignored is decided only here.
 
 use http::Method;
 
@@ -14,31 +14,31 @@ use crate::rule::Rule;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hit {
     pub rule: Rule,
-    /// The first place that hit it.
+    /// The first place in the request that hit it.
     pub at: Option<Place>,
 }
 
-/// What judging notes about a request that it does not refuse.
+/// What is recorded about a request without refusing it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remarks {
     /// Each rule once, in the order in which they were hit.
     pub reported: Vec<Hit>,
-    /// Wire may still refuse the request, by a rule that the guard judges: its release, the
-    /// team's identity mode or the stored user decides.
+    /// Wire may still refuse the request by a rule that the guard judges: that depends on its
+    /// release, the team's identity mode or the stored user.
     pub left_to_wire: bool,
     /// What it does to the account of the user that it names.
     pub account: AccountChange,
 }
 
 impl Remarks {
-    /// Notes a rule that is only reported.
+    /// Records a rule that is only reported.
     fn report(&mut self, rule: Rule, at: Option<Place>) {
         if !self.reported.iter().any(|hit| hit.rule == rule) {
             self.reported.push(Hit { rule, at });
         }
     }
 
-    /// Adds what was noted later.
+    /// Adds remarks that were made later.
     pub fn extend(&mut self, later: Self) {
         self.left_to_wire |= later.left_to_wire;
         self.account = self.account.max(later.account);
@@ -61,18 +61,18 @@ impl<'p> Findings<'p> {
         Self { policy, identity: policy.identity, remarks: Remarks::default() }
     }
 
-    /// The same for a token whose team's mode is known.
+    /// The same for a token whose team's identity mode is known.
     pub fn with_identity(self, identity: Option<Identity>) -> Self {
         Self { identity: identity.unwrap_or(self.identity), ..self }
     }
 
-    /// The mode in which users are judged.
+    /// The identity mode in which users are judged.
     pub fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// Notes that a rule was hit. `Err` ends the judging; `Ok` means to go on, as the rule is off or only
-    /// reported. `detail` is called only when it is sent.
+    /// Records that a rule was hit. `Err` ends the judging; `Ok` means to continue, as the rule is
+    /// off or only reported. `detail` is called only if it is sent.
     pub fn hit<D: Into<String>>(
         &mut self,
         rule: Rule,
@@ -91,17 +91,17 @@ impl<'p> Findings<'p> {
         }
     }
 
-    /// Judges for the newest release that the backend may have and, if it refuses by a rule that
+    /// Judges for the newest release that the backend may run and, if that refuses by a rule that
     /// depends on the release (`by_release` in the rule table), for older ones until one serves the
-    /// request. If none does, the newest one's refusal is the answer. What the newest would refuse and
-    /// an older one serves is reported.
+    /// request. If none does, the newest one's refusal is the answer. What the newest would refuse
+    /// and an older one serves is reported.
     pub fn for_releases<T>(
         &mut self,
         judge: impl Fn(Release, &mut Self) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         let releases = self.releases();
         let (newest, older) = (releases[0], &releases[1..]);
-        // Remarks are only added.
+        // Remarks are only ever added.
         let (reported, left_to_wire) = (self.remarks.reported.len(), self.remarks.left_to_wire);
         let refusal = match judge(newest, self) {
             // A rule that does not depend on the release is hit for all of them.
@@ -121,22 +121,22 @@ impl<'p> Findings<'p> {
         Err(refusal)
     }
 
-    /// The releases that the backend may have, newest first.
+    /// The releases that the backend may run, newest first.
     pub fn releases(&self) -> &'static [Release] {
         self.policy.releases.candidates()
     }
 
-    /// Notes that Wire may refuse what the guard lets pass.
+    /// Records that Wire may refuse what the guard accepts.
     pub fn leave_to_wire(&mut self) {
         self.remarks.left_to_wire = true;
     }
 
-    /// Notes what the request does to the account of the user that it names.
+    /// Records what the request does to the account of the user that it names.
     pub fn set_account(&mut self, change: AccountChange) {
         self.remarks.account = change;
     }
 
-    /// Notes a method that Wire does not serve on a path; `allow` lists those that it does.
+    /// Records a method that Wire does not serve on a path; `allow` lists those that it serves.
     pub fn hit_method(&mut self, method: &Method, allow: &'static str) -> Result<(), Refusal> {
         let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
         let name = if known.contains(&method.as_str()) { method.as_str() } else { "This method" };
@@ -161,7 +161,7 @@ impl<'p> Findings<'p> {
         self.remarks.reported.len()
     }
 
-    /// What was noted of the request.
+    /// The remarks about the request.
     pub fn into_remarks(self) -> Remarks {
         self.remarks
     }

@@ -1,4 +1,4 @@
-//! A share of requests, and an even choice of it.
+//! A fraction of requests, and an even selection of it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ impl Fraction {
         is_decimal.then_some(Self((number * 2_f64.powi(64)) as u64))
     }
 
-    /// Whether something with this random number is among the chosen.
+    /// Whether an item with this random number is selected.
     pub fn includes(self, random: u64) -> bool {
         self == Self::ALL || random < self.0
     }
@@ -31,7 +31,7 @@ impl fmt::Display for Fraction {
     }
 }
 
-/// Chooses a share of what comes, evenly: of a tenth every tenth.
+/// Selects a fraction of the items evenly: for a tenth every tenth one.
 #[derive(Debug, Default)]
 pub struct Sampler(AtomicU64);
 

@@ -1,4 +1,5 @@
-//! Keys for keyed hashes: what is hashed can be recognised again, but not found by trying.
+//! Keys for keyed hashes: equal values have equal hashes, but a hash cannot be reversed by trying
+//! values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,17 +9,19 @@ use sha2::Sha256;
 
 use crate::secret;
 
-/// The least length of a key, in bytes.
+/// The minimum length of a key, in bytes.
 pub const MIN_KEY: usize = 32;
 
 /// A key for HMAC-SHA256.
 ///
-/// SECURITY: an unkeyed hash of an email address or of an IP address could be found by trying.
+/// SECURITY: an unkeyed hash of an email address or of an IP address could be reversed by trying
+/// values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HashKey(Arc<[u8]>);
 
 impl HashKey {
-    /// The key in a file, without white space around it. The error is the end of a sentence about the file.
+    /// Reads the key from a file, without surrounding white space. The error is the end of a sentence
+    /// about the file.
     pub fn read(text: &str) -> Result<Self, String> {
         let key = text.trim();
         if key.len() < MIN_KEY {
@@ -30,17 +33,17 @@ impl HashKey {
         Ok(Self(key.as_bytes().into()))
     }
 
-    /// A key that everybody knows, for what cannot be found by trying anyway.
+    /// A publicly known key, for values that cannot be found by trying anyway.
     pub(crate) fn public() -> Self {
         Self((*b"wire-scim-guard").into())
     }
 
-    /// HMAC-SHA256, to be fed with what is hashed.
+    /// HMAC-SHA256 with this key, to be updated with the value.
     pub(crate) fn mac(&self) -> Hmac<Sha256> {
         Hmac::new_from_slice(&self.0).expect("HMAC takes keys of every length")
     }
 
-    /// The hash of a text, in hexadecimal digits.
+    /// The hash of a string, in hexadecimal digits.
     pub fn hash(&self, text: &str) -> String {
         let digits = self.mac().chain_update(text).finalize().into_bytes();
         digits.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,5 +1,5 @@
-//! The negotiation headers: Accept, Content-Type, Content-Encoding, read as Wire's server reads
-//! them.
+//! The negotiation headers Accept, Content-Type and Content-Encoding, interpreted as Wire's server
+//! does.
 
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
@@ -8,7 +8,7 @@ use crate::findings::Findings;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 
-/// Notes an Accept that admits nothing of what Wire answers with.
+/// Judges an Accept header that admits none of the media types of Wire's answers.
 pub fn hit_accept(findings: &mut Findings<'_>) -> Result<(), Refusal> {
     findings.hit(Rule::HeadersAccept, "Accept", || {
         "Accept admits nothing that Wire answers with. Send `Accept: application/scim+json`, \
@@ -16,7 +16,7 @@ pub fn hit_accept(findings: &mut Findings<'_>) -> Result<(), Refusal> {
     })
 }
 
-/// Whether Accept admits what Wire answers with.
+/// Whether Accept admits a media type of Wire's answers.
 pub fn is_acceptable(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(ACCEPT).iter().peekable();
     let admits = |line: &http::HeaderValue| line.as_bytes().split(|b| *b == b',').any(admits_scim);
@@ -46,7 +46,8 @@ fn name_and_value(parameter: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Judges Content-Type of a body that Wire parses.
 ///
-/// SECURITY: a reader that goes by another type could find something else in the same bytes.
+/// SECURITY: a reader that interprets the body as another type could find something else in the
+/// same bytes.
 pub fn judge_content_type(headers: &HeaderMap, findings: &mut Findings<'_>) -> Result<(), Refusal> {
     let mut lines = headers.get_all(CONTENT_TYPE).iter();
     let line = lines.next();
@@ -71,7 +72,7 @@ pub fn is_parsed(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|line| is_scim_json(line.as_bytes()))
 }
 
-/// Parameters are not looked at, but each has to have a `=`.
+/// Parameters are ignored, but each has to have a `=`.
 fn is_scim_json(line: &[u8]) -> bool {
     let mut parts = line.split(|b| *b == b';');
     let kind = parts.next().unwrap_or_default().trim_ascii();
@@ -80,7 +81,7 @@ fn is_scim_json(line: &[u8]) -> bool {
         && parts.all(|parameter| name_and_value(parameter).is_some())
 }
 
-/// Reads Content-Encoding: whether the body is gzip, which Wire inflates; other codings are
+/// Judges Content-Encoding: whether the body is gzip, which Wire decompresses; other codings are
 /// refused, as Wire ignores their name and parses the coded bytes.
 pub fn judge_content_encoding(
     headers: &HeaderMap,

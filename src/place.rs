@@ -1,7 +1,7 @@
 //! Where in a request a rule was hit, as logs name it: `roles[0]`, `Operations[1].path`.
 //!
-//! SECURITY: a place is made of names that Wire reads and of indexes. What a client chose itself,
-//! such as the key of a rich info field, appears as `other`.
+//! SECURITY: a place consists of names that Wire reads and of indexes. Names that a client chose,
+//! such as the key of a rich info field, appear as `other`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -34,7 +34,7 @@ impl Place {
     }
 }
 
-/// What can be converted to a place when one is needed: only hits need one.
+/// A value that is converted to a place only when one is needed: only hits need one.
 pub trait IntoPlace {
     fn into_place(self) -> Place;
 }

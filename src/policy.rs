@@ -6,8 +6,8 @@ use strum::IntoStaticStr;
 use crate::release::Releases;
 use crate::rule::{Enforcement, Rule};
 
-/// The characters that all keys and values of rich info may have together, unless Wire is
-/// configured otherwise (`richInfoLimit` of spar).
+/// The maximum number of characters that all keys and values of rich info may have together, unless
+/// Wire is configured otherwise (`richInfoLimit` of spar).
 pub const RICH_INFO_LIMIT: usize = 5000;
 
 /// What happens when a rule is hit.
@@ -16,7 +16,7 @@ pub const RICH_INFO_LIMIT: usize = 5000;
 pub enum Action {
     /// Not judged.
     Off,
-    /// Counted and logged; the request goes on.
+    /// Counted and logged; the request continues.
     Report,
     /// The request is refused.
     Enforce,
@@ -33,30 +33,30 @@ impl Action {
 pub enum Profile {
     /// What Wire's server accepts, plus what its documentation demands.
     Documented,
-    /// What Wire's server accepts, but for what has two readings or exceeds a limit.
+    /// What Wire's server accepts, except for what is ambiguous or exceeds a limit.
     AsServed,
 }
 
-/// What is known of the identity provider of the tokens' teams: it decides what Wire reads from
+/// What is known of the identity provider of the tokens' teams: it determines how Wire interprets
 /// `externalId`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identity {
     /// Not known: only what both kinds of teams refuse is refused.
     Any,
-    /// Teams without SAML: users are known by their email address.
+    /// Teams without SAML: users are identified by their email address.
     Email,
-    /// Teams with SAML: users are known by their NameID.
+    /// Teams with SAML: users are identified by their NameID.
     Saml,
 }
 
-/// One action for every rule, and what is known of the backend that the rules speak for.
+/// One action for every rule, and the properties of the backend that rules depend on.
 #[derive(Debug, Clone)]
 pub struct Policy {
     actions: [Action; Rule::COUNT],
     pub identity: Identity,
-    /// The releases that the backend may have.
+    /// The releases that the backend may run.
     pub releases: Releases,
-    /// The characters that rich info may have in the backend.
+    /// The maximum number of characters of rich info in the backend.
     pub rich_info_limit: usize,
 }
 
@@ -81,8 +81,8 @@ impl Policy {
 
     /// Sets the action of one rule, or of all rules under a prefix such as `patch.*`.
     ///
-    /// A prefix leaves alone the rules that are always enforced; another action for such a rule itself, or
-    /// for a prefix that holds no other, is an error.
+    /// A prefix does not affect rules that are always enforced; another action for such a rule
+    /// itself, or for a prefix that matches no other, is an error.
     pub fn set(&mut self, pattern: &str, action: Action) -> Result<(), PolicyError> {
         let Some(prefix) = pattern.strip_suffix('*') else {
             let rule =
@@ -114,7 +114,7 @@ impl Policy {
         }
     }
 
-    /// Lowers every rule that can be switched to `mode` at most: the one global switch.
+    /// Lowers every rule that can be switched to at most `mode`: the one global switch.
     pub fn cap(&mut self, mode: Action) {
         for rule in Rule::all() {
             if rule.entry().enforcement.fixed().is_none() {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_switches_what_can_be_switched_and_leaves_the_rest() {
+    fn a_prefix_affects_only_rules_that_can_be_switched() {
         let mut policy = Policy::new(Profile::Documented, Identity::Any);
         policy.set("json.*", Action::Report).unwrap();
         assert_eq!(policy.action(Rule::JsonDuplicateKey), Action::Report);

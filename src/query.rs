@@ -94,7 +94,7 @@ pub(crate) fn parameter<'a>(query: Option<&'a [u8]>, name: &[u8]) -> Option<Opti
     Some(value.map(|value| to_text(decode(value))))
 }
 
-/// The parameters of a query, as they were written.
+/// The parameters of a query, undecoded.
 pub(crate) fn pairs(query: &[u8]) -> impl Iterator<Item = &[u8]> {
     query.split(|byte| matches!(byte, b'&' | b';'))
 }
@@ -104,7 +104,7 @@ pub(crate) fn name_of(pair: &[u8]) -> Cow<'_, [u8]> {
     decode(memchr::memchr(b'=', pair).map_or(pair, |at| &pair[..at]))
 }
 
-/// The query with another filter; `None` if it has no filter, or `change` leaves it.
+/// The query with another filter; `None` if it has no filter, or if `change` leaves it unchanged.
 pub fn with_filter(query: &[u8], change: impl FnOnce(&str) -> Option<String>) -> Option<Vec<u8>> {
     let mut start = 0;
     for pair in query.split(|byte| matches!(byte, b'&' | b';')) {

@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Nanoseconds since the process first asked.
+/// Nanoseconds since the first call in the process.
 pub fn now() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
-    // A year of margin, so that no subtraction goes below zero.
+    // A margin of one year, so that no subtraction goes below zero.
     const MARGIN: u64 = 365 * 24 * 3600 * 1_000_000_000;
     MARGIN + nanoseconds(START.get_or_init(Instant::now).elapsed())
 }
@@ -16,14 +16,14 @@ pub fn now() -> u64 {
 /// A rate: a burst, and over time no more than its size in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Nanoseconds that one takes.
+    /// Nanoseconds for each request.
     interval: u64,
     /// How far ahead of time a burst may be.
     tolerance: u64,
 }
 
 impl Rate {
-    /// `count` in every `period`, and as many at once. Both are at least 1, the period in
+    /// `count` requests in every `period`, and as many at once. Both are at least 1, the period in
     /// nanoseconds.
     pub fn new(count: u32, period: Duration) -> Self {
         let count = u64::from(count.max(1));
@@ -31,18 +31,18 @@ impl Rate {
         Self { interval, tolerance: interval.saturating_mul(count - 1) }
     }
 
-    /// How long to wait before one more is within the rate; `None` if it is now.
+    /// How long to wait until one more request is within the rate; `None` if it is now.
     pub fn wait(&self, state: u64, now: u64) -> Option<Duration> {
         let free_from = state.saturating_sub(self.tolerance);
         (free_from > now).then(|| Duration::from_nanos(free_from - now))
     }
 
-    /// What one takes, and how far ahead of time a burst may be, in microseconds.
+    /// The time for each request, and how far ahead of time a burst may be, in microseconds.
     pub fn microseconds(&self) -> (f64, f64) {
         (self.interval as f64 / 1000.0, self.tolerance as f64 / 1000.0)
     }
 
-    /// The state after one more.
+    /// The state after one more request.
     pub fn after(&self, state: u64, now: u64) -> u64 {
         state.max(now).saturating_add(self.interval)
     }
@@ -53,7 +53,7 @@ impl Rate {
 pub struct Meter(AtomicU64);
 
 impl Meter {
-    /// Takes one, or returns how long to wait for it.
+    /// Counts one request, or returns how long to wait for it.
     pub fn take(&self, rate: Rate, now: u64) -> Result<(), Duration> {
         let mut state = self.0.load(Ordering::Relaxed);
         loop {
@@ -105,7 +105,7 @@ mod tests {
         assert!(meter.take(rate, start + SECOND / 10 - 1).is_err());
         assert_eq!(meter.take(rate, start + SECOND / 10), Ok(()));
         assert!(meter.take(rate, start + SECOND / 10).is_err());
-        // A rest fills it again, and no further.
+        // A pause refills it, but no further.
         let later = start + 3600 * SECOND;
         let taken = (0..20).filter(|_| meter.take(rate, later).is_ok()).count();
         assert_eq!(taken, 10);

@@ -1,4 +1,4 @@
-//! A refusal of the guard, and the SCIM error (RFC 7644 §3.12) that the client gets for it.
+//! A refusal of the guard, and the SCIM error (RFC 7644 §3.12) that the client receives for it.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ pub const SCIM_JSON: &str = "application/scim+json;charset=utf-8";
 /// The schema of a SCIM error (RFC 7644 §3.12).
 const ERROR_SCHEMA: [&str; 1] = ["urn:ietf:params:scim:api:messages:2.0:Error"];
 
-/// A refusal: the rule that was hit, and the sentences for the admin of the client.
+/// A refusal: the rule that was hit, and a message for the admin of the client.
 ///
-/// SECURITY: `detail` never repeats a value that the client sent; attribute names, positions,
-/// lengths and single characters are all it may contain.
+/// SECURITY: `detail` never repeats a value that the client sent; it may contain only attribute
+/// names, positions, lengths and single characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub rule: Rule,
     pub detail: String,
-    /// Where in the request the rule was hit, if it is a part of it.
+    /// Where in the request the rule was hit, if in a part of it.
     pub at: Option<Place>,
     /// The value of the Allow header, with a 405 (RFC 9110 §15.5.6).
     pub allow: Option<&'static str>,
@@ -45,8 +45,8 @@ impl Refusal {
         self.rule.entry().status
     }
 
-    /// The `WWW-Authenticate` challenge of a 401 (RFC 6750 §3): with an error code only when
-    /// credentials came.
+    /// The `WWW-Authenticate` challenge of a 401 (RFC 6750 §3): with an error code only if
+    /// credentials were sent.
     pub fn challenge(&self) -> Option<&'static str> {
         match (self.status(), self.rule) {
             (401, Rule::TokenMissing) => Some(r#"Bearer realm="scim""#),
@@ -81,7 +81,7 @@ pub(crate) fn error_json(status: u16, scim_type: Option<ScimType>, detail: &str)
     serde_json::to_vec(&error).unwrap_or_default()
 }
 
-/// The beginning of a name that the client chose, short enough to repeat in a sentence.
+/// The beginning of a name that the client chose, short enough to be repeated in a message.
 pub fn shortened(name: &str) -> &str {
     name.char_indices().nth(64).map_or(name, |(end, _)| &name[..end])
 }

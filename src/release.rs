@@ -1,24 +1,24 @@
-//! The releases of Wire whose reading of SCIM the guard knows.
+//! The releases of Wire whose interpretation of SCIM the guard knows.
 //!
-//! Everything that judges takes the release from [`crate::policy::Policy`], so that a new reading
-//! is a variant here and a `match` where it differs from the one before it.
+//! Everything that judges takes the release from [`crate::policy::Policy`], so that a new
+//! interpretation is a variant here and a `match` where it differs from the previous one.
 
-/// A reading of Wire's SCIM API, named by the first release known to have it.
+/// An interpretation of Wire's SCIM API, named by the first release known to have it.
 ///
-/// A release between two readings has the older one: `5.34` means all releases up to 5.34,
-/// `5.35` for 5.35 and later.
+/// A release between two interpretations has the older one: `5.34` means all releases up to 5.34,
+/// `5.35` those from 5.35 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Release {
-    /// Up to 5.34: no value path in a PATCH; of several primary addresses the first counts.
+    /// Up to 5.34: no value path in a PATCH; of several primary addresses the first one is used.
     R5_34,
     /// From 5.35: value paths into `emails`; at most one primary address.
     R5_35,
 }
 
 impl Release {
-    /// All readings, oldest first.
+    /// All interpretations, oldest first.
     pub const ALL: [Self; 2] = [Self::R5_34, Self::R5_35];
-    /// The newest reading, which is assumed of later releases too.
+    /// The newest interpretation, which is assumed of later releases too.
     pub const NEWEST: Self = Self::R5_35;
 
     /// The release as it is written in configuration and on the command line.
@@ -29,7 +29,7 @@ impl Release {
         }
     }
 
-    /// The reading of a release `N.N`: a later release has the newest known reading, an earlier
+    /// The interpretation of a release `N.N`: a later release has the newest known one, an earlier
     /// one the oldest. `None` if `text` has another form.
     pub fn parse(text: &str) -> Option<Self> {
         let (major, minor) = text.split_once('.')?;
@@ -42,7 +42,7 @@ impl Release {
         Some(reading.unwrap_or(Self::ALL[0]))
     }
 
-    /// The first release that is known to have this reading, as major and minor number.
+    /// The first release that is known to have this interpretation, as major and minor number.
     fn first(self) -> (u32, u32) {
         match self {
             Self::R5_34 => (5, 34),
@@ -60,7 +60,7 @@ pub enum Releases {
 }
 
 impl Releases {
-    /// The readings that the backend may have, newest first.
+    /// The interpretations that the backend may have, newest first.
     pub fn candidates(self) -> &'static [Release] {
         match self {
             Self::Any => &[Release::R5_35, Release::R5_34],
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_release_has_the_reading_of_the_newest_known_one_before_it() {
+    fn a_release_reads_scim_as_the_newest_known_one_before_it() {
         for (text, release) in [
             ("5.14", Release::R5_34),
             ("5.34", Release::R5_34),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn any_release_is_every_reading_newest_first() {
+    fn any_release_means_all_of_them_newest_first() {
         let mut all = Release::ALL;
         all.reverse();
         assert_eq!(Releases::Any.candidates(), all);

@@ -1,5 +1,6 @@
-//! Decides whether a request that deletes or deactivates a user may leave: by the limit of its token, from the
-//! registry or the configuration. Asked when everything else was judged, as what is refused takes nobody away.
+//! Decides whether a request that deletes or deactivates a user may be forwarded: by the limit of
+//! its token, from the registry or the configuration. Judged last, as a request that is refused
+//! removes nobody.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,14 +18,14 @@ use crate::rule::Rule;
 use crate::snapshot::Snapshot;
 use crate::target;
 
-/// A request that may leave but for this.
+/// A request that may be forwarded unless it exceeds the limit.
 #[derive(Clone, Copy)]
 pub struct Request<'l, 't> {
     pub token: Option<TokenDigest>,
     pub label: Option<&'l TokenLabel>,
-    /// The token is valid by the registry, or Wire accepted it lately.
+    /// The token is valid according to the registry, or Wire accepted it lately.
     pub known: bool,
-    /// The target that leaves.
+    /// The target that is forwarded.
     pub target: &'t [u8],
 }
 
@@ -39,7 +40,7 @@ pub enum Change<'a> {
     Removes(Wanted<'a>),
 }
 
-/// A place that a request needs.
+/// A reservation that a request needs.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
     pub removal: Removal<'a>,
@@ -49,7 +50,7 @@ pub struct Wanted<'a> {
     is_own: bool,
 }
 
-/// Finds what `remarks` say of the user's account.
+/// Finds what `remarks` say about the user's account.
 pub fn find<'l>(snapshot: &Snapshot, request: Request<'l, '_>, remarks: &Remarks) -> Change<'l> {
     let change = remarks.account;
     if change == AccountChange::None
@@ -58,7 +59,7 @@ pub fn find<'l>(snapshot: &Snapshot, request: Request<'l, '_>, remarks: &Remarks
     {
         return Change::None;
     }
-    // What has no token that can be read is counted together.
+    // Requests without a readable token are counted together.
     let token = request.token.unwrap_or_else(|| TokenDigest::of(b""));
     let user = target::user_id(request.target);
     if !change.is_removal() {
@@ -73,8 +74,9 @@ pub fn find<'l>(snapshot: &Snapshot, request: Request<'l, '_>, remarks: &Remarks
     Change::Removes(Wanted { removal, limit, allowance, is_own: own.is_some() })
 }
 
-/// Judges by what this process has counted; what is only reported is added to the remarks. The place is kept to the end
-/// of the request; there is none where nothing is limited, or nobody is taken away.
+/// Judges by the counts of this process; a rule that is only reported is added to the remarks. The
+/// reservation is kept until the end of the request; there is none if nothing is limited, or nobody
+/// is removed.
 pub fn judge(
     snapshot: &Snapshot,
     counter: &Arc<Counter>,
@@ -91,7 +93,7 @@ pub fn judge(
     }
 }
 
-/// The same for what was found already.
+/// The same for a change that was found already.
 pub fn judge_wanted(
     snapshot: &Snapshot,
     counter: &Arc<Counter>,
@@ -108,7 +110,7 @@ pub fn judge_wanted(
     }
 }
 
-/// Holds a request back for which there is no place, unless that is only reported.
+/// Refuses a request for which no place is free, unless the rule is only reported.
 pub fn hold(
     snapshot: &Snapshot,
     Wanted { removal, limit, is_own, .. }: Wanted<'_>,
@@ -122,19 +124,19 @@ pub fn hold(
     held.map_err(|refusal| refusal.with_retry_after(wait))
 }
 
-/// What a token has used of its limit.
+/// How much of its limit a token has used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitUse {
-    /// The token's label in the registry; `None`: of all other tokens together.
+    /// The token's label in the registry; `None`: all other tokens together.
     pub label: Option<String>,
     pub limit: Limit,
     /// Users that count now.
     pub used: u64,
-    /// Users that were taken away since the process began.
+    /// Users that were removed since the process began.
     pub total: u64,
 }
 
-/// The tokens that are limited, with what they have used.
+/// The tokens that are limited, with their usage.
 pub fn uses(snapshot: &Snapshot, counter: &Counter) -> Vec<LimitUse> {
     if !is_limited(snapshot) {
         return Vec::new();
@@ -167,18 +169,18 @@ fn entry_of(snapshot: &Snapshot, label: Option<&TokenLabel>) -> Option<TokenLimi
     registry.tokens.labelled(label?)?.deprovisioning
 }
 
-/// The part of the request that takes the user away.
+/// The part of the request that removes the user.
 fn place_of(change: AccountChange) -> &'static str {
     if change == AccountChange::Deletes { "method" } else { "active" }
 }
 
-/// What happened, which limit it is, and who can lift it.
+/// What happened, which limit applies, and who can lift it.
 fn sentence(limit: Limit, label: Option<&str>, is_own: bool, config: &Config) -> String {
     let Limit { at_most, within } = limit;
     let within = duration_text(within);
     let whose = match label {
         Some(label) if is_own => {
-            format!("the limit `deprovisioning` of the token's entry {label} in the register")
+            format!("the limit `deprovisioning` of the token's entry {label} in the token registry")
         }
         _ => "the limit `deprovisioning` in the configuration".to_owned(),
     };

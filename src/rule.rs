@@ -1,9 +1,9 @@
 //! Every rule of the guard, in one table: its id, the HTTP status and `scimType` of its refusal,
 //! what it checks, and whether an operator may switch it.
 //!
-//! A new rule is a variant of [`Rule`], a row of [`TABLE`] at the same place, and one call of
-//! `Findings::hit` where the fault is seen. Metrics, documentation and configuration follow from
-//! the table.
+//! A new rule is a variant of [`Rule`], a row of [`TABLE`] at the same position, and one call of
+//! `Findings::hit` where the fault is detected. Metrics, documentation and configuration follow
+//! from the table.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub enum ScimType {
 }
 
 impl ScimType {
-    /// The keyword as an error body has it.
+    /// The keyword as it appears in an error body.
     pub fn as_str(self) -> &'static str {
         self.into_str()
     }
@@ -141,7 +141,7 @@ pub struct Entry {
     pub rule: Rule,
     /// The stable name in configuration, metrics, logs and the `Scim-Guard-Rule` header.
     pub id: &'static str,
-    /// The HTTP status of a refusal: Wire's own where Wire refuses the same.
+    /// The HTTP status of a refusal: Wire's own if Wire refuses the same.
     pub status: u16,
     pub scim_type: Option<ScimType>,
     pub enforcement: Enforcement,
@@ -177,8 +177,8 @@ const fn row(
 use Enforcement::{Documented, EveryProfile, Fixed, OptIn};
 use Rule as R;
 
-const UNREADABLE: Enforcement = Fixed("what it refuses cannot be read, or not in one way only");
-const NOWHERE: Enforcement = Fixed("what it refuses leads to nothing that Wire serves");
+const UNREADABLE: Enforcement = Fixed("what it refuses is malformed or ambiguous");
+const NOWHERE: Enforcement = Fixed("what it refuses matches nothing that Wire serves");
 const LIMIT: Enforcement = Fixed("it keeps a limit; change that one");
 const LACK: Enforcement = Fixed("without them nothing can be forwarded");
 const BACKEND: Enforcement = Fixed("it answers for a backend that failed");
@@ -188,17 +188,17 @@ const PATH: Option<ScimType> = Some(ScimType::InvalidPath);
 const SYNTAX: Option<ScimType> = Some(ScimType::InvalidSyntax);
 const VALUE: Option<ScimType> = Some(ScimType::InvalidValue);
 
-/// All rules, by what they look at.
+/// All rules, by the part of the request that they check.
 #[rustfmt::skip]
 pub static TABLE: [Entry; Rule::COUNT] = [
-    row(R::TargetAmbiguous, "target.ambiguous", 400, None, UNREADABLE, "The request target can be read in one way only: no dot segments, encoded slashes, backslashes, control bytes, `;`, fragment or broken percent-encoding, and it starts with a slash."),
+    row(R::TargetAmbiguous, "target.ambiguous", 400, None, UNREADABLE, "The request target is unambiguous: no dot segments, encoded slashes, backslashes, control bytes, `;`, fragment or broken percent-encoding, and it starts with a slash."),
     row(R::TargetNotFound, "target.not_found", 404, None, NOWHERE, "The path is one that Wire serves below /scim/v2."),
     row(R::TargetTooLong, "target.too_long", 414, None, LIMIT, "The request target has at most 8192 bytes."),
     row(R::TargetId, "target.id", 400, VALUE, NOWHERE, "The id in the path is a UUID of the form 8-4-4-4-12."),
     row(R::FramingMessage, "framing.message", 400, None, UNREADABLE, "The request is well-formed HTTP: a request line of three parts, lines that end in CRLF, no control bytes."),
     row(R::FramingLength, "framing.length", 400, None, UNREADABLE, "At most one Content-Length, and it is a plain decimal number."),
     row(R::FramingTransferEncoding, "framing.transfer_encoding", 400, None, UNREADABLE, "Transfer-Encoding is absent, or is `chunked` once and comes without Content-Length."),
-    row(R::FramingHost, "framing.host", 400, None, UNREADABLE, "Exactly one Host, and one of the configured hosts where these are given."),
+    row(R::FramingHost, "framing.host", 400, None, UNREADABLE, "Exactly one Host, and one of the configured hosts if these are configured."),
     row(R::FramingHeader, "framing.header", 400, None, UNREADABLE, "Header names are tokens and header values hold no control bytes."),
     row(R::FramingUpgrade, "framing.upgrade", 400, None, UNREADABLE, "The request does not ask to switch to another protocol, except for WebSocket on paths outside of SCIM that other_paths forwards."),
     row(R::MethodNotAllowed, "method.not_allowed", 405, None, EveryProfile, "Wire serves the method on this path."),
@@ -207,8 +207,8 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::TokenMissing, "token.missing", 401, None, EveryProfile, "An Authorization header is present."),
     row(R::TokenMalformed, "token.malformed", 401, None, EveryProfile, "Authorization is `Bearer`, one space, and a token of the form that Wire issues: 44 characters of base64."),
     row(R::TokenDuplicate, "token.duplicate", 400, None, UNREADABLE, "There is one Authorization header only."),
-    row(R::LimitsFailures, "limits.failures", 429, None, EveryProfile, "No more requests with invalid tokens come from one address than shield.failures allows, where addresses are counted (shield.by_address)."),
-    row(R::TokenUnknown, "token.unknown", 401, None, EveryProfile, "The token is in the registry, where there is one.").policy(),
+    row(R::LimitsFailures, "limits.failures", 429, None, EveryProfile, "No more requests with invalid tokens come from one address than shield.failures allows, if addresses are counted (shield.by_address)."),
+    row(R::TokenUnknown, "token.unknown", 401, None, EveryProfile, "The token is in the registry, if there is one.").policy(),
     row(R::TokenExpired, "token.expired", 401, None, EveryProfile, "The token has not expired by its entry in the registry.").policy(),
     row(R::TokenNetwork, "token.network", 403, None, EveryProfile, "The token comes from one of the networks of its entry in the registry.").policy(),
     row(R::TokenCertificate, "token.certificate", 403, None, EveryProfile, "The connection has a verified client certificate with the name that the token's entry in the registry asks for.").policy(),
@@ -216,7 +216,7 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::TokenRefused, "token.refused", 401, None, EveryProfile, "Wire did not refuse the same token a moment ago."),
     row(R::TokenRate, "token.rate", 429, None, EveryProfile, "The token is used no faster than its entry in the registry allows.").policy(),
     row(R::BodyMediaType, "body.media_type", 415, None, EveryProfile, "Content-Type is application/scim+json or application/json."),
-    row(R::BodyEncoding, "body.encoding", 415, None, UNREADABLE, "The body is sent without Content-Encoding, or with a gzip stream that can be read in one way only."),
+    row(R::BodyEncoding, "body.encoding", 415, None, UNREADABLE, "The body is sent without Content-Encoding, or with an unambiguous gzip stream."),
     row(R::BodyTooLarge, "body.too_large", 413, None, LIMIT, "The body is no larger than limits.body, before and after decompression."),
     row(R::BodyTimeout, "body.timeout", 408, None, LIMIT, "The whole body arrives within limits.body_timeout."),
     row(R::JsonSyntax, "json.syntax", 400, SYNTAX, UNREADABLE, "The body is one JSON document in UTF-8 (RFC 8259)."),
@@ -229,7 +229,7 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::UserUserName, "user.user_name", 400, VALUE, EveryProfile, "userName, lower-cased, has 2 to 256 characters out of a-z 0-9 _ . -"),
     row(R::UserUserNameCase, "user.user_name.case", 400, VALUE, Documented, "userName has no capital letters (Wire would store it in lower case).").policy(),
     row(R::UserUserNameReserved, "user.user_name.reserved", 400, VALUE, EveryProfile, "userName of a new user is not one of the names that Wire keeps for itself.").policy(),
-    row(R::UserDisplayName, "user.display_name", 400, VALUE, EveryProfile, "displayName, or the name that Wire takes in its place, has 1 to 128 characters."),
+    row(R::UserDisplayName, "user.display_name", 400, VALUE, EveryProfile, "displayName, or the name that Wire uses instead, has 1 to 128 characters."),
     row(R::UserDisplayNameRequired, "user.display_name.required", 400, VALUE, Documented, "displayName is present (Wire would show the email address or externalId).").policy(),
     row(R::UserExternalIdRequired, "user.external_id.required", 400, VALUE, EveryProfile, "externalId is present."),
     row(R::UserExternalIdEmail, "user.external_id.email", 400, VALUE, EveryProfile, "Without emails, externalId is an email address (teams without SAML)."),
@@ -241,9 +241,9 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::UserRichInfo, "user.rich_info", 400, VALUE, EveryProfile, "Rich info has one of the forms that Wire reads."),
     row(R::UserRichInfoSize, "user.rich_info.size", 413, VALUE, EveryProfile, "Keys and values of rich info have at most wire.rich_info_limit characters together."),
     row(R::UserProfileUrl, "user.profile_url", 400, VALUE, EveryProfile, "profileUrl and the values of photos are absolute URIs (RFC 3986)."),
-    row(R::UserTextControl, "user.text.control", 400, VALUE, OptIn, "displayName and rich info hold no control characters.").policy(),
-    row(R::UserTextBidirectional, "user.text.bidirectional", 400, VALUE, OptIn, "displayName and rich info hold no characters that override the direction of text.").policy(),
-    row(R::UserTextInvisible, "user.text.invisible", 400, VALUE, OptIn, "displayName and rich info hold no invisible characters.").policy(),
+    row(R::UserTextControl, "user.text.control", 400, VALUE, OptIn, "displayName and rich info contain no control characters.").policy(),
+    row(R::UserTextBidirectional, "user.text.bidirectional", 400, VALUE, OptIn, "displayName and rich info contain no characters that override the direction of text.").policy(),
+    row(R::UserTextInvisible, "user.text.invisible", 400, VALUE, OptIn, "displayName and rich info contain no invisible characters.").policy(),
     row(R::UserTextBlank, "user.text.blank", 400, VALUE, OptIn, "displayName and rich info values are not white space only.").policy(),
     row(R::PatchSchema, "patch.schema", 400, VALUE, EveryProfile, "The PATCH satisfies what the operator's own patch.json adds to the built-in one.").policy(),
     row(R::PatchSchemas, "patch.schemas", 400, SYNTAX, EveryProfile, "schemas of a PATCH is an array of strings that contains urn:ietf:params:scim:api:messages:2.0:PatchOp."),
@@ -266,22 +266,22 @@ pub static TABLE: [Entry; Rule::COUNT] = [
     row(R::LimitsHeaderTimeout, "limits.header_timeout", 408, None, LIMIT, "The whole request head arrives within limits.header_timeout."),
     row(R::LimitsConnections, "limits.connections", 503, None, LIMIT, "No more connections are open than limits.connections."),
     row(R::LimitsAddress, "limits.address", 429, None, LIMIT, "No more connections of one address are open than limits.connections_per_address."),
-    row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, LIMIT, "What is held of requests and answers takes no more memory than limits.buffered_bytes, and an address and a connection no more than a share of it."),
+    row(R::LimitsBufferedBytes, "limits.buffered_bytes", 503, None, LIMIT, "Buffered requests and answers take no more memory than limits.buffered_bytes, and those of one address or connection no more than a part of it."),
     row(R::LimitsDescriptors, "limits.descriptors", 503, None, LACK, "Descriptors, ports and memory are left on the guard's machine to open a connection to the backend."),
-    row(R::LimitsGroupPatches, "limits.group_patches", 503, None, LIMIT, "A PATCH of a group waits for others of the same group no longer than limits.group_patch_wait, and behind no more than 63 (repair groups.patch)."),
+    row(R::LimitsGroupPatches, "limits.group_patches", 503, None, LIMIT, "A PATCH of a group waits for others of the same group no longer than limits.group_patch_wait, and after no more than 63 of them (repair groups.patch)."),
     row(R::LimitsAudit, "limits.audit", 503, None, LIMIT, "A request that changes something has room for its line in the audit log (log.audit)."),
     row(R::LimitsUpgrades, "limits.upgrades", 503, None, LIMIT, "No more connections are switched to WebSocket than limits.upgrades."),
     row(R::LimitsDeprovisioning, "limits.deprovisioning", 429, None, EveryProfile, "The token deletes or deactivates no more users than deprovisioning allows, in the configuration or in its entry in the registry.").policy(),
     row(R::SharedUnavailable, "shared.unavailable", 503, None, EveryProfile, "The store of shared answers in time, where a budget concerns the request and on_failure is refuse.").policy(),
     row(R::UpstreamConnect, "upstream.connect", 502, None, BACKEND, "A server of upstream.servers accepts the connection."),
-    row(R::UpstreamTls, "upstream.tls", 502, None, BACKEND, "A server of upstream.servers speaks TLS where its entry says https://, with a certificate that is valid for its name, and cleartext otherwise."),
-    row(R::UpstreamAnswer, "upstream.answer", 502, None, BACKEND, "The backend answers with well-formed HTTP and does not cut its answer off."),
+    row(R::UpstreamTls, "upstream.tls", 502, None, BACKEND, "A server of upstream.servers speaks TLS if its entry says https://, with a certificate that is valid for its name, and cleartext otherwise."),
+    row(R::UpstreamAnswer, "upstream.answer", 502, None, BACKEND, "The backend answers with well-formed HTTP and does not break off its answer."),
     row(R::UpstreamTimeout, "upstream.timeout", 504, None, BACKEND, "The backend answers within limits.upstream_timeout."),
     row(R::UpstreamThrottled, "upstream.throttled", 429, None, BACKEND, "Wire's nginx does not throttle the request (its status 420)."),
 ];
 
 impl Enforcement {
-    /// Why the rule cannot be switched, if it cannot.
+    /// Why the rule cannot be switched, if it is fixed.
     pub fn fixed(self) -> Option<&'static str> {
         if let Fixed(why) = self { Some(why) } else { None }
     }

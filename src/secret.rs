@@ -26,15 +26,16 @@ impl Secret {
     }
 }
 
-/// A message in which whatever looks like a token is replaced.
+/// A message in which everything that looks like a token is replaced.
 ///
-/// SECURITY: sentences about a file quote its content, and a token may have been pasted
-/// where something else belongs.
+/// SECURITY: messages about a file quote its content, and a token may have been pasted in the wrong
+/// place.
 pub fn redacted(text: &str) -> String {
-    /// The length of a token of Wire, or a little less where its beginning was not copied.
+    /// The length of a token of Wire, or a little less, as its beginning may not have been copied.
     const LEAST: usize = 40;
     let is_digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
-    // Selecting by double click omits the `=`. Long words and hexadecimal digits are no such mixture.
+    // Selecting by double click omits the `=`. Long words and hexadecimal digits lack this mixture
+    // of characters.
     let is_mixed = |run: &str| {
         let has = |kind: fn(&u8) -> bool| run.bytes().any(|byte| kind(&byte));
         has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit)
@@ -57,7 +58,7 @@ pub fn redacted(text: &str) -> String {
     out
 }
 
-/// Writes a value's `Debug` without its content.
+/// Writes a value's `Debug` output without its content.
 pub(crate) fn hidden(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     write!(f, "{name}(hidden)")
 }

@@ -1,15 +1,16 @@
-//! What systemd is told of the process (`Type=notify`). Without `NOTIFY_SOCKET` nobody is told anything.
+//! Notifications to systemd (`Type=notify`). Without `NOTIFY_SOCKET` none are sent.
 
 use sd_notify::NotifyState;
 
-/// The process serves. `took_over`: in place of another one, which was the service's main process so far.
+/// The process serves. `took_over`: instead of another one, which was the service's main process so
+/// far.
 pub(crate) fn ready(took_over: bool) {
     let main = took_over.then(|| NotifyState::MainPid(std::process::id()));
     let states: Vec<_> = main.into_iter().chain([NotifyState::Ready]).collect();
     tell(&states);
 }
 
-/// A reload has begun. [`ready`] says that it has ended.
+/// A reload has begun. [`ready`] reports its end.
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),

@@ -1,10 +1,11 @@
 //! What was read and compiled, as one immutable value: the configuration, the compiled schemas, the
 //! token registry and the certificates.
 //!
-//! A request takes the current [`Snapshot`] once and keeps it to its end, so that a change never
+//! A request takes the current [`Snapshot`] once and keeps it until its end, so that a change never
 //! applies to half of a request. Nothing else keeps a copy of a setting that may change while the
-//! process runs: a reload is one call of `Snapshots::publish`. What outlives a snapshot (refusal
-//! cache, rates, memory budget, connections, pools, health of servers, metrics) is kept beside it.
+//! process runs: a reload is one call of `Snapshots::publish`. State that outlives a snapshot
+//! (refusal cache, rates, memory budget, connections, pools, health of servers, metrics) is kept
+//! outside it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,14 +29,14 @@ use crate::tls::LoadedTls;
 /// How often the registry file is checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Everything that the operator chose, read and compiled.
+/// Everything that the operator configured, read and compiled.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub config: Arc<Config>,
     pub schemas: Arc<Schemas>,
-    /// `None`: every well-formed token is Wire's to judge.
+    /// `None`: Wire alone judges well-formed tokens.
     pub registry: Option<LoadedRegistry>,
-    /// What the listeners answer TLS with.
+    /// The certificates of the listeners that speak TLS.
     pub tls: Arc<LoadedTls>,
     /// What is shared with other replicas; `None`: nothing.
     pub(crate) shared: Option<Arc<SharedState>>,
@@ -109,8 +110,8 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// What the files contain and probably does not mean, and which certificates expire soon; beside the warnings of
-    /// the configuration.
+    /// What the files contain although it is probably unintended, and which certificates expire
+    /// soon; in addition to the warnings of the configuration.
     pub fn warnings(&self, now: SystemTime) -> Vec<String> {
         let mut warnings = self.tls.warnings(now);
         let listeners = self.config.listen.iter().filter_map(|listener| listener.tls.as_ref());
@@ -119,7 +120,7 @@ impl Snapshot {
         let label = certified.into_iter().find(|entry| entry.client_certificate.is_some());
         if let (Some(entry), Some(path), false) = (label, &self.config.tokens, asks) {
             warnings.push(format!(
-                "{}: warning: the token {} may be used with a client certificate only, and no listener asks for one: \
+                "{}: warning: the token {} may be used with a client certificate only, and no listener requests one: \
                  give the listener tls: {{client_auth: {{ca: FILE}}}}",
                 path.display(),
                 entry.label.as_str()
@@ -140,7 +141,7 @@ impl Snapshot {
     }
 }
 
-/// Says which tokens may delete or deactivate more users than their limit, where that is new.
+/// Logs which tokens may delete or deactivate more users than their limit, if that is new.
 fn log_allowances(new: &TokenRegistry, old: &TokenRegistry) {
     if !new.limits_removals() {
         return;
@@ -171,7 +172,7 @@ pub struct Snapshots {
     publishing: Mutex<()>,
     /// The registry is to be kept up to date.
     watching: AtomicBool,
-    /// A thread does that.
+    /// A thread that does so is running.
     watched: AtomicBool,
 }
 
@@ -190,8 +191,8 @@ impl Snapshots {
         self.current.load_full()
     }
 
-    /// Replaces `kept` if another snapshot has become the current one. Costs no reference count
-    /// as long as nothing changes.
+    /// Replaces `kept` if another snapshot has become the current one. Does not touch a reference
+    /// count as long as nothing changes.
     pub(crate) fn refresh(&self, kept: &mut Arc<Snapshot>) {
         let current = self.current.load();
         if !Arc::ptr_eq(&current, kept) {
@@ -200,8 +201,8 @@ impl Snapshots {
     }
 
     /// Makes the next snapshot from the current one. Requests that have begun keep theirs. Tokens
-    /// keep their counters and their used rates where their labels stay the same. `None` from `next`
-    /// changes nothing.
+    /// whose labels stay the same keep their counters and rates. `None` from `next` changes
+    /// nothing.
     pub(crate) fn publish(self: &Arc<Self>, next: impl FnOnce(&Snapshot) -> Option<Snapshot>) {
         let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
@@ -219,8 +220,8 @@ impl Snapshots {
     }
 
     /// Publishes a new snapshot whenever the registry file has changed, on a thread that runs as
-    /// long as anybody uses this. A registry that is configured later is watched as well. Later calls change
-    /// nothing.
+    /// long as this is in use. A registry that is configured later is watched as well. Later calls
+    /// change nothing.
     pub fn watch(self: &Arc<Self>) {
         self.watching.store(true, Ordering::Relaxed);
         let Some(registry) = self.current().registry.clone() else { return };
@@ -237,12 +238,12 @@ impl Snapshots {
             }
         });
         if let Err(error) = started {
-            tracing::error!(%error, "the register of tokens is not watched: no thread to be had");
+            tracing::error!(%error, "the token registry is not watched: no thread could be started");
             registry.file.set_failure(&format!("it is not watched: {error}"));
         }
     }
 
-    /// Checks the registry file once, and publishes what it holds if it has changed.
+    /// Checks the registry file once, and publishes its content if it has changed.
     fn check_registry(self: &Arc<Self>) {
         let Some(LoadedRegistry { file, .. }) = self.current().registry.clone() else { return };
         let Some(tokens) = file.check() else { return };
@@ -259,7 +260,7 @@ impl Snapshots {
             })
         });
         file.set_in_use();
-        tracing::info!(entries, "the register of tokens was read again");
+        tracing::info!(entries, "the token registry was reloaded");
     }
 }
 

@@ -1,35 +1,36 @@
-//! The request target: read in exactly one way, brought into Wire's canonical form, and matched
-//! to a route; or refused.
+//! The request target: parsed, brought into Wire's canonical form, and matched to a route; or
+//! refused.
 //!
-//! Wire's router is case-sensitive, decodes percent-encoded letters, accepts one trailing slash
-//! and resolves neither dot segments nor `%2F`; the nginx in front of it matches the decoded path
-//! but passes the raw one on. Whatever these two could read differently is refused here. What
-//! SCIM clients make of a base URL (no `/v2`, two of them, doubled slashes) is corrected.
+//! Wire's router is case-sensitive, decodes percent-encoded letters, accepts one trailing slash and
+//! resolves neither dot segments nor `%2F`; the nginx in front of it matches the decoded path but
+//! passes the raw one on. Whatever these two could interpret differently is refused here. Common
+//! errors of SCIM clients with the base URL (no `/v2`, two of them, doubled slashes) are
+//! corrected.
 
 use crate::api::{self, Handler, Id, Route};
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 
-/// The longest target that is read, in bytes: nginx's own limit for a request line.
+/// The maximum length of a target, in bytes: nginx's own limit for a request line.
 pub const MAX_TARGET: usize = 8192;
 
-/// A target that was read.
+/// A target that was parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'a> {
     pub handler: Handler,
-    /// What the backend gets; `None` if the target came in canonical form.
+    /// What is sent to the backend; `None` if the target was sent in canonical form.
     pub canonical: Option<Vec<u8>>,
     /// The query after the first `?`, undecoded, without the `?`; `None` without one.
     pub query: Option<&'a [u8]>,
 }
 
 impl Target<'_> {
-    /// What the backend gets of a target that came as `raw`.
+    /// What is sent to the backend for a target that was received as `raw`.
     pub fn sent<'t>(&'t self, raw: &'t [u8]) -> &'t [u8] {
         self.canonical.as_deref().unwrap_or(raw)
     }
 
-    /// What the backend gets with another query than it came with; `None` if no target may be so long.
+    /// What is sent to the backend with another query; `None` if the target would be too long.
     pub fn with_query(&self, raw: &[u8], query: &[u8]) -> Option<Vec<u8>> {
         let target = self.canonical.as_deref().unwrap_or(raw);
         let path = &target[..memchr::memchr(b'?', target).unwrap_or(target.len())];
@@ -38,10 +39,10 @@ impl Target<'_> {
     }
 }
 
-/// Reads a request target. Errors are `target.*` refusals.
+/// Parses a request target. Errors are `target.*` refusals.
 ///
-/// Paths outside of SCIM come back as [`Handler::Other`]; whether these are served is the
-/// caller's to say. Nothing that Wire would route to SCIM, and nothing at or below `/i`, does.
+/// Paths outside SCIM yield [`Handler::Other`]; the caller decides whether these are served.
+/// Nothing that Wire would route to SCIM, and nothing at or below `/i`, does.
 pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
     if raw.len() > MAX_TARGET {
         return Err(too_long());
@@ -73,8 +74,9 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
         [scim, tail @ ..] if scim.eq_ignore_ascii_case(b"scim") => {
             read_scim(path, version, scim, tail, query)?
         }
-        // SECURITY: `/v07/scim`, `/x/scim` and `/scim:` are no SCIM paths of Wire's, but a reader
-        // that matches prefixes or strips them another way would take them for some: never forwarded.
+        // SECURITY: `/v07/scim`, `/x/scim` and `/scim:` are not SCIM paths of Wire, but a reader
+        // that matches prefixes or strips them differently might treat them as such: never
+        // forwarded.
         _ if segments.iter().any(|s| s.len() >= 4 && s[..4].eq_ignore_ascii_case(b"scim")) => {
             return Err(not_found("nothing may come before /scim but an API version such as /v8"));
         }
@@ -87,7 +89,7 @@ pub fn read(raw: &[u8]) -> Result<Target<'_>, Refusal> {
     Ok(target)
 }
 
-/// The hot path: targets that are canonical as they came, recognised without decoding them.
+/// The hot path: targets that are canonical already, recognised without decoding them.
 fn canonical_already(path: &[u8]) -> Option<Handler> {
     let resource = path.strip_prefix(b"/scim/v2/")?;
     let (name, id) = match memchr::memchr(b'/', resource) {
@@ -102,7 +104,7 @@ fn canonical_already(path: &[u8]) -> Option<Handler> {
     }
 }
 
-/// Reads what follows `/scim`, as decoded segments without the empty ones.
+/// Parses what follows `/scim`, as decoded segments without the empty ones.
 fn read_scim<'a>(
     path: &[u8],
     version: Option<&[u8]>,
@@ -146,8 +148,8 @@ fn read_scim<'a>(
     Ok(Target { handler, canonical: (!unchanged).then_some(canonical), query })
 }
 
-/// SECURITY: the token API is recognised by exact bytes only, because its login is checked by
-/// the nginx of the backend, which reads a path its own way.
+/// SECURITY: the token API is recognised by exact bytes only, because its login is checked by the
+/// nginx of the backend, which interprets a path in its own way.
 fn read_auth_tokens<'a>(
     path: &[u8],
     version: Option<&[u8]>,
@@ -173,7 +175,7 @@ fn read_auth_tokens<'a>(
     } else {
         Err(Refusal::new(
             Rule::TargetAmbiguous,
-            "Readers differ in what they take for /scim/auth-tokens. It is served in exactly that spelling only.",
+            "Servers differ in which spellings they accept for /scim/auth-tokens. It is served in exactly this spelling only.",
         ))
     }
 }
@@ -190,7 +192,7 @@ fn uuid_route(id: &[u8], handler: Handler) -> Result<Handler, Refusal> {
     ))
 }
 
-/// Percent-decodes a path; refuses every byte that two readers could take differently.
+/// Percent-decodes a path; refuses every byte that two readers could interpret differently.
 fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
     if path.first() != Some(&b'/') {
         return Err(ambiguous("it does not start with a slash"));
@@ -235,7 +237,7 @@ fn decode_path(path: &[u8]) -> Result<Vec<u8>, Refusal> {
     Ok(decoded)
 }
 
-/// A query is forwarded as it came, so it must not hold what ends a target early.
+/// A query is forwarded unchanged, so it must not contain a byte that ends a target early.
 fn check_query(query: &[u8]) -> Result<(), Refusal> {
     match query.iter().find(|b| matches!(b, 0..=b' ' | b'#' | 0x7f)) {
         None => Ok(()),
@@ -263,7 +265,7 @@ fn write_canonical(version: Option<&[u8]>, resource: &[&[u8]], query: Option<&[u
     out
 }
 
-/// The bytes percent-encoded that are no part of a URI; `None` if there are none.
+/// Percent-encodes the bytes that are not valid in a URI; `None` if there are none.
 pub(crate) fn encoded(target: &[u8]) -> Option<Vec<u8>> {
     let first = target.iter().position(|byte| !is_uri_byte(*byte))?;
     let mut out = Vec::with_capacity(target.len() + 32);
@@ -300,9 +302,9 @@ fn is_version(segment: &[u8]) -> bool {
     }
 }
 
-/// A UUID of the form 8-4-4-4-12, in any hexadecimal case.
-/// The id of the user in a target of [`Handler::User`], in which it is the last segment of the path. Ids are
-/// compared as numbers, as their digits may be written in either case.
+/// A UUID of the form 8-4-4-4-12, in upper or lower case. The id of the user in a target of
+/// [`Handler::User`], in which it is the last segment of the path. Ids are compared as numbers, as
+/// their digits may be written in either case.
 pub fn user_id(target: &[u8]) -> u128 {
     let path = &target[..memchr::memchr(b'?', target).unwrap_or(target.len())];
     let path = path.strip_suffix(b"/").unwrap_or(path);

@@ -1,4 +1,4 @@
-//! Moments as logs and the admin listener show them: RFC 3339, in UTC, with milliseconds.
+//! Times as logs and the admin listener show them: RFC 3339, in UTC, with milliseconds.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 
-/// A moment that is shown as `2026-11-28T20:15:30.123Z`.
+/// A time that is shown as `2026-11-28T20:15:30.123Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp(pub SystemTime);
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_shown_in_utc_with_milliseconds() {
+    fn a_time_is_shown_in_utc_with_milliseconds() {
         let at = Timestamp(UNIX_EPOCH + Duration::from_millis(1_795_896_930_007));
         assert_eq!(at.to_string(), "2026-11-28T20:15:30.007Z");
         assert_eq!(at.seconds(), "2026-11-28 20:15:30 UTC");

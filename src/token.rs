@@ -1,6 +1,6 @@
 //! The Authorization header: exactly one, `Bearer`, and a token of the form that Wire issues.
 //!
-//! SECURITY: no sentence here repeats any part of what was sent.
+//! SECURITY: no message here repeats any part of what was sent.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -16,7 +16,7 @@ pub const PLACE: &str = "Authorization";
 /// 32 bytes in standard base64.
 const LENGTH: usize = 44;
 
-/// What an Authorization header holds.
+/// The content of an Authorization header.
 #[derive(Clone, Copy)]
 pub enum Credentials<'h> {
     None,
@@ -26,7 +26,7 @@ pub enum Credentials<'h> {
     Token(&'h [u8]),
 }
 
-/// What the Authorization header gives as a token, in any form; `None` if it gives none.
+/// The token of the Authorization header, in any form; `None` if it has none.
 pub fn sent(headers: &HeaderMap) -> Option<&[u8]> {
     bearer(headers.get(AUTHORIZATION)?.as_bytes())
 }
@@ -35,8 +35,8 @@ fn bearer(line: &[u8]) -> Option<&[u8]> {
     line.strip_prefix(b"Bearer ")
 }
 
-/// Judges the token by its form; whether it is known is up to the registry and to Wire.
-/// Unreadable credentials are returned only where that rule is not enforced.
+/// Judges the form of the token; whether it is known is up to the registry and to Wire. Unreadable
+/// credentials are returned only if that rule is not enforced.
 pub fn judge<'h>(
     headers: &'h HeaderMap,
     findings: &mut Findings<'_>,
@@ -72,7 +72,7 @@ pub fn is_wire_token(token: &[u8]) -> bool {
         && b"AEIMQUYcgkosw048".contains(last)
 }
 
-/// The digits of base64, as a table: every request has a token to be judged.
+/// The digits of base64, as a table: every request has a token to judge.
 const BASE64: [bool; 256] = {
     let mut digits = [false; 256];
     let mut byte = 0;
@@ -153,8 +153,8 @@ fn malformed(line: &[u8]) -> String {
     format!("The Authorization header is not usable: {what} {FORM}.")
 }
 
-/// Whether this is a template's variable, such as `{{token}}`, `${TOKEN}` or `<token>`, or what
-/// scripts print for a missing value.
+/// Whether this is a template's variable, such as `{{token}}`, `${TOKEN}` or `<token>`, or a
+/// script's representation of a missing value.
 fn is_placeholder(token: &[u8]) -> bool {
     const OF_NOTHING: [&[u8]; 4] = [b"undefined", b"null", b"None", b"[object Object]"];
     let token = token.trim_ascii();
@@ -172,7 +172,7 @@ fn starts_with_bearer(token: &[u8]) -> bool {
     token.len() >= 6 && token[..6].eq_ignore_ascii_case(b"bearer")
 }
 
-/// Whether a token contains spaces or line breaks, as they are or as escapes.
+/// Whether a token contains spaces or line breaks, literally or as escapes.
 fn has_line_break(token: &[u8]) -> bool {
     token.iter().any(u8::is_ascii_whitespace)
         || [&b"\\n"[..], b"\\r", b"%0A", b"%0a", b"%0D", b"%0d"]

@@ -9,10 +9,10 @@ use crate::findings::Remarks;
 use crate::refusal::Refusal;
 use crate::repair::Repairs;
 
-/// What happens to a request after it was judged.
+/// The outcome of judging a request.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It may go to the backend, under this target and with this body; `None`: as it came.
+    /// It may be forwarded, with this target and this body; `None`: unchanged.
     Forward {
         target: Option<Vec<u8>>,
         body: Option<Vec<u8>>,
@@ -20,7 +20,7 @@ pub enum Outcome {
     Refuse(Refusal),
 }
 
-/// SECURITY: a target has a query, which names people, and a body is their data.
+/// SECURITY: a target has a query, which names people, and a body contains personal data.
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -36,18 +36,18 @@ impl fmt::Debug for Outcome {
 pub enum VerdictLabel {
     /// Forwarded, and the backend answered.
     Forwarded,
-    /// Answered by the guard, as a rule was hit.
+    /// Answered by the guard, as an enforced rule was hit.
     Refused,
     /// Forwarded although rules were hit, as these are only reported.
     Reported,
-    /// Meant for the backend, which did not answer; or the client went away.
+    /// Meant for the backend, which did not answer, or the client disconnected.
     Failed,
 }
 
 impl VerdictLabel {
     pub const ALL: [Self; 4] = [Self::Forwarded, Self::Refused, Self::Reported, Self::Failed];
 
-    /// The label of a request that was judged and goes to the backend.
+    /// The label of a request that was judged and is forwarded.
     pub fn of_passed(remarks: &Remarks) -> Self {
         if remarks.reported.is_empty() { Self::Forwarded } else { Self::Reported }
     }

@@ -1,5 +1,5 @@
-//! Advice in refusals for the mistakes that directories and clients are known for: each names the place, what
-//! is wrong there, and how to fix it.
+//! Advice in refusals for the well-known mistakes of directories and clients: each message names
+//! the place, what is wrong there, and how to fix it.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
@@ -285,7 +285,7 @@ fn advice_for_targets() {
 }
 
 #[test]
-fn attributes_that_wire_changes_in_a_put_alone_are_to_be_mapped_for_creation() {
+fn attributes_that_wire_changes_only_in_a_put_are_to_be_mapped_for_creation() {
     let guard = guard();
     for path in ["preferredLanguage", "emails"] {
         let operation = json!({"op": "replace", "path": path, "value": "en"});

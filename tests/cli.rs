@@ -180,7 +180,7 @@ fn expensive_schemas_and_long_arrays_are_errors_with_positions() {
     assert_eq!((code, err.lines().count()), (2, 2), "{err}");
     assert!(err.contains("more than 1000 subschemas are applied to one value here"), "{err}");
     assert!(err.contains("schemas/user.json:3"), "the place is in the chain: {err}");
-    assert!(err.contains("group.json:1:18: this leads back to itself"), "{err}");
+    assert!(err.contains("group.json:1:18: this refers back to itself"), "{err}");
 }
 
 #[test]

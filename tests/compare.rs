@@ -269,6 +269,6 @@ fn a_changed_test_user_is_reported_and_gets_no_further_requests() {
     assert!(out.contains("test user: CHANGED in spoilt;"), "{out}");
     let seen = server.seen();
     let writes = seen.iter().filter(|seen| seen.line().starts_with("PATCH /scim/v2/Users/5b8c"));
-    // The one without operations, and the first that changed something.
+    // The one without operations, and the first one that changed something.
     assert_eq!(writes.count(), 2);
 }

@@ -1,4 +1,5 @@
-//! The limit of deletions and deactivations: who counts, what is held back, and how it is lifted.
+//! The limit of deletions and deactivations: which users count, what is refused, and how the limit
+//! is lifted.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

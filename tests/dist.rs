@@ -1,5 +1,5 @@
-//! `make dist` never uses a profile of other sources unnoticed. Cargo and rustc are stand-ins here that record what
-//! they are asked for.
+//! `make dist` never silently uses a profile of other sources. Cargo and rustc are replaced by
+//! scripts that record how they are called.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::fs;
@@ -17,7 +17,7 @@ echo built >target/any-host/dist/wire-scim-guard
 
 const RUSTC: &str = "#!/bin/sh\nprintf 'rustc 1.0.0\\nhost: any-host\\n'\n";
 
-/// A project in a folder of its own, with a profile that fits its sources.
+/// A project in its own folder, with a profile that fits its sources.
 struct Project(PathBuf);
 
 impl Project {
@@ -70,7 +70,7 @@ impl Project {
         self.run("scripts/dist.sh", variables)
     }
 
-    /// What cargo was called with: its arguments, and the compiler's.
+    /// How cargo was called: its arguments, and the compiler's.
     fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.0.join("calls")).unwrap_or_default();
         calls.lines().map(Into::into).collect()
@@ -86,7 +86,7 @@ fn error(output: &Output) -> String {
 }
 
 #[test]
-fn a_fresh_profile_is_used_beside_the_flags_of_the_environment() {
+fn a_fresh_profile_is_used_together_with_the_flags_of_the_environment() {
     let project = Project::new("fresh");
     let output = project.dist(&[("RUSTFLAGS", "-Ctarget-cpu=native -Cforce-frame-pointers")]);
     assert!(output.status.success(), "{}", error(&output));
@@ -111,7 +111,7 @@ fn another_profile_is_another_flag_so_that_cargo_builds_again() {
 }
 
 #[test]
-fn a_stale_profile_is_refused_with_both_ways_out() {
+fn a_stale_profile_is_refused_with_both_remedies() {
     type Change = fn(&Project);
     let changes: [(&str, Change); 6] = [
         ("source", |project| project.write("src/main.rs", "fn main() { loop {} }\n")),
@@ -137,7 +137,7 @@ fn a_stale_profile_is_refused_with_both_ways_out() {
 }
 
 #[test]
-fn what_is_not_compiled_leaves_a_profile_fresh() {
+fn changes_outside_the_compiled_sources_keep_a_profile_fresh() {
     let project = Project::new("not-compiled");
     project.write("Cargo.toml", "[package]\nname = \"other\"\n\n[profile.dist]\nlto = \"fat\"\n");
     project.write("README.md", "changed");
@@ -145,7 +145,7 @@ fn what_is_not_compiled_leaves_a_profile_fresh() {
 }
 
 #[test]
-fn without_a_profile_it_is_built_and_says_so() {
+fn a_build_without_a_profile_succeeds_and_reports_it() {
     let project = Project::new("off");
     project.write("src/main.rs", "fn main() { loop {} }\n");
     let output = project.dist(&[("PGO", "off"), ("RUSTFLAGS", "-Ctarget-cpu=native")]);
@@ -160,7 +160,7 @@ fn without_a_profile_it_is_built_and_says_so() {
     assert!(error(&output).contains("there is no profile yet (`make pgo`"), "{}", error(&output));
 }
 
-/// Ordinary builds call the compiler directly, so that a RUSTC_WRAPPER of the user's own changes nothing.
+/// Ordinary builds call the compiler directly, so that the user's own RUSTC_WRAPPER keeps working.
 #[test]
 fn the_project_sets_no_compiler_wrapper() {
     for name in [".cargo/config.toml", ".cargo/config"] {

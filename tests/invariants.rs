@@ -68,7 +68,7 @@ fn seeds(invariant: &str) -> Vec<Vec<u8>> {
             let lines =
                 ["TCP4 192.0.2.1 198.51.100.1 5000 443", "TCP6 2001:db8::1 ::1 1 2", "UNKNOWN"];
             let lines = lines.map(|line| format!("PROXY {line}\r\n").into_bytes());
-            // Every kind of address, with too little for it, just enough, and more.
+            // Every kind of address, with too few bytes for it, just enough, and more.
             let protocols = [0x00, 0x11, 0x12, 0x21, 0x22, 0x31];
             let lengths = [0, 11, 12, 36, 40, 216];
             let binary = protocols.map(|protocol| lengths.map(|length| v2(protocol, length)));

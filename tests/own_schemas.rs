@@ -112,9 +112,9 @@ fn constraints_of_an_operator_schema_are_reported_as_schema_rules() {
         };
         let folder = own(&format!("reported-{at}"), file, &more);
         let refusal = check(Some(&folder), enforced(), kind, &body).refusal;
-        assert!(check(None, enforced(), kind, &body).refusal.is_none(), "Wire takes {body}");
+        assert!(check(None, enforced(), kind, &body).refusal.is_none(), "Wire accepts {body}");
         if phrase.is_empty() {
-            assert!(refusal.is_none(), "{more} takes {body}");
+            assert!(refusal.is_none(), "{more} accepts {body}");
             continue;
         }
         let refusal = refusal.unwrap();

@@ -38,7 +38,7 @@ struct Row {
     body: Vec<u8>,
     /// Wire's verdict for each release, oldest first.
     wire: [Value; 2],
-    /// Whether a PATCH alone decides the verdict, for each release, where the corpus says so.
+    /// Whether a PATCH alone determines the verdict, for each release, if the corpus says so.
     determined: Option<[String; 2]>,
 }
 
@@ -308,7 +308,7 @@ fn the_rich_info_limit_is_configurable() {
     }
 }
 
-/// Repeated keys are read as Wire reads them if an operator lets them pass.
+/// Repeated keys are interpreted as Wire does if an operator permits them.
 #[test]
 fn without_stricter_rules_repeated_keys_are_judged_as_wire_does() {
     let mut repeated = 0;

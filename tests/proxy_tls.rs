@@ -1,5 +1,5 @@
-//! The tests of `proxy` that depend on how bytes come and go, over TLS: the helpers in `support` see the name of this
-//! binary.
+//! The tests of `proxy` that depend on the timing of bytes, over TLS: the helpers in `support`
+//! check the name of this binary.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;

@@ -1,5 +1,5 @@
-//! The guard in front of each release of Wire, over real sockets: what each release is sent, and how its answers
-//! are compared with the guard's verdicts.
+//! The guard in front of each release of Wire, over real sockets: what is forwarded to each
+//! release, and how its answers are compared with the guard's verdicts.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Repairs: what clients send, what the backend gets, and what the clients are told.
+//! Repairs: what clients send, what the backend receives, and how the clients are answered.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

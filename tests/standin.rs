@@ -187,7 +187,7 @@ fn answers_the_requests_of_the_corpus(release: Release, wire: impl Fn(&Value) ->
         let canonical = row["canonical_target"].as_str().filter(|_| row["attack"] != true);
         let mut request = corpus::request(&row, canonical);
         if row["target"].as_str().is_some_and(|target| target.contains("/scim/auth-tokens")) {
-            // The header by which the nginx in front says who is logged in.
+            // The header in which the nginx in front passes on who is logged in.
             let end = request.windows(2).position(|two| two == b"\r\n").unwrap() + 2;
             request.splice(end..end, *b"Z-User: 00000000-0000-4000-8000-000000000002\r\n");
         }

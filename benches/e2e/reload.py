@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What clients see of reloads: latencies of a POST at 300 requests a second, with and without a changed config each second.
+"""The effect of reloads on clients: latencies of a POST at 300 requests a second, with and without a changed config each second.
 
     benches/e2e/reload.py [--rounds N] [--seconds N] [BINARY]
 """
@@ -20,7 +20,7 @@ EVERY = 1.0
 
 
 class Reloading:
-    """Changes the config once a second, and has it read."""
+    """Changes the config once a second, and makes the guard reload it."""
 
     def __init__(self, contender, config):
         self.contender, self.config, self.applied = contender, config, 0

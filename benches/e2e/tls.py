@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The cost of TLS with clients, beside nginx with TLS.
+"""The cost of TLS with clients, compared with nginx with TLS.
 
 As in run.py: every proxy runs alone on processor 0, load generator and backend on processor 1, the rounds are interleaved,
-and what counts is the proxy's processor time. Certificates are ECDSA P-256.
+and the proxy's processor time is measured. Certificates are ECDSA P-256.
 
     benches/e2e/tls.py [--rounds N] [--requests N] [--connections N] [--seconds N] [BINARY]
 """
@@ -27,7 +27,7 @@ HANDSHAKES = {
 
 
 class Secured(run.Work):
-    """A request over kept TLS connections."""
+    """A request over persistent TLS connections."""
 
     def command(self, port, connections):
         command = super().command(port, connections)
@@ -44,7 +44,7 @@ def handshakes(contender, arguments, seconds):
     count = re.search(r"^(\d+) connections in \d+ real seconds", done.stdout, re.M)
     if count is None or int(count.group(1)) == 0:
         sys.exit(f"{contender.name}: no handshakes:\n{done.stdout}{done.stderr}")
-    # What s_time marks with `r` was resumed, with `*` was not.
+    # s_time marks resumed handshakes with `r`, others with `*`.
     marks = {"-reuse": "r", "-new": "*"}[arguments[0]]
     if not re.search(rf"^[{re.escape(marks)}]{{3,}}", done.stdout, re.M) and marks == "r":
         sys.exit(f"{contender.name}: nothing was resumed:\n{done.stdout[:500]}")
@@ -113,7 +113,7 @@ def measure(arguments, folder):
 
 def report(spent):
     print("processor time; medians of the rounds\n\n| | nginx | guard | guard / nginx |\n|---|---|---|---|")
-    lines = [("POST, cleartext", "", "POST"), ("POST over a kept TLS connection", ", TLS", "POST")]
+    lines = [("POST, cleartext", "", "POST"), ("POST over a persistent TLS connection", ", TLS", "POST")]
     lines += [(f"handshake, {kind}", ", TLS", kind) for kind in HANDSHAKES]
     for title, suffix, kind in lines:
         against, own = spent["nginx" + suffix, kind], spent["guard" + suffix, kind]

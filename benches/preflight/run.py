@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What preflight needs for a large directory: time, processor time, entries per second, and peak memory."""
+"""The cost of preflight for a large directory: time, processor time, entries per second, and peak memory."""
 
 import argparse
 import os

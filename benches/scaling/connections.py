@@ -22,7 +22,7 @@ REQUEST = b"GET /scim/v2/Users HTTP/1.1\r\nHost: wire.example\r\n\r\n"
 
 
 async def held(port, count, context):
-    """Connections that have had one answer."""
+    """Connections that have received one answer."""
     connections = []
     for _ in range(count):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)

@@ -27,7 +27,7 @@ CONNECTIONS = 10
 def start(name, binary, folder, upstream, more):
     contender = e2e.Contender(name, folder, upstream)
     admin = e2e.free_port()
-    config = contender.template("guard.yaml", admin=admin, log="access: false", more="tokens: tokens.yaml\n" + more)
+    config = contender.template("guard.yaml", admin=admin, log="access: false", more=f"tokens: tokens.yaml\n{more}")
     contender.admin = f"http://127.0.0.1:{admin}/metrics"
     return contender.start([str(binary), "serve", "--config", str(config)])
 

@@ -11,9 +11,10 @@ use crate::rule::Rule;
 pub enum Answer {
     Yes,
     No,
-    /// It is stricter than Wire by design: enforcing it refuses what Wire serves, and that is its purpose.
+    /// It is stricter than Wire by design: enforcing it refuses what Wire serves, which is its
+    /// purpose.
     Policy,
-    /// It was not hit, or Wire's answers said nothing.
+    /// It was not hit, or Wire's answers were not conclusive.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! Who may read what the admin listener shows.
+//! Authentication of requests to the admin listener.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::secret;
 
-/// The least length of a token, in characters.
+/// The minimum length of a token, in characters.
 const MIN_TOKEN: usize = 16;
 
 /// The token of the admin listener.
@@ -21,7 +21,8 @@ const MIN_TOKEN: usize = 16;
 pub struct AdminToken([u8; 32]);
 
 impl AdminToken {
-    /// The token in a file, without white space around it. The error is the end of a sentence about the file.
+    /// Reads the token from a file, without surrounding white space. The error is the end of a
+    /// sentence about the file.
     pub fn read(text: &str) -> Result<Self, String> {
         let token = text.trim();
         let is_plain = token.bytes().all(|byte| byte.is_ascii_graphic());

@@ -1,7 +1,7 @@
-//! The page of the admin listener: plain HTML, which needs no script.
+//! The page of the admin listener: plain HTML without scripts.
 //!
-//! SECURITY: everything that is not written here is escaped, and the Content-Security-Policy allows this page's own
-//! style and nothing else.
+//! SECURITY: all content from elsewhere is escaped, and the Content-Security-Policy allows only
+//! this page's own style.
 
 use std::fmt::{self, Display, Write as _};
 use std::sync::OnceLock;

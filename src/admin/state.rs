@@ -1,6 +1,7 @@
-//! What the page and `/i/state` show.
+//! The data of the page and of `/i/state`.
 //!
-//! SECURITY: nothing in it comes from a client; token labels, file names and server names are the operator's.
+//! SECURITY: none of it comes from a client; token labels, file names and server names are the
+//! operator's.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -21,7 +22,7 @@ use crate::tls::expiry::Expiry;
 use super::Admin;
 use super::advice::{self, Advice};
 
-/// How many tokens are shown of those that have used a limit.
+/// How many of the tokens that have used a limit are shown.
 const SHOWN_TOKENS: usize = 50;
 
 #[derive(Debug, Serialize)]
@@ -32,12 +33,12 @@ pub struct State {
     pub stopping: bool,
     /// Whether rules that report may be enforced.
     pub enforce: Vec<Advice>,
-    /// What was refused, reported, overruled and missed, by rule.
+    /// Events by rule: refused, reported, overruled and missed.
     pub rules: Vec<Summary>,
     pub repairs: Vec<RepairSummary>,
     pub servers: Vec<Server>,
-    /// The tokens that have deleted or deactivated users lately, where that is limited; those that are nearest to their
-    /// limit first.
+    /// The tokens that have recently deleted or deactivated users, if that is limited; those
+    /// nearest to their limit first.
     pub deprovisioning: Vec<Deprovisioning>,
     /// Absent where nothing is shared with other replicas.
     pub shared: Option<Shared>,
@@ -45,7 +46,7 @@ pub struct State {
     pub registry: Option<Registry>,
     /// Of the listeners that speak TLS.
     pub certificates: Vec<Certificate>,
-    /// Why their files as they are now are not in use.
+    /// Why changed certificate files are not in use.
     pub certificates_failure: Option<String>,
     pub config: Config,
     pub log_lines_dropped: usize,
@@ -59,7 +60,7 @@ pub struct Server {
 
 #[derive(Debug, Serialize)]
 pub struct Deprovisioning {
-    /// The label in the registry; absent for all tokens outside of it together.
+    /// The label in the registry; absent for all other tokens together.
     pub token: Option<String>,
     /// Users that count now.
     pub used: u64,
@@ -91,7 +92,7 @@ pub struct Registry {
     pub tokens: usize,
     /// Since when it is in use.
     pub since: Timestamp,
-    /// Why the file as it is now is not in use.
+    /// Why the file in its present form is not in use.
     pub failure: Option<String>,
     pub next_expiry: Option<NextExpiry>,
 }
@@ -115,9 +116,9 @@ pub struct Config {
     pub file: Option<String>,
     /// Since when it is in use.
     pub since: Timestamp,
-    /// When it was last read again, if ever.
+    /// When it was last reloaded, if ever.
     pub last_reload: Option<Timestamp>,
-    /// Why the last reload failed: what is in the files now is not in use.
+    /// Why the last reload failed: the files in their present form are not in use.
     pub failure: Option<String>,
     pub fingerprint: String,
     pub warnings: Vec<String>,
@@ -151,7 +152,7 @@ impl State {
             config: Config {
                 since: Timestamp(admin.reloads.applied().unwrap_or(admin.metrics.started())),
                 last_reload: admin.reloads.last_at().map(Timestamp),
-                failure: admin.reloads.failure().map(|mistakes| mistakes.to_string()),
+                failure: admin.reloads.failure().map(|errors| errors.to_string()),
                 file: config.file.as_deref().map(shown),
                 fingerprint: format!("{:012x}", config.fingerprint),
                 warnings: config.warnings.iter().map(ToString::to_string).collect(),
@@ -183,8 +184,9 @@ impl Deprovisioning {
 impl Shared {
     pub fn of(shared: &SharedState) -> Self {
         let (settings, status) = (shared.settings(), shared.status());
-        let failure =
-            status.down().map(|Down { why, since }| SharedFailure { why, since: Timestamp(since) });
+        let failure = status
+            .failure()
+            .map(|Down { why, since }| SharedFailure { why, since: Timestamp(since) });
         Self {
             store: settings.store.to_string(),
             on_failure: settings.on_failure.as_str(),
@@ -240,7 +242,7 @@ impl Registry {
 }
 
 fn shown(path: &Path) -> String {
-    // SECURITY: a token may have been written where a path belongs.
+    // SECURITY: a token may have been written in place of a path.
     crate::secret::redacted(&path.display().to_string())
 }
 

@@ -26,12 +26,12 @@ pub enum Action {
     Deactivate,
     /// A PATCH that sets `active` to true.
     Reactivate,
-    /// Some other method, which is forwarded where rules about methods are not enforced.
+    /// Another method, which is forwarded if rules about methods are not enforced.
     Other,
 }
 
 impl Action {
-    /// What a request does to which resource; `None` if it changes nothing of them.
+    /// What a request does to which resource; `None` if it changes none.
     pub fn of(handler: Handler, method: MethodLabel) -> Option<(Self, Resource)> {
         let resource = match handler {
             Handler::Users | Handler::User => Resource::User,

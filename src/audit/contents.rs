@@ -1,20 +1,21 @@
-//! What a body sets: names of attributes, whether the user is deactivated, and whom it is about.
+//! What a body sets: names of attributes, whether the user is deactivated, and which person it is
+//! about.
 //!
-//! SECURITY: names are those that Wire reads, with indexes; everything else is `other`, as keys of rich info and
-//! filters in paths may be personal.
+//! SECURITY: names are those that Wire reads, with indexes; everything else is `other`, as keys of
+//! rich info and filters in paths may be personal data.
 
 use crate::api::BodyKind;
 use crate::hash_key::HashKey;
 use crate::json::{self, Array, Document, Name, Object, Type, Value};
 use crate::wire::filter::{CORE_USER, Path, read_path};
 
-/// The most names of one request.
+/// The maximum number of names for one request.
 const MAX_NAMES: usize = 100;
 
-/// How deep attributes are followed.
+/// How deeply attributes are followed.
 const MAX_DEPTH: usize = 4;
 
-/// What the line says of a body.
+/// What the audit line says about a body.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     pub attributes: Vec<String>,
@@ -25,7 +26,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Of a body as it is parsed; empty if it cannot be.
+    /// Reads a body as it is parsed; empty if it cannot be.
     pub fn of(kind: BodyKind, body: &[u8], key: Option<&HashKey>) -> Self {
         match json::parse(body) {
             Ok(document) => Reader { contents: Self::default(), key }.read(kind, &document),
@@ -77,7 +78,7 @@ impl Reader<'_> {
             Some(Path::Value(path)) => (path.attribute, path.sub),
             None => return self.name("other".into()),
         };
-        // Below the other schemas are keys of rich info.
+        // Members below the other schemas are keys of rich info.
         let is_core = matches!(attribute.schema, None | Some(CORE_USER));
         let name = Name::of(attribute.name).filter(|_| is_core);
         let mut text = spelled(name).to_owned();
@@ -236,7 +237,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_a_client_writes_is_a_name(text in any::<String>()) {
+        fn nothing_that_a_client_chooses_is_a_name(text in any::<String>()) {
             let text = format!("alice.{text}@example.com");
             let object = json!({ &text: { &text: [&text, { &text: &text }] }, "emails": [{ &text: &text }] });
             let operation = |path: &str| json!({ "op": "add", "path": path, "value": &object });

@@ -1,4 +1,4 @@
-//! The line of one request while it is under way.
+//! The audit line of one request, while the request is in progress.
 
 use http::StatusCode;
 use uuid::Uuid;
@@ -10,10 +10,10 @@ use super::line::{AuditLine, Outcome};
 use super::queue::Slot;
 use super::{Action, Contents, Resource};
 
-/// The most that is read of an answer, in bytes, inflated.
+/// The maximum size of an answer that is read, in bytes, after decompression.
 const MAX_ANSWER: usize = 256 * 1024;
 
-/// The line, which is written when this is dropped: also if the request is cut off.
+/// The line, which is written when this is dropped, so also if the request is aborted.
 #[derive(Debug)]
 pub struct Entry {
     slot: Option<Slot>,
@@ -42,7 +42,7 @@ impl Entry {
         Self { slot: Some(slot), line: Some(line) }
     }
 
-    /// Notes who sends the request, and the id that its target names.
+    /// Records who sends the request, and the id that its target names.
     pub fn sent_by(
         &mut self,
         request_id: &str,
@@ -57,7 +57,7 @@ impl Entry {
         line.id = id_in(target);
     }
 
-    /// Notes what the body sets.
+    /// Records what the body sets.
     pub fn sets(&mut self, contents: Contents) {
         let Some(line) = &mut self.line else { return };
         let Contents { attributes, active, person } = contents;
@@ -70,9 +70,9 @@ impl Entry {
         line.person = person;
     }
 
-    /// Notes the id that Wire's answer gives to what was created.
+    /// Records the id of a created resource from Wire's answer.
     ///
-    /// SECURITY: the answer to the creation of a token has the token in it, and is not read.
+    /// SECURITY: the answer to the creation of a token contains the token, and is not read.
     pub fn answered(&mut self, status: StatusCode, encoding: Option<&[u8]>, body: &[u8]) {
         let Some(line) = &mut self.line else { return };
         let is_created = line.action == Action::Create && status.is_success();
@@ -93,8 +93,8 @@ impl Entry {
         line.id = created.and_then(|Created { id }| hyphenated(&id));
     }
 
-    /// Notes how the request ended, and writes the line. `rule`: the guard's rule that answered; `wire`: the status
-    /// of Wire's answer.
+    /// Records how the request ended, and writes the line. `rule`: the guard's rule that answered;
+    /// `wire`: the status of Wire's answer.
     pub fn end(
         mut self,
         status: u16,
@@ -130,7 +130,7 @@ fn id_in(target: &[u8]) -> Option<String> {
     parts.filter_map(|part| hyphenated(std::str::from_utf8(part).ok()?)).next()
 }
 
-/// SECURITY: nothing but a UUID is taken from a target or an answer.
+/// SECURITY: only UUIDs are taken from a target or an answer.
 fn hyphenated(text: &str) -> Option<String> {
     let id = Uuid::try_parse(text).ok().filter(|_| text.len() == 36)?;
     Some(id.hyphenated().to_string())

@@ -15,13 +15,13 @@ use super::{Action, Resource};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "lowercase")]
 pub enum Outcome {
-    /// Wire has done it.
+    /// Wire carried it out.
     Done,
     /// The guard refused it; `rule` says why.
     Refused,
     /// Wire refused it; `status` is its answer.
     Rejected,
-    /// There was no answer, or an error of the server: it may have been done.
+    /// There was no answer, or a server error: it may have been carried out.
     Unknown,
 }
 
@@ -29,7 +29,7 @@ pub enum Outcome {
 pub struct AuditLine {
     pub level: &'static str,
     pub msgs: [&'static str; 1],
-    /// When the request came.
+    /// When the request arrived.
     pub time: Timestamp,
     pub request: String,
     /// The token's label in the registry; null without one.
@@ -43,14 +43,14 @@ pub struct AuditLine {
     pub id: Option<String>,
     /// The names of what it sets.
     pub attributes: Vec<String>,
-    /// The keyed hash of the externalId, where the request has one.
+    /// The keyed hash of the externalId, if the request has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub person: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repaired: Vec<&'static str>,
     #[serde(serialize_with = "word")]
     pub outcome: Outcome,
-    /// What the client got; null if it had gone.
+    /// The status that the client received; null if it had disconnected.
     pub status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'static str>,

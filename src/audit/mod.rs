@@ -1,8 +1,9 @@
-//! The audit log: a line for each request that changes a user, a group or a token, with who, what, on which id,
-//! which attributes, and how it ended.
+//! The audit log: a line for each request that changes a user, a group or a token: who, what, on
+//! which id, which attributes, and the outcome.
 //!
-//! SECURITY: a line has names of attributes and never a value. Its slot in the queue is reserved before anything
-//! of the request leaves, and the request is refused if there is none: what was changed is never missing here.
+//! SECURITY: a line has names of attributes and never a value. Its slot in the queue is reserved
+//! before anything of the request is forwarded, and the request is refused if there is none: no
+//! change is ever missing in the log.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -22,16 +23,17 @@ pub use queue::flush;
 
 use queue::Queue;
 
-/// Takes the lines of audited requests.
+/// Writes the lines of audited requests.
 #[derive(Clone)]
 pub struct AuditLog {
     access: AccessLog,
-    /// Made for the first line.
+    /// Created for the first line.
     queue: Arc<OnceLock<Queue>>,
 }
 
 impl AuditLog {
-    /// Lines go where those of `access` go, in their form, but through a queue of their own.
+    /// Lines go to the same place as those of `access`, in the same format, but through a separate
+    /// queue.
     pub fn new(access: &AccessLog) -> Self {
         Self { access: access.clone(), queue: Arc::default() }
     }

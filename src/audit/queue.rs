@@ -1,7 +1,7 @@
 //! The queue of the audit log, and the thread that writes it.
 //!
-//! Unlike other lines, these are not dropped: a line that cannot be written is tried again, and the queue fills
-//! meanwhile.
+//! Unlike other lines, these are not dropped: a line that cannot be written is retried, and the
+//! queue fills meanwhile.
 
 use std::fmt;
 use std::io::Write as _;
@@ -14,10 +14,10 @@ use crate::logging::AccessLog;
 
 use super::line::AuditLine;
 
-/// Lines that wait to be written, and requests under way that will have one.
+/// Lines that wait to be written, and requests in progress that will have one.
 const MAX_LINES: usize = 1024;
 
-/// After a line could not be written.
+/// How long to wait after a line could not be written.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// How long the end of the process waits for lines to be written.
@@ -26,7 +26,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Lines that are queued and not yet written to standard error.
 static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Waits until all lines are written, but not for ever.
+/// Waits until all lines are written, but for a limited time.
 pub fn flush() {
     let end = Instant::now() + FLUSH_TIMEOUT;
     while UNWRITTEN.load(Ordering::Acquire) > 0 && Instant::now() < end {
@@ -41,7 +41,8 @@ pub(super) struct Queue(mpsc::Sender<AuditLine>);
 pub(super) struct Slot(mpsc::OwnedPermit<AuditLine>);
 
 impl Queue {
-    /// Starts the thread, which ends with the last sender. Without a thread the queue has no room for anything.
+    /// Starts the thread, which ends with the last sender. Without a thread the queue has no room
+    /// for any line.
     pub(super) fn start(access: &AccessLog) -> Self {
         let (sender, mut lines) = mpsc::channel(MAX_LINES);
         let access = access.clone();
@@ -53,7 +54,7 @@ impl Queue {
             }
         });
         if let Err(error) = started {
-            tracing::error!(%error, "nothing can be audited, so changes are refused: no thread to be had");
+            tracing::error!(%error, "nothing can be audited, so changes are refused: no thread could be started");
         }
         Self(sender)
     }
@@ -81,7 +82,7 @@ fn write(line: &[u8]) {
     let mut is_begun = false;
     loop {
         let mut out = std::io::stderr().lock();
-        // What was written of it before is not taken for a part of another line.
+        // A part of the line that was written before must not run into another line.
         let ended = if is_begun { out.write_all(b"\n") } else { Ok(()) };
         if ended.and_then(|()| out.write_all(line)).is_ok() {
             return;

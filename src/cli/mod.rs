@@ -188,14 +188,14 @@ fn command_line() -> String {
     line
 }
 
-/// What the config of a file asks for. All that is wrong with the file, and with those
-/// that it names, is told at once.
+/// The snapshot of a config file. All errors in the file, and in those that it names, are reported
+/// at once.
 fn load(path: &Path, overrides: Overrides) -> Result<Evaluator, Failure> {
     let loaded = ConfigFile::new(path, overrides).load();
-    loaded.map(Evaluator::of).map_err(|mistakes| Failure::Unusable(mistakes.to_string()))
+    loaded.map(Evaluator::of).map_err(|errors| Failure::Unusable(errors.to_string()))
 }
 
-/// The guard of a config that names no files.
+/// The guard with a config that names no files.
 fn guard(config: &Config) -> Result<Evaluator, Failure> {
     Evaluator::new(config).map_err(|errors| Failure::Unusable(errors.to_string()))
 }

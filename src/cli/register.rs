@@ -107,10 +107,10 @@ impl RegisterFile {
 
     /// Reads a text that is, or is to be, in this file; `when` says which, in the errors.
     pub fn parse(&self, text: &str, when: &str) -> Result<TokenRegistry, Failure> {
-        file::parse(text).map_err(|mistakes| {
+        file::parse(text).map_err(|errors| {
             let path = self.path.display();
             let lines: Vec<String> =
-                mistakes.iter().map(|mistake| format!("{path}:{mistake}{when}")).collect();
+                errors.iter().map(|error| format!("{path}:{error}{when}")).collect();
             Failure::Unusable(lines.join("\n"))
         })
     }

@@ -27,7 +27,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Outcome {
     let source = ConfigFile::new(&arguments.config, Overrides::default());
     let loaded = source.load();
-    let snapshot = loaded.map_err(|mistakes| Failure::Unusable(mistakes.to_string()))?;
+    let snapshot = loaded.map_err(|errors| Failure::Unusable(errors.to_string()))?;
     proxy::serve(Evaluator::of(snapshot), Some(source))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
         match error {
-            ServeError::Given(mistakes) => Self::Unusable(mistakes),
+            ServeError::Given(errors) => Self::Unusable(errors),
             error => Self::Running(error.to_string()),
         }
     }

@@ -1,11 +1,11 @@
-//! Addresses of the config that exclude each other.
+//! Addresses in the config that conflict.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Listener, Server};
 use crate::input::diagnostic::{At, Diagnostics};
 
-/// Notes listeners on one port, and servers that are the guard itself.
+/// Reports listeners on the same port, and servers that are the guard itself.
 pub(super) fn check_addresses(
     listen: Option<&[(At, Listener)]>,
     upstream: Option<&[(At, Server)]>,

@@ -23,7 +23,7 @@ use crate::policy::{Action, Identity, Policy, Profile};
 use crate::release::Releases;
 use crate::repair::Repairs;
 
-/// The characters of rich info that `wire.rich_info_limit` may allow.
+/// The bounds of `wire.rich_info_limit`, in characters.
 const RICH_INFO_LIMIT: std::ops::RangeInclusive<u64> = 0..=1_000_000;
 
 /// The largest file that is read, in bytes.
@@ -32,7 +32,7 @@ const MAX_FILE: u64 = 1024 * 1024;
 /// The largest file with a key or a token that is read, in bytes.
 const MAX_SECRET: u64 = 64 * 1024;
 
-/// What the command line overrides.
+/// Settings that the command line overrides.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Overrides {
     pub profile: Option<Profile>,
@@ -41,8 +41,8 @@ pub struct Overrides {
     pub repairs: Option<Repairs>,
 }
 
-/// Reads the file at `path`, as far as it can be read, and what is wrong with it. A config that comes with
-/// an error is good only for being looked at further. Relative paths in it begin at the file's own folder.
+/// Reads the file at `path`, as far as it can be read, and its errors. A config with errors may
+/// only be examined further, not used. Relative paths in it are relative to the file's folder.
 pub fn load(path: &Path, overrides: Overrides) -> (Option<Config>, Option<LoadError>) {
     let folder = path.parent().unwrap_or(Path::new(""));
     let diagnostics = Diagnostics::default();
@@ -77,8 +77,8 @@ pub fn parse_with(text: &str, overrides: Overrides) -> Result<Config, Vec<Diagno
     }
 }
 
-/// Reads what can be read. A config that comes with errors in `diagnostics` is not to be used. The files that
-/// it names are looked for if the folder is known.
+/// Reads what can be read. A config that comes with errors in `diagnostics` must not be used. The
+/// files that it names are checked if the folder is known.
 fn read(
     text: &str,
     folder: Option<&Path>,
@@ -185,13 +185,13 @@ fn read(
     Some(config)
 }
 
-/// A part of the text's hash, as large as a metric can show exactly.
+/// A part of the text's hash, small enough for a metric to show exactly.
 fn fingerprint(text: &str) -> u64 {
     let hash = Sha256::digest(text);
     hash.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The path of a file or folder beside this one, which has to be there.
+/// The path of a file or folder relative to this file's folder, which has to exist.
 pub(super) fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
     let path = field.parsed(value::file)?;
     let Some(folder) = folder else { return Some(path) };
@@ -205,7 +205,8 @@ pub(super) fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<Path
     }
 }
 
-/// What is in a file beside this one that only the guard should read. Without the folder, nothing is read.
+/// The content of a file that only the guard should be able to read. Without the folder, nothing is
+/// read.
 pub(super) fn secret_file<T>(
     field: &Field<'_, '_>,
     folder: Option<&Path>,
@@ -235,7 +236,7 @@ fn read_wire(mut section: Section<'_, '_>, policy: &mut Policy) {
     section.close();
 }
 
-/// The settings, and where the count of failures is set to another value than the default.
+/// The settings, and where the number of failures is set to a value other than the default.
 fn read_shield(mut section: Section<'_, '_>) -> (RefusalCacheSettings, Option<At>) {
     let default = RefusalCacheSettings::default();
     let mut shield = default;
@@ -290,7 +291,7 @@ fn read_z_headers(field: Field<'_, '_>) -> Option<ZHeaders> {
     networks.is_some().then(|| ZHeaders::KeepFrom(values(&networks)))
 }
 
-/// The items of a list without their places.
+/// The items of a list without their positions.
 fn values<T: Clone>(list: &Option<Vec<(At, T)>>) -> Vec<T> {
     list.iter().flatten().map(|(_, value)| value.clone()).collect()
 }

@@ -1,4 +1,4 @@
-//! The section `limits`: what clients and backends may take.
+//! The section `limits`: the resources that clients and backends may use.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,7 +12,7 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// Sizes and counts that no deployment exceeds for a good reason.
+/// Sizes and counts that no deployment has a good reason to exceed.
 const BODY: RangeInclusive<u64> = 1..=8 * MIB;
 const BUFFERED: RangeInclusive<u64> = 1..=256 * GIB;
 /// The HTTP parser takes at most 1 MiB, and 256 headers with those that are added.

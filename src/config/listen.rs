@@ -1,4 +1,4 @@
-//! `listen`: where clients connect, and how.
+//! `listen`: the addresses and protocols for clients.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub struct Listener {
 /// The files of a listener that speaks TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// Chosen by the name that the client asks for; the first one is the default.
+    /// Selected by the name that the client requests; the first one is the default.
     pub certificates: Vec<CertificateFiles>,
     pub client_auth: Option<ClientAuth>,
 }
@@ -41,12 +41,12 @@ pub struct CertificateFiles {
 pub struct ClientAuth {
     /// The certificates of the authorities that issue them.
     pub ca: PathBuf,
-    /// Clients without a certificate are turned away.
+    /// Clients without a certificate are rejected.
     pub required: bool,
 }
 
 impl Listener {
-    /// Connections begin with HTTP at once.
+    /// Connections begin with HTTP immediately.
     pub fn is_plain(&self) -> bool {
         self.tls.is_none() && self.proxy_protocol.is_empty()
     }
@@ -58,7 +58,7 @@ impl From<SocketAddr> for Listener {
     }
 }
 
-/// An address, or a mapping of it and more.
+/// An address, or a mapping with an address and more.
 pub(super) fn read(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<Listener> {
     if !field.is_mapping() {
         return field.parsed(value::listener).map(Listener::from);

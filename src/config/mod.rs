@@ -1,5 +1,5 @@
-//! The configuration, valid by construction: what the rest of the guard reads. How it is written
-//! in a file, and what can be wrong there, is defined in `file`.
+//! The configuration, valid by construction, as the rest of the guard uses it. Its file format, and
+//! the possible errors, are defined in `file`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -33,21 +33,21 @@ pub use listen::{CertificateFiles, ClientAuth, Listener, ListenerTls};
 pub use shared::{OnFailure, Shared};
 pub use upstream::{Server, UpstreamCheck, UpstreamHost, UpstreamTls};
 
-/// Everything an operator can choose.
+/// Everything an operator can configure.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where clients connect; no two have the same address.
     pub listen: Vec<Listener>,
     /// Where metrics and probes are served.
     pub admin: SocketAddr,
-    /// What has to be sent to read them; `None`: nothing.
+    /// The token that is required to read them; `None`: none is.
     pub admin_token: Option<AdminToken>,
     /// `None`: they are served in cleartext.
     pub admin_tls: Option<ListenerTls>,
     pub upstream: Vec<Server>,
     pub upstream_host: UpstreamHost,
     pub upstream_tls: UpstreamTls,
-    /// Asks every server whether it is healthy; `None`: only failing requests show it.
+    /// Checks whether each server is healthy; `None`: only failing requests reveal that it is not.
     pub upstream_check: Option<UpstreamCheck>,
     /// Worker threads.
     pub threads: usize,
@@ -57,24 +57,24 @@ pub struct Config {
     pub auth_tokens: PathPolicy,
     pub z_headers: ZHeaders,
     pub policy: Policy,
-    /// What is repaired of requests before they are judged; `None`: nothing is, whatever the registry says, as
-    /// nothing is judged.
+    /// How requests are repaired before they are judged; `None`: not at all, whatever the registry
+    /// says, as nothing is judged.
     pub repairs: Option<Repairs>,
-    /// Where the operator's own schemas are; `None`: the built-in ones.
+    /// The folder of the operator's own schemas; `None`: the built-in ones.
     pub schemas: Option<std::path::PathBuf>,
     /// Host values that are served, in lower case and without port; empty: all.
     pub hosts: Vec<String>,
     /// Peers whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// The token registry; `None`: every well-formed token is left to Wire.
+    /// The token registry; `None`: Wire alone judges well-formed tokens.
     pub tokens: Option<std::path::PathBuf>,
     pub shield: RefusalCacheSettings,
-    /// How many users each token may delete or deactivate; `None`: any number. The registry may say otherwise for a
-    /// token.
+    /// How many users each token may delete or deactivate; `None`: any number. The registry may
+    /// override it for a token.
     pub deprovisioning: Option<Limit>,
     /// What is shared with other replicas; `None`: nothing.
     pub shared: Option<Shared>,
-    /// Whether 420, with which Wire's nginx throttles, is handed on as 429.
+    /// Whether 420, with which Wire's nginx throttles, is passed on as 429.
     pub map_420: bool,
     pub log: Log,
     /// `None`: changes are not audited.
@@ -89,14 +89,14 @@ pub struct Config {
     pub fingerprint: u64,
     /// Whether changed files are applied without a signal.
     pub reload_watch: bool,
-    /// What the file contains and probably does not mean.
+    /// What the file contains although it is probably unintended.
     pub warnings: Vec<Warning>,
 }
 
 /// How requests with invalid tokens are kept away from Wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefusalCacheSettings {
-    /// For how long a token that Wire refused is refused by the guard.
+    /// How long the guard itself refuses a token that Wire refused.
     pub refused_for: Duration,
     /// How many requests with invalid tokens may come from one address within `window`.
     pub failures: u32,
@@ -117,27 +117,28 @@ impl Default for RefusalCacheSettings {
     }
 }
 
-/// Whether requests of a kind reach the backend at all.
+/// Whether requests of a kind are forwarded to the backend at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathPolicy {
     Refuse,
     Forward,
 }
 
-/// What happens to `Z-*` headers, by which Wire's nginx says to its services who is logged in.
+/// What happens to `Z-*` headers, with which Wire's nginx tells its services which user is logged
+/// in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ZHeaders {
     Strip,
-    /// Kept from these peers, on `/scim/auth-tokens` only; stripped otherwise.
+    /// Accepted from these peers, on `/scim/auth-tokens` only; stripped otherwise.
     KeepFrom(Vec<IpNet>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Log {
     pub level: tracing::Level,
-    /// For which requests there is a line.
+    /// For which requests a line is written.
     pub access: AccessLines,
-    /// Whether each line says when it was written.
+    /// Whether each line contains the time.
     pub time: bool,
     pub format: LogFormat,
 }
@@ -156,16 +157,17 @@ impl Default for Log {
 /// A line for each request that changes something.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Audit {
-    /// For hashes of externalIds, by which people can be followed.
+    /// The key for hashes of externalIds, with which people can be followed.
     pub key: Option<HashKey>,
 }
 
-/// For which requests there is an access line.
+/// For which requests an access line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessLines {
     None,
     All,
-    /// For this share of the requests, and for all that were refused, failed, repaired or are audited.
+    /// For this fraction of the requests, and for all that were refused, failed, repaired or are
+    /// audited.
     Sample(Fraction),
 }
 
@@ -185,7 +187,7 @@ pub struct MetricsSettings {
     pub wire_dashboard: bool,
 }
 
-/// Where spans go, and of which requests.
+/// Where spans are sent, and for which requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracing {
     /// The collector's base URL.
@@ -204,8 +206,8 @@ impl fmt::Display for Tracing {
 pub struct Limits {
     /// Bytes of a request body, before and after decompression.
     pub body: usize,
-    /// Bytes of all bodies that are being read and judged, of all requests of HTTP/2, and of what is gathered
-    /// of answers, at one time.
+    /// Bytes of all bodies that are being read and judged, of all HTTP/2 requests, and of buffered
+    /// answers, at a time.
     pub buffered_bytes: usize,
     /// Bytes of a request head over HTTP/1.
     pub header_bytes: usize,
@@ -215,18 +217,18 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// From the end of the head to the end of the body.
     pub body_timeout: Duration,
-    /// From the end of the head to the end of the answer, for all but what streams through.
+    /// From the end of the head to the end of the answer, for all requests that are not streamed.
     pub request_timeout: Duration,
-    /// How long a connection may be idle between two requests: longer than a load balancer in front keeps it,
-    /// so that the balancer is the one that closes.
+    /// How long a connection may be idle between two requests: longer than a load balancer in front
+    /// keeps it, so that the balancer is the one that closes it.
     pub keepalive_timeout: Duration,
-    /// How long a client may take nothing of its answer.
+    /// How long a client may read nothing of its answer.
     pub write_timeout: Duration,
     /// Requests on one connection.
     pub requests_per_connection: u32,
     /// Open client connections, on all listeners together.
     pub connections: usize,
-    /// Open connections of one address (IPv6: one /64) that is no trusted proxy.
+    /// Open connections of one address (IPv6: one /64) that is not a trusted proxy.
     pub connections_per_address: usize,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
@@ -239,7 +241,7 @@ pub struct Limits {
     pub group_patch_wait: Duration,
     /// How long requests in flight may take to finish after SIGTERM.
     pub shutdown_timeout: Duration,
-    /// Connections that switched to WebSocket, at one time.
+    /// Concurrent connections that switched to WebSocket.
     pub upgrades: usize,
     /// How long such a connection may be without a byte in either direction.
     pub upgrade_idle_timeout: Duration,
@@ -315,9 +317,9 @@ impl Config {
         self.listen.iter().find(|listener| listener.address == address)
     }
 
-    /// Whether failures are counted by the client's address: only where it is known to be the client's.
-    /// With a proxy in front that is not trusted, all clients have one address, and any of them could have the others
-    /// refused.
+    /// Whether failures are counted by the client's address: only if it is known to be the
+    /// client's. With an untrusted proxy in front, all clients share one address, and any of them
+    /// could cause the others to be refused.
     pub fn counts_by_address(&self) -> bool {
         self.shield.by_address.unwrap_or(!self.trusted_proxies.is_empty())
     }

@@ -6,8 +6,8 @@ use crate::input::section::Section;
 use crate::policy::{Action, Identity, Policy, PolicyError, Profile};
 use crate::rule::Rule;
 
-/// Reads the section: the policy, and the global switch where it is set. `profile` and `identity` come from outside of the file, or from
-/// another section.
+/// Reads the section: the policy, and the global switch if it is set. `profile` and `identity` come
+/// from the command line, or from another section.
 pub fn read(
     mut rules: Section<'_, '_>,
     profile: Option<Profile>,
@@ -25,12 +25,13 @@ pub fn read(
     (policy, mode)
 }
 
-/// Applies the single actions, the widest pattern first: a mapping has no order to go by.
+/// Applies the single actions, the most general pattern first: the keys of a mapping have no order.
 fn read_actions(mut section: Section<'_, '_>, policy: &mut Policy) {
     let mut actions = section.rest();
     actions.sort_by_key(|(pattern, ..)| (!pattern.ends_with('*'), pattern.len()));
     for (pattern, at, field) in actions {
-        // Where the action itself is wrong, the pattern is tried with the one that fits all.
+        // If the action itself is invalid, the pattern is still checked, with an action that every
+        // rule accepts.
         let action = field.choice(&ACTIONS).unwrap_or(Action::Enforce);
         if let Err(error) = policy.set(pattern, action) {
             field.error_at(at, explain(&error));
@@ -50,7 +51,7 @@ fn explain(error: &PolicyError) -> String {
     }
 }
 
-/// What rules are called before the first dot.
+/// The names of the rules' groups: the part before the first dot.
 fn groups() -> impl Iterator<Item = &'static str> {
     let mut last = "";
     Rule::all().filter_map(move |rule| {

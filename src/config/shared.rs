@@ -21,14 +21,15 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::f
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
-/// The most Sentinels that are asked.
-const MAX_SENTINELS: usize = 16;
+/// The most Sentinels, or members of a cluster, that are asked.
+const MAX_MEMBERS: usize = 16;
 
 /// The most characters of a prefix: it is a part of each key.
 const MAX_PREFIX: usize = 64;
 
 const EXAMPLE: &str = "write redis://redis.example.com:6379/0, rediss:// for TLS, or \
-                       redis-sentinel://s1.example.com,s2.example.com/0#NAME for Sentinels and the name of their master";
+                       redis-sentinel://s1.example.com,s2.example.com/0#NAME for Sentinels and the name of their master, \
+                       redis-cluster://r1.example.com,r2.example.com for a cluster";
 
 /// State that is shared with other replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +80,8 @@ pub struct Store {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     Server(Server),
+    /// Some members of a cluster, which know the others.
+    Cluster(Vec<Server>),
     /// The Sentinels know which server is the master of this name.
     Sentinels {
         sentinels: Vec<Server>,
@@ -117,6 +120,10 @@ impl fmt::Display for Store {
         let s = if self.tls { "s" } else { "" };
         match &self.location {
             Location::Server(server) => write!(f, "redis{s}://{}", server.authority()),
+            Location::Cluster(members) => {
+                let all: Vec<String> = members.iter().map(Server::authority).collect();
+                write!(f, "redis{s}-cluster://{}", all.join(","))
+            }
             Location::Sentinels { sentinels, master } => {
                 let all: Vec<String> = sentinels.iter().map(Server::authority).collect();
                 write!(f, "redis{s}-sentinel://{}#{master}", all.join(","))
@@ -211,6 +218,13 @@ fn prefix_of(text: &str) -> Result<String, String> {
     Ok(text.into())
 }
 
+/// What a URL names.
+enum Kind {
+    Server,
+    Sentinel,
+    Cluster,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Url {
     location: Location,
@@ -228,11 +242,13 @@ fn url(text: &str) -> Result<Url, String> {
             .into());
     }
     let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
-    let (is_sentinel, tls) = match scheme {
-        "redis" | "valkey" => (false, false),
-        "rediss" | "valkeys" => (false, true),
-        "redis-sentinel" | "valkey-sentinel" => (true, false),
-        "rediss-sentinel" | "valkeys-sentinel" => (true, true),
+    let (kind, tls) = match scheme {
+        "redis" | "valkey" => (Kind::Server, false),
+        "rediss" | "valkeys" => (Kind::Server, true),
+        "redis-sentinel" | "valkey-sentinel" => (Kind::Sentinel, false),
+        "rediss-sentinel" | "valkeys-sentinel" => (Kind::Sentinel, true),
+        "redis-cluster" | "valkey-cluster" => (Kind::Cluster, false),
+        "rediss-cluster" | "valkeys-cluster" => (Kind::Cluster, true),
         _ => return Err(wrong()),
     };
     let (rest, master) = match rest.split_once('#') {
@@ -255,26 +271,31 @@ fn url(text: &str) -> Result<Url, String> {
         let (host, port) = value::host_and_port(place, &found, Some(port))?;
         Ok::<_, String>(Server { host, port, tls })
     };
-    let location = match (is_sentinel, master) {
-        (false, None) => Location::Server(server(servers, PORT)?),
-        (false, Some(_)) => {
+    let list = |port| {
+        let members: Result<Vec<_>, _> =
+            servers.split(',').map(|place| server(place, port)).collect();
+        let members = members?;
+        if members.len() > MAX_MEMBERS {
+            return Err(format!("{found} has more than {MAX_MEMBERS} servers; name some of them"));
+        }
+        Ok(members)
+    };
+    let location = match (kind, master) {
+        (Kind::Server, None) => Location::Server(server(servers, PORT)?),
+        (Kind::Cluster, None) if database != 0 => {
+            return Err(format!("{found} has a database, which a cluster has not"));
+        }
+        (Kind::Cluster, None) => Location::Cluster(list(PORT)?),
+        (Kind::Server | Kind::Cluster, Some(_)) => {
             return Err(format!("{found} has a name after a #, which only redis-sentinel:// has"));
         }
-        (true, None | Some("")) => {
+        (Kind::Sentinel, None | Some("")) => {
             return Err(format!(
                 "{found} does not name the master; write its name at the end: #mymaster"
             ));
         }
-        (true, Some(master)) => {
-            let sentinels: Result<Vec<_>, _> =
-                servers.split(',').map(|place| server(place, SENTINEL_PORT)).collect();
-            let sentinels = sentinels?;
-            if sentinels.len() > MAX_SENTINELS {
-                return Err(format!(
-                    "{found} has more than {MAX_SENTINELS} Sentinels; name some of them"
-                ));
-            }
-            Location::Sentinels { sentinels, master: master.into() }
+        (Kind::Sentinel, Some(master)) => {
+            Location::Sentinels { sentinels: list(SENTINEL_PORT)?, master: master.into() }
         }
     };
     Ok(Url { location, database, tls })
@@ -306,6 +327,10 @@ mod tests {
                     false,
                 ),
             ),
+            (
+                "rediss-cluster://a,b:1",
+                (Location::Cluster(vec![server("a", 6379, true), server("b", 1, true)]), 0, true),
+            ),
         ] {
             let (location, database, tls) = expected;
             assert_eq!(url(text), Ok(Url { location, database, tls }), "{text}");
@@ -324,6 +349,8 @@ mod tests {
             "redis-sentinel://a#",
             "redis-sentinel://a,,b#m",
             "redis://a?x=1",
+            "redis-cluster://a/1",
+            "redis-cluster://a#m",
         ] {
             assert!(url(wrong).is_err(), "{wrong}");
         }

@@ -1,4 +1,4 @@
-//! `upstream`: the backend servers, and how they are spoken to.
+//! `upstream`: the backend servers, and how the guard connects to them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,22 +15,22 @@ use crate::input::section::{Section, set};
 pub struct Server {
     pub host: String,
     pub port: u16,
-    /// It is spoken to over TLS.
+    /// It speaks TLS.
     pub tls: bool,
 }
 
 impl Server {
-    /// One that is spoken to in cleartext.
+    /// A server that speaks cleartext HTTP.
     pub fn cleartext(host: impl Into<String>, port: u16) -> Self {
         Self { host: host.into(), port, tls: false }
     }
 
-    /// The name by which it is known over TLS; `None` in cleartext.
+    /// Its name over TLS; `None` in cleartext.
     pub fn tls_name(&self) -> Option<&str> {
         self.tls.then_some(&self.host)
     }
 
-    /// What Host and a URL call it: the port is left out where it is that of https.
+    /// Its name in Host and in URLs: without the port if it is that of https.
     pub fn authority(&self) -> String {
         let Self { host, port, tls } = self;
         let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
@@ -44,14 +44,14 @@ impl fmt::Display for Server {
     }
 }
 
-/// The Host that the backend gets.
+/// The Host that the backend receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamHost {
     /// Over TLS the server's own, as written in its entry; over cleartext the client's.
     ByScheme,
     /// The client's.
     Keep,
-    /// This one. Over TLS the server's certificate has to be for it.
+    /// This name. Over TLS the server's certificate has to be valid for it.
     Name(String),
 }
 
@@ -60,11 +60,11 @@ pub enum UpstreamHost {
 pub struct UpstreamTls {
     /// The authorities that issue the backend's certificates; `None`: those of the platform.
     pub ca: Option<PathBuf>,
-    /// What the guard identifies itself with.
+    /// The guard's own client certificate.
     pub identity: Option<CertificateFiles>,
 }
 
-/// How servers are asked whether they are healthy.
+/// How the health of servers is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamCheck {
     /// The path of a GET that a healthy server answers with a status below 400.
@@ -72,7 +72,7 @@ pub struct UpstreamCheck {
     pub every: Duration,
 }
 
-/// What the section says.
+/// The content of the section.
 pub(super) struct Upstream {
     pub servers: Option<Vec<(At, Server)>>,
     pub check: Option<UpstreamCheck>,

@@ -36,8 +36,8 @@ pub fn listener(text: &str) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
-/// What is wrong with an IPv6 address and its port, or without one, where the address is not in
-/// brackets. `::1:8080` is an address as it is, but hardly ever meant as one.
+/// The error in an IPv6 address and its port, or without a port, if the address is not in brackets.
+/// `::1:8080` is a valid address, but hardly ever meant as one.
 fn unbracketed(text: &str) -> Option<String> {
     let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
     let split = text.rsplit_once(':').filter(|(host, port)| {
@@ -74,14 +74,14 @@ pub fn collector(text: &str) -> Result<String, String> {
     }
 }
 
-/// A share, from 0 to 1.
+/// A fraction, from 0 to 1.
 pub fn fraction(text: &str) -> Result<Fraction, String> {
     Fraction::parse(text).ok_or_else(|| {
         format!("{} is not a number from 0 to 1; write 0.1 for a tenth", quoted(text))
     })
 }
 
-/// The path of a request, with a query if need be.
+/// The path of a request, with an optional query.
 pub fn path(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
     if !text.starts_with('/') || !plain {
@@ -90,7 +90,8 @@ pub fn path(text: &str) -> Result<String, String> {
     Ok(text.into())
 }
 
-/// A backend server: a name or an address, and a port, which may be left out behind http:// and https://.
+/// A backend server: a name or an address, and a port, which is optional after http:// and
+/// https://.
 pub fn server(text: &str) -> Result<Server, String> {
     let Some((scheme, place)) = text.split_once("://") else {
         let (host, port) = host_and_port(text, &quoted(text), None)?;
@@ -169,7 +170,8 @@ pub(super) fn host_and_port(
     Ok((host.into(), port))
 }
 
-/// A value of the Host header that is served, without its port and without the dot that a full name may end in.
+/// A value of the Host header that is served, without its port and without the dot that a fully
+/// qualified name may end in.
 pub fn host(text: &str) -> Result<String, String> {
     let found = quoted(text);
     let bracketed = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));

@@ -1,12 +1,12 @@
-//! What is allowed in a config and probably not meant.
+//! Settings that are valid, but probably unintended.
 
 use super::{Config, Listener};
 use crate::input::diagnostic::{At, Diagnostics};
 use crate::policy::Action;
 use crate::rule::Rule;
 
-/// Looks at a config as a whole. `tuned`: where the number of failures was set; `idle`: where repairs are named
-/// that have no effect.
+/// Checks a config as a whole. `tuned`: where the number of failures was set; `idle`: where repairs
+/// are named that have no effect.
 pub(super) fn find(
     config: &Config,
     listen: &[(At, Listener)],
@@ -14,7 +14,7 @@ pub(super) fn find(
     idle: Option<At>,
     diagnostics: &Diagnostics,
 ) {
-    // Where a PROXY header comes first, the peer's address is the client's.
+    // After a PROXY header, the peer's address is the client's.
     let is_exposed = |listener: &Listener| {
         listener.proxy_protocol.is_empty() && !listener.address.ip().to_canonical().is_loopback()
     };
@@ -43,14 +43,14 @@ pub(super) fn find(
     }
 }
 
-/// Looks at the limit of deletions and deactivations, which is at this place.
+/// Checks the limit of deletions and deactivations, which is at this position.
 pub(super) fn find_idle_limit(config: &Config, at: At, diagnostics: &Diagnostics) {
     if let Some(why) = why_no_limit(config) {
         diagnostics.warn(at, format!("deprovisioning: {why}"));
     }
 }
 
-/// Why a limit of deletions and deactivations does not hold anything back, if it does not.
+/// Why a limit of deletions and deactivations does not refuse anything, if it does not.
 pub(crate) fn why_no_limit(config: &Config) -> Option<&'static str> {
     match config.policy.action(Rule::LimitsDeprovisioning) {
         Action::Enforce => None,

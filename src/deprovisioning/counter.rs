@@ -1,4 +1,5 @@
-//! The users that all tokens have deleted or deactivated lately, and the places of the requests that are in flight.
+//! The users that all tokens have recently deleted or deactivated, and the reservations of requests
+//! in flight.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,13 +11,13 @@ use super::{AccountChange, Allowance, Fate, Limit, Place};
 use crate::digest::TokenDigest;
 use crate::rate;
 
-/// How many users may be remembered in all before tokens of which nothing is known get no further place.
+/// How many users may be remembered in total before unknown tokens get no further reservation.
 ///
-/// SECURITY: anyone can send requests with made-up tokens. Wire refuses them, so that their places are given back,
-/// but a backend that fails lets them keep their places for a while.
+/// SECURITY: anyone can send requests with made-up tokens. Wire refuses them, so their reservations
+/// are released, but a failing backend lets them keep them for a while.
 const MAX_WITH_UNKNOWN: usize = 65_536;
 
-/// Nanoseconds after which the windows of all tokens are looked through for what is over.
+/// Nanoseconds between two sweeps of the windows of all tokens for expired users.
 const SWEEP_INTERVAL: u64 = 60_000_000_000;
 
 /// Counts for all tokens.
@@ -29,7 +30,7 @@ struct State {
     /// How many users are remembered, of all tokens.
     users: usize,
     swept: u64,
-    /// How many users were taken away, by the label of the token.
+    /// How many users were removed, by the label of the token.
     totals: HashMap<Option<Box<str>>, u64>,
 }
 
@@ -41,32 +42,33 @@ struct TokenWindow {
     label: Option<Box<str>>,
 }
 
-/// A request that takes a user away.
+/// A request that removes a user.
 #[derive(Clone, Copy)]
 pub struct Removal<'a> {
     pub token: TokenDigest,
     /// The token's label in the registry.
     pub label: Option<&'a str>,
-    /// The token is valid by the registry, or Wire accepted it lately.
+    /// The token is valid according to the registry, or Wire accepted it lately.
     pub known: bool,
     /// The user's id.
     pub user: u128,
     pub change: AccountChange,
 }
 
-/// What is used of a limit.
+/// The usage of a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
-    /// The token's label in the registry; `None`: of all other tokens together.
+    /// The token's label in the registry; `None`: all other tokens together.
     pub label: Option<Box<str>>,
     /// Users that count now.
     pub used: u64,
-    /// Users that were taken away since the process began.
+    /// Users that were removed since the process began.
     pub total: u64,
 }
 
 impl Counter {
-    /// Takes a place for the user. `allowance`: one that is not over. The error says after how long there may be one.
+    /// Reserves a place for the user. `allowance`: one that has not expired. The error says after how
+    /// long a place may be free.
     pub fn take(
         self: &Arc<Self>,
         limit: Limit,
@@ -88,24 +90,24 @@ impl Counter {
         }
     }
 
-    /// Whether a token of which nothing may be known gets a place at all.
+    /// Whether a token that may be unknown gets a place at all.
     pub fn has_room(&self, known: bool) -> bool {
         known || self.lock().users < MAX_WITH_UNKNOWN
     }
 
-    /// The place of a request that leaves although there is none within the limit.
+    /// The reservation of a request that is forwarded although none is free within the limit.
     pub fn beyond_limit(self: &Arc<Self>, removal: Removal<'_>) -> Place {
         self.place(removal, false)
     }
 
-    /// Notes that a request with this token activates a user.
+    /// Records that a request with this token activates a user.
     pub fn activate(&self, token: TokenDigest, user: u128) {
         if let Some(token) = self.lock().tokens.get_mut(&token) {
             token.window.activate(user);
         }
     }
 
-    /// What is used now, and how many users were taken away, for each token that took any away.
+    /// The current usage, and how many users were removed, for each token that removed any.
     pub fn usage(&self) -> Vec<Usage> {
         let mut state = self.lock();
         state.expire(rate::now());
@@ -199,7 +201,7 @@ impl State {
         }
     }
 
-    /// Forgets what is over, of all tokens.
+    /// Removes expired users, of all tokens.
     fn expire(&mut self, now: u64) {
         self.swept = now;
         self.tokens.retain(|_, token| {

@@ -1,10 +1,11 @@
-//! Limits how many users a token may delete or deactivate in a time, so that a wrong filter in a client, or a
-//! directory that answers with a part of its entries, does not take everyone's account away: in Wire, a deleted
-//! account is gone with its keys and conversations.
+//! Limits how many users a token may delete or deactivate in a time, so that a wrong filter in a
+//! client, or a directory that returns only some of its entries, does not remove everyone's
+//! account: in Wire, a deleted account is gone with its keys and conversations.
 //!
-//! Counted are different users, by the token that takes them away: who is counted already costs nothing again. A
-//! place is taken before the request leaves, given back if Wire refuses the request, and kept if Wire carries it out,
-//! or may have. All state belongs to this process and ends with it; what several replicas share is in `shared`.
+//! Different users are counted for each token: a user who is counted already costs nothing again. A
+//! place is reserved before the request is forwarded, released if Wire refuses the request, and
+//! kept if Wire carries it out, or may have. All state belongs to this process and ends with it;
+//! what several replicas share is in `shared`.
 
 mod counter;
 mod place;
@@ -27,12 +28,12 @@ pub enum AccountChange {
 }
 
 impl AccountChange {
-    /// What setting `active` does.
+    /// The effect of setting `active`.
     pub fn of_active(active: bool) -> Self {
         if active { Self::Activates } else { Self::Deactivates }
     }
 
-    /// Whether it takes a user away.
+    /// Whether it removes a user.
     pub fn is_removal(self) -> bool {
         matches!(self, Self::Deactivates | Self::Deletes)
     }
@@ -53,23 +54,23 @@ impl Limit {
     }
 }
 
-/// More users that a token may delete or deactivate, beyond its limit, for a planned change.
+/// More users than the limit that a token may delete or deactivate, for a planned change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
-    /// How many in all, however long the time is.
+    /// How many in total, however long the time is.
     pub count: u32,
     pub until: SystemTime,
 }
 
-/// What the registry says of one token.
+/// The registry's settings for one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenLimit {
-    /// In place of the configured one.
+    /// Replaces the configured limit.
     pub limit: Option<Limit>,
     pub allow: Option<Allowance>,
 }
 
-/// What became of a request that takes a user away.
+/// The outcome of a request that removes a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It has changed nothing.

@@ -1,24 +1,24 @@
-//! The users that one token has deleted or deactivated lately: a sliding window over every single one, so that
-//! no interval of the configured length has more of them than allowed.
+//! The users that one token has recently deleted or deactivated: a sliding window that contains
+//! every single one, so that no interval of the configured length has more of them than allowed.
 
 use std::collections::{BTreeSet, HashMap};
 
 use super::{AccountChange, Allowance, Fate, Limit};
 
-/// How many users are remembered as inactive beyond the window, for each token.
+/// How many users are remembered as inactive after the window, for each token.
 const MAX_INACTIVE: usize = 65_536;
 
 /// Times are in nanoseconds, and only grow.
 #[derive(Debug, Default)]
 pub struct Window {
     users: HashMap<u128, Counted>,
-    /// The users of `users` of which no request is in flight, by the time from which they count.
+    /// The users of `users` without a request in flight, by the time from which they count.
     idle: BTreeSet<(u64, u128)>,
-    /// The users of `users` that count against the limit: all but those of an allowance.
+    /// The users of `users` that count against the limit: all except those of an allowance.
     used: u32,
     allowance: Option<Spent>,
-    /// Users whose deactivation Wire has confirmed, and which the client has repeated ever since: repeating it once
-    /// more takes nobody away. With the time of the last repetition.
+    /// Users whose deactivation Wire has confirmed, and which the client has repeated ever since:
+    /// repeating it again removes nobody. With the time of the last repetition.
     inactive: HashMap<u128, u64>,
     inactive_by_time: BTreeSet<(u64, u128)>,
 }
@@ -33,11 +33,11 @@ struct Counted {
     kept: bool,
     /// What Wire has confirmed.
     confirmed: Option<AccountChange>,
-    /// The user was activated while a request was in flight, so that its answer confirms nothing.
+    /// The user was activated while a request was in flight, so its answer confirms nothing.
     activated: bool,
     /// When the client last repeated what Wire had confirmed.
     repeated: Option<u64>,
-    /// The user was counted against this allowance, by its number, and not against the limit.
+    /// The user was counted against the allowance with this number, and not against the limit.
     allowed_by: Option<u64>,
 }
 
@@ -49,16 +49,16 @@ struct Spent {
     users: u32,
 }
 
-/// What a place was needed for.
+/// The result of a successful reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {
     /// The user has a place until the answer shows whether it is kept.
     Counted,
-    /// Wire has confirmed the same before, so that nothing changes.
+    /// Wire has confirmed the same before, so nothing changes.
     Free,
 }
 
-/// No more users may be taken away now.
+/// No more users may be removed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full {
     /// Nanoseconds until the next place is free.
@@ -66,8 +66,8 @@ pub struct Full {
 }
 
 impl Window {
-    /// Takes a place for a user. `allowance`: how many more than the limit are allowed now; `room`: whether there is
-    /// memory for another user.
+    /// Reserves a place for a user. `allowance`: how many more than the limit are allowed now;
+    /// `room`: whether there is memory for another user.
     pub fn take(
         &mut self,
         limit: Limit,
@@ -121,8 +121,8 @@ impl Window {
         Ok(Taken::Counted)
     }
 
-    /// Notes what became of a request for which a place was taken. Says whether that is the first one for this user
-    /// that Wire has carried out, or may have.
+    /// Records the outcome of a request with a reservation. Returns whether it is the first one for
+    /// this user that Wire has carried out, or may have.
     pub fn settle(&mut self, user: u128, change: AccountChange, fate: Fate) -> bool {
         let Some(counted) = self.users.get_mut(&user) else { return false };
         let was_kept = counted.kept;
@@ -147,7 +147,7 @@ impl Window {
         is_first
     }
 
-    /// Notes that the client activates a user: deactivating it again takes it away again.
+    /// Records that the client activates a user: deactivating it again removes it again.
     pub fn activate(&mut self, user: u128) {
         self.forget_inactive(user);
         if let Some(counted) = self.users.get_mut(&user) {
@@ -157,7 +157,7 @@ impl Window {
         }
     }
 
-    /// Forgets what is older than the limit's interval.
+    /// Removes what is older than the limit's interval.
     pub fn expire(&mut self, limit: Limit, now: u64) {
         let within = limit.within();
         let is_over = |at: u64| now.saturating_sub(at) > within;
@@ -223,7 +223,8 @@ impl Window {
         }
     }
 
-    /// How long until there is a place within the limit, as far as it is known: of requests in flight it is not.
+    /// How long until a place is free within the limit, as far as that is known: for requests in
+    /// flight it is not.
     fn wait(&self, limit: Limit, now: u64) -> u64 {
         let within = limit.within();
         // A limit that was lowered needs several places to become free.

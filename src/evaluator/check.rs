@@ -1,4 +1,4 @@
-//! Judging one document on its own, without a request around it.
+//! Judging a single document, without a request.
 
 use super::{
     BodyTask, Evaluator, RepairedBody, hinted, judge_document, read_document, repair_document,
@@ -10,7 +10,7 @@ use crate::scim::user::{self, Lifecycle, Reading};
 use crate::snapshot::Snapshot;
 use crate::{body, query};
 
-/// What one document on its own is judged as.
+/// The kind of document to judge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckKind {
     User,
@@ -20,19 +20,19 @@ pub enum CheckKind {
     GroupFilter,
 }
 
-/// The verdict on one document on its own.
+/// The verdict on a single document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckReport {
     pub refusal: Option<Refusal>,
     pub remarks: Remarks,
-    /// What Wire stores, of an accepted user.
+    /// What Wire stores for an accepted user.
     pub reading: Option<Reading>,
-    /// What was judged in place of the document, where a configured repair has changed it.
+    /// What was judged instead of the document, if a configured repair has changed it.
     pub repaired: Option<RepairedBody>,
 }
 
 impl Evaluator {
-    /// Judges one document on its own; users as if they were new.
+    /// Judges a single document; users as if they were new.
     pub fn check(&self, kind: CheckKind, bytes: &[u8]) -> CheckReport {
         let snapshot = self.snapshots.current();
         let mut findings = Findings::new(&snapshot.config.policy);

@@ -1,4 +1,4 @@
-//! Reading a body as a JSON document, and judging it by the rules of its kind.
+//! Parsing a body as a JSON document, and judging it by the rules of its kind.
 
 use crate::api::BodyKind;
 use crate::findings::Findings;
@@ -39,7 +39,7 @@ pub(super) fn read_document(bytes: &[u8]) -> Result<Document<'_>, Refusal> {
     })
 }
 
-/// The position of a byte, as people count.
+/// The position of a byte, counted from 1.
 fn position(bytes: &[u8], at: usize) -> String {
     let before = &bytes[..at.min(bytes.len())];
     let line = memchr::memchr_iter(b'\n', before).count() + 1;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::secret;
 
-/// A place in the text, as editors count: from 1, columns in characters.
+/// A position in the text, as editors count: from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
     pub line: usize,
@@ -15,7 +15,7 @@ pub struct At {
 impl At {
     pub const START: Self = Self { line: 1, column: 1 };
 
-    /// The place of the byte `index`, which is the beginning of a character.
+    /// The position of the byte `index`, at which a character begins.
     pub fn of(text: &str, index: usize) -> Self {
         let before = text.get(..index).unwrap_or(text);
         let line = before.matches('\n').count() + 1;
@@ -46,7 +46,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// What is allowed and probably not meant, as one sentence.
+/// What is allowed but probably unintended, as one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Warning(Diagnostic);
 
@@ -65,9 +65,9 @@ pub(super) const MAX_REPORTED: usize = 200;
 pub struct Diagnostics {
     errors: RefCell<Vec<Diagnostic>>,
     warnings: RefCell<Vec<Warning>>,
-    /// How many there are besides.
+    /// How many more there are.
     more: Cell<usize>,
-    /// The full names of all keys that the reader asked for, present or not.
+    /// The full names of all keys that the reader looked up, present or not.
     #[cfg(test)]
     pub asked: RefCell<Vec<String>>,
 }

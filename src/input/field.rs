@@ -1,4 +1,4 @@
-//! One value of a file, read as what it has to be; what is wrong with it is noted.
+//! One value of a file, read as the expected type; errors are recorded.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -9,8 +9,8 @@ use super::near;
 use super::value::{self, quoted};
 use super::yaml::{Node, Value};
 
-/// The most items of a list: those of some lists are compared with each other, those of others with
-/// every request.
+/// The maximum number of list items: those of some lists are compared with each other, those of
+/// others with every request.
 const MAX_ITEMS: usize = 1000;
 
 /// One value of the file, under its full name.
@@ -23,12 +23,12 @@ pub struct Field<'n, 't> {
 }
 
 impl<'n, 't> Field<'n, 't> {
-    /// Notes what is wrong with this value.
+    /// Records an error in this value.
     pub fn error(&self, message: impl Display) {
         self.error_at(self.at, message);
     }
 
-    /// Notes what is wrong with this value, or its key, at some other place.
+    /// Records an error in this value, or its key, at another position.
     pub fn error_at(&self, at: At, message: impl Display) {
         let message = if self.path.is_empty() {
             message.to_string()
@@ -54,12 +54,12 @@ impl<'n, 't> Field<'n, 't> {
         matches!(self.node.value, Value::Map(_))
     }
 
-    /// The items of a list, each read by `read`, without those that it could not read.
+    /// The items of a list, each read by `read`, except those that it could not read.
     pub fn list<T>(&self, read: impl Fn(&Field<'n, 't>) -> Option<T>) -> Option<Vec<T>> {
         self.list_of(MAX_ITEMS, read)
     }
 
-    /// As `list`, of at most so many items.
+    /// As `list`, with at most this many items.
     pub fn list_of<T>(
         &self,
         most: usize,
@@ -84,8 +84,8 @@ impl<'n, 't> Field<'n, 't> {
         Some(items.iter().enumerate().map(field).filter_map(|item| read(&item)).collect())
     }
 
-    /// As `list`, with the places of the items. Here an empty list is an error, and so is a repeated
-    /// item.
+    /// As `list`, with the positions of the items. Here an empty list is an error, and so is a
+    /// repeated item.
     pub fn filled_list<T: PartialEq>(
         &self,
         why: &str,
@@ -128,8 +128,8 @@ impl<'n, 't> Field<'n, 't> {
         }
     }
 
-    /// A scalar that is a string in YAML, read by `read`: a number would lose its last zeros to
-    /// other readers of the file.
+    /// A scalar that is a string in YAML, read by `read`: other readers of the file would drop the
+    /// trailing zeros of a number.
     pub fn string<T>(&self, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         match &self.node.value {
             Value::Scalar { text, plain: true } if text.parse::<f64>().is_ok() => {
@@ -188,7 +188,7 @@ impl<'n, 't> Field<'n, 't> {
         })
     }
 
-    /// A time.
+    /// A duration.
     pub fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         self.parsed(|text| match value::duration(text)? {
             duration if range.contains(&duration) => Ok(duration),

@@ -21,7 +21,7 @@ pub enum LoadError {
         path: PathBuf,
         most: u64,
     },
-    /// It is not what is read there.
+    /// Its content is not valid.
     Unread {
         path: PathBuf,
         why: String,
@@ -61,7 +61,7 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Reads a whole text file of at most so many bytes, and parses it. It has to be a regular one, or a
+/// Reads a whole text file of at most this size, and parses it. It has to be a regular file, or a
 /// link to one.
 pub(crate) fn read_file<T>(
     path: &Path,
@@ -79,7 +79,8 @@ pub(crate) fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, LoadError> {
 }
 
 fn check_regular(path: &Path) -> Result<(), LoadError> {
-    // SECURITY: reading a pipe or a terminal blocks until somebody writes to it, and a device may have no end.
+    // SECURITY: reading a pipe or a terminal blocks until data is written to it, and a device may
+    // have no end.
     let unreadable = |source| LoadError::Unreadable { path: path.into(), source };
     let kind = std::fs::metadata(path).map_err(unreadable)?.file_type();
     let Some(what) = irregular(kind) else { return Ok(()) };
@@ -110,7 +111,7 @@ fn read_all(path: &Path, most: u64) -> Result<Vec<u8>, LoadError> {
     Ok(bytes)
 }
 
-/// What a file is called that is no regular one.
+/// The type of a file that is not a regular one.
 fn irregular(kind: FileType) -> Option<&'static str> {
     match kind {
         kind if kind.is_file() => None,

@@ -1,5 +1,5 @@
-//! What operators write: YAML with the line and column of every value, single values, and all that is
-//! wrong at once.
+//! Reading what operators write: YAML with the line and column of every value, single values, and
+//! all errors at once.
 
 pub(crate) mod diagnostic;
 pub(crate) mod field;

@@ -1,6 +1,6 @@
 //! "Did you mean": the known word whose spelling is nearest to an unknown one.
 
-/// The nearest of `known` that is near enough to be what was meant.
+/// The nearest of `known` that is similar enough to be a misspelling.
 pub fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     const LONGEST: usize = 64;
     if word.chars().count() > LONGEST {
@@ -25,7 +25,7 @@ fn simplify(word: &str) -> String {
     word.chars().filter(|c| !matches!(c, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// How many typing errors are still taken for the same word.
+/// How many typing errors are accepted for the same word.
 fn tolerance(word: &str) -> usize {
     match word.len() {
         0..=3 => 1,
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn typing_errors_are_recognised_and_other_words_are_not() {
+    fn typing_errors_are_recognised_but_other_words_are_not() {
         let known = ["listen", "admin", "other_paths", "trusted_proxies"];
         assert_eq!(near("lisen", known), Some("listen"));
         assert_eq!(near("amdin", known), Some("admin"));

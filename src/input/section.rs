@@ -1,5 +1,5 @@
-//! Reads mappings key by key: every key that is asked for is consumed, what is left over at the
-//! end is unknown, and whatever is wrong is noted while the reading goes on.
+//! Reads mappings key by key: every key that is looked up is consumed, the keys left over at the
+//! end are unknown, and errors are recorded while reading continues.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -10,13 +10,13 @@ use super::near;
 use super::value::quoted;
 use super::yaml::{Node, Value};
 
-/// One mapping of the file. `close` it when all keys were asked for.
+/// One mapping of the file. Call `close` after looking up all keys.
 pub struct Section<'n, 't> {
     /// The full name, such as `limits`; empty at the top.
     path: String,
     pub at: At,
     entries: Vec<Entry<'n, 't>>,
-    /// The value is no mapping; keys that it lacks are not reported.
+    /// The value is not a mapping; keys that it lacks are not reported.
     misshapen: bool,
     asked: Vec<&'static str>,
     diagnostics: &'n Diagnostics,
@@ -95,7 +95,7 @@ impl<'n, 't> Section<'n, 't> {
         }
     }
 
-    /// Hands out the keys and values that are left: for mappings whose keys are data.
+    /// Returns the keys and values that are left: for mappings whose keys are data.
     pub fn rest(&mut self) -> Vec<(&'n str, At, Field<'n, 't>)> {
         let (path, diagnostics) = (&self.path, self.diagnostics);
         let field = |entry: Entry<'n, 't>| {
@@ -106,7 +106,7 @@ impl<'n, 't> Section<'n, 't> {
         self.entries.drain(..).map(field).collect()
     }
 
-    /// Notes what nobody asked for.
+    /// Reports the keys that were not looked up.
     pub fn close(self) {
         for entry in &self.entries {
             let hint = near::hint(entry.name, self.asked.iter().copied());
@@ -122,7 +122,7 @@ impl<'n, 't> Section<'n, 't> {
 }
 
 impl<'n, 't> Field<'n, 't> {
-    /// The mapping in this place. Repeated keys are reported, and the first one counts.
+    /// The mapping at this position. Repeated keys are reported, and the first one is used.
     pub fn section(self) -> Section<'n, 't> {
         let mut section = Section::absent(self.path.clone(), self.at, self.diagnostics);
         let Value::Map(entries) = &self.node.value else {
@@ -156,7 +156,7 @@ impl<'n, 't> Field<'n, 't> {
     }
 }
 
-/// Replaces a default by what the file says.
+/// Replaces a default by the value in the file.
 pub fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;

@@ -12,10 +12,10 @@ use crate::secret;
 
 const KIB: u64 = 1024;
 
-/// What was written, fit to be quoted in a message.
+/// A value as written, shortened to be quoted in a message.
 pub fn quoted(text: &str) -> String {
     const SHOWN: usize = 60;
-    // SECURITY: before it is cut, as a part of a token does not look like one.
+    // SECURITY: redacted before it is shortened, as a part of a token does not look like one.
     let text = secret::redacted(text);
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{:?}...", &text[..end]),
@@ -118,7 +118,7 @@ pub fn network(text: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
-/// A network of IPv4 addresses that is written in their form for IPv6, as IPv4: all addresses are compared so.
+/// A network of IPv4-mapped IPv6 addresses, as IPv4: all addresses are compared in that form.
 fn unmapped(network: IpNet) -> IpNet {
     let prefix = network.prefix_len().checked_sub(96);
     let address = network.addr().to_canonical();
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_times_are_read_back_as_they_are_shown() {
+    fn sizes_and_times_survive_writing_and_reading() {
         for bytes in [0, 1, 1023, 1024, 512 * 1024, 1 << 20, 3 << 30] {
             assert_eq!(
                 size(size_text(bytes).trim_end_matches(" bytes").trim_end_matches(" byte")),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_end_at_their_prefix_and_are_not_everybody() {
+    fn networks_end_at_their_prefix_and_do_not_match_all_addresses() {
         assert_eq!(network("10.0.0.0/8"), Ok("10.0.0.0/8".parse().unwrap()));
         assert_eq!(network("::1"), Ok("::1/128".parse().unwrap()));
         assert_eq!(network("::ffff:10.0.0.0/104"), Ok("10.0.0.0/8".parse().unwrap()));

@@ -1,9 +1,9 @@
-//! YAML text to a tree of nodes with their positions.
+//! Parses YAML text into a tree of nodes with their positions.
 //!
-//! Only what a config needs is read: one document of mappings, lists and scalars. Scalars stay
-//! text; their meaning is up to the caller. The tree is built from the parser's events with
-//! a bounded stack, so that no nesting can exhaust the thread's own, and keeps repeated
-//! keys, so that these can be reported.
+//! Only what a config needs is supported: one document of mappings, lists and scalars. Scalars stay
+//! strings; their meaning is up to the caller. The tree is built from the parser's events with a
+//! bounded stack, so that no nesting can exhaust the thread's own, and keeps repeated keys, so that
+//! these can be reported.
 
 use std::borrow::Cow;
 
@@ -45,11 +45,10 @@ enum Open<'t> {
     Map { at: At, entries: Vec<(Node<'t>, Node<'t>)>, key: Option<Node<'t>> },
 }
 
-/// Reads one document. There is no node if the text is empty or no
-/// YAML.
+/// Parses one document. There is no node if the text is empty or not YAML.
 pub fn read(text: &str) -> (Option<Node<'_>>, Vec<Diagnostic>) {
     let mut errors = Vec::new();
-    // SECURITY: the parser takes a NUL for the end of the text, and would leave the rest unread.
+    // SECURITY: the parser treats a NUL as the end of the text, and would leave the rest unread.
     if let Some(error) = control_character(text) {
         return (None, vec![error]);
     }
@@ -157,7 +156,7 @@ fn refuse_tag(tag: Option<&Tag>, here: At, errors: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Notes an error that a file can contain any number of times.
+/// Records an error that a file can contain any number of times.
 fn note(errors: &mut Vec<Diagnostic>, here: At, message: &str) {
     if errors.len() < MAX_REPORTED {
         errors.push(Diagnostic::new(here, message));

@@ -1,8 +1,8 @@
-//! Request bodies as Wire's JSON reader takes them: bytes in, a folded document out.
+//! Request bodies, parsed as Wire's JSON parser does: bytes in, a folded document out.
 //!
 //! The document borrows from the body: a flat list of 16-byte nodes in document order, strings as
-//! ranges of the body (or of one side buffer where they had escapes), numbers as they were
-//! written. Keys that Wire reads are recognised while they are parsed.
+//! ranges of the body (or of one side buffer where they had escapes), numbers as they were written.
+//! Keys that Wire reads are recognised while they are parsed.
 
 mod name;
 mod parse;
@@ -102,12 +102,12 @@ impl<'d> Member<'d> {
 }
 
 impl Document<'_> {
-    /// The value that the document is.
+    /// The root value of the document.
     pub fn root(&self) -> Value<'_> {
         Value { document: self, index: 0 }
     }
 
-    /// The text that it was read from.
+    /// The text that it was parsed from.
     pub fn source(&self) -> &str {
         self.source
     }
@@ -120,7 +120,8 @@ impl Document<'_> {
         }
     }
 
-    /// Makes this a document of one string, for validators that check names as if they were values.
+    /// Turns this into a document of one string, for validators that check names as if they were
+    /// values.
     pub(crate) fn set_string(&mut self, text: &str) {
         self.unescaped.clear();
         self.unescaped.push_str(text);
@@ -181,7 +182,7 @@ impl<'d> Value<'d> {
         (self.node().end - self.index) as usize
     }
 
-    /// What distinguishes the value from every other one of its document.
+    /// Identifies the value among all values of its document.
     pub(crate) fn identity(self) -> (usize, u32) {
         (std::ptr::from_ref(self.document) as usize, self.index)
     }
@@ -227,7 +228,7 @@ impl<'d> Object<'d> {
     }
 
     /// The value that Wire reads under `name`; null is a value. Of several spellings the one
-    /// greatest in code point order counts, of several members spelled alike the first.
+    /// greatest in code point order is used, of several members spelled alike the first.
     pub fn value(self, name: Name) -> Option<Value<'d>> {
         let document = self.0.document;
         if !document.names[self.0.node().start as usize].contains(name) {

@@ -6,7 +6,7 @@
 use strum::{IntoStaticStr, VariantArray};
 use unicase::UniCase;
 
-/// A name that Wire reads in some object of a request; in camel case, but where another spelling is
+/// A name that Wire reads in some object of a request; in camel case unless another spelling is
 /// given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray, IntoStaticStr)]
 #[strum(serialize_all = "camelCase", const_into_str)]
@@ -82,7 +82,7 @@ const SPELLINGS: [&str; Name::COUNT] = {
 const MAX_LENGTH: usize = 52;
 
 /// Where the look-up of a key begins, by [`slot`]: the index of the only name that the key can be,
-/// and [`Name::COUNT`] where it can be none.
+/// or [`Name::COUNT`] if it can be none.
 const SLOTS: [u8; 1 << SLOT_BITS] = {
     let mut slots = [Name::COUNT as u8; 1 << SLOT_BITS];
     let mut at = 0;
@@ -97,10 +97,11 @@ const SLOTS: [u8; 1 << SLOT_BITS] = {
 
 const SLOT_BITS: u32 = 7;
 
-/// Found by trying: with it no two names share a slot.
+/// Found by trial: with it no two names share a slot.
 const SLOT_FACTOR: u32 = 0x0b83_c705;
 
-/// A number that ASCII spellings of one name share, from length, first and last letter, and one between.
+/// A number that ASCII spellings of one name share, computed from the length, the first and last
+/// letter, and one between.
 const fn slot(key: &[u8]) -> usize {
     let length = key.len();
     let letters = [key[0] | 0x20, key[length * 2 / 3] | 0x20, key[length - 1] | 0x20, length as u8];

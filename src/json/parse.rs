@@ -1,7 +1,7 @@
-//! Bytes to [`Document`]: RFC 8259, with limits of our own, as Wire's parser has none.
+//! Parses bytes into a [`Document`]: RFC 8259, with additional limits, as Wire's parser has none.
 //!
-//! One pass and no recursion, so that depth costs no stack; every byte is looked at once, but for
-//! strings with escapes, which are decoded on the way.
+//! One pass and no recursion, so that depth takes no stack; every byte is read once, except in
+//! strings with escapes, which are decoded meanwhile.
 
 use super::{Document, Kind, Name, NameSet, Node};
 
@@ -11,7 +11,7 @@ pub const MAX_DEPTH: usize = 512;
 /// The longest number that is read, in characters.
 pub const MAX_NUMBER: usize = 4096;
 
-/// Why bytes are no document, and the byte at which that was found.
+/// Why bytes are not a document, and the byte at which that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     #[error("{what} at byte {at}")]
@@ -22,7 +22,7 @@ pub enum JsonError {
     Number { at: usize },
 }
 
-/// Reads one JSON document with nothing after it.
+/// Parses one JSON document with nothing after it.
 pub fn parse(bytes: &[u8]) -> Result<Document<'_>, JsonError> {
     let source = std::str::from_utf8(bytes)
         .map_err(|error| JsonError::Syntax { at: error.valid_up_to(), what: "invalid UTF-8" })?;

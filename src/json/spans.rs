@@ -1,16 +1,16 @@
-//! Where each value of a document is in its source. Only who edits a body needs that, so it is not kept while
-//! the document is parsed.
+//! Where each value of a document is in its source. Only code that edits a body needs that, so it
+//! is not kept while the document is parsed.
 
 use std::ops::Range;
 
 use super::{Document, Kind, Object, Value};
 
-/// The place of every value and key of a document, in bytes.
+/// The position of every value and key of a document, in bytes.
 #[derive(Debug)]
 pub struct Spans(Vec<(u32, u32)>);
 
 impl Spans {
-    /// Finds them in one pass over the source, with the nodes as a guide.
+    /// Finds them in one pass over the source, following the nodes.
     pub fn of(document: &Document<'_>) -> Self {
         let source = document.source.as_bytes();
         let mut spans: Vec<(u32, u32)> = Vec::with_capacity(document.nodes.len());
@@ -54,7 +54,7 @@ impl Spans {
     }
 }
 
-/// The byte after the closing quote of a string that goes on at `at`.
+/// The byte after the closing quote of a string that continues at `at`.
 fn end_of_string(source: &[u8], mut at: usize) -> usize {
     while let Some(found) = memchr::memchr2(b'"', b'\\', source.get(at..).unwrap_or_default()) {
         at += found;

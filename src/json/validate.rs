@@ -1,8 +1,8 @@
-//! A [`Document`] as the JSON Schema validator sees it, so that schemas run on the document
+//! A [`Document`] as the JSON Schema validator sees it, so that schemas are applied to the document
 //! itself and no second copy of the body is built.
 //!
-//! Members are found by what their names fold to: a schema that says `userName` also judges
-//! `USERNAME`, as Wire does.
+//! Members are found by their folded names: a schema that says `userName` also judges `USERNAME`,
+//! as Wire does.
 
 use std::borrow::Cow;
 
@@ -151,8 +151,8 @@ impl<'d> json::Object<'d, Folded> for Object<'d> {
     }
 }
 
-/// The members of an object under the names that schemas use; of several that fold alike only the
-/// one that Wire reads.
+/// The members of an object under the names that schemas use; of several whose names fold alike
+/// only the one that Wire reads.
 #[derive(Debug)]
 pub struct Spelled<'d> {
     /// Which value Wire reads under each name, where some name appears more than once.
@@ -160,8 +160,8 @@ pub struct Spelled<'d> {
     members: Members<'d>,
 }
 
-/// SECURITY: found in one pass for all names, as an object may have as many of them as a body has
-/// room for.
+/// SECURITY: found in one pass for all names, as an object may have as many of them as fit into a
+/// body.
 fn read_of_each<'d>(object: Object<'d>) -> [Option<Member<'d>>; Name::COUNT] {
     let mut read: [Option<Member<'d>>; Name::COUNT] = [None; Name::COUNT];
     for member in Object::members(object) {
@@ -222,8 +222,8 @@ impl JsonNumber for Written<'_> {
         Cow::Borrowed(self.0)
     }
 
-    /// Numbers beyond the range of a double become the largest one: schemas compare, and there
-    /// the order is kept.
+    /// Numbers beyond the range of a double become the largest one: schemas compare, and that
+    /// preserves the order.
     fn to_number(&self) -> Cow<'_, Number> {
         let number = self.0.parse().unwrap_or_else(|_| {
             let largest = if self.0.starts_with('-') { f64::MIN } else { f64::MAX };

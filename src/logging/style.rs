@@ -8,10 +8,10 @@ use crate::timestamp::Timestamp;
 
 /// What is written as one line.
 pub trait Line: Serialize {
-    /// Writes it for people, without the time and the end of the line.
+    /// Writes it for people, without the time and the line end.
     fn text(&self, out: &mut String);
 
-    /// Whether it says itself when it was.
+    /// Whether it contains the time itself.
     fn has_time(&self) -> bool {
         false
     }
@@ -28,7 +28,7 @@ impl Style {
         Self { format: log.format, time: log.time }
     }
 
-    /// The whole line with its end; `None` if it cannot be written.
+    /// The whole line including the line end; `None` if it cannot be written.
     pub fn line(self, line: &impl Line) -> Option<Vec<u8>> {
         let mut bytes = Vec::with_capacity(512);
         let time = self.time && !line.has_time();

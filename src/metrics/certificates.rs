@@ -8,7 +8,7 @@ use prometheus::{IntGaugeVec, Opts};
 
 use crate::snapshot::Snapshots;
 
-/// Collects the ends of certificates.
+/// Collects the expiry times of certificates.
 pub(super) struct Certificates {
     snapshots: Arc<Snapshots>,
     /// Filled on each scrape.

@@ -1,4 +1,4 @@
-//! What the config in use says, in Prometheus: for alerts that compare it with something else.
+//! Settings of the current config in Prometheus: for alerts that compare them with other metrics.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

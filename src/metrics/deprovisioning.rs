@@ -1,4 +1,4 @@
-//! Deletions and deactivations in Prometheus, for the tokens that these are limited for.
+//! Deletions and deactivations in Prometheus, for the tokens whose number of them is limited.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,10 +10,10 @@ use crate::deprovisioning::Counter;
 use crate::removal::{self, LimitUse};
 use crate::snapshot::{Snapshot, Snapshots};
 
-/// The label of all tokens outside of the registry together.
+/// The label for all tokens outside the registry together.
 const OTHER: &str = "other";
 
-/// Collects what is used of the limits.
+/// Collects the usage of the limits.
 pub(super) struct Deprovisioning {
     snapshots: Arc<Snapshots>,
     counter: Arc<Counter>,

@@ -13,15 +13,15 @@ pub enum HandshakeFailure {
     Closed,
     /// It was not finished within limits.header_timeout.
     Timeout,
-    /// It gave way to others, as too many were under way.
+    /// It gave way to others, as too many were in progress.
     Displaced,
-    /// What came is not TLS.
+    /// What was received is not TLS.
     NotTls,
     /// No version, cipher suite, kind of key or protocol in common.
     Incompatible,
     /// The client's certificate is missing, or was not verified.
     ClientCertificate,
-    /// The client gave up, mostly as it does not trust the certificate.
+    /// The client aborted, usually because it does not trust the certificate.
     Alert,
     Other,
 }

@@ -78,10 +78,10 @@ const BODY_BYTES: &[f64] =
 /// The values of the method label.
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "OTHER"];
 
-/// A status from 100 to 599 has a slot; any other is counted as 599.
+/// A status from 100 to 599 has its own slot; any other is counted as 599.
 const STATUSES: usize = 500;
 
-/// The label of a method: clients can send any method, but there is a bounded number of labels.
+/// The label of a method: clients can send any method, but the number of labels is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MethodLabel(u8);
 
@@ -102,7 +102,7 @@ impl MethodLabel {
     }
 }
 
-/// The verdicts that are known before a request is forwarded; whether it fails is known later.
+/// The verdicts that are known before a request is forwarded; whether it fails is known only later.
 const JUDGED: [VerdictLabel; 3] =
     [VerdictLabel::Forwarded, VerdictLabel::Refused, VerdictLabel::Reported];
 
@@ -129,7 +129,7 @@ pub struct Metrics {
     in_flight: IntGauge,
     activity: Activity,
     started: SystemTime,
-    /// As Wire's own services count.
+    /// In the form of Wire's own services.
     wire_dashboard: Option<wire_dashboard::WireDashboard>,
     reloads: reloads::Reloads,
     upgrades: upgrades::Upgrades,
@@ -300,7 +300,7 @@ impl Metrics {
         self.watch(upstreams::Servers::new(servers)?)
     }
 
-    /// Adds a collector, which is asked on each scrape.
+    /// Adds a collector, which is called on each scrape.
     pub fn watch(&self, collector: impl Collector + 'static) -> Result<(), prometheus::Error> {
         self.registry.register(Box::new(collector))
     }
@@ -389,12 +389,12 @@ impl Metrics {
         self.started
     }
 
-    /// How many users each token has deleted or deactivated lately.
+    /// How many users each token has recently deleted or deactivated.
     pub fn deprovisioning(&self) -> &Arc<Counter> {
         &self.deprovisioning
     }
 
-    /// What was refused and reported lately.
+    /// What was recently refused and reported.
     pub fn activity(&self) -> &Activity {
         &self.activity
     }

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// How many reloads there were, by outcome.
+/// The number of reloads, by outcome.
 #[derive(Debug)]
 pub struct Reloads {
     applied: IntCounter,

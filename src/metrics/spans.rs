@@ -1,5 +1,4 @@
-//! What became of spans, in Prometheus. The numbers are read where they are counted.
-
+//! The outcomes of spans in Prometheus. The numbers are read where they are counted.
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::{Collector, Desc};

@@ -1,6 +1,6 @@
-//! The token registry and the refusal cache in Prometheus. Their numbers are read where they are
-//! counted when metrics are collected: the series of a token disappear with its entry, and there are
-//! never more labels than entries.
+//! The token registry and the refusal cache in Prometheus. The numbers are read where they are
+//! counted when metrics are collected: the series of a token disappear with its entry, and there
+//! are never more labels than entries.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -40,25 +40,25 @@ impl Tokens {
             requests: IntCounterVec::new(
                 Opts::new(
                     "scim_guard_token_requests_total",
-                    "Requests with a token of the register, by its label there.",
+                    "Requests with a token of the registry, by its label there.",
                 ),
                 &["token", "verdict"],
             )?,
             entries: IntGauge::new(
                 "scim_guard_register_entries",
-                "Tokens in the register in use.",
+                "Tokens in the registry in use.",
             )?,
             failed: IntGauge::new(
                 "scim_guard_register_failed",
-                "1 if the register's file is invalid and its last valid version is in use.",
+                "1 if the registry's file is invalid and its last valid version is in use.",
             )?,
             read: Gauge::new(
                 "scim_guard_register_read_timestamp_seconds",
-                "When the register in use was read.",
+                "When the registry in use was read.",
             )?,
             next_expiry: Gauge::new(
                 "scim_guard_register_next_expiry_timestamp_seconds",
-                "When the next token of the register expires; +Inf if none will.",
+                "When the next token of the registry expires; +Inf if none will.",
             )?,
             remembered: IntGaugeVec::new(
                 Opts::new(

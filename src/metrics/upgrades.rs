@@ -2,7 +2,8 @@
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-/// How many upgrades there were, by outcome. A process that was replaced shows its last one until it ends.
+/// The number of upgrades, by outcome. A process that was replaced shows its last one until it
+/// ends.
 #[derive(Debug)]
 pub struct Upgrades {
     pub done: IntCounter,

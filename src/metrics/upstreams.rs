@@ -1,5 +1,5 @@
-//! The backend servers in Prometheus. Their states are read on each scrape, so that the series of an address that a
-//! name no longer resolves to disappears with it.
+//! The backend servers in Prometheus. Their states are read on each scrape, so that the series of
+//! an address that a name no longer resolves to disappears.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,8 +1,8 @@
-//! What a source says of one person, before the guard has judged it.
+//! What a source contains about one person, before the guard has judged it.
 
 use serde::{Serialize, Serializer};
 
-/// How an entry is called in the output.
+/// The name of an entry in the output.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {
     Dn(String),
@@ -28,7 +28,7 @@ impl Serialize for Name {
     }
 }
 
-/// What is done with an entry.
+/// What happens to an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
@@ -36,7 +36,7 @@ pub enum Class {
     Keep,
     /// Deleted, perhaps after it was written.
     Leave,
-    /// Passed over with a line in the log.
+    /// Skipped with a log line.
     Skip,
     /// Ends the whole run.
     Stop,
@@ -55,7 +55,7 @@ impl Class {
     }
 }
 
-/// Where in its run the bridge meets what ends it, in the order of the run.
+/// The stages of a run at which an entry can end it, in the order of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// All entries to keep are translated, before anything is sent.
@@ -64,7 +64,7 @@ pub enum Stage {
     Rendering,
     /// They are looked up and written, one after the other.
     ExternalId,
-    /// Leavers are translated: those of the attribute first.
+    /// Leavers are translated: those marked by the attribute first.
     LeaverTranslation { directory: bool },
     /// Leavers are looked up and deleted, one after the other.
     LeaverExternalId { directory: bool },
@@ -80,7 +80,7 @@ impl Stage {
     }
 }
 
-/// What people are told apart by, as far as it is known.
+/// The identifiers that distinguish people, as far as they are known.
 #[derive(Debug, Clone, Default)]
 pub struct Identifiers {
     pub user_name: Option<String>,
@@ -95,14 +95,14 @@ pub struct Identifiers {
 pub struct Candidate {
     pub name: Name,
     pub class: Class,
-    /// What would be sent: a JSON document, or what the source has in place of one.
+    /// What would be sent: a JSON document, or what the source has instead.
     pub body: Option<Vec<u8>>,
     /// Why nothing is sent, or what else happens.
     pub reason: Option<String>,
     pub stage: Option<Stage>,
     /// The entry is not a leaver, or not only one.
     pub to_keep: bool,
-    /// There is no userName, which alone ends the run.
+    /// There is no userName, which on its own ends the run.
     pub lacks_user_name: bool,
     pub identifiers: Identifiers,
 }

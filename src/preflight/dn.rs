@@ -1,14 +1,14 @@
-//! Distinguished names, compared as a directory server does: without regard to case and to blanks around
+//! Distinguished names, compared as a directory server does: ignoring case and white space around
 //! the parts of a name, with escapes resolved (RFC 4514).
 //!
-//! The schema of the server is not known, so every attribute is compared as text.
+//! The schema of the server is not known, so every attribute is compared as a string.
 
-/// A name in a form in which equal names are equal.
+/// A name in normalised form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Dn(Vec<String>);
 
 impl Dn {
-    /// Reads a name; there is none that cannot be read.
+    /// Parses a name; every name can be parsed.
     pub fn new(text: &str) -> Self {
         if text.trim().is_empty() {
             return Self(Vec::new());
@@ -26,7 +26,7 @@ impl Dn {
 #[derive(Debug, Clone)]
 pub struct Base {
     dn: Dn,
-    /// The name as it stands in most entries, where it can be compared as it is.
+    /// The base as most entries spell it, if it can be compared directly.
     plain: Option<String>,
 }
 
@@ -37,7 +37,7 @@ impl Base {
 
     /// Whether the entry of this name is the base or below it.
     pub fn holds(&self, name: &str) -> bool {
-        // Nearly all names need no resolving, and there are many.
+        // Nearly all names need no normalisation, and there are many.
         if let Some(base) = self.plain.as_ref().filter(|_| is_plain(name)) {
             let (name, base) = (name.as_bytes(), base.as_bytes());
             let Some(above) = name.len().checked_sub(base.len()) else { return false };
@@ -48,7 +48,7 @@ impl Base {
     }
 }
 
-/// Whether there are no escapes, no quotes, no parts to be sorted, and no blanks that do not count.
+/// Whether there are no escapes, no quotes, no multi-valued parts, and no insignificant blanks.
 fn is_plain(name: &str) -> bool {
     let mut before = b',';
     for byte in name.bytes() {
@@ -105,7 +105,7 @@ fn value_of(written: &str) -> String {
     folded(&String::from_utf8_lossy(&bytes))
 }
 
-/// A text in lower case, with single blanks and none at its ends: what servers compare.
+/// A string in lower case, with single blanks and none at its ends: the form that servers compare.
 pub fn folded(text: &str) -> String {
     if text.is_ascii() && !text.contains("  ") && text.trim() == text {
         return text.to_ascii_lowercase();
@@ -113,7 +113,7 @@ pub fn folded(text: &str) -> String {
     text.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Takes blanks off both ends, but not one that is escaped.
+/// Removes blanks at both ends, except an escaped one.
 fn trim(text: &str) -> &str {
     let text = text.trim_start();
     let trimmed = text.trim_end();

@@ -1,10 +1,10 @@
-//! An entry of a directory, as far as it is looked at.
+//! An entry of a directory, reduced to the attributes of interest.
 
 /// A DN and the values of some attributes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
     pub dn: Vec<u8>,
-    /// In the order in which they were first seen, under the names as written.
+    /// In the order in which they first appeared, under the names as written.
     attributes: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
 }
 
@@ -27,7 +27,7 @@ impl Entry {
         found.map(|(_, values)| &values[..])
     }
 
-    /// The values that a server compares for this name: without regard to case, and with options.
+    /// The values that a server compares for this name: ignoring case, and including options.
     pub fn values_at_server<'e>(&'e self, name: &'e str) -> impl Iterator<Item = &'e [u8]> {
         let named = self.attributes.iter().filter(|(known, _)| is_spelling_of(known, name));
         named.flat_map(|(_, values)| values.iter().map(Vec::as_slice))
@@ -37,13 +37,13 @@ impl Entry {
         self.attributes.iter().map(|(name, values)| (&name[..], &values[..]))
     }
 
-    /// The DN as text.
+    /// The DN as a string.
     pub fn dn_text(&self) -> String {
         String::from_utf8_lossy(&self.dn).into_owned()
     }
 }
 
-/// Whether `written` is the attribute `name` to a server: in any case, with any options.
+/// Whether a server considers `written` to be the attribute `name`: in any case, with any options.
 pub fn is_spelling_of(written: &[u8], name: &str) -> bool {
     let name = name.as_bytes();
     written.eq_ignore_ascii_case(name)

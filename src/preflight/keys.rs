@@ -1,7 +1,7 @@
-//! What people have in common who may not: the same handle, externalId or address.
+//! Finds people who share what must be unique: the handle, the externalId or the address.
 //!
-//! Of each value a keyed hash of 8 bytes and the number of its record are kept: 16 bytes for each of the
-//! three, and for each conflict the names of those who are in it.
+//! For each value a keyed hash of 8 bytes and the number of its record are kept: 16 bytes for each
+//! of the three, and for each conflict the names of the entries involved.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -34,11 +34,11 @@ impl On {
     }
 }
 
-/// The most records of a source.
+/// The maximum number of records of a source.
 pub const MAX_RECORDS: u32 = FLAG;
 
-/// A mark beside the number of a record: of an externalId that only a leaver has, of an address that stands
-/// in externalId alone.
+/// A flag in the number of a record: for an externalId that only a leaver has, or an address that
+/// comes from externalId.
 const FLAG: u32 = 1 << 31;
 
 /// The values of all records so far, as hashes.
@@ -64,7 +64,7 @@ impl Keys {
         if let Some(name) = &known.user_name {
             self.push(On::Handle, &name.to_lowercase(), index);
         }
-        // Wire takes the address from externalId where there is no other.
+        // Wire takes the address from externalId if there is no other.
         match (&known.email, id.and_then(email::canonical)) {
             (Some(email), _) => self.push(On::Email, &email.to_lowercase(), index),
             (None, Some(email)) => self.push(On::Email, &email.to_lowercase(), index | FLAG),
@@ -76,13 +76,13 @@ impl Keys {
         self.keys[on as usize].push((self.hasher.hash_one(text), member));
     }
 
-    /// Finds the values that several have.
+    /// Finds the values that several records have.
     pub fn into_conflicts(self) -> Conflicts {
         let mut conflicts = Conflicts::default();
         for (on, mut keys) in On::ALL.into_iter().zip(self.keys) {
             keys.sort_unstable_by_key(|(hash, member)| (*hash, member & !FLAG));
             for group in keys.chunk_by(|(one, _), (other, _)| one == other) {
-                // Leavers among themselves are no conflict.
+                // Leavers do not conflict with each other.
                 let all_leave = on == On::ExternalId && group.iter().all(|(_, m)| m & FLAG != 0);
                 if group.len() > 1 && !all_leave {
                     let begin = conflicts.members.len();
@@ -98,24 +98,24 @@ impl Keys {
     }
 }
 
-/// Who has what in common with whom.
+/// Which records conflict with which others.
 #[derive(Debug, Default)]
 pub struct Conflicts {
-    /// The records of all groups, one group after the other, with their marks.
+    /// The records of all groups, group by group, with their flags.
     members: Vec<u32>,
-    /// For each record its groups.
+    /// The groups of each record.
     of: Vec<(u32, On, (usize, usize))>,
 }
 
 /// How many others are listed for one entry and one kind of conflict.
-const MOST: usize = 100;
+const MAX_LISTED: usize = 100;
 
 impl Conflicts {
     pub fn is_empty(&self) -> bool {
         self.of.is_empty()
     }
 
-    /// The records that are in any conflict, in the order of the source.
+    /// The records with any conflict, in the order of the source.
     pub fn records(&self) -> Vec<u32> {
         let mut records: Vec<u32> = self.of.iter().map(|(record, ..)| *record).collect();
         records.dedup();
@@ -131,7 +131,7 @@ impl Conflicts {
         self.of.iter().filter_map(first_of)
     }
 
-    /// What this record has in common with which others, of each kind at most a hundred.
+    /// The other records that conflict with this one, at most a hundred of each kind.
     pub fn of(&self, record: u32) -> Vec<(On, u32)> {
         let begin = self.of.partition_point(|(known, ..)| *known < record);
         let own: Vec<_> =
@@ -153,11 +153,11 @@ impl Conflicts {
                     && match on {
                         On::Handle => true,
                         On::ExternalId => !both,
-                        // The same externalId was said already.
+                        // The same externalId was reported already.
                         On::Email => !(both && same_id.is_some_and(|group| self.has(group, other))),
                     }
             });
-            found.extend(others.take(MOST).map(|member| (*on, member & !FLAG)));
+            found.extend(others.take(MAX_LISTED).map(|member| (*on, member & !FLAG)));
         }
         found
     }
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn external_id_stands_in_for_the_address() {
+    fn external_id_replaces_a_missing_address() {
         let all = [
             candidate(true, "a", "A@x.org", None),
             candidate(true, "b", "a@x.org", None),
@@ -244,8 +244,8 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_everybody_has_lists_a_limited_number_of_others() {
+    fn a_value_that_all_records_share_lists_a_limited_number_of_others() {
         let all: Vec<_> = (0..1000).map(|_| candidate(true, "a", "x", Some("a@x.org"))).collect();
-        assert_eq!(conflicts(&all).of(500).len(), 3 * MOST);
+        assert_eq!(conflicts(&all).of(500).len(), 3 * MAX_LISTED);
     }
 }

@@ -1,11 +1,12 @@
 //! `preflight`: which users of a directory would be refused, before the first synchronisation.
 //!
-//! A [`source`] gives one [`candidate::Candidate`] for each person: for a directory behind ldap-scim-bridge,
-//! [`bridge`] says what that program would do with the entry and what it would send. [`verdict`] asks the
-//! guard, [`keys`] compares people with each other, [`proposal`] finds handles, and a [`report`] is written.
+//! A [`source`] yields one [`candidate::Candidate`] for each person: for a directory with
+//! ldap-scim-bridge, [`bridge`] computes what that program would do with the entry and what it
+//! would send. [`verdict`] asks the guard, [`keys`] compares people with each other, [`proposal`]
+//! finds handles, and a [`report`] is written.
 //!
-//! Everything is read at least twice, as conflicts are known only at the end; nothing is kept of a person
-//! but hashes, and names where there is a conflict.
+//! Everything is read at least twice, as conflicts are known only at the end; of a person only
+//! hashes are kept, and the name if there is a conflict.
 
 use std::collections::HashMap;
 use std::io;
@@ -37,15 +38,15 @@ pub mod verdict;
 pub struct Preflight<'a> {
     pub source: &'a dyn Source,
     pub guard: &'a Evaluator,
-    /// What there is to say about the bridge's config so far.
+    /// The notes about the bridge's config so far.
     pub notes: Vec<Note>,
     pub propose: bool,
     pub bar: ProgressBar,
-    /// Takes sentences on what cannot be read.
+    /// Receives messages about what cannot be read.
     pub complain: &'a dyn Fn(&str),
 }
 
-/// How it went.
+/// The outcome of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Somebody would be refused, or the bridge would fail.
@@ -54,7 +55,7 @@ pub struct Outcome {
     pub unusable: bool,
 }
 
-/// What the first reading finds out.
+/// The result of the first pass.
 #[derive(Default)]
 struct Survey {
     keys: Keys,
@@ -93,7 +94,7 @@ impl Preflight<'_> {
         Ok(outcome)
     }
 
-    /// The first reading: what people are told apart by, where the bridge would stop, and what cannot be read.
+    /// The first pass: identifiers, where the bridge would stop, and what cannot be read.
     fn survey(&self) -> Survey {
         let mut survey = Survey::default();
         let read = self.source.pass(&self.bar, &mut |index, item| {
@@ -119,7 +120,9 @@ impl Preflight<'_> {
         });
         if let Err(error) = read {
             survey.unusable = true;
-            self.bar.suspend(|| (self.complain)(&format!("the source cannot be read on: {error}")));
+            self.bar.suspend(|| {
+                (self.complain)(&format!("the source cannot be read any further: {error}"));
+            });
         }
         survey
     }
@@ -127,7 +130,7 @@ impl Preflight<'_> {
     fn look_at(&self, index: u32, candidate: &Candidate, survey: &mut Survey) {
         survey.keys.add(index, candidate);
         if let Some(stage) = candidate.stage {
-            // Of one stage the bridge meets the last of the source first.
+            // Within one stage the bridge meets the last entry of the source first.
             match &survey.stop {
                 Some((earlier, ..)) if *earlier < stage => {}
                 _ => {
@@ -152,7 +155,7 @@ impl Preflight<'_> {
         candidate.body.as_ref().map(|body| verdict::judge(self.guard, body))
     }
 
-    /// Reads those again who are in a conflict.
+    /// Reads the records with conflicts again.
     fn names(&self, conflicts: &Conflicts) -> HashMap<u32, Candidate> {
         let mut people = HashMap::new();
         if conflicts.is_empty() {
@@ -173,7 +176,7 @@ impl Preflight<'_> {
         people
     }
 
-    /// The last reading: a line for each entry.
+    /// The last pass: a line for each entry.
     fn write(
         &self,
         conflicts: &Conflicts,
@@ -207,7 +210,7 @@ impl Preflight<'_> {
     }
 }
 
-/// Of those with the same handle one keeps it, and the others get another.
+/// Of those with the same handle one keeps it, and the others are given another.
 fn ask_for_conflicts(
     conflicts: &Conflicts,
     people: &HashMap<u32, Candidate>,

@@ -1,4 +1,4 @@
-//! Handles for those who cannot have theirs.
+//! Handles for people who cannot have theirs.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -10,14 +10,14 @@ use crate::scim::user::is_reserved;
 
 mod unicode;
 
-/// The most characters of a handle at Wire, and how many are left of what is longer.
+/// The maximum length of a handle in Wire, and to how many characters a longer one is shortened.
 const LONGEST: usize = 256;
 const SHORTENED: usize = 32;
 
-/// How many of them leave room for a number.
+/// The length that leaves room for a number.
 const NUMBERED: usize = 246;
 
-/// Who is to get a handle.
+/// A person who needs a handle.
 #[derive(Debug)]
 struct Contender {
     index: u32,
@@ -27,7 +27,7 @@ struct Contender {
     base: String,
 }
 
-/// Everybody's handle, and who needs another.
+/// All handles, and who needs another one.
 #[derive(Debug, Default)]
 pub struct Proposals {
     hasher: RandomState,
@@ -38,12 +38,12 @@ pub struct Proposals {
 }
 
 impl Proposals {
-    /// Notes the handle that a record has now, whether it belongs to a person or not.
+    /// Records the handle that a record has now, whether it belongs to a person or not.
     pub fn hold(&mut self, index: u32, user_name: &str) {
         self.held.push((self.hasher.hash_one(user_name.to_lowercase()), index));
     }
 
-    /// Asks for a handle for one record.
+    /// Requests a handle for one record.
     pub fn ask(&mut self, index: u32, name: Name, known: &Identifiers) {
         let base = base(known);
         let keeps = known.user_name.as_ref().is_some_and(|now| now.to_lowercase() == base);
@@ -55,8 +55,8 @@ impl Proposals {
         self.asking.contains(&index)
     }
 
-    /// Gives each a handle that nobody else has. The result depends on the names of the entries, and not on
-    /// their order.
+    /// Assigns each a handle that no other has. The result depends on the names of the entries, not
+    /// on their order.
     pub fn assign(self) -> HashMap<u32, String> {
         let Self { hasher, held, mut contenders, asking } = self;
         let all: HashSet<u64> = held.iter().map(|(hash, _)| *hash).collect();
@@ -96,7 +96,7 @@ impl Proposals {
     }
 }
 
-/// The handle to begin with: of userName, or else of the address, or else of the name.
+/// The first candidate for a handle: from userName, or else the address, or else the name.
 fn base(known: &Identifiers) -> String {
     let local = |text: &str| text.split('@').next().unwrap_or_default().to_string();
     let sources = [
@@ -118,7 +118,7 @@ fn base(known: &Identifiers) -> String {
     if shortest.is_empty() { "user".into() } else { shortest }
 }
 
-/// A text in the characters of a handle.
+/// A string in the characters of a handle.
 fn handle(text: &str) -> String {
     let plain = deunicode::deunicode(&germanised(text)).to_lowercase();
     let mut out = String::with_capacity(plain.len());
@@ -129,7 +129,7 @@ fn handle(text: &str) -> String {
             _ => {}
         }
     }
-    // A blank at an end became a dot; those that were written stay.
+    // A blank at an end became a dot; dots that were written stay.
     if !text.starts_with('.') {
         out = out.trim_start_matches('.').to_string();
     }
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn handles_are_what_people_expect() {
+    fn handles_are_derived_as_people_expect() {
         for (text, wanted) in [
             ("Jörg.Müller", "joerg.mueller"),
             ("Ju\u{308}rgen", "juergen"),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_what_another_has() {
+    fn no_handle_is_assigned_twice() {
         let people = [
             ("jane@example.com", "1@x", true),
             ("jane", "2@x", false),

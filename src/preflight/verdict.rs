@@ -1,4 +1,4 @@
-//! The verdict on what would be sent: the one place where the guard is asked.
+//! The verdict on what would be sent: the only place where the guard is called.
 
 use crate::evaluator::{CheckKind, CheckReport, Evaluator};
 use crate::rule::Rule;
@@ -7,9 +7,9 @@ use crate::scim::user::Reading;
 /// What the guard would answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// The rule that refuses, and its sentence.
+    /// The rule that refuses, and its message.
     pub refusal: Option<(Rule, String)>,
-    /// What Wire makes of an accepted user.
+    /// What Wire stores for an accepted user.
     pub reading: Option<Reading>,
 }
 

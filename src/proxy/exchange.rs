@@ -1,7 +1,7 @@
-//! Sends one request that was read whole to a backend server, and hands back the answer.
+//! Sends one request that was read completely to a backend server, and returns the answer.
 //!
-//! Pingora's own way to the backend is made for streams: the body goes through channels, and the
-//! head is flushed before it. A SCIM request has been read and judged before it leaves, so that it
+//! Pingora's own path to the backend is made for streams: the body passes through channels, and the
+//! head is flushed before it. A SCIM request has been read and judged before it is forwarded, so it
 //! is sent in one write. Pingora's HTTP/1 client reads the answer.
 
 use std::pin::{Pin, pin};
@@ -31,30 +31,30 @@ use super::upstream::servers::Upstreams;
 use super::upstream::{forward, lack, pool, throttle, tls};
 use super::{GuardProxy, ProxyCtx};
 
-/// How much of an answer is read before any of it is handed back.
+/// How much of an answer is read before any of it is passed on.
 const READ_FIRST: usize = 64 * 1024;
 
-/// What Pingora reads of an answer at once, at most.
+/// The most that Pingora reads of an answer at a time.
 const READER: usize = 64 * 1024;
 
-/// Answers up to this size are read without reserving memory. Most are.
+/// Answers up to this size are read without reserving memory. Most are smaller.
 const SMALL_ANSWER: usize = 8 * 1024;
 
 impl GuardProxy {
-    /// Sends the request with its body, and hands back the answer.
+    /// Sends the request with its body, and returns the answer to the client.
     ///
-    /// SECURITY: one deadline for the whole, so that neither a backend nor a client that sends
-    /// or reads very slowly holds a request for ever.
+    /// SECURITY: one deadline applies to the whole exchange, so that neither a backend nor a client
+    /// that sends or reads very slowly can hold a request indefinitely.
     pub(super) async fn exchange(
         &self,
         session: &mut Session,
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
-        // What passes unjudged may take its time.
+        // Requests that are not judged may take longer.
         let deadline = (!ctx.filter.is_unjudged()).then(|| deadline(ctx));
         let exchanged = {
-            let exchange = pin!(self.send_and_hand_back(session, ctx, body));
+            let exchange = pin!(self.send_and_return(session, ctx, body));
             match deadline {
                 Some(deadline) => tokio::time::timeout_at(deadline, exchange).await,
                 None => Ok(exchange.await),
@@ -63,7 +63,7 @@ impl GuardProxy {
         self.settle(ctx, exchanged)
     }
 
-    /// Notes what the outcome of an exchange says of the server.
+    /// Records what the outcome of an exchange says about the server.
     pub(super) fn settle(
         &self,
         ctx: &ProxyCtx,
@@ -79,11 +79,12 @@ impl GuardProxy {
         }
     }
 
-    /// The time for the whole request is over. That counts against the server if it has had its own time, or
-    /// half of all; else it was the client that sent its body, or takes its answer, slowly.
+    /// The time for the whole request is over. That counts against the server if it has used its
+    /// own time limit, or half of the total; otherwise the client sent its body, or reads its
+    /// answer, too slowly.
     fn overdue(&self, ctx: &ProxyCtx) -> BError {
         let error = too_slow("limits.request_timeout");
-        if ctx.handing_out {
+        if ctx.writing_to_client {
             return error.into_down();
         }
         let limits = ctx.filter.limits();
@@ -93,14 +94,14 @@ impl GuardProxy {
         error.into_up()
     }
 
-    async fn send_and_hand_back(
+    async fn send_and_return(
         &self,
         session: &mut Session,
         ctx: &mut ProxyCtx,
         body: Bytes,
     ) -> Result<()> {
         let mut backend = self.send_safely(session, ctx, None, &body).await?;
-        match self.hand_back(&mut backend, session, ctx).await {
+        match self.return_answer(&mut backend, session, ctx).await {
             Ok(Rest::Read) => self.keep(backend, ctx).await,
             Ok(Rest::Unread) => {}
             Err(error) if throttle::is_throttled(&error) => {
@@ -114,7 +115,8 @@ impl GuardProxy {
 
     /// Keeps a connection whose answer has been read to its end.
     pub(super) async fn keep(&self, mut backend: Backend, ctx: &ProxyCtx) {
-        // With these a server has not read the request, and may read the rest of it as another one.
+        // With these statuses a server has not read the request, and may parse the rest of it as
+        // another one.
         if matches!(
             backend.get_status(),
             Some(StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE)
@@ -127,8 +129,8 @@ impl GuardProxy {
         }
     }
 
-    /// Sends a request, and once more where that is safe, and reads the head of its answer. `own`: the head of a
-    /// request of the guard's own, in place of the client's.
+    /// Sends a request, and again if that is safe, and reads the head of its answer. `own`: the
+    /// head of a request that the guard itself makes, in place of the client's.
     pub(super) async fn send_safely(
         &self,
         session: &mut Session,
@@ -138,7 +140,7 @@ impl GuardProxy {
     ) -> Result<Backend> {
         match self.send(session, ctx, own, body).await {
             Err(error) if matches!(error.retry, RetryType::Decided(true)) => {
-                // Whether the first try was processed is not known, so that its error counts.
+                // Whether the first attempt was processed is not known, so its error counts.
                 let again = self.send(session, ctx, own, body).await;
                 again.map_err(|again| if is_of_connecting(&again) { error } else { again })
             }
@@ -146,8 +148,8 @@ impl GuardProxy {
         }
     }
 
-    /// Sends the request and reads the head of its answer. An error says whether the request may be sent once
-    /// more.
+    /// Sends the request and reads the head of its answer. An error says whether the request may be
+    /// sent again.
     async fn send(
         &self,
         session: &mut Session,
@@ -155,7 +157,7 @@ impl GuardProxy {
         own: Option<&RequestHeader>,
         body: &[u8],
     ) -> Result<Backend> {
-        // One that is sent once more goes over a new connection.
+        // A request that is sent again uses a new connection.
         let anew = ctx.attempts.address().is_some();
         let mut conn = while_wanted(session, pin!(self.connect(ctx, anew))).await?;
         let secured = ctx.secured()?;
@@ -166,9 +168,9 @@ impl GuardProxy {
         while_wanted(session, pin!(ask(conn, &method, body, timeout))).await
     }
 
-    /// Connects to the first server in turn that accepts. Another one is tried only before a byte of
-    /// the request has left, or where the request may be sent once more: then to the same server first. `anew`:
-    /// over a new connection.
+    /// Connects to the first server in turn that accepts. Another one is tried only before a byte
+    /// of the request has been sent, or if the request may be sent again: then the same server is
+    /// tried first. `anew`: over a new connection.
     pub(super) async fn connect(&self, ctx: &mut ProxyCtx, anew: bool) -> Result<Box<BackendConn>> {
         let mut again = ctx.attempts.address();
         loop {
@@ -195,7 +197,7 @@ impl GuardProxy {
         }
     }
 
-    pub(super) async fn hand_back(
+    pub(super) async fn return_answer(
         &self,
         backend: &mut Backend,
         session: &mut Session,
@@ -208,13 +210,13 @@ impl GuardProxy {
         let mut done = backend.is_body_done() || session.req_header().method == Method::HEAD;
         let has_body = !done;
         self.answer_came(session, &mut answer, ctx).await?;
-        // An answer of common size is read to its end first: it goes out in one segment, and one that
-        // breaks off or stalls is answered for, not cut.
+        // An answer of common size is read to its end first: it is sent in one segment, and one
+        // that breaks off or stalls becomes an error answer instead of a truncated one.
         let mut body = BytesMut::new();
         let stays_unread = ctx.filter.is_unjudged() || ctx.filter.replaces_unread(&answer);
         let read_first = if stays_unread { 0 } else { READ_FIRST };
-        // SECURITY: many streams of HTTP/2 whose clients take nothing would hold as many answers, so that
-        // there has to be room before any of a larger one is read.
+        // SECURITY: many HTTP/2 streams whose clients read nothing would each hold an answer, so
+        // memory has to be reserved before any of a larger one is read.
         let is_http2 = session.is_http2();
         let size = if has_body { answer_size(&answer).min(READER) } else { 0 };
         let reader = if is_http2 && size > SMALL_ANSWER { size } else { 0 };
@@ -252,7 +254,7 @@ impl GuardProxy {
                 self.filter.replacement(&mut ctx.filter, &mut answer, method, &body, done)?
             }
         {
-            Box::pin(ctx.hand_out_made(session, answer, made)).await?;
+            Box::pin(ctx.write_made_answer(session, answer, made)).await?;
             return Ok(if done { Rest::Read } else { Rest::Unread });
         }
         if session.req_header().version == Version::HTTP_10 {
@@ -268,7 +270,7 @@ impl GuardProxy {
             let body = if is_http2 { ctx.filter.count(body) } else { body };
             tasks.push(HttpTask::Body(Some(body), done));
         }
-        ctx.hand_out(session, tasks).await?;
+        ctx.write_to_client(session, tasks).await?;
         while !done {
             if is_http2 {
                 ctx.filter.keep_for_answer(reader);
@@ -279,21 +281,21 @@ impl GuardProxy {
             let piece = while_wanted(session, pin!(piece)).await?;
             done = piece.is_none() || backend.is_body_done();
             let piece = piece.map(|piece| if is_http2 { ctx.filter.count(piece) } else { piece });
-            ctx.hand_out(session, vec![HttpTask::Body(piece, done)]).await?;
+            ctx.write_to_client(session, vec![HttpTask::Body(piece, done)]).await?;
         }
         Ok(Rest::Read)
     }
 }
 
-/// What is left of an answer when the client has all of its own.
+/// Whether the backend's answer was read to its end, once the client has received its answer.
 pub(super) enum Rest {
     Read,
     Unread,
 }
 
 impl ProxyCtx {
-    /// Writes a whole answer that the guard has made.
-    pub(super) async fn hand_out_made(
+    /// Writes a complete answer that the guard has made.
+    pub(super) async fn write_made_answer(
         &mut self,
         session: &mut Session,
         head: Box<ResponseHeader>,
@@ -305,10 +307,10 @@ impl ProxyCtx {
             let body = if session.is_http2() { self.filter.count(body) } else { body };
             tasks.push(HttpTask::Body(Some(body), true));
         }
-        self.hand_out(session, tasks).await
+        self.write_to_client(session, tasks).await
     }
 
-    /// What the connection to the server that is tried now is secured by; `None`: it is in cleartext.
+    /// What secures the connection to the current server; `None`: it is cleartext.
     pub(super) fn secured(&self) -> Result<Option<Arc<Secured>>> {
         match self.attempts.server() {
             Some(server) => self.filter.secured(server),
@@ -317,21 +319,21 @@ impl ProxyCtx {
     }
 
     /// Writes a part of the answer to the client.
-    async fn hand_out(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
-        self.handing_out = true;
+    async fn write_to_client(&mut self, session: &mut Session, tasks: Vec<HttpTask>) -> Result<()> {
+        self.writing_to_client = true;
         let write = pin!(pingora_internals::write_tasks(session, tasks));
         let written = self.filter.unless_short(write).await;
-        self.handing_out = false;
+        self.writing_to_client = false;
         written.map(drop).map_err(Error::into_down)
     }
 }
 
-/// When the time for one request ends.
+/// When the time limit of one request expires.
 pub(super) fn deadline(ctx: &ProxyCtx) -> tokio::time::Instant {
     tokio::time::Instant::from_std(ctx.filter.started()) + ctx.filter.limits().request_timeout
 }
 
-/// Sends the request, whose head is held already, and reads the head of its answer.
+/// Sends the request, whose head is buffered already, and reads the head of its answer.
 async fn ask(
     mut conn: Box<BackendConn>,
     method: &Method,
@@ -339,14 +341,14 @@ async fn ask(
     timeout: Duration,
 ) -> Result<Backend> {
     let sent = tokio::time::timeout(timeout, conn.write_all(body));
-    // A server that does not take the whole request may have answered all the same.
+    // A server that does not read the whole request may have answered anyway.
     let _ = sent.await.map_err(|_| too_slow("limits.upstream_timeout").into_up())?;
     conn.set_whole();
     let mut backend = Backend::new(conn);
     backend.read_timeout = Some(timeout);
     if method == Method::HEAD {
-        // Pingora's reader has to know that the answer has no body, and knows it of what it has written
-        // itself. This goes nowhere.
+        // Pingora's reader learns only from a request that it has written itself that the answer to
+        // a HEAD has no body. What is written here is discarded.
         let head = RequestHeader::build(Method::HEAD, b"/", None)?;
         backend.write_request_header(Box::new(head)).await.map_err(Error::into_up)?;
     }
@@ -358,20 +360,20 @@ async fn ask(
     Ok(backend)
 }
 
-/// How large an answer is said to be, in bytes.
+/// The size of an answer as announced, in bytes.
 fn answer_size(answer: &ResponseHeader) -> usize {
     let length = answer.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| syntax::decimal(length.as_bytes()));
     length.map_or(usize::MAX, |length| usize::try_from(length).unwrap_or(usize::MAX))
 }
 
-/// Works for as long as the client waits for it.
+/// Runs the work for as long as the client waits for it.
 ///
-/// SECURITY: a stream of HTTP/2 that is reset makes room for another one at once, and the work for it
-/// has to end with it, or a single connection holds any number of requests. A connection of HTTP/1
-/// has one request at a time, and one whose client has gone may go on.
+/// SECURITY: an HTTP/2 stream that is reset makes room for another one immediately, and the work
+/// for it has to end with it, or a single connection could hold any number of requests. An HTTP/1
+/// connection has one request at a time, and one whose client has disconnected may continue.
 ///
-/// The work is pinned by the caller, so that it is not copied on its way here.
+/// The caller pins the work, so that it is not copied.
 pub(super) async fn while_wanted<T>(
     session: &mut Session,
     work: Pin<&mut impl Future<Output = Result<T>>>,
@@ -386,7 +388,7 @@ pub(super) async fn while_wanted<T>(
     }
 }
 
-/// A connection that was used before has ended without a byte of an answer: most likely the server closed it
+/// A reused connection has ended without a byte of an answer: most likely the server closed it
 /// before it saw the request.
 fn is_stale(backend: &Backend, error: &Error) -> bool {
     let conn = backend.stream().as_any().downcast_ref::<BackendConn>();
@@ -394,8 +396,8 @@ fn is_stale(backend: &Backend, error: &Error) -> bool {
         && matches!(error.etype(), ErrorType::ConnectionClosed | ErrorType::ReadError)
 }
 
-/// A request with one of these methods may be sent twice (RFC 9110 §9.2.2). A PATCH may not: it adds to what is
-/// there.
+/// Whether a request with this method may be sent twice (RFC 9110 §9.2.2). A PATCH may not: it can
+/// add to the resource.
 fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE)
 }
@@ -408,8 +410,8 @@ fn is_of_connecting(error: &Error) -> bool {
     )
 }
 
-/// Frames an answer with a body in chunks if the backend did so or ends it with its connection, so that
-/// the client's connection lives on.
+/// Frames an answer with a body in chunks if the backend did so or ends it by closing its
+/// connection, so that the client's connection can be reused.
 fn chunk(answer: &mut ResponseHeader) -> Result<()> {
     let framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     if framed.iter().any(|name| answer.headers.contains_key(name)) {
@@ -418,7 +420,7 @@ fn chunk(answer: &mut ResponseHeader) -> Result<()> {
     answer.insert_header(header::TRANSFER_ENCODING, "chunked")
 }
 
-/// No name of a server could be resolved so far.
+/// No server name has been resolved so far.
 pub(super) fn no_server() -> BError {
     Error::explain(ErrorType::ConnectNoRoute, "no server has an address").into_up()
 }

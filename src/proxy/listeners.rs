@@ -1,7 +1,7 @@
 //! The listening sockets, which open and close while the guard runs.
 //!
-//! Workers accept from the same sockets, and learn here which there are. A connection belongs to the socket that it
-//! came from: it is asked to end when that is closed.
+//! Workers accept from the same sockets, and learn here which ones exist. A connection belongs to
+//! the socket that accepted it: it is asked to end when that socket is closed.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -14,34 +14,35 @@ use tokio::sync::watch;
 
 use crate::snapshot::Snapshot;
 
-/// Connections that wait to be accepted: a burst of clients is not turned away.
+/// The length of the accept queue: a burst of clients is not rejected.
 pub(super) const BACKLOG: i32 = 4096;
 
 /// Whether workers accept from a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Accepting {
     Yes,
-    /// No longer. What the kernel has accepted already is served, as it would be reset otherwise.
+    /// Closed. Connections that the kernel has accepted already are served, as they would be reset
+    /// otherwise.
     Draining,
-    /// No longer: another process accepts from the same socket.
+    /// Not any more: another process accepts from the same socket.
     HandedOver,
 }
 
-/// The last snapshot whose configuration has a listener, once there is a later one: what was accepted before is
-/// served by it.
+/// The last snapshot whose configuration has a listener, once there is a later one: connections
+/// that were accepted before are served by it.
 pub(super) type LastSnapshot = Arc<OnceLock<Arc<Snapshot>>>;
 
 /// One listening socket.
 #[derive(Debug)]
 pub(super) struct Listening {
-    /// As it is configured; the port may be 0.
+    /// The address as configured; the port may be 0.
     address: SocketAddr,
-    /// `None`: it is closed, and stays open only as long as a worker takes what waits in its queue. The kernel
-    /// would go on accepting for nobody.
+    /// `None`: it is closed, and stays open only while a worker takes the rest of its queue.
+    /// Otherwise the kernel would go on accepting connections that are never served.
     socket: Mutex<Option<TcpListener>>,
     accepting: watch::Sender<Accepting>,
-    /// Turns true when the connections of this socket are to end; replaced when that is meant for those only
-    /// that are open now.
+    /// Becomes true when the connections of this socket are to end; replaced when that applies only
+    /// to connections that are open now.
     closing: Mutex<watch::Sender<bool>>,
     last: LastSnapshot,
 }
@@ -67,7 +68,7 @@ impl Listening {
         self.socket()?.local_addr()
     }
 
-    /// The same socket, for one of those who accept from it.
+    /// The same socket, for a worker that accepts from it.
     pub(super) fn socket(&self) -> io::Result<TcpListener> {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         socket.as_ref().ok_or(io::ErrorKind::NotConnected)?.try_clone()
@@ -77,8 +78,9 @@ impl Listening {
         self.accepting.subscribe()
     }
 
-    /// Turns true when a connection that begins now is to end. It has to be taken before the connection takes its
-    /// snapshot, so that a later snapshot that ends connections ends this one as well.
+    /// Becomes true when a connection that begins now is to end. It has to be taken before the
+    /// connection takes its snapshot, so that a later snapshot that ends connections ends this one
+    /// as well.
     pub(super) fn closing(&self) -> ShutdownWatch {
         self.closing.lock().unwrap_or_else(PoisonError::into_inner).subscribe()
     }
@@ -123,8 +125,8 @@ impl Listeners {
         self.open.subscribe()
     }
 
-    /// Opens sockets for those of these addresses that have none, or says why that fails. Nobody accepts from
-    /// them before [`Listeners::replace`].
+    /// Opens sockets for those of these addresses that have none, or returns why that fails. No
+    /// connection is accepted from them before [`Listeners::replace`].
     pub(super) fn prepare(
         &self,
         addresses: &[SocketAddr],
@@ -144,7 +146,7 @@ impl Listeners {
         if errors.is_empty() { Ok(next) } else { Err(errors) }
     }
 
-    /// Says that this is the last snapshot for the sockets that are about to be closed.
+    /// Sets the last snapshot of the sockets that are about to be closed.
     pub(super) fn retire(&self, next: &[Arc<Listening>], last: &Arc<Snapshot>) {
         for closed in self.open().iter().filter(|old| lacks(next, old)) {
             let _ = closed.last.set(Arc::clone(last));
@@ -202,7 +204,7 @@ fn cannot_listen(address: SocketAddr, error: &io::Error, open: &[Arc<Listening>]
     format!("listen: cannot listen on {address}: {error}{hint}")
 }
 
-/// A listening socket that can be bound again at once after a restart.
+/// Binds a listening socket so that it can be bound again immediately after a restart.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

@@ -5,16 +5,17 @@
 //!    before Pingora parses it, and bounds what HTTP/2 holds of heads.
 //! 3. [`GuardProxy`], here: Pingora's phases in the order in which it calls them.
 //! 4. [`request`]: judges the request in the first phase, and answers what is refused.
-//! 5. `exchange`: sends a request whose body was read, and hands back the answer. What streams goes
-//!    Pingora's own way.
-//!    `upgrade`: switches to WebSocket, outside of SCIM, and copies what follows.
-//! 6. [`upstream`]: chooses the server and the connection, and which headers leave and come back.
+//! 5. `exchange`: sends a request whose body was read, and returns the answer. Streamed requests take
+//!    Pingora's own path.
+//!    `upgrade`: switches to WebSocket, outside SCIM, and copies what follows.
+//! 6. [`upstream`]: chooses the server and the connection, and decides which headers are forwarded in
+//!    each direction.
 //! 7. `request::recorder`: counts and logs the request when it has ended.
 //!
 //! [`budget`] bounds the memory that clients can make the process hold. `pingora_internals` is the one
 //! place that depends on what Pingora does not document; `trim` returns freed memory to the system.
 //!
-//! Another Pingora service embeds the [`RequestFilter`] alone, or behind a [`Downstream`].
+//! Another Pingora service embeds the [`RequestFilter`] alone, or together with a [`Downstream`].
 
 use std::os::fd::RawFd;
 use std::pin::pin;
@@ -61,20 +62,20 @@ use upstream::pool::Pool;
 use upstream::servers::{self, Attempts, Upstreams};
 use upstream::{lack, tls};
 
-/// The finished proxy: the request filter in front of the configured servers.
+/// The complete proxy: the request filter in front of the configured servers.
 #[derive(Debug)]
 pub struct GuardProxy {
     filter: Arc<RequestFilter>,
     upstreams: Arc<Upstreams>,
     pool: Arc<Pool>,
-    /// Requests that stream and wait for a connection.
+    /// Streamed requests that wait for a connection.
     connecting: Arc<Semaphore>,
 }
 
-/// How many requests that stream may wait for a connection to the backend at one time, on each worker.
+/// How many streamed requests may wait for a connection to the backend at a time, on each worker.
 const CONNECTING: usize = 128;
 
-/// What Pingora buffers at most for a request of HTTP/2 that it streams, in bytes: its channels have
+/// The most that Pingora buffers for an HTTP/2 request that it streams, in bytes: its channels have
 /// room for pieces of 64 KiB.
 const STREAMED: usize = 512 * 1024;
 
@@ -88,10 +89,11 @@ impl GuardProxy {
         }
     }
 
-    /// Waits for its turn to connect.
+    /// Waits for a permit to connect.
     ///
-    /// SECURITY: Pingora goes on connecting for a stream that was reset, which makes room for another one:
-    /// a single client could take all descriptors while the backend accepts nothing.
+    /// SECURITY: Pingora goes on connecting for a stream that was reset, while the client may open
+    /// another one: a single client could use up all descriptors while the backend accepts no
+    /// connections.
     async fn wait_to_connect(&self, session: &mut Session, ctx: &mut ProxyCtx) -> Result<()> {
         if session.is_http2() {
             let room = ctx.filter.reserve(Kind::Stream, STREAMED);
@@ -104,7 +106,7 @@ impl GuardProxy {
         Ok(())
     }
 
-    /// What is done about every answer of the backend.
+    /// What is done with every answer of the backend.
     async fn answer_came(
         &self,
         session: &mut Session,
@@ -112,20 +114,21 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
     ) -> Result<()> {
         if client_conn(session).is_some_and(ClientConn::is_closing) {
-            // The client learns that its connection ends, and sends its next request elsewhere.
+            // The client learns that its connection ends, and sends its next request over another
+            // one.
             session.set_keepalive(None);
         }
         self.filter.upstream_response_filter(answer, &mut ctx.filter).await
     }
 }
 
-/// What the proxy remembers of a request.
+/// The proxy's context of a request.
 #[derive(Debug)]
 pub struct ProxyCtx {
     filter: FilterCtx,
     attempts: Attempts,
-    /// A part of the answer is on its way to the client.
-    handing_out: bool,
+    /// A part of the answer has been sent to the client.
+    writing_to_client: bool,
     connecting: Option<OwnedSemaphorePermit>,
 }
 
@@ -137,7 +140,7 @@ impl ProxyHttp for GuardProxy {
         ProxyCtx {
             filter: self.filter.new_ctx(),
             attempts: Attempts::default(),
-            handing_out: false,
+            writing_to_client: false,
             connecting: None,
         }
     }
@@ -220,7 +223,7 @@ impl ProxyHttp for GuardProxy {
         Ok(Box::new(servers::peer_at(destination, ctx.filter.limits())))
     }
 
-    /// Another server is tried, as no byte of the request has left.
+    /// Another server is tried, as no byte of the request has been sent.
     fn fail_to_connect(
         &self,
         _: &mut Session,
@@ -250,7 +253,7 @@ impl ProxyHttp for GuardProxy {
             request.insert_header(header::HOST, host)?;
         }
         if secured.is_some() {
-            // Pingora cannot use a connection again that it has not opened itself.
+            // Pingora cannot reuse a connection that it has not opened itself.
             request.insert_header(header::CONNECTION, "close")?;
         }
         Ok(())
@@ -297,8 +300,8 @@ impl ProxyHttp for GuardProxy {
         self.filter.logging(session, error, &mut ctx.filter).await;
     }
 
-    // SECURITY: Pingora's own lines about a request hold its target with the query, and quote
-    // bytes that could not be parsed. The access line says what an operator needs.
+    // SECURITY: Pingora's own log lines about a request contain its target with the query, and
+    // quote bytes that could not be parsed. The access log line says what an operator needs.
     fn suppress_error_log(&self, _: &Session, _: &ProxyCtx, _: &Error) -> bool {
         true
     }

@@ -1,11 +1,11 @@
 //! The running guard: listeners, workers, start and stop.
 //!
-//! Pingora's `Server` is not used: it hands connections to a random thread, sleeps its whole grace
-//! period on SIGTERM even when it is idle, and cuts what still runs then. An embedding service that
-//! wants it hosts the [`Downstream`] as a `ServerApp`.
+//! Pingora's `Server` is not used: it passes connections to a random thread, sleeps its whole grace
+//! period on SIGTERM even when it is idle, and then aborts requests that still run. An embedding
+//! service that wants it hosts the [`Downstream`] as a `ServerApp`.
 //!
-//! Stopping: no more is accepted, idle connections are closed, requests in flight are finished,
-//! and the workers end as soon as that is done, or after `limits.shutdown_timeout`.
+//! Stopping: no more connections are accepted, idle ones are closed, requests in flight are
+//! finished, and the workers end as soon as that is done, or after `limits.shutdown_timeout`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +27,7 @@ use crate::logging::{self, AccessLog};
 use crate::metrics::{ListServers, Metrics, SpanMetrics};
 use crate::reload::{ConfigFile, ReloadRequests, ReloadStatus, Reloader};
 use crate::service_manager;
+use crate::snapshot::Snapshots;
 use crate::spans::Tracer;
 
 mod given;
@@ -50,7 +51,7 @@ use super::{Connections, Downstream, GuardProxy, RequestFilter, expiry, trim};
 /// How long the start waits for the names of the backend servers to be resolved.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long stopping waits for spans to be sent.
+/// How long stopping waits for spans to be sent, and for the store to be told what became of requests.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the guard cannot run.
@@ -58,7 +59,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 pub enum ServeError {
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
-    /// The sockets that were given to the process are not those of the configuration.
+    /// The sockets that were passed to the process are not those of the configuration.
     #[error("{0}")]
     Given(String),
     #[error("cannot start a thread or a runtime: {0}")]
@@ -68,10 +69,10 @@ pub enum ServeError {
 }
 
 /// Runs the guard until SIGTERM or SIGINT, and ends when the requests in flight are finished. A
-/// second signal ends it at once. `source`: what SIGHUP reloads.
+/// second signal ends it immediately. `source`: what SIGHUP reloads.
 ///
-/// It listens on the sockets that systemd gives to the process, and SIGUSR2 replaces the process by the program
-/// that is installed then.
+/// It listens on the sockets that systemd passes to the process, and SIGUSR2 replaces the process
+/// by the program that is installed then.
 pub fn serve(evaluator: Evaluator, source: Option<ConfigFile>) -> Result<(), ServeError> {
     let mut given = Given::from_env();
     let config = Arc::clone(&evaluator.snapshots().current().config);
@@ -84,7 +85,9 @@ pub fn serve(evaluator: Evaluator, source: Option<ConfigFile>) -> Result<(), Ser
     }
     let running = start_with(Arc::new(evaluator), access, source, &mut given)?;
     if given.is_upgrade() {
-        tracing::info!("upgraded: rates, refused tokens and counts of failures start empty");
+        tracing::info!(
+            "upgraded: rates, refused tokens and counts of failures start empty, but for those that are shared"
+        );
     }
     tracing::info!(listen = ?running.addrs(), admin = %running.admin_addr(), "ready");
     service_manager::ready(given.is_upgrade());
@@ -94,7 +97,7 @@ pub fn serve(evaluator: Evaluator, source: Option<ConfigFile>) -> Result<(), Ser
     Ok(())
 }
 
-/// Starts the guard on threads of its own and returns when it listens. Port 0 takes a free port.
+/// Starts the guard on separate threads and returns when it listens. Port 0 selects a free port.
 pub fn start(evaluator: Arc<Evaluator>, access: AccessLog) -> Result<Running, ServeError> {
     start_with(evaluator, access, None, &mut Given::default())
 }
@@ -140,7 +143,7 @@ fn start_with(
     control.spawn(async move {
         tokio::select! {
             () = operators.serve(admin_listener) => {}
-            // Scrapes and probes are the other process's from then on.
+            // From then on the other process answers scrapes and probes.
             _ = is_replaced.wait_for(|replaced| *replaced) => {}
         }
     });
@@ -158,7 +161,7 @@ fn start_with(
     // The first requests find addresses, if the names can be resolved at all.
     let _ = first_answer.recv_timeout(RESOLVE_TIMEOUT);
 
-    // One filter for all workers: what is buffered is bounded for the process.
+    // One filter for all workers: memory is bounded for the whole process.
     let upgrades = Arc::<Upgrades>::default();
     metrics.watch(UpgradeMetrics::new(Arc::clone(&upgrades))?)?;
     let mut filter = RequestFilter::new(evaluator, Arc::clone(&metrics), access)
@@ -195,6 +198,7 @@ fn start_with(
         addrs,
         admin_addr,
         metrics,
+        snapshots,
         connections,
         reloader,
         listeners,
@@ -207,18 +211,19 @@ fn start_with(
     })
 }
 
-/// A guard that runs.
+/// A running guard.
 #[derive(Debug)]
 pub struct Running {
     addrs: Vec<SocketAddr>,
     admin_addr: SocketAddr,
     metrics: Arc<Metrics>,
+    snapshots: Arc<Snapshots>,
     connections: Arc<Connections>,
     /// `None`: the guard is stopping.
     reloader: Option<ReloadRequests>,
     listeners: Arc<Listeners>,
     admin: std::net::TcpListener,
-    /// Another process serves in place of this one.
+    /// Another process has replaced this one.
     replaced: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
@@ -227,7 +232,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where clients connected when the guard started.
+    /// Where clients could connect when the guard started.
     pub fn addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }
@@ -246,8 +251,8 @@ impl Running {
         self.connections.open()
     }
 
-    /// Reads the config file and the files that it names again, on a thread of its own. The log, the metrics and
-    /// `/i/ready` say how that ended.
+    /// Reads the config file and the files that it names again, on a separate thread. The log, the
+    /// metrics and `/i/ready` report the outcome.
     pub fn reload(&self) {
         if let Some(reloader) = &self.reloader {
             reloader.reload();
@@ -266,8 +271,8 @@ impl Running {
         let _ = self.stop.send(true);
     }
 
-    /// As [`Running::stop`], for callers within a runtime. `replaced`: another process accepts from the same
-    /// sockets.
+    /// As [`Running::stop`], for callers inside a runtime. `replaced`: another process accepts from
+    /// the same sockets.
     async fn stop_async(mut self, replaced: bool) {
         let stopped = tokio::task::spawn_blocking(move || {
             if replaced {
@@ -298,6 +303,9 @@ impl Running {
                 tracing::error!("a worker ended in panic");
             }
         }
+        if let Some(shared) = &self.snapshots.current().shared {
+            shared.flush(FLUSH_TIMEOUT);
+        }
         if let Some(tracer) = self.tracer.take() {
             tracer.flush(FLUSH_TIMEOUT);
         }
@@ -320,8 +328,8 @@ impl Drop for Running {
 fn http_app(proxy: GuardProxy) -> HttpProxy<GuardProxy> {
     let conf = ServerConf {
         threads: 1,
-        // Connection attempts within one request; the proxy stops earlier, when it has no server
-        // left to try.
+        // Connection attempts within one request; the proxy stops earlier when no server is left to
+        // try.
         max_retries: 64,
         ..ServerConf::default()
     };
@@ -332,7 +340,7 @@ fn http_app(proxy: GuardProxy) -> HttpProxy<GuardProxy> {
     app
 }
 
-/// Opens the sockets for clients and for operators, or takes those that were given.
+/// Opens the sockets for clients and for operators, or takes those that were passed to the process.
 fn open(
     config: &Config,
     given: &mut Given,
@@ -347,7 +355,7 @@ fn open(
         Ok((address, socket))
     });
     let mut sockets = sockets.collect::<Result<Vec<_>, ServeError>>()?;
-    // The list ends with it.
+    // Iteration ends with the list.
     let (_, admin) = sockets.remove(config.listen.len());
     let open = sockets.into_iter().map(|(address, socket)| Listening::new(address, socket));
     Ok((open.collect(), admin))

@@ -1,6 +1,6 @@
-//! One thread of the running guard: it accepts from the shared listening sockets and keeps its
-//! connections, with their backend connections, to itself, so that nothing of a request is handed
-//! between threads.
+//! One thread of the running guard: it accepts from the shared listening sockets and serves its
+//! connections, with their backend connections, itself, so that nothing of a request moves between
+//! threads.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -19,11 +19,12 @@ use crate::snapshot::Snapshots;
 use super::Downstream;
 use super::listeners::{Accepting, LastSnapshot, Listeners, Listening};
 
-/// How long is waited before another attempt where the system lacks something, such as descriptors: the only remedy
-/// is that others free some.
+/// How long to wait before another attempt when the system lacks a resource, such as descriptors:
+/// the only remedy is that others free some.
 const LACK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The most connections that are taken from the kernel's queue when a socket is closed.
+/// The maximum number of connections that are taken from the kernel's queue when a socket is
+/// closed.
 const MAX_QUEUED: usize = 4096;
 
 /// A new connection.
@@ -31,7 +32,7 @@ struct Accepted {
     stream: TcpStream,
     /// The configured address of its listener.
     listener: SocketAddr,
-    /// Turns true when it is to end.
+    /// Becomes true when it is to end.
     closing: ShutdownWatch,
     last: LastSnapshot,
 }
@@ -43,7 +44,7 @@ impl Accepted {
     }
 }
 
-/// A worker: a runtime of its own, and what it accepts and serves with.
+/// A worker: its runtime, and what it accepts and serves with.
 pub(super) struct Worker<A> {
     runtime: Runtime,
     /// The sockets that are open at the start, for this worker.
@@ -58,8 +59,9 @@ impl<A> Worker<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// A worker that accepts from the same sockets as others, with the configured addresses of these. Whatever it needs of the system
-    /// is taken here, so that the start fails without.
+    /// A worker that accepts from the same sockets as others, with the configured addresses of
+    /// these. All system resources that it needs are acquired here, so that the start fails if they
+    /// are lacking.
     pub(super) fn new(
         listeners: &Listeners,
         downstream: Downstream<A>,
@@ -75,7 +77,7 @@ where
         Ok(Self { runtime, sockets, open, downstream, stopping, snapshots })
     }
 
-    /// Serves until the process is to stop and the last request is finished, or
+    /// Serves until the process is stopping and the last request is finished, or
     /// `limits.shutdown_timeout` is over.
     pub(super) fn run(self) {
         let Self { runtime, sockets, open, downstream, stopping, snapshots } = self;
@@ -105,10 +107,10 @@ async fn serve<A>(
                         downstream.serve_accepted(stream, listener, &last, &closing).await;
                     });
                 }
-                // Nothing accepts any more.
+                // Nothing is accepted any more.
                 None => break,
             },
-            // Ended connections are let go.
+            // Connections that have ended are removed.
             Some(_) = connections.join_next() => {}
         }
     }
@@ -119,7 +121,8 @@ async fn serve<A>(
     }
 }
 
-/// Accepts from all sockets that are open, and from those that are opened later, until the process is to stop.
+/// Accepts from all sockets that are open, and from those that are opened later, until the process
+/// is stopping.
 async fn keep_accepting(
     sockets: Vec<(Arc<Listening>, StdListener)>,
     mut open: watch::Receiver<Vec<Arc<Listening>>>,
@@ -203,10 +206,10 @@ async fn registered(
     None
 }
 
-/// What the kernel has accepted already, and would reset when the socket is closed.
+/// Connections that the kernel has accepted already, and would reset when the socket is closed.
 ///
-/// All of it is taken before any is served: clients that are served in between would connect again, and the queue
-/// would not get empty as long as they do.
+/// All of them are taken before any is served: clients that are served meanwhile would connect
+/// again, and the queue would not become empty as long as they do.
 fn queued(socket: TcpListener) -> Vec<TcpStream> {
     let Ok(socket) = socket.into_std() else { return Vec::new() };
     let accept = || socket.accept().ok().map(|(stream, _)| stream);

@@ -1,4 +1,4 @@
-//! A map that forgets: bounded in size and in time, at a constant cost for each use.
+//! A map that drops old entries: bounded in size and in time, at a constant cost for each use.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,7 +8,7 @@ use super::MAX_REMEMBERED;
 /// Keeps every key for its lifetime at least, unless more than `capacity` different keys are put in
 /// during that time: then the oldest half is dropped as a whole.
 ///
-/// There are two generations. A new key is put into the young one; when that is full, or as old as
+/// There are two generations. A new key is added to the young one; when that is full, or as old as
 /// the lifetime, it becomes the old one, and the previous old one is dropped. So nothing is ever
 /// searched for keys to drop, and at most twice `capacity` keys are held.
 pub struct Generations<K, V> {

@@ -1,9 +1,10 @@
 //! Keeps useless requests away from Wire: tokens that it has just refused are answered here for a
-//! short time, and addresses that keep sending such requests are slowed.
+//! short time, and addresses that keep sending such requests are throttled.
 //!
-//! All state is bounded, belongs to this process and ends with it. Several replicas tell each other what they learn
-//! if they share a store (`shared`); then tokens and addresses are known by the hashes that the replicas have in common. The
-//! limits come with every call, from the snapshot of the request at hand.
+//! All state is bounded, belongs to this process and ends with it. Several replicas notify each
+//! other of what they learn if they share a store (`shared`); then tokens and addresses are
+//! identified by hashes that the replicas have in common. The limits are passed with every call,
+//! from the snapshot of the current request.
 
 mod generations;
 
@@ -26,8 +27,8 @@ const MAX_REMEMBERED: usize = 8192;
 /// How long a token that Wire accepted is trusted.
 const ACCEPTED_FOR: Duration = Duration::from_secs(3600);
 
-/// After how long the time of an acceptance is updated.
-const ACCEPTED_AGAIN: Duration = Duration::from_secs(60);
+/// How old an acceptance has to be for its time to be updated.
+const ACCEPTED_UPDATE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What was learned from the answers of Wire.
 #[derive(Default)]
@@ -36,11 +37,11 @@ pub struct RefusalCache {
     refused: Mutex<Generations<TokenDigest, u64>>,
     /// When Wire accepted a token.
     accepted: Mutex<Generations<TokenDigest, u64>>,
-    /// How much of the rate of failures an address has used.
+    /// How much of the failure rate an address has used.
     addresses: Mutex<Generations<u128, u64>>,
 }
 
-/// For how long refusals count, and how many failures an address may cause.
+/// How long refusals count, and how many failures an address may cause.
 #[derive(Debug, Clone)]
 pub struct RefusalLimits {
     /// Nanoseconds for which a token that Wire refused is refused here.
@@ -55,8 +56,8 @@ pub struct RefusalLimits {
 }
 
 impl RefusalLimits {
-    /// SECURITY: failures are counted by address only where a request's address is known to be its
-    /// client's, or one client could have all others refused that share its address.
+    /// SECURITY: failures are counted by address only if a request's address is known to be its
+    /// client's; otherwise one client could cause all others that share its address to be refused.
     pub fn of(config: &Config, shared: Option<&Arc<SharedState>>) -> Self {
         let settings = &config.shield;
         Self {
@@ -89,7 +90,7 @@ impl RefusalLimits {
     }
 }
 
-/// How much is remembered, for metrics.
+/// The number of entries, for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remembered {
     pub refused: usize,
@@ -137,7 +138,7 @@ impl RefusalCache {
         }
     }
 
-    /// Learns from another replica.
+    /// Learns from an event of another replica.
     pub fn heard(&self, limits: &RefusalLimits, event: Event) {
         let now = rate::now();
         match event {
@@ -152,10 +153,10 @@ impl RefusalCache {
         }
     }
 
-    /// Whether that is to be told to others.
+    /// Returns whether other replicas are to be notified.
     fn accept(&self, key: TokenDigest, now: u64) -> bool {
         let mut accepted = lock(&self.accepted);
-        let is_recent = |at: u64| now.saturating_sub(at) < nanoseconds(ACCEPTED_AGAIN);
+        let is_recent = |at: u64| now.saturating_sub(at) < nanoseconds(ACCEPTED_UPDATE_INTERVAL);
         if accepted.find(&key).is_some_and(is_recent) {
             return false;
         }
@@ -167,7 +168,7 @@ impl RefusalCache {
 
     /// Whether the token is refused from now on.
     ///
-    /// SECURITY: a token that works is never refused because of one odd answer.
+    /// SECURITY: a token that works is never refused because of a single inconsistent answer.
     fn refuse(&self, limits: &RefusalLimits, key: TokenDigest, now: u64) -> bool {
         if limits.refused_for == 0 || self.is_accepted(key, || now) {
             return false;
@@ -227,7 +228,7 @@ impl RefusalCache {
         }
     }
 
-    /// How long an address that has failed too often has to wait.
+    /// How long an address with too many failures has to wait.
     pub fn retry_after(&self, limits: &RefusalLimits, client: Option<IpAddr>) -> Option<Duration> {
         self.wait(limits, client, rate::now)
     }
@@ -244,7 +245,7 @@ impl RefusalCache {
         limits.failures.wait(used, now())
     }
 
-    /// How much is remembered now.
+    /// The number of entries now.
     pub fn remembered(&self) -> Remembered {
         Remembered {
             refused: lock(&self.refused).len(),
@@ -262,9 +263,9 @@ impl fmt::Debug for RefusalCache {
     }
 }
 
-/// The network that a client is counted by, as its first address.
+/// The network by which a client is counted, as its first address.
 ///
-/// SECURITY: whoever has one IPv6 address has a whole /64 of them.
+/// SECURITY: a client with one IPv6 address usually has a whole /64.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

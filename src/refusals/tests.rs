@@ -1,4 +1,7 @@
 use super::*;
+use crate::config::Server;
+use crate::config::shared::{Location, OnFailure, Shared, Store};
+use crate::hash_key::HashKey;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -43,7 +46,7 @@ fn a_token_accepted_within_the_hour_is_never_refused() {
     let after = now + 3600 * SECOND;
     cache.answered_at(&limits, token(1), None, 401, after);
     assert!(cache.is_refused(&limits, token(1), || after));
-    // It works again: there is no need to wait.
+    // The token works again: there is no need to wait.
     cache.answered_at(&limits, token(1), None, 201, after + 1);
     assert!(!cache.is_refused(&limits, token(1), || after + 1));
 }
@@ -58,7 +61,7 @@ fn answers_that_say_nothing_about_the_token_change_nothing() {
 }
 
 #[test]
-fn failing_addresses_are_slowed_and_let_in_again_one_by_one() {
+fn failing_addresses_are_throttled_and_admitted_again_one_by_one() {
     let (cache, limits, now) = (cache(), limits(), rate::now());
     let address = client("192.0.2.1");
     for _ in 0..3 {
@@ -66,7 +69,7 @@ fn failing_addresses_are_slowed_and_let_in_again_one_by_one() {
         cache.fail(&limits, address, now);
     }
     assert_eq!(cache.wait(&limits, address, || now), Some(Duration::from_secs(20)));
-    // However many come in the meantime, the wait does not grow.
+    // However many requests arrive in the meantime, the wait does not grow.
     cache.fail(&limits, address, now);
     assert_eq!(cache.wait(&limits, address, || now + 20 * SECOND), None);
     cache.fail(&limits, address, now + 20 * SECOND);
@@ -106,4 +109,54 @@ fn floods_of_tokens_and_addresses_are_bounded() {
     );
     assert_eq!(accepted, 1);
     assert!(cache.is_accepted(token(0), || now));
+}
+
+/// The limits of a replica that shares what it learns, with nobody so far.
+fn shared_limits() -> RefusalLimits {
+    let store = Store {
+        location: Location::Server(Server::cleartext("127.0.0.1", 1)),
+        database: 0,
+        tls: false,
+        ca: None,
+        prefix: "test:".into(),
+        key: Some(HashKey::read(&"k".repeat(32)).unwrap()),
+        username: None,
+        password: None,
+        files: Vec::new(),
+    };
+    let (timeout, on_failure) = (Duration::from_millis(20), OnFailure::Local);
+    let shared = Arc::new(SharedState::new(Shared { store, timeout, on_failure }));
+    RefusalLimits { shared: Some(shared), ..limits() }
+}
+
+#[test]
+fn what_another_replica_learned_counts_here() {
+    let (cache, limits) = (cache(), shared_limits());
+    let keys = limits.shared.as_ref().unwrap().keys();
+    cache.heard(&limits, Event::Refused(keys.token(token(1))));
+    assert!(cache.refuses(&limits, token(1)) && !cache.refuses(&limits, token(2)));
+    cache.heard(&limits, Event::Accepted(keys.token(token(1))));
+    assert!(!cache.refuses(&limits, token(1)) && cache.accepts(&limits, token(1)));
+    // One failure here and two there.
+    let address = client("192.0.2.1");
+    let network = keys.address(bits_of(address.unwrap())).unwrap();
+    cache.failed(&limits, address);
+    for _ in 0..2 {
+        assert_eq!(cache.retry_after(&limits, address), None);
+        cache.heard(&limits, Event::Failed(network));
+    }
+    assert!(cache.retry_after(&limits, address).is_some());
+    assert_eq!(cache.retry_after(&limits, client("192.0.2.2")), None);
+}
+
+#[test]
+fn no_replica_can_have_a_token_refused_that_was_accepted_within_the_hour() {
+    let (cache, limits) = (cache(), shared_limits());
+    let keys = limits.shared.as_ref().unwrap().keys();
+    cache.answered(&limits, token(1), None, 200);
+    cache.heard(&limits, Event::Refused(keys.token(token(1))));
+    assert!(!cache.refuses(&limits, token(1)));
+    cache.heard(&limits, Event::Accepted(keys.token(token(2))));
+    cache.answered(&limits, token(2), None, 401);
+    assert!(!cache.refuses(&limits, token(2)));
 }

@@ -1,4 +1,4 @@
-//! What an entry says of deletions and deactivations with its token.
+//! The settings of a registry entry about deletions and deactivations.
 
 use super::file::read_time;
 use crate::config::deprovisioning::{COUNT, read_limit};
@@ -6,7 +6,8 @@ use crate::deprovisioning::{Allowance, TokenLimit};
 use crate::input::field::Field;
 use crate::input::section::Section;
 
-/// Reads the limit in place of the configured one, and what is allowed beyond it; either may be left out.
+/// Reads the limit that replaces the configured one, and the allowance beyond it; either may be
+/// left out.
 pub fn read(field: Field<'_, '_>) -> Option<TokenLimit> {
     let mut section = field.section();
     let own = section.has("at_most") || section.has("within");

@@ -1,5 +1,5 @@
-//! The registry's file: YAML like the config, so that there is one format to know, entries can have
-//! comments, and every mistake has a line and a column.
+//! The registry's file: YAML like the config, so that there is only one format to learn, entries can have
+//! comments, and every error has a line and a column.
 //!
 //! ```yaml
 //! tokens:
@@ -41,7 +41,7 @@ use super::{Entry, Methods, Resources, TokenRegistry, deprovisioning};
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 8 * 1024 * 1024;
 
-/// Tokens in a registry: their labels become label values of a metric.
+/// The maximum number of tokens in a registry: their labels become label values of a metric.
 const MAX_ENTRIES: usize = 10_000;
 
 /// The longest label.
@@ -52,14 +52,14 @@ pub fn load(path: &Path) -> Result<TokenRegistry, LoadError> {
     read_file(path, MAX_FILE, parse)
 }
 
-/// Reads a registry. On failure the mistakes are in the order of the file.
+/// Parses a registry. On failure the errors are in the order of the file.
 ///
 /// A file without any entry is a registry without tokens.
 pub fn parse(text: &str) -> Result<TokenRegistry, Vec<Diagnostic>> {
     let notes = Diagnostics::default();
-    let (node, mistakes) = yaml::read(text);
-    let unreadable = node.is_none() && !mistakes.is_empty();
-    notes.add(mistakes);
+    let (node, errors) = yaml::read(text);
+    let unreadable = node.is_none() && !errors.is_empty();
+    notes.add(errors);
     let mut entries = Vec::new();
     if !unreadable {
         let mut top = Section::top(node.as_ref(), &notes);
@@ -72,8 +72,8 @@ pub fn parse(text: &str) -> Result<TokenRegistry, Vec<Diagnostic>> {
         note_repetitions(&read, &notes);
         entries = read.into_iter().filter_map(|(_, entry)| entry).collect();
     }
-    let mistakes = notes.into_errors();
-    if mistakes.is_empty() { Ok(TokenRegistry::new(entries)) } else { Err(mistakes) }
+    let errors = notes.into_errors();
+    if errors.is_empty() { Ok(TokenRegistry::new(entries)) } else { Err(errors) }
 }
 
 /// Where an entry begins, and what could be read of it.
@@ -126,8 +126,8 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
     (at, entry)
 }
 
-/// Two entries under one label could not be distinguished in logs, and of two for one token only the
-/// first would count.
+/// Two entries with the same label could not be distinguished in logs, and of two for the same
+/// token only the first would apply.
 fn note_repetitions(read: &[Read], notes: &Diagnostics) {
     let mut labels = HashMap::new();
     let mut hashes = HashMap::new();
@@ -165,15 +165,16 @@ fn read_label(text: &str) -> Result<&str, String> {
     Err(format!("a label has 1 to {MAX_LABEL} characters out of a-z A-Z 0-9 . _ -"))
 }
 
-/// A point in time by RFC 3339, or a day, which counts to its end.
+/// A time in the format of RFC 3339, or a day, which counts to its end.
 pub(crate) fn read_time(text: &str) -> Result<SystemTime, String> {
     let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok().map(SystemTime::from);
-    // The end of 9999-12-31, which people write for "never", is no date any more, but a time.
+    // The end of 9999-12-31, which people write for "never", is not representable as a date, but as
+    // a time.
     let day = || time(&format!("{text}T00:00:00Z"))?.checked_add(Duration::from_secs(86_400));
     let read = if text.len() == "2027-06-30".len() { day() } else { time(text) };
     read.ok_or_else(|| {
         format!(
-            "{} is no time; write a day such as 2027-06-30, which counts to its end in UTC, or \
+            "{} is not a time; write a day such as 2027-06-30, which counts to its end in UTC, or \
              2027-06-30T12:00:00Z",
             value::quoted(text)
         )
@@ -196,7 +197,7 @@ fn read_rate(text: &str) -> Result<Rate, String> {
     });
     parts.map(|(count, period)| Rate::new(count, period)).ok_or_else(|| {
         format!(
-            "{} is no rate; write 1 to 1000000 requests in a second, a minute or an hour, such as 20/s or 600/m",
+            "{} is not a rate; write 1 to 1000000 requests in a second, a minute or an hour, such as 20/s or 600/m",
             value::quoted(text)
         )
     })

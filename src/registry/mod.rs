@@ -1,7 +1,7 @@
-//! The token registry: which tokens may provision, until when, from where, for what, and how fast. It
-//! holds hashes, never tokens.
+//! The token registry: which tokens may provision, until when, from where, for what, and how fast.
+//! It contains hashes, never tokens.
 //!
-//! [`mod@file`] reads it, [`watch`] finds out when its file has changed.
+//! [`mod@file`] reads it, and [`watch`] detects changes of its file.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,7 +30,7 @@ pub mod watch;
 #[derive(Debug, Default)]
 pub struct TokenRegistry {
     entries: Vec<Entry>,
-    /// Places in `entries` by the first eight bytes of the hash, one map for each form.
+    /// Indexes into `entries` by the first eight bytes of the hash, one map for each form.
     by_sha256: HashMap<u64, Vec<usize>>,
     by_sha512: HashMap<u64, Vec<usize>>,
     has_repairs: bool,
@@ -42,22 +42,22 @@ pub struct TokenRegistry {
 pub struct Entry {
     pub label: TokenLabel,
     pub hash: StoredHash,
-    /// From when on it is refused.
+    /// The time from which it is refused.
     pub expires: Option<SystemTime>,
-    /// Where it may come from; `None`: anywhere.
+    /// Where it may be used from; `None`: anywhere.
     pub networks: Option<Vec<IpNet>>,
     /// A name that the certificate of the client must have; `None`: no certificate is needed.
     pub client_certificate: Option<SubjectName>,
     pub methods: Methods,
     pub resources: Resources,
-    /// How the team of this token identifies its users, in place of the configured mode.
+    /// How the team of this token identifies its users; replaces the configured mode.
     pub identity: Option<Identity>,
     pub rate: Option<Rate>,
-    /// The repairs of its requests, in place of the configured ones.
+    /// The repairs of its requests; replace the configured ones.
     pub repairs: Option<Repairs>,
     /// How many users it may delete or deactivate.
     pub deprovisioning: Option<TokenLimit>,
-    /// How much of the rate is used; the same one in every version of the registry.
+    /// How much of the rate is used; shared by every version of the registry.
     pub meter: Arc<Meter>,
 }
 
@@ -76,7 +76,7 @@ impl TokenRegistry {
         Self { entries, has_repairs, limits_removals, ..registry }
     }
 
-    /// The entry of a token. `digest` is the token's own, where it is known already.
+    /// The entry of a token. `digest` is the token's own, if it is known already.
     ///
     /// A form of hash that no entry has is not computed.
     pub fn find(&self, token: &[u8], digest: Option<TokenDigest>) -> Option<&Entry> {
@@ -87,20 +87,20 @@ impl TokenRegistry {
             }
             let hash = hash();
             let places = index.get(&prefix(&hash))?;
-            // SECURITY: the map is asked for a part of the hash only, the whole is compared in
-            // constant time.
+            // SECURITY: the map is looked up by a part of the hash only; the whole hash is compared
+            // in constant time.
             places.iter().map(|place| &self.entries[*place]).find(|entry| entry.hash.is(&hash))
         };
         among(&self.by_sha256, &short)
             .or_else(|| among(&self.by_sha512, &|| StoredHash::wire(token)))
     }
 
-    /// Whether some entry has repairs of its own.
+    /// Whether any entry has repairs of its own.
     pub fn has_repairs(&self) -> bool {
         self.has_repairs
     }
 
-    /// Whether some entry limits deletions and deactivations.
+    /// Whether any entry limits deletions and deactivations.
     pub fn limits_removals(&self) -> bool {
         self.limits_removals
     }
@@ -114,8 +114,8 @@ impl TokenRegistry {
         &self.entries
     }
 
-    /// The same registry, with what was counted under the same labels before and with the rates
-    /// already used, so that a change of the file is no fresh start for anyone.
+    /// The same registry, with the counters of the same labels and the rates already used, so that
+    /// a change of the file resets no rate.
     pub(crate) fn continuing(&self, old: &Self) -> Self {
         let before: HashMap<&str, &Entry> =
             old.entries.iter().map(|entry| (entry.label.as_str(), entry)).collect();
@@ -161,7 +161,7 @@ impl Entry {
         self.expires.is_some_and(|end| now >= end)
     }
 
-    /// Whether it may come from this address. An address that is not known is in no network.
+    /// Whether it may be used from this address. An unknown address is in no network.
     pub fn admits(&self, client: Option<IpAddr>) -> bool {
         let Some(networks) = &self.networks else { return true };
         let Some(client) = client.map(|client| client.to_canonical()) else { return false };
@@ -221,16 +221,16 @@ impl fmt::Debug for TokenLabel {
 pub struct Methods(u8);
 
 impl Methods {
-    /// The methods that can be named.
+    /// The methods that can be listed.
     const NAMES: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-    /// All methods, also those that Wire does not serve: a rule of its own says so.
+    /// All methods, including those that Wire does not serve: a separate rule covers those.
     pub const ALL: Self = Self(u8::MAX);
     pub const NONE: Self = Self(0);
     /// GET and HEAD.
     pub const READ_ONLY: Self = Self(0b11);
 
-    /// The method of this name alone. GET stands for HEAD as well, which is the same without the
-    /// answer's body.
+    /// The method with this name alone. GET includes HEAD, which is the same without the answer's
+    /// body.
     pub fn named(name: &str) -> Option<Self> {
         match Self::NAMES.iter().position(|known| *known == name)? {
             0 => Some(Self::READ_ONLY),
@@ -250,7 +250,7 @@ impl Methods {
     }
 }
 
-/// What of Wire's SCIM API a token may be used for.
+/// The parts of Wire's SCIM API that a token may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resources {
     pub users: bool,
@@ -264,7 +264,7 @@ impl Resources {
         match handler.route().resource {
             Some(Resource::Users) => self.users,
             Some(Resource::Groups) => self.groups,
-            // Discovery is open to everybody.
+            // Discovery is available to every token.
             None => true,
         }
     }
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_and_resources_are_what_was_named() {
+    fn only_named_methods_and_resources_are_allowed() {
         let read_only = Methods::READ_ONLY;
         assert!(read_only.allow(&Method::GET) && read_only.allow(&Method::HEAD));
         assert!(!read_only.allow(&Method::POST) && !read_only.allow(&Method::OPTIONS));
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_version_goes_on_counting_and_metering() {
+    fn a_new_version_keeps_counters_and_rates() {
         let with_rate = |rate| {
             let mut entry = Entry::new("a", StoredHash::short(b"a"));
             entry.rate = Some(Rate::new(rate, std::time::Duration::from_secs(1)));

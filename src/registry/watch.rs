@@ -1,10 +1,10 @@
 //! The registry's file: read at start, and again whenever it has changed.
 //!
-//! The file is checked every second. It is read when it has not changed between two checks, or after
-//! three checks at the latest, so that a file which an editor or a script writes in pieces is not read
-//! half-way. A check compares inode, size and times, through all symbolic links, so that the swap of
-//! a link by which Kubernetes changes a mounted secret is a change like any other; file system events
-//! would miss it, and network file systems send none.
+//! The file is checked every second. It is read when it has not changed between two checks, or
+//! after three checks at the latest, so that a file that an editor or a script writes in pieces is
+//! not read before it is complete. A check compares inode, size and times, through all symbolic
+//! links, so that replacing a link, as Kubernetes does to change a mounted secret, counts as a
+//! change; file system events would miss it, and network file systems send none.
 
 use std::fmt;
 use std::fs::Metadata;
@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use super::TokenRegistry;
 use super::file::{self, LoadError};
 
-/// How many checks in a row may find a file that goes on changing, before it is read as it is.
+/// How many checks in a row may find a file changed before it is read anyway.
 const MAX_CHANGING_CHECKS: u32 = 3;
 
 /// The file that a registry comes from.
@@ -25,12 +25,12 @@ pub struct RegistryFile {
     state: Mutex<State>,
 }
 
-/// What is known of the file.
+/// The state of the file.
 #[derive(Debug, Clone)]
 pub struct State {
     /// When the registry in use was read.
     pub read: SystemTime,
-    /// Why the file as it is now is not in use.
+    /// Why the file in its present form is not in use.
     pub failure: Option<Arc<str>>,
     /// The file when it was last read, in use or not.
     tried: Option<Stamp>,
@@ -43,7 +43,7 @@ pub struct State {
     changing: u32,
 }
 
-/// What changes when a file is written or another is put in its place.
+/// What changes when a file is written or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64),
@@ -78,14 +78,14 @@ impl RegistryFile {
         state.failure.is_none() && state.tried.is_some() && state.tried == Stamp::of(&self.path)
     }
 
-    /// Notes that what was read last is in use now.
+    /// Records that what was read last is in use now.
     pub fn set_in_use(&self) {
         let mut state = self.lock();
         state.read = SystemTime::now();
         state.failure = None;
     }
 
-    /// Notes why the file as it is now is not in use.
+    /// Records why the file in its present form is not in use.
     pub fn set_failure(&self, why: &str) {
         self.lock().failure = Some(why.into());
     }
@@ -127,7 +127,7 @@ impl RegistryFile {
         drop(state);
         if !is_known {
             tracing::error!(
-                "the register of tokens was changed and cannot be used; the last good one stays in use: {failure}"
+                "the token registry was changed and cannot be used; the last good one stays in use: {failure}"
             );
         }
     }
@@ -227,7 +227,7 @@ mod tests {
             write(&path, label);
             std::fs::File::open(&path).unwrap().set_modified(time).unwrap();
         }
-        // As Kubernetes does it: the file is a link through `..data`, which is replaced as a whole.
+        // As in Kubernetes: the file is a link through `..data`, which is replaced as a whole.
         let link = |to: &str| {
             std::os::unix::fs::symlink(to, folder.join("new")).unwrap();
             std::fs::rename(folder.join("new"), folder.join("..data")).unwrap();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_file_and_a_missing_one_leave_the_last_good_one_in_use() {
+    fn an_invalid_and_a_missing_file_leave_the_last_good_one_in_use() {
         let folder = folder("bad");
         let path = folder.join("tokens.yaml");
         write(&path, "a");
@@ -262,7 +262,7 @@ mod tests {
         watched.check();
         watched.check();
         assert_eq!((watched.label(), watched.failure()), ("c", None));
-        // Nobody writes into this pipe.
+        // This pipe has no writer.
         std::fs::remove_file(&path).unwrap();
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_is_tried_again_though_the_file_is_the_same() {
+    fn a_file_that_could_not_be_read_is_retried_though_it_is_unchanged() {
         let folder = folder("again");
         let path = folder.join("tokens.yaml");
         write(&path, "a");
@@ -292,7 +292,7 @@ mod tests {
         watched.check();
         watched.check();
         assert!(watched.file.state().again);
-        // As if it had been there all the time.
+        // As if it had existed all the time.
         write(&path, "b");
         watched.file.lock().tried = Stamp::of(&path);
         watched.check();

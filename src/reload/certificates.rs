@@ -1,9 +1,9 @@
-//! Finds out when certificates, keys and authorities have changed.
+//! Detects changes of certificates, keys and authorities.
 
 use crate::tls::LoadedTls;
 use crate::tls::file::TlsFile;
 
-/// What was seen of the files that the configuration in use names for TLS.
+/// What was seen of the TLS files that the configuration in use names.
 #[derive(Debug)]
 pub(super) struct Certificates {
     /// When they were last loaded, with or without success.
@@ -16,8 +16,8 @@ impl Certificates {
         Self { tried: in_use.files().to_vec(), seen: in_use.files().to_vec() }
     }
 
-    /// Looks once. A change counts once, and only when two looks in a row find the same: a certificate and its key
-    /// are often written one after the other.
+    /// Checks once. A change counts once, and only when two checks in a row find the same: a
+    /// certificate and its key are often written one after the other.
     pub(super) fn have_changed(&mut self, in_use: &LoadedTls) -> bool {
         let now: Vec<_> = in_use.files().iter().map(|file| TlsFile::of(&file.path)).collect();
         let is_settled = self.seen == now;

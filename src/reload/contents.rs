@@ -1,8 +1,9 @@
-//! What files contain, as a hash.
+//! The contents of files, as a hash.
 //!
-//! Contents are compared, and not times or events: Kubernetes changes mounted files by replacing a symbolic link
-//! in their path, editors by renaming a new file over the old one, and network file systems and bind mounts send
-//! no events. A file that cannot be read has a hash as well, so that becoming readable is a change.
+//! Contents are compared instead of times or events: Kubernetes changes mounted files by replacing
+//! a symbolic link in their path, editors by renaming a new file over the old one, and network file
+//! systems and bind mounts send no events. A file that cannot be read has a hash as well, so that
+//! becoming readable is a change.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ const MAX_FILE: u64 = 2 * 1024 * 1024;
 pub(super) struct Files {
     config: PathBuf,
     schemas: Option<PathBuf>,
-    /// Those that have watchers of their own: the token registry, and certificates.
+    /// Files with their own watchers: the token registry, and certificates.
     others: Vec<PathBuf>,
 }
 
@@ -35,12 +36,12 @@ impl Files {
     }
 }
 
-/// What some files contain.
+/// The contents of some files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Contents([u8; 32]);
 
 impl Contents {
-    /// What the files contain that have no watcher of their own.
+    /// The contents of files without a watcher of their own.
     pub(super) fn of(files: &Files) -> Self {
         let mut hash = Sha256::new();
         add_file(&mut hash, &files.config);
@@ -55,7 +56,7 @@ impl Contents {
         Self(hash.finalize().into())
     }
 
-    /// What the others contain.
+    /// The contents of the others.
     pub(super) fn of_others(files: &Files) -> Self {
         let mut hash = Sha256::new();
         for path in &files.others {
@@ -78,7 +79,7 @@ fn others(config: &Config) -> Vec<PathBuf> {
     paths
 }
 
-/// All `.json` files of the folder: one that is not known is an error.
+/// All `.json` files of the folder: an unknown one is an error.
 fn schema_names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -94,7 +95,7 @@ fn add_file(hash: &mut Sha256, path: &Path) {
     }
 }
 
-/// With its length, so that no bytes move from one part to the next unnoticed.
+/// With its length, so that bytes cannot move from one part to the next unnoticed.
 fn add(hash: &mut Sha256, part: &[u8]) {
     hash.update((part.len() as u64).to_le_bytes());
     hash.update(part);
@@ -102,7 +103,7 @@ fn add(hash: &mut Sha256, part: &[u8]) {
 
 fn content(path: &Path) -> Result<Vec<u8>, std::io::ErrorKind> {
     let read = || {
-        // SECURITY: reading a pipe blocks until somebody writes to it.
+        // SECURITY: reading a pipe blocks until data is written to it.
         if !std::fs::metadata(path)?.is_file() {
             return Err(std::io::ErrorKind::Unsupported.into());
         }

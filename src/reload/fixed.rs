@@ -1,10 +1,10 @@
-//! What only a restart can change.
+//! Settings that only a restart can change.
 
 use std::fmt::Display;
 
 use crate::config::{Config, Tracing};
 
-/// The keys in which `next` differs from the configuration in use and must not.
+/// The keys in which `next` differs from the configuration in use although they cannot change.
 pub(crate) fn changed_keys(current: &Config, next: &Config) -> Vec<String> {
     let mut keys = Vec::new();
     let mut compare = |key: &str, old: &dyn Display, new: &dyn Display| {

@@ -1,9 +1,10 @@
 //! Applies changed files while the process runs: all or nothing.
 //!
-//! A reload reads the config and every file that it names anew. If anything in them is wrong, or cannot be
-//! changed while the process runs, nothing changes: the last good configuration stays in use, and the log,
-//! the metrics and `/i/ready` say why. The token registry has a watcher of its own (`registry::watch`), and so
-//! have certificates: a faulty config on disk never keeps a revoked token or an expired certificate in use.
+//! A reload reads the config and every file that it names again. If anything in them is wrong, or
+//! cannot be changed while the process runs, nothing changes: the last good configuration stays in
+//! use, and the log, the metrics and `/i/ready` say why. The token registry has a watcher of its
+//! own (`registry::watch`), and so have certificates: a faulty config on disk never keeps a revoked
+//! token or an expired certificate in use.
 
 mod certificates;
 mod contents;
@@ -26,20 +27,20 @@ use crate::snapshot::{Snapshot, Snapshots};
 use crate::tls::LoadedTls;
 use certificates::Certificates;
 use contents::{Contents, Files};
-use watch::Looks;
+use watch::ChangeDetector;
 
 pub(crate) use fixed::changed_keys;
 
-/// How often the files are looked at.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the files are checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Everything that prevents a reload, one entry for each line.
+/// Everything that prevents a reload, one entry per line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mistakes(Vec<String>);
+pub struct ReloadErrors(Vec<String>);
 
-impl Mistakes {
-    pub(crate) fn new(mistakes: impl IntoIterator<Item = impl fmt::Display>) -> Self {
-        let lines = mistakes.into_iter().map(|mistake| mistake.to_string());
+impl ReloadErrors {
+    pub(crate) fn new(errors: impl IntoIterator<Item = impl fmt::Display>) -> Self {
+        let lines = errors.into_iter().map(|error| error.to_string());
         Self(lines.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect())
     }
 
@@ -48,24 +49,25 @@ impl Mistakes {
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for ReloadErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for ReloadErrors {}
 
 /// Puts what was loaded into use.
 pub(crate) trait Apply: Send {
-    /// Uses this snapshot from now on, or says everything that prevents it. Then nothing has changed.
-    fn apply(&self, next: Snapshot) -> Result<(), Mistakes>;
+    /// Uses this snapshot from now on, or returns everything that prevents it. Then nothing has
+    /// changed.
+    fn apply(&self, next: Snapshot) -> Result<(), ReloadErrors>;
 
     /// Uses these certificates with the configuration in use.
     fn apply_tls(&self, tls: LoadedTls);
 }
 
-/// Reads files and applies them, on a thread of its own.
+/// Reads files and applies them, on a separate thread.
 pub(crate) struct Reloader {
     /// `None`: the configuration comes from the program that embeds the guard.
     source: Option<ConfigFile>,
@@ -74,19 +76,19 @@ pub(crate) struct Reloader {
     apply: Box<dyn Apply>,
     /// The contents that are in use.
     in_use: Contents,
-    looks: Looks,
+    changes: ChangeDetector,
     certificates: Certificates,
 }
 
-/// Asks the reloader's thread for a reload. The thread ends when all of these are dropped.
+/// Requests reloads from the reloader's thread. The thread ends when all of these are dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct ReloadRequests(SyncSender<()>);
 
 impl ReloadRequests {
-    /// Returns at once. Requests that come while one is waiting are one request.
+    /// Returns immediately. Requests that arrive while one is waiting are merged.
     pub(crate) fn reload(&self) {
         if let Err(TrySendError::Disconnected(())) = self.0.try_send(()) {
-            tracing::error!("the config cannot be reloaded: the thread that does it has ended");
+            tracing::error!("the config cannot be reloaded: its thread has ended");
         }
     }
 }
@@ -99,9 +101,9 @@ impl Reloader {
         apply: Box<dyn Apply>,
     ) -> Self {
         let read = source.as_ref().map(|source| source.first().clone()).unwrap_or_default();
-        let looks = Looks::new(read.files, read.contents, read.others);
+        let changes = ChangeDetector::new(read.files, read.contents, read.others);
         let certificates = Certificates::new(&snapshots.current().tls);
-        Self { source, snapshots, status, apply, in_use: read.contents, looks, certificates }
+        Self { source, snapshots, status, apply, in_use: read.contents, changes, certificates }
     }
 
     /// Starts the thread.
@@ -114,27 +116,28 @@ impl Reloader {
 
     fn run(&mut self, requested: &Receiver<()>) {
         loop {
-            match requested.recv_timeout(LOOK_INTERVAL) {
+            match requested.recv_timeout(CHECK_INTERVAL) {
                 Ok(()) => self.reload(),
-                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Timeout) => self.check_files(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    /// Looks at all files once. Certificates are watched always, and applied to the configuration in use.
-    fn look(&mut self) {
+    /// Checks all files once. Certificates are always watched, and applied to the configuration in
+    /// use.
+    fn check_files(&mut self) {
         let current = self.snapshots.current();
         if self.certificates.have_changed(&current.tls) {
             let loaded = LoadedTls::load(&current.config).map(|tls| {
                 self.apply.apply_tls(tls);
                 tracing::info!("changed certificates are in use");
             });
-            self.status.note_certificates(loaded.map_err(Mistakes::new));
+            self.status.note_certificates(loaded.map_err(ReloadErrors::new));
         }
         if self.source.is_some() && current.config.reload_watch {
             let failed = self.status.failure().is_some();
-            if self.looks.have_changed(failed) {
+            if self.changes.have_changed(failed) {
                 self.reload();
             }
         }
@@ -152,13 +155,13 @@ impl Reloader {
         }
     }
 
-    fn try_reload(&mut self) -> Result<Outcome, Mistakes> {
+    fn try_reload(&mut self) -> Result<Outcome, ReloadErrors> {
         let Some(source) = &self.source else {
-            return Err(Mistakes::new(["the config does not come from a file"]));
+            return Err(ReloadErrors::new(["the config does not come from a file"]));
         };
         let Read { files, contents, others } = source.read();
         let is_unchanged = contents == self.in_use;
-        self.looks.set_tried(files, contents, others);
+        self.changes.set_tried(files, contents, others);
         let next = source.load()?;
         if is_unchanged && self.others_are_current(&next) {
             return Ok(Outcome::Unchanged);
@@ -171,7 +174,8 @@ impl Reloader {
         Ok(Outcome::Applied)
     }
 
-    /// Whether the files that have watchers of their own, and those that hold secrets, are in use already.
+    /// Whether the files with their own watchers, and those that contain secrets, are in use
+    /// already.
     fn others_are_current(&self, next: &Snapshot) -> bool {
         let current = self.snapshots.current();
         let secrets =
@@ -189,11 +193,11 @@ impl Reloader {
     }
 }
 
-/// What was found of the files before they were loaded.
+/// The state of the files before they were loaded.
 #[derive(Debug, Clone, Default)]
 struct Read {
     files: Files,
     contents: Contents,
-    /// The contents of files that have watchers of their own.
+    /// The contents of files with their own watchers.
     others: Contents,
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::contents::{Contents, Files};
-use super::{Mistakes, Read};
+use super::{Read, ReloadErrors};
 use crate::config::file::{self, Overrides};
 use crate::snapshot::Snapshot;
 
@@ -17,15 +17,16 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Has to be made before the files are loaded for the first time, so that a change meanwhile is noticed.
+    /// To be created before the files are loaded for the first time, so that a change meanwhile is
+    /// noticed.
     pub fn new(path: impl Into<PathBuf>, overrides: Overrides) -> Self {
         let path = path.into();
         let first = read(&path, overrides);
         Self { path, overrides, first }
     }
 
-    /// Reads and compiles everything, or reports all mistakes in all files at once.
-    pub fn load(&self) -> Result<Snapshot, Mistakes> {
+    /// Reads and compiles everything, or reports all errors in all files at once.
+    pub fn load(&self) -> Result<Snapshot, ReloadErrors> {
         let (config, wrong) = file::load(&self.path, self.overrides);
         let snapshot = config.map(Snapshot::load).transpose();
         match (wrong, snapshot) {
@@ -33,13 +34,13 @@ impl ConfigFile {
             (wrong, snapshot) => {
                 let wrong = wrong.map(|error| error.to_string());
                 let within = snapshot.err().map(|errors| errors.to_string());
-                Err(Mistakes::new(wrong.into_iter().chain(within)))
+                Err(ReloadErrors::new(wrong.into_iter().chain(within)))
             }
         }
     }
 
-    /// What the files contain now. A change after this is noticed later, whether or not the next
-    /// [`ConfigFile::load`] reads it.
+    /// The current contents of the files. A change after this is noticed later, whether or not the
+    /// next [`ConfigFile::load`] reads it.
     pub(super) fn read(&self) -> Read {
         read(&self.path, self.overrides)
     }

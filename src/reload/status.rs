@@ -1,4 +1,4 @@
-//! How the last reload ended: in the log, in the metrics and for `/i/ready`.
+//! The outcome of the last reload: in the log, in the metrics and for `/i/ready`.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,32 +7,32 @@ use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::Mistakes;
+use super::ReloadErrors;
 use crate::metrics::Metrics;
 
-/// How a reload ended that found no mistake.
+/// The outcome of a reload without errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Applied,
-    /// The files hold what is in use already.
+    /// The files contain what is in use already.
     Unchanged,
 }
 
-/// How the last reload ended.
+/// The outcome of the last reload.
 #[derive(Debug)]
 pub struct ReloadStatus {
     metrics: Arc<Metrics>,
     last: Mutex<Option<Last>>,
     /// When a reload last changed what is in use.
     applied: Mutex<Option<SystemTime>>,
-    /// Why the certificates as they are now are not in use.
-    certificates: Mutex<Option<Mistakes>>,
+    /// Why the certificates in their present form are not in use.
+    certificates: Mutex<Option<ReloadErrors>>,
 }
 
 #[derive(Debug, Clone)]
 struct Last {
     at: SystemTime,
-    outcome: Result<Outcome, Mistakes>,
+    outcome: Result<Outcome, ReloadErrors>,
 }
 
 impl ReloadStatus {
@@ -45,13 +45,13 @@ impl ReloadStatus {
         }
     }
 
-    /// Why what the files hold is not in use.
-    pub fn failure(&self) -> Option<Mistakes> {
+    /// Why the files in their present form are not in use.
+    pub fn failure(&self) -> Option<ReloadErrors> {
         self.last().and_then(|last| last.outcome.err())
     }
 
     /// Why changed certificates are not in use.
-    pub fn certificates_failure(&self) -> Option<Mistakes> {
+    pub fn certificates_failure(&self) -> Option<ReloadErrors> {
         lock(&self.certificates).clone()
     }
 
@@ -65,13 +65,14 @@ impl ReloadStatus {
         self.last().map(|last| last.at)
     }
 
-    /// Lines for people: how the last reload ended, and what is wrong with certificates that have changed since.
+    /// Lines for people: the outcome of the last reload, and errors in certificates that have
+    /// changed since.
     pub fn text(&self) -> String {
         let mut text = self.last_text();
-        if let Some(mistakes) = &*lock(&self.certificates) {
+        if let Some(errors) = &*lock(&self.certificates) {
             let _ = writeln!(
                 text,
-                "certificates: the files as they are now are not in use, and the last good ones stay in use:\n{mistakes}"
+                "certificates: the files as they are now are not in use, and the last good ones stay in use:\n{errors}"
             );
         }
         text
@@ -86,13 +87,13 @@ impl ReloadStatus {
         match outcome {
             Ok(Outcome::Applied) => format!("config: reloaded at {at}\n"),
             Ok(Outcome::Unchanged) => format!("config: unchanged at the reload at {at}\n"),
-            Err(mistakes) => format!(
-                "config: the reload at {at} failed, and the last good config stays in use:\n{mistakes}\n"
+            Err(errors) => format!(
+                "config: the reload at {at} failed, and the last good config stays in use:\n{errors}\n"
             ),
         }
     }
 
-    pub(super) fn note(&self, outcome: Result<Outcome, Mistakes>) {
+    pub(super) fn note(&self, outcome: Result<Outcome, ReloadErrors>) {
         match &outcome {
             Ok(Outcome::Applied) => {
                 self.metrics.reloads().applied();
@@ -103,31 +104,31 @@ impl ReloadStatus {
                 self.metrics.reloads().unchanged();
                 tracing::info!("the config was not reloaded: no file has changed");
             }
-            Err(Mistakes(mistakes)) => {
+            Err(ReloadErrors(errors)) => {
                 self.metrics.reloads().failed();
                 tracing::error!(
-                    mistakes = mistakes.len(),
+                    errors = errors.len(),
                     "the config was not reloaded, and the last good one stays in use"
                 );
-                for mistake in mistakes {
-                    tracing::error!("reload: {mistake}");
+                for error in errors {
+                    tracing::error!("reload: {error}");
                 }
             }
         }
         *lock(&self.last) = Some(Last { at: SystemTime::now(), outcome });
     }
 
-    /// Notes how changed certificates were loaded, or that a reload has replaced them.
-    pub(super) fn note_certificates(&self, outcome: Result<(), Mistakes>) {
+    /// Records how changed certificates were loaded, or that a reload has replaced them.
+    pub(super) fn note_certificates(&self, outcome: Result<(), ReloadErrors>) {
         match &outcome {
             Ok(()) => {}
-            Err(Mistakes(mistakes)) => {
+            Err(ReloadErrors(errors)) => {
                 tracing::error!(
-                    mistakes = mistakes.len(),
+                    errors = errors.len(),
                     "certificates were changed and cannot be used; the last good ones stay in use"
                 );
-                for mistake in mistakes {
-                    tracing::error!("certificates: {mistake}");
+                for error in errors {
+                    tracing::error!("certificates: {error}");
                 }
             }
         }

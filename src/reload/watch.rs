@@ -1,33 +1,33 @@
-//! Finds out when files have changed and are no longer being written.
+//! Detects when files have changed and are no longer being written.
 
 use super::contents::{Contents, Files};
 
 /// What was seen of the files.
 ///
-/// A change counts when two looks in a row find the same, so that a file which is being written is not
-/// loaded half-way.
+/// A change counts when two checks in a row find the same, so that a file that is being written is
+/// not loaded before it is complete.
 #[derive(Debug)]
-pub(super) struct Looks {
+pub(super) struct ChangeDetector {
     files: Files,
-    /// What they contained when they were last loaded, with or without success; second, those that have watchers of
-    /// their own.
+    /// The contents when they were last loaded, with or without success; second, of those with
+    /// their own watchers.
     tried: (Contents, Contents),
     seen: (Contents, Contents),
 }
 
-impl Looks {
+impl ChangeDetector {
     pub(super) fn new(files: Files, contents: Contents, others: Contents) -> Self {
         let found = (contents, others);
         Self { files, tried: found, seen: found }
     }
 
-    /// Notes what is about to be loaded.
+    /// Records what is about to be loaded.
     pub(super) fn set_tried(&mut self, files: Files, contents: Contents, others: Contents) {
         *self = Self::new(files, contents, others);
     }
 
-    /// Looks once. `failed`: the last reload failed, and the others may be the reason; otherwise their own
-    /// watchers apply their changes.
+    /// Checks once. `failed`: the last reload failed, and the others may be the reason; otherwise
+    /// their own watchers apply their changes.
     pub(super) fn have_changed(&mut self, failed: bool) -> bool {
         let others = if failed { Contents::of_others(&self.files) } else { self.tried.1 };
         let now = (Contents::of(&self.files), others);
@@ -42,30 +42,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_counts_once_and_only_when_two_looks_in_a_row_find_the_same() {
-        let folder = std::env::temp_dir().join(format!("looks-{}", std::process::id()));
+    fn a_change_counts_once_and_only_when_two_checks_agree() {
+        let folder = std::env::temp_dir().join(format!("changes-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("config.yaml");
         let write = |text: &str| std::fs::write(&path, text).unwrap();
         write("a");
         let files = Files::new(&path, None);
-        let mut looks = Looks::new(files.clone(), Contents::of(&files), Contents::default());
-        assert!(!looks.have_changed(false));
+        let mut changes =
+            ChangeDetector::new(files.clone(), Contents::of(&files), Contents::default());
+        assert!(!changes.have_changed(false));
         write("b");
-        assert!(!looks.have_changed(false));
+        assert!(!changes.have_changed(false));
         write("bc");
-        assert!(!looks.have_changed(false));
-        assert!(looks.have_changed(false));
-        looks.set_tried(files.clone(), Contents::of(&files), Contents::default());
-        assert!(!looks.have_changed(false));
-        // A file that is gone is a change, and so is one that is back.
+        assert!(!changes.have_changed(false));
+        assert!(changes.have_changed(false));
+        changes.set_tried(files.clone(), Contents::of(&files), Contents::default());
+        assert!(!changes.have_changed(false));
+        // A deleted file is a change, and so is one that reappears.
         std::fs::remove_file(&path).unwrap();
-        assert!(!looks.have_changed(false));
-        assert!(looks.have_changed(false));
-        looks.set_tried(files.clone(), Contents::of(&files), Contents::default());
+        assert!(!changes.have_changed(false));
+        assert!(changes.have_changed(false));
+        changes.set_tried(files.clone(), Contents::of(&files), Contents::default());
         write("bc");
-        assert!(!looks.have_changed(false));
-        assert!(looks.have_changed(false));
+        assert!(!changes.have_changed(false));
+        assert!(changes.have_changed(false));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,6 +1,6 @@
-//! Letters that Wire's handles do not have, in those that they have.
+//! Transliterates letters that Wire's handles do not allow.
 
-/// The letters in lower case by what they become: those of the Latin blocks of Unicode up to U+024F, and
+/// Lower-case letters by their replacement: those of the Latin blocks of Unicode up to U+024F, and
 /// U+1E00 to U+1EFF.
 #[rustfmt::skip]
 pub const TABLE: [(&str, &str); 35] = [
@@ -41,12 +41,13 @@ pub const TABLE: [(&str, &str); 35] = [
     ("z", "źżžẑẓẕ"),
 ];
 
-/// A name in lower case with the letters of handles alone, and how many of its characters are left in it. Letters
-/// of the table become others, marks after a letter go, and every other character becomes one `.`.
+/// A name in lower case with only the characters of handles, and how many of its own characters are
+/// left. Letters in the table are replaced, combining marks after a letter are removed, and every
+/// other character becomes one `.`.
 pub(super) fn spelled(name: &str) -> (String, usize) {
     let mut out = String::with_capacity(name.len() + 8);
     let mut kept = 0;
-    // Whether a mark may follow, and belongs to what was written last.
+    // Whether a combining mark may follow, and belongs to what was written last.
     let mut is_letter = false;
     for c in name.chars().flat_map(char::to_lowercase) {
         match c {
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_each_letter_once_and_only_what_it_has_to_say() {
+    fn the_table_has_each_letter_once_and_nothing_superfluous() {
         let mut letters: Vec<char> = TABLE.iter().flat_map(|(_, from)| from.chars()).collect();
         let count = letters.len();
         letters.sort_unstable();

@@ -16,14 +16,14 @@ pub struct Repaired {
     pub by: Repairs,
 }
 
-/// SECURITY: the body is a person's data.
+/// SECURITY: the body contains personal data.
 impl std::fmt::Debug for Repaired {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Repaired").field("by", &self.by).finish_non_exhaustive()
     }
 }
 
-/// What of the policy repairs depend on.
+/// The parts of the policy that repairs depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct Judged {
     /// Capitals in userName are judged, although Wire folds them.
@@ -45,7 +45,7 @@ pub fn repair_body(
     limit: usize,
 ) -> Option<Repaired> {
     let object = document.root().as_object()?;
-    // What two readers may take for different values is nobody's to repair.
+    // A repeated attribute is ambiguous and is not repaired.
     if object.document_may_repeat() {
         return None;
     }

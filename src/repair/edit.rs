@@ -1,4 +1,5 @@
-//! Changes of a body as replacements of byte ranges, so that everything else stays byte for byte.
+//! Changes of a body as replacements of byte ranges, so that everything else stays unchanged byte
+//! for byte.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -11,7 +12,7 @@ use crate::json::{Array, Document, Object, Spans, Value};
 pub(super) struct Edits<'d> {
     document: &'d Document<'d>,
     spans: OnceCell<Spans>,
-    /// The most bytes that the changed body may have.
+    /// The maximum size of the changed body, in bytes.
     limit: usize,
     changes: Vec<(Range<usize>, Cow<'static, str>)>,
     added: usize,
@@ -37,14 +38,14 @@ impl<'d> Edits<'d> {
         &self.document.source()[self.spans().of_value(value)]
     }
 
-    /// Notes that a repair has changed something.
+    /// Records that a repair has changed something.
     pub fn note(&mut self, repair: Repair) {
         self.by.insert(repair);
     }
 
     fn change(&mut self, range: Range<usize>, text: Cow<'static, str>) {
         self.added += text.len();
-        // SECURITY: what cannot be used is not gathered.
+        // SECURITY: changes that exceed the limit are not collected.
         if self.added <= self.limit {
             self.changes.push((range, text));
         }
@@ -66,7 +67,7 @@ impl<'d> Edits<'d> {
         self.replace(repair, value, string(text));
     }
 
-    /// Adds members, in JSON, in front of those of an object. Once for each object.
+    /// Adds members, in JSON, before those of an object. Once for each object.
     pub fn add(&mut self, repair: Repair, object: Object<'_>, members: &str) {
         self.note(repair);
         let start = self.spans().of_object(object).start + 1;
@@ -74,7 +75,7 @@ impl<'d> Edits<'d> {
         self.change(start..start, format!("{members}{comma}").into());
     }
 
-    /// Leaves only some elements of an array; other values stay.
+    /// Keeps only some elements of an array; other values stay.
     pub fn retain(&mut self, repair: Repair, value: Value<'d>, keep: impl Fn(Value<'d>) -> bool) {
         let Some(list) = value.as_array() else { return };
         if list.elements().all(&keep) {

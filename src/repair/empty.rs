@@ -1,4 +1,5 @@
-//! The repair `empty_values`: what clients send for "nothing", of attributes of which Wire keeps nothing.
+//! The repair `empty_values`: empty values that clients send for attributes of which Wire stores
+//! nothing.
 
 use super::Repair;
 use super::edit::Edits;
@@ -11,7 +12,7 @@ pub(super) fn repair<'d>(name: Name, value: Value<'d>, edits: &mut Edits<'d>) {
         Name::ProfileUrl | Name::PreferredLanguage if value.as_str() == Some("") => {
             edits.replace(Repair::EmptyValues, value, "null");
         }
-        // Wire reads these and does not keep them.
+        // Wire parses these but does not store them.
         Name::Photos | Name::PhoneNumbers | Name::Ims => {
             if value.as_str() == Some("") {
                 edits.replace(Repair::EmptyValues, value, "null");
@@ -33,7 +34,7 @@ pub(super) fn is_empty_email(entry: Value<'_>) -> bool {
     entry.value(Name::Value).is_none_or(|value| value.is_null() || value.as_str() == Some(""))
 }
 
-/// Whether an entry of a list can be read, or says something that cannot.
+/// Whether an entry of a list can be parsed, or is not simply empty.
 fn is_usable(entry: Value<'_>, is_photo: bool) -> bool {
     if entry.is_null() || entry.as_str() == Some("") {
         return false;

@@ -6,10 +6,10 @@ use serde::Deserialize;
 
 use crate::refusal::error_json;
 
-/// Bytes of an answer that are looked at, at most.
-pub const MAX_LOOKED_AT: usize = 64 * 1024;
+/// The maximum size of an answer that is examined, in bytes.
+pub const MAX_EXAMINED: usize = 64 * 1024;
 
-/// Bytes of Wire's own text in the error, at most.
+/// The maximum size of Wire's own text in the error, in bytes.
 const MAX_TEXT: usize = 1024;
 
 const ERROR_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
@@ -25,7 +25,7 @@ pub fn is_scim_error(body: &[u8]) -> bool {
         .is_ok_and(|Error { schemas }| schemas.iter().any(|schema| schema == ERROR_SCHEMA))
 }
 
-/// The SCIM error in place of an answer with this status and body; `None` as the body: it was not read.
+/// The SCIM error that replaces an answer with this status and body; no body: it was not read.
 pub fn replacement(status: u16, content_type: Option<&str>, body: Option<&[u8]>) -> Vec<u8> {
     let text = body.and_then(|body| text_of(content_type.unwrap_or_default(), body));
     let detail = text.unwrap_or_else(|| {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn wires_text_is_kept_where_there_is_some() {
+    fn wires_text_is_kept_if_there_is_any() {
         assert_eq!(detail(400, "", b"Error in $.roles[0]: x\n"), "Error in $.roles[0]: x");
         assert_eq!(detail(400, "text/plain; charset=utf-8", b"a\x1b[31m\tb\nc"), "a [31m\tb\nc");
         assert_eq!(
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_gets_a_sentence() {
+    fn an_answer_without_text_gets_a_generic_message() {
         for (content_type, body) in [
             ("", &b""[..]),
             ("text/html", b"<html>nginx</html>"),

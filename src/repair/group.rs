@@ -11,8 +11,8 @@ pub(super) fn repair<'d>(group: Object<'d>, new: bool, on: Repairs, edits: &mut 
     }
 }
 
-/// Wire asks for type and $ref of every member, and looks at neither. A PUT without members is left alone: to
-/// empty the group is not what it says.
+/// Wire requires type and $ref of every member, but ignores both. A PUT without members is not
+/// repaired: it does not say that the group is to be emptied.
 fn complete_members<'d>(group: Object<'d>, new: bool, edits: &mut Edits<'d>) {
     match group.value(Name::Members) {
         None if new => edits.add(Repair::GroupsMembers, group, "\"members\":[]"),

@@ -1,4 +1,4 @@
-//! A group as Wire answers it, changed by a PATCH and sent back whole (`groups.patch`).
+//! A group as in Wire's answer, changed by a PATCH and sent back as a whole (`groups.patch`).
 
 use std::collections::HashMap;
 
@@ -9,12 +9,12 @@ use super::group_patch::{Change, GroupPatch};
 
 const CORE_GROUP: &str = "urn:ietf:params:scim:schemas:core:2.0:Group";
 
-/// What Wire keeps of a group.
+/// The attributes of a group that Wire stores.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupDocument {
     display_name: String,
-    /// Required: a group that is answered without them is not one without members.
+    /// Required: an answer without them does not mean a group without members.
     members: Vec<Member>,
 }
 
@@ -26,13 +26,13 @@ struct Member {
 }
 
 impl GroupDocument {
-    /// Reads Wire's answer; `None` if it does not have the form of a group.
+    /// Parses Wire's answer; `None` if it is not a group.
     pub fn read(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok()
     }
 
-    /// The group after a PATCH; `None` if the PATCH changes nothing. Adding a member that is there, and removing one
-    /// that is not, is no change.
+    /// The group after a PATCH; `None` if the PATCH changes nothing. Adding an existing member, and
+    /// removing a missing one, changes nothing.
     pub fn patched(&self, patch: &GroupPatch) -> Option<Self> {
         let mut name = &self.display_name;
         let mut members = Members::default();
@@ -58,7 +58,7 @@ impl GroupDocument {
         Some(Self { display_name: name.clone(), members })
     }
 
-    /// The body of the PUT. Wire requires `type` and `$ref` of every member, and keeps neither.
+    /// The body of the PUT. Wire requires `type` and `$ref` of every member, but stores neither.
     pub fn to_put(&self) -> Vec<u8> {
         let member = |member: &Member| {
             let kind = member.kind.as_deref().unwrap_or("User");
@@ -77,7 +77,7 @@ impl Member {
     }
 }
 
-/// Members in order, each once, and found by their ids without regard to case.
+/// Members in order, each once; ids are compared without regard to case.
 #[derive(Debug, Default)]
 struct Members {
     list: Vec<Option<Member>>,
@@ -100,7 +100,7 @@ impl Members {
         }
     }
 
-    /// The member with this id, as it is if there is one.
+    /// The existing member with this id, or a new one.
     fn get(&self, id: &str) -> Member {
         let known = self.places.get(id).and_then(|at| self.list[*at].clone());
         known.unwrap_or_else(|| Member::new(id))
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_is_recognised() {
+    fn a_patch_that_changes_nothing_is_recognised() {
         let before = group("n", &[A, &B.to_uppercase()]);
         for changes in [
             vec![],
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_does_not_show_members_is_no_group() {
+    fn an_answer_without_members_is_not_a_group() {
         for answer in [
             &b"{}"[..],
             b"[]",

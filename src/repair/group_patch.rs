@@ -1,5 +1,6 @@
-//! A PATCH of a group, read for `groups.patch`: what its operations do to members and displayName. Wire has no
-//! PATCH for groups, so that the proxy reads the group, applies this, and sends the whole group.
+//! A PATCH of a group, parsed for `groups.patch`: what its operations do to members and
+//! displayName. Wire has no PATCH for groups, so the proxy reads the group, applies the operations,
+//! and sends the whole group.
 
 use crate::findings::Findings;
 use crate::json::{Array, Name, Object, Type, Value};
@@ -13,7 +14,7 @@ use crate::wire::filter::{self, Attribute, Comparison, Literal, Operator, Path, 
 /// The schema of a PATCH (RFC 7644 §3.5.2).
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
-/// What a path may have in front.
+/// The URN that may precede a path.
 const GROUP_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Group:";
 
 /// The longest displayName of a group, in characters.
@@ -33,7 +34,7 @@ pub(super) enum Change {
     Rename(String),
     Add(Vec<String>),
     Remove(Vec<String>),
-    /// All members are these from now on.
+    /// From now on these are all members.
     Replace(Vec<String>),
 }
 
@@ -66,7 +67,8 @@ enum Part<'a> {
     Member(Literal<'a>),
 }
 
-/// Reads a PATCH. `None`: the rule that it hits is not enforced, and the request is left as it is.
+/// Parses a PATCH. `None`: the rule that it hits is not enforced, and the request is left
+/// unchanged.
 pub fn read(
     root: Value<'_>,
     on: Repairs,
@@ -88,7 +90,11 @@ struct Reader {
 impl Reader {
     fn read(mut self, root: Value<'_>) -> Result<GroupPatch, Fault> {
         let body = root.as_object().ok_or_else(|| {
-            Fault::new(Rule::JsonObject, "body", format!("The body is no JSON object. {ENVELOPE}"))
+            Fault::new(
+                Rule::JsonObject,
+                "body",
+                format!("The body is not a JSON object. {ENVELOPE}"),
+            )
         })?;
         once(body, || "body".into_place())?;
         let mut schemas = body.value(Name::Schemas).and_then(Value::as_array).into_iter();
@@ -101,13 +107,13 @@ impl Reader {
             Fault::new(
                 Rule::PatchOperations,
                 Name::Operations,
-                format!("Operations is no array. {ENVELOPE}"),
+                format!("Operations is not an array. {ENVELOPE}"),
             )
         })?;
         for (at, operation) in operations.elements().enumerate() {
             let Some(operation) = operation.as_object() else {
                 let place = Name::Operations.into_place().index(at);
-                let detail = format!("Operations[{at}] is no object. {ENVELOPE}");
+                let detail = format!("Operations[{at}] is not an object. {ENVELOPE}");
                 return Err(Fault::new(Rule::PatchOperations, place, detail));
             };
             self.operation(at, operation)?;
@@ -134,7 +140,7 @@ impl Reader {
             Some(Part::Members) => self.members(at, op, value),
             Some(Part::Member(id)) if op == Op::Remove => {
                 let id = id.to_text().filter(|id| is_uuid(id.as_bytes()));
-                let id = id.ok_or_else(|| no_id(place(at, Name::Path), at))?;
+                let id = id.ok_or_else(|| not_an_id(place(at, Name::Path), at))?;
                 self.patch.changes.push(Change::Remove(vec![id.to_ascii_lowercase()]));
                 Ok(())
             }
@@ -170,13 +176,13 @@ impl Reader {
         let place = place(at, Name::Value);
         let ids = match value {
             Some(value) => ids(at, value, &place)?,
-            // SECURITY: what names nobody never means everybody.
-            None => return Err(names_nobody(at, op, place)),
+            // SECURITY: an operation that names no member never means all members.
+            None => return Err(names_no_member(at, op, place)),
         };
         self.patch.changes.push(match op {
             Op::Add => Change::Add(ids),
             Op::Replace => Change::Replace(ids),
-            Op::Remove if ids.is_empty() => return Err(names_nobody(at, op, place)),
+            Op::Remove if ids.is_empty() => return Err(names_no_member(at, op, place)),
             Op::Remove => Change::Remove(ids),
         });
         Ok(())
@@ -212,7 +218,7 @@ impl Reader {
                 // Read-only: ignored, as in a PUT (RFC 7644 §3.5.1).
                 (None, key) if ["id", "meta"].iter().any(|name| key.eq_ignore_ascii_case(name)) => {
                 }
-                // As a PUT, which a client that sends a whole group means.
+                // Interpreted as in a PUT, which is what a client that sends a whole group means.
                 (None | Some(Name::ExternalId), _)
                     if self.on.contains(Repair::PatchUnsupported) =>
                 {
@@ -267,13 +273,13 @@ fn part(path: &str) -> Option<Part<'_>> {
     }
 }
 
-/// The ids of members that a value names: an array of them, or a single one.
+/// The ids of the members in a value: an array of them, or a single one.
 fn ids(at: usize, value: Value<'_>, place: &Place) -> Result<Vec<String>, Fault> {
     let id = |member: Value<'_>| {
-        let member = member.as_object().ok_or_else(|| no_id(place.clone(), at))?;
+        let member = member.as_object().ok_or_else(|| not_an_id(place.clone(), at))?;
         once(member, || place.clone())?;
         let id = member.string(Name::Value).filter(|id| is_uuid(id.as_bytes()));
-        id.map(str::to_ascii_lowercase).ok_or_else(|| no_id(place.clone(), at))
+        id.map(str::to_ascii_lowercase).ok_or_else(|| not_an_id(place.clone(), at))
     };
     match value.get() {
         Type::Array(members) => Array::elements(members).map(id).collect(),
@@ -281,23 +287,23 @@ fn ids(at: usize, value: Value<'_>, place: &Place) -> Result<Vec<String>, Fault>
     }
 }
 
-fn no_id(place: Place, at: usize) -> Fault {
+fn not_an_id(place: Place, at: usize) -> Fault {
     let detail = format!(
         "Operations[{at}] must name members by the `id` that Wire gave the user, a UUID, as in \
-         [{{\"value\": \"<id of the user>\"}}]; neither userName nor externalId is one."
+         [{{\"value\": \"<id of the user>\"}}]; userName and externalId are not ids."
     );
     Fault::new(Rule::GroupMembers, place, detail)
 }
 
-fn names_nobody(at: usize, op: Op, place: Place) -> Fault {
+fn names_no_member(at: usize, op: Op, place: Place) -> Fault {
     let detail = match op {
         Op::Remove => format!(
-            "Operations[{at}] removes members without saying which, and is not taken for all of them. Name them \
+            "Operations[{at}] removes members without saying which, which is not interpreted as all of them. Name them \
              in value, as in [{{\"value\": \"<id of the user>\"}}], or in path, as in \
              members[value eq \"<id of the user>\"]; to remove all, replace members by []."
         ),
         _ => format!(
-            "Operations[{at}] has no value that says which members. Name them, as in \
+            "Operations[{at}] has no value that names members. Name them, as in \
              [{{\"value\": \"<id of the user>\"}}]; for none, replace members by []."
         ),
     };
@@ -377,7 +383,8 @@ mod tests {
         let patch = patch(&operation, PATHLESS).unwrap().unwrap();
         assert_eq!(patch.changes, [Change::Rename("n".into()), Change::Replace(vec![A.into()])]);
         assert_eq!(patch.by.names(), "patch.pathless, groups.patch");
-        // What Wire keeps nothing of is dropped where a PUT would drop it, and no operation that asks for it by path.
+        // Attributes that Wire does not store are ignored as in a PUT, but an operation whose path
+        // names one is refused.
         let whole =
             r#"{"op":"replace","value":{"displayName":"n","externalId":"x","urn:x:Group":{}}}"#;
         assert_eq!(self::patch(whole, PATHLESS), Err(Rule::GroupPatch));
@@ -389,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_refused_by_its_rule() {
+    fn an_operation_that_cannot_be_done_is_refused_by_its_rule() {
         for (operation, rule) in [
             (r#"{"op":"remove","path":"members"}"#, Rule::GroupMembers),
             (r#"{"op":"remove","path":"members","value":null}"#, Rule::GroupMembers),

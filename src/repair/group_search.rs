@@ -1,5 +1,6 @@
-//! A search for the group of one name (`groups.filter`). Wire can only search for groups whose name contains a
-//! text, so that all of these are asked for, and the client gets those with exactly this name.
+//! A search for a group by its exact name (`groups.filter`). Wire can search only for groups whose
+//! name contains a string, so all of these are requested, and the client receives those with
+//! exactly this name.
 
 use std::collections::HashSet;
 
@@ -13,13 +14,13 @@ use crate::wire::filter::{self, Attribute, Comparison, Operator};
 
 use super::search_query::{comparison, split, with_filter};
 
-/// Groups whose names contain the text, at most.
+/// The maximum number of groups whose names contain the string.
 const MAX_GROUPS: usize = 1000;
 
-/// Bytes of all answers, at most.
+/// The maximum size of all answers, in bytes.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// Requests for one search, at most.
+/// The maximum number of requests for one search.
 const MAX_PAGES: usize = 100;
 
 const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse";
@@ -27,10 +28,10 @@ const LIST_RESPONSE: &str = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 /// A search for groups by `displayName eq "..."`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupSearch {
-    /// What Wire is asked for, without startIndex.
+    /// The query for Wire, without startIndex.
     target: Vec<u8>,
     name: String,
-    /// The part of the result that the client asked for: its first element, from 1, and how many.
+    /// The part of the result that the client requested: its first element, from 1, and how many.
     start: usize,
     count: Option<usize>,
 }
@@ -38,16 +39,16 @@ pub struct GroupSearch {
 /// Why a search has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchFault {
-    /// More than the guard searches.
+    /// The search exceeds the guard's limits.
     TooMany,
-    /// Wire's answer is no list, or the pages do not make up one.
+    /// Wire's answer is not a list, or the pages are inconsistent.
     Unreadable,
 }
 
 /// What has been found so far.
 #[derive(Debug, Default)]
 pub struct Found {
-    /// The ids of all groups that were looked at.
+    /// The ids of all groups that were examined.
     ids: HashSet<String>,
     total: usize,
     exact: Vec<Box<RawValue>>,
@@ -71,7 +72,7 @@ struct Group {
 }
 
 impl GroupSearch {
-    /// Reads the target of a GET of groups: `None` if its filter is not `displayName eq "..."`.
+    /// Parses the target of a GET of groups: `None` if its filter is not `displayName eq "..."`.
     pub fn read(target: &[u8]) -> Option<Self> {
         let (_, query) = split(target);
         let filter = query::parameter(Some(query), b"filter")??;
@@ -107,7 +108,7 @@ impl GroupSearch {
         target
     }
 
-    /// Takes one page of Wire's answer. `true`: it was the last.
+    /// Adds one page of Wire's answer. `true`: it was the last.
     pub fn take(&self, found: &mut Found, body: &[u8]) -> Result<bool, SearchFault> {
         found.pages += 1;
         found.bytes += body.len();
@@ -120,7 +121,7 @@ impl GroupSearch {
             return Err(SearchFault::TooMany);
         }
         if found.pages > 1 && total != found.total && !found.ids.is_empty() {
-            // Groups came or went: what was seen may have gaps.
+            // Groups were added or removed meanwhile: the previous pages may have gaps.
             *found = Found { bytes: found.bytes, pages: found.pages, ..Found::default() };
             return Ok(false);
         }
@@ -134,7 +135,7 @@ impl GroupSearch {
             }
         }
         let complete = found.ids.len() >= total;
-        // A page that brings nothing new never ends.
+        // A page without new groups would never end the search.
         if !complete && found.ids.len() == before {
             return Err(SearchFault::Unreadable);
         }
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn only_equality_of_display_name_is_taken() {
+    fn only_equality_of_display_name_is_accepted() {
         for query in [
             "filter=displayName+eq+%22Eng%22",
             "filter=DISPLAYNAME%20EQ%20%22Eng%22&count=5",
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn all_pages_are_asked_for_and_exact_names_are_found() {
+    fn all_pages_are_requested_and_exact_names_are_found() {
         let search = search("filter=displayName+eq+%22Eng%22&startIndex=2&count=5&x=1").unwrap();
         let mut found = Found::default();
         let target = |found: &Found| String::from_utf8(search.next_target(found)).unwrap();
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_gets_the_part_that_it_asked_for() {
+    fn the_client_receives_the_part_that_it_requested() {
         for (query, ids) in [
             ("", vec!["1", "2", "3"]),
             ("&startIndex=0", vec!["1", "2", "3"]),
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_lie_or_never_end_have_no_answer() {
+    fn inconsistent_or_endless_lists_have_no_answer() {
         let search = search("filter=displayName+eq+%22a%22").unwrap();
         let take = |pages: &[Vec<u8>]| {
             let mut found = Found::default();
@@ -270,7 +271,7 @@ mod tests {
         let nameless = br#"{"totalResults":1,"Resources":[{"id":"1"}]}"#.to_vec();
         assert_eq!(take(&[nameless]), Err(SearchFault::Unreadable));
         assert_eq!(take(&[br#"{"totalResults":0}"#.to_vec()]), Ok(true));
-        // More than were announced are looked at as well.
+        // Groups in excess of the announced number are examined as well.
         assert_eq!(take(&[page(0, &[("1", "a")])]), Ok(true));
         let many: Vec<_> =
             (1..=MAX_PAGES + 1).map(|nth| page(999, &[(&nth.to_string(), "a")])).collect();

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
-/// Whether a client whose Accept Wire does not serve asks for JSON all the same.
+/// Whether a client whose Accept Wire does not serve wants JSON nevertheless.
 pub fn wants_json(headers: &HeaderMap) -> bool {
     let mut ranges = headers
         .get_all(ACCEPT)
@@ -15,7 +15,8 @@ pub fn wants_json(headers: &HeaderMap) -> bool {
     ranges.peek().is_none() || ranges.any(admits_json)
 }
 
-/// Whether a body whose media type Wire does not take is said to be JSON, or nothing is said of it.
+/// Whether a body whose media type Wire does not accept is declared as JSON, or not declared at
+/// all.
 pub fn means_json(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(CONTENT_TYPE).iter();
     match (lines.next(), lines.next()) {
@@ -61,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_wanted_in_many_spellings_and_html_alone_is_not() {
+    fn json_is_recognised_in_many_spellings_and_html_alone_is_not() {
         for lines in [
             &[""][..],
             &["application/json;odata=verbose"],
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_json_if_nothing_else_is_said() {
+    fn a_body_is_json_unless_declared_otherwise() {
         for lines in
             [&[][..], &["application/json;"], &["application/json;charset"], &["Text/JSON"], &[""]]
         {

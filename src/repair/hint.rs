@@ -1,4 +1,4 @@
-//! Which repair would help a request that was refused, for the sentence of its refusal.
+//! Which repair would help a request that was refused, for the detail of its refusal.
 
 use super::body::{Judged, repair_body};
 use super::{Repair, Repairs};
@@ -6,7 +6,7 @@ use crate::api::BodyKind;
 use crate::json::{Document, Name};
 use crate::rule::Rule;
 
-/// The repairs, of those that are off, that would change what a rule has refused.
+/// The repairs, among those that are disabled, that would change what a rule has refused.
 pub fn for_body(
     rule: Rule,
     kind: BodyKind,
@@ -29,7 +29,7 @@ pub fn for_body(
     repair_body(kind, document, off, judged, limit).map_or(Repairs::NONE, |repaired| repaired.by)
 }
 
-/// The repair of a userName of this form.
+/// The repair for a userName of this form.
 fn by_form(user_name: &str) -> Repairs {
     match user_name {
         "" => Repairs::NONE,
@@ -67,7 +67,7 @@ pub const fn of_rule(rule: Rule) -> Repairs {
     }
 }
 
-/// Adds the repairs that could prevent a refusal to its sentence.
+/// Adds the repairs that could prevent a refusal to its detail.
 pub fn add(repairs: Repairs, detail: &mut String) {
     const START: &str = " The operator of this proxy can switch on a repair for it: ";
     detail.reserve(START.len() + 64);

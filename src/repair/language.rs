@@ -2,8 +2,9 @@
 
 use crate::wire::language;
 
-/// The tag with the code in lower case and in its present spelling, if Wire reads that one and does not
-/// read the tag as it is. Names and codes of three letters are left alone: `Swedish` is not Swahili.
+/// The tag with the code in lower case and in its current spelling, if Wire accepts that one but
+/// not the tag as it was sent. Names and codes of three letters are left unchanged: `Swedish` is
+/// not Swahili.
 pub(super) fn repaired(tag: &str) -> Option<String> {
     let (code, rest) = tag.split_at_checked(2)?;
     let is_code = code.bytes().all(|byte| byte.is_ascii_alphabetic());

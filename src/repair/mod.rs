@@ -1,9 +1,10 @@
-//! Repairs of what well-known clients send and Wire refuses, each switched on by name.
+//! Repairs of requests that well-known clients send and Wire refuses, each switched on by name.
 //!
-//! A repair may only turn a request into one that means the same to its sender; where it cannot, it leaves the
-//! request alone. What it makes is judged like any other request. A repair looks for exactly what Wire refuses,
-//! so that a request without it passes byte for byte; `display_name`, `external_id` and `patch.pathless` also
-//! work on what Wire would serve with another result than the client means.
+//! A repair may only turn a request into one that means the same to its sender; if it cannot, it
+//! leaves the request unchanged. The result is judged like any other request. A repair matches
+//! exactly what Wire refuses, so that a request that needs none passes byte for byte;
+//! `display_name`, `external_id` and `patch.pathless` also apply to requests that Wire would serve
+//! with another result than the client means.
 
 use std::fmt;
 
@@ -79,20 +80,20 @@ impl Repair {
         Self::ALL.iter().copied().find(|repair| repair.name() == name)
     }
 
-    /// What it does, as a sentence without its end.
+    /// What it does, as a sentence without its full stop.
     pub fn summary(self) -> &'static str {
         match self {
             Self::Accept => {
                 "An Accept that is empty, or asks for JSON in a way that Wire does not serve, becomes application/scim+json"
             }
             Self::ContentType => {
-                "A body under a missing or malformed JSON media type is judged as JSON and sent as application/scim+json"
+                "A body with a missing or malformed JSON media type is judged as JSON and sent as application/scim+json"
             }
             Self::PatchPathless => {
                 "PATCH of users: an add or replace without a path becomes one operation for each key of its value"
             }
             Self::PatchUnsupported => {
-                "PATCH of users: operations on attributes of which Wire keeps nothing are dropped, as a PUT would drop them"
+                "PATCH of users: operations on attributes that Wire does not store are dropped, as in a PUT"
             }
             Self::Roles => {
                 "roles and entitlements as objects, as JSON in a string or under roles[primary eq \"True\"].value become strings"
@@ -117,7 +118,7 @@ impl Repair {
                 "userName: an address or UPN becomes its part before the @, in the letters of handles"
             }
             Self::UserNameAscii => {
-                "userName: letters that handles do not have become others, every other character becomes a dot; addresses stay"
+                "userName: letters that handles do not allow are transliterated, every other character becomes a dot; addresses stay"
             }
             Self::GroupsMembers => {
                 "Members of groups get the type and $ref that they lack; a POST without members gets an empty array"
@@ -129,9 +130,11 @@ impl Repair {
                 "A PATCH of a group becomes a GET and a PUT: members are added, removed and replaced, displayName is replaced"
             }
             Self::Answers => {
-                "Errors of Wire and its nginx that are no SCIM errors become SCIM errors of the same status"
+                "Errors of Wire and its nginx that are not SCIM errors become SCIM errors of the same status"
             }
-            Self::Discovery => "ServiceProviderConfig says what Wire supports behind this guard",
+            Self::Discovery => {
+                "ServiceProviderConfig describes what Wire supports through this guard"
+            }
         }
     }
 }
@@ -153,7 +156,7 @@ impl Repairs {
         set
     }
 
-    /// Every repair there is.
+    /// All repairs.
     pub const fn all() -> Self {
         Self::of(Repair::ALL)
     }
@@ -162,7 +165,8 @@ impl Repairs {
         Self(self.0 | 1 << repair as u8)
     }
 
-    /// Those that change the request alone. The others change Wire's answer, or take requests of the guard's own.
+    /// The repairs that change only the request. The others change Wire's answer, or take
+    /// additional requests.
     pub const fn of_requests(self) -> Self {
         let others = Self::of(&[
             Repair::GroupsFilter,
@@ -177,7 +181,7 @@ impl Repairs {
         Self(self.0 | other.0)
     }
 
-    /// What is in both sets.
+    /// The repairs that are in both sets.
     pub const fn both(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
@@ -220,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_holds_what_was_put_in_and_fits_every_repair() {
+    fn a_set_contains_what_was_added_and_has_room_for_every_repair() {
         assert!(Repair::ALL.len() <= 32);
         let mut set = Repairs::of(&[Repair::GroupsMembers]);
         assert!(!set.is_empty() && !set.contains(Repair::Accept));

@@ -10,7 +10,7 @@ use crate::json::{Array, Name, Object, Type, Value, fold, folds_alike};
 use crate::wire::filter::{Attribute, CORE_USER, Literal, Operator, Path, ValuePath, read_path};
 use crate::wire::op::Op;
 
-/// What Wire can change of a user by a plain path.
+/// The attributes of a user that Wire can change by a plain path.
 const CHANGEABLE: [Name; 5] =
     [Name::UserName, Name::DisplayName, Name::ExternalId, Name::Active, Name::Roles];
 
@@ -25,7 +25,7 @@ const OF_OPERATIONS: Repairs = Repairs::of(&[
     Repair::UserNameAscii,
 ]);
 
-/// No operation with a path and a value is shorter, in bytes.
+/// The minimum size of an operation with a path and a value, in bytes.
 const SHORTEST: usize = r#"{"op":"add","path":"","value":1}"#.len();
 
 /// An operation with an `op` that Wire knows.
@@ -35,11 +35,11 @@ struct Operation<'d> {
     written: Value<'d>,
     path: Option<Cow<'d, str>>,
     value: Option<Value<'d>>,
-    /// What becomes of the value, in JSON.
+    /// The new value, in JSON.
     repaired: Option<String>,
 }
 
-/// Repairs a PATCH. Unless an operation changes, it stays byte for byte.
+/// Repairs a PATCH. Operations that do not change stay byte for byte.
 pub(super) fn repair<'d>(patch: Object<'d>, on: Repairs, judged: Judged, edits: &mut Edits<'d>) {
     if on.both(OF_OPERATIONS).is_empty() {
         return;
@@ -58,10 +58,10 @@ pub(super) fn repair<'d>(patch: Object<'d>, on: Repairs, judged: Judged, edits: 
     by.iter().for_each(|repair| edits.note(repair));
 }
 
-/// The array of operations as it becomes.
+/// The new array of operations.
 struct Rewritten<'d> {
     list: Array<'d>,
-    /// How many operations from the first on have not changed.
+    /// How many operations at the beginning have not changed.
     sound: usize,
     /// Written from the first change on, as most PATCHes have none.
     text: Option<String>,
@@ -76,7 +76,7 @@ impl<'d> Rewritten<'d> {
         }
     }
 
-    /// Notes a change, with the operation that comes of it, if one does.
+    /// Records a change, with the operation that results from it, if one does.
     fn change(&mut self, by: Repair, operation: Option<&str>, edits: &Edits<'d>) {
         self.by.insert(by);
         if self.text.is_none() {
@@ -92,7 +92,7 @@ impl<'d> Rewritten<'d> {
 
     fn push(&mut self, operation: &str, edits: &Edits<'d>) {
         let Some(text) = &mut self.text else { return };
-        // SECURITY: what cannot be used is not gathered.
+        // SECURITY: changes that exceed the limit are not collected.
         if text.len() > edits.limit() {
             return;
         }
@@ -139,7 +139,7 @@ fn repair_element<'d>(
     }
 }
 
-/// What an operation consists of, each at most once.
+/// The parts of an operation, each at most once.
 #[derive(Default)]
 struct Members<'d> {
     op: Option<Value<'d>>,
@@ -177,12 +177,12 @@ impl<'d> Members<'d> {
     }
 }
 
-/// Whether a path is one of those that most operations have, and that no repair is for.
+/// Whether a path is one of the most frequent ones, for which there is no repair.
 fn needs_none(path: &str) -> bool {
     matches!(Name::of(path), Some(Name::Active | Name::DisplayName | Name::ExternalId))
 }
 
-/// What became of an operation.
+/// The result of repairing an operation.
 enum Repaired {
     Unchanged,
     Changed(Repair),
@@ -190,8 +190,8 @@ enum Repaired {
 }
 
 impl<'d> Operation<'d> {
-    /// One operation for each key of a value without a path; `None` if it has one, or if that could change what
-    /// is meant.
+    /// One operation for each key of a value without a path; `None` if it has one, or if that could
+    /// change the meaning.
     fn split(&self, limit: usize) -> Option<Vec<Self>> {
         if self.op != Op::Set || self.path.is_some() {
             return None;
@@ -200,7 +200,7 @@ impl<'d> Operation<'d> {
         let mut parts = Vec::new();
         let mut seen = HashSet::new();
         let mut push = |path: Cow<'d, str>, value: Value<'d>| {
-            // SECURITY: more would have no room in the repaired body.
+            // SECURITY: more would not fit into the repaired body.
             let fits = parts.len() <= limit / SHORTEST;
             let fresh = fits && seen.insert(fold(&path));
             let Self { op, written, .. } = *self;
@@ -216,7 +216,7 @@ impl<'d> Operation<'d> {
                     }
                 }
                 Some(name) if CHANGEABLE.contains(&name) => {
-                    // To clear it is not the same as to set it to nothing.
+                    // Clearing it is not the same as setting it to nothing.
                     if member.value.is_null() {
                         return None;
                     }

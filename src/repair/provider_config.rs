@@ -1,14 +1,14 @@
-//! The ServiceProviderConfig that is true of Wire behind this guard (`discovery`). Wire's own says that filters are
-//! not supported, and names HTTP Basic as the way to log in.
+//! A correct ServiceProviderConfig for Wire with this guard (`discovery`). Wire's own says that
+//! filters are not supported, and names HTTP Basic as the authentication scheme.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Resources in one answer, at most. Wire answers fewer.
+/// The maximum number of resources in one answer. Wire returns fewer.
 const MAX_RESULTS: usize = 1000;
 
-/// The document in place of Wire's (RFC 7643 §5). Wire's own address and documentation are kept, where its answer
-/// can be read.
+/// The document that replaces Wire's (RFC 7643 §5). Wire's own address and documentation are kept,
+/// if its answer can be parsed.
 pub fn replacement(wires: Option<&[u8]>) -> Vec<u8> {
     let kept = wires.and_then(|body| serde_json::from_slice::<Kept>(body).ok()).unwrap_or_default();
     let mut meta = json!({"resourceType": "ServiceProviderConfig"});

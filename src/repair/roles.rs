@@ -1,4 +1,4 @@
-//! The repair `roles`: roles and entitlements as objects, which Wire reads as strings.
+//! The repair `roles`: roles and entitlements as objects, which Wire expects as strings.
 
 use std::borrow::Cow;
 
@@ -13,13 +13,13 @@ pub(super) fn roles(list: Array<'_>) -> Option<String> {
     if list.elements().all(is_sound) { None } else { strings(list, named) }
 }
 
-/// Entitlements as an array of strings; what is a string already is Wire's to ignore.
+/// Entitlements as an array of strings; Wire ignores the strings.
 pub(super) fn entitlements(list: Array<'_>) -> Option<String> {
     let is_sound = |entry: Value<'_>| entry.as_str().is_some();
     if list.elements().all(is_sound) { None } else { strings(list, Cow::Borrowed) }
 }
 
-/// The value of a PATCH of roles as an array of strings, if it is anything else that names them.
+/// The value of a PATCH of roles as an array of strings, if it names them in another form.
 pub(super) fn patched(value: Value<'_>) -> Option<String> {
     match value.get() {
         Type::Array(list) => roles(list),
@@ -51,7 +51,7 @@ fn app_role(text: &str) -> Option<String> {
     }
     let document = json::parse(text.as_bytes()).ok()?;
     let role = document.root().as_object().filter(|role| !role.document_may_repeat())?;
-    // A role in a role in a role is nobody's.
+    // A role nested more deeply is not interpreted.
     let value = role.string(Name::Value).filter(|value| !value.starts_with('{'))?;
     Some(value.to_owned())
 }
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_become_strings_and_values_stay_to_the_letter() {
+    fn objects_become_strings_and_values_stay_unchanged() {
         for (list, expected) in [
             (r#"[{"primary":true,"value":"member"}]"#, r#"["member"]"#),
             (r#"[{"VALUE":"ADMIN"},"owner"]"#, r#"["ADMIN","owner"]"#),

@@ -1,4 +1,4 @@
-//! The query of a search, rewritten for a backend that answers another filter.
+//! The query of a search, rewritten for a backend that supports another filter.
 
 use crate::query;
 use crate::target::MAX_TARGET;
@@ -28,7 +28,7 @@ pub(super) fn split(target: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A comparison with a string, as a filter has it.
+/// A comparison with a string, as written in a filter.
 pub(super) fn comparison(attribute: &str, operator: &str, value: &str) -> String {
     let value = serde_json::Value::from(value);
     format!("{attribute} {operator} {value}")

@@ -1,11 +1,12 @@
-//! The repair `patch.unsupported`: operations on attributes of which Wire keeps nothing, and which it ignores in
-//! a PUT of the same client.
+//! The repair `patch.unsupported`: operations on attributes that Wire does not store, and which it
+//! ignores in a PUT of the same client.
 
 use crate::json::Name;
 use crate::wire::filter::{CORE_USER, Path, WIRE_PROFILE, WIRE_USER, read_rfc_path};
 use crate::wire::op::Op;
 
-/// What Wire keeps of a user, or refuses, wherever it stands: an operation on it is never dropped.
+/// Attributes of a user that Wire stores, or refuses, in any position: an operation on them is
+/// never dropped.
 const KEPT: [Name; 8] = [
     Name::UserName,
     Name::DisplayName,
@@ -17,10 +18,10 @@ const KEPT: [Name; 8] = [
     Name::Password,
 ];
 
-/// Whether Wire refuses an operation for a path to something that it does not keep. `read`: the path as Wire reads
-/// it.
+/// Whether Wire refuses an operation because its path names something that it does not store.
+/// `read`: the path as Wire parses it.
 ///
-/// A path that RFC 7644 has no grammar for names nothing, so what is meant is not known.
+/// A path that does not follow the grammar of RFC 7644 names nothing, so its meaning is not known.
 pub(super) fn is_dropped(op: Op, path: &str, read: Option<&Path<'_>>) -> bool {
     if [WIRE_USER, WIRE_PROFILE].iter().any(|urn| begins_with(path, urn))
         || path.eq_ignore_ascii_case(CORE_USER)
@@ -28,7 +29,7 @@ pub(super) fn is_dropped(op: Op, path: &str, read: Option<&Path<'_>>) -> bool {
         return false;
     }
     match read {
-        // Wire serves the removal of what it does not keep, without effect.
+        // Wire accepts the removal of attributes that it does not store, without effect.
         Some(Path::Attribute(attribute)) => op == Op::Set && !is_kept(attribute.name),
         Some(Path::Value(path)) => !is_kept(path.attribute.name),
         None => read_rfc_path(path).is_some_and(|path| {
@@ -39,7 +40,7 @@ pub(super) fn is_dropped(op: Op, path: &str, read: Option<&Path<'_>>) -> bool {
     }
 }
 
-/// The URNs of the core schema, of SCIM 1 as well, begin with these.
+/// The URNs of the core schema, including SCIM 1, begin with these.
 const CORE: [&str; 2] = ["urn:ietf:params:scim:schemas:core:", "urn:scim:schemas:core:"];
 
 fn is_kept(name: &str) -> bool {

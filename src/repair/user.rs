@@ -7,7 +7,7 @@ use crate::json::{Array, Name, Object, Value};
 use crate::scim::user::{is_name, is_primary};
 use crate::wire::email;
 
-/// Repairs a user of POST (`new`) or PUT, whose attributes appear once each.
+/// Repairs a user of POST (`new`) or PUT, in which no attribute is repeated.
 pub(super) fn repair<'d>(
     user: Object<'d>,
     new: bool,
@@ -107,7 +107,7 @@ fn name_of(user: Object<'_>) -> Option<String> {
     is_name(&name).then_some(name)
 }
 
-/// The one address that can stand for a user: the only primary one, or the only one.
+/// The one address that identifies a user: the only primary one, or the only one.
 fn address_of(user: Object<'_>, on: Repairs) -> Option<String> {
     let emails = user.value(Name::Emails)?.as_array()?;
     let dropped =

@@ -1,4 +1,4 @@
-//! The repairs `user_name.*`: userName as the handle that Wire makes of it.
+//! The repairs `user_name.*`: userName as the handle that Wire derives from it.
 
 use std::borrow::Cow;
 
@@ -8,10 +8,10 @@ use crate::json::Name;
 use crate::scim::user::{handle, is_handle};
 use crate::wire::filter::{self, Comparison, Literal, Operator};
 
-/// The userName in place of one that Wire refuses, and what changed it; `None`: it stays. `case`: capitals are
-/// refused, although Wire itself folds them.
+/// The userName that replaces one that Wire refuses, and what changed it; `None`: it stays. `case`:
+/// capitals are refused, although Wire itself folds them.
 pub fn repaired(user_name: &str, on: Repairs, case: bool) -> Option<(String, Repair)> {
-    // Most are.
+    // Most userNames are valid.
     if is_handle(user_name) {
         return None;
     }
@@ -38,13 +38,13 @@ fn local_part(local: &str, domain: &str) -> Option<String> {
     if domain.contains('@') { None } else { spelled(local) }
 }
 
-/// The handle in the letters that Wire has, unless fewer than two characters of the name are left in it.
+/// The handle with only allowed letters, unless fewer than two characters of the name are left.
 fn spelled(name: &str) -> Option<String> {
     let (spelled, kept) = ascii::spelled(name);
     (kept >= 2 && is_handle(&spelled)).then_some(spelled)
 }
 
-/// Whether there is something in a query for [`lowered_filter`], as far as its bytes show.
+/// Whether a query may contain something for [`lowered_filter`], judging by its bytes.
 pub fn may_have_capitals(query: &[u8]) -> bool {
     // The string begins with the first quote, encoded or not.
     let quote = memchr::memchr2(b'"', b'%', query).unwrap_or(query.len());
@@ -54,7 +54,7 @@ pub fn may_have_capitals(query: &[u8]) -> bool {
         rest = tail;
         match (first, tail) {
             (b'%', [b'2', b'2', after @ ..]) => (quoted, rest) = (true, after),
-            // Another letter, a capital or a backslash, encoded.
+            // Another letter, a capital or a backslash, percent-encoded.
             (b'%', [b'0'..=b'3', _, after @ ..]) => rest = after,
             (b'%', _) | (b'A'..=b'Z' | b'\\' | 0x80.., _) if quoted => return true,
             (b'"', _) => quoted = true,
@@ -64,7 +64,7 @@ pub fn may_have_capitals(query: &[u8]) -> bool {
     false
 }
 
-/// A filter for a userName with capitals in lower case.
+/// A filter for a userName in lower case.
 pub fn lowered_filter(filter: &str) -> Option<String> {
     let Comparison { attribute, operator: Operator::Equal, literal } = filter::read(filter)? else {
         return None;
@@ -76,7 +76,7 @@ pub fn lowered_filter(filter: &str) -> Option<String> {
     if lower == user_name || !is_handle(&lower) {
         return None;
     }
-    // Nothing but blanks follows the literal.
+    // Only blanks follow the literal.
     let start = filter.rfind(written)?;
     Some(format!("{}{}", &filter[..start], string(&lower)))
 }
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn other_letters_are_spelled_with_those_that_wire_has() {
+    fn other_letters_are_transliterated() {
         let ascii = with(&[Repair::UserNameAscii]);
         for (name, expected) in [
             ("Müller", "mueller"),

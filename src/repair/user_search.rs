@@ -1,8 +1,9 @@
-//! A look-up of a user by an address, where addresses become handles (`user_name.local_part`).
+//! A look-up of a user by an address, if addresses are repaired to handles
+//! (`user_name.local_part`).
 //!
-//! SECURITY: two people whose addresses have the same local part have the same handle, and only one of them is at
-//! Wire. The client gets the user only if it has the address that was asked for; otherwise nobody, so that one
-//! person's client never changes the other person.
+//! SECURITY: two people whose addresses have the same local part have the same handle, and only one
+//! of them exists in Wire. The client receives the user only if it has the requested address;
+//! otherwise nobody, so that a client never changes the wrong person.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -20,9 +21,9 @@ const LOCAL_PART: Repairs = Repairs::of(&[Repair::UserNameLocalPart]);
 /// A look-up of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserSearch {
-    /// The name that the client asked for.
+    /// The name that the client requested.
     asked: String,
-    /// What Wire is asked for.
+    /// The query for Wire.
     pub target: Vec<u8>,
 }
 
@@ -45,7 +46,8 @@ struct Email {
 }
 
 impl UserSearch {
-    /// Reads the target of a GET of users: `None` if its filter is not for a userName that is an address.
+    /// Parses the target of a GET of users: `None` if its filter is not for a userName that is an
+    /// address.
     pub fn read(target: &[u8]) -> Option<Self> {
         let (_, query) = split(target);
         let filter = query::parameter(Some(query), b"filter")??;
@@ -81,7 +83,7 @@ impl UserSearch {
     }
 }
 
-/// Whether two addresses are the same: the domain without regard to case, the local part with it.
+/// Whether two addresses are the same: the domain ignoring case, the local part exactly.
 fn is_same(one: &str, other: &str) -> bool {
     match (one.rsplit_once('@'), other.rsplit_once('@')) {
         (Some((local, domain)), Some((other_local, other_domain))) => {
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn only_look_ups_by_an_address_are_taken() {
+    fn only_look_ups_by_an_address_are_recognised() {
         let read =
             |filter: &str| UserSearch::read(format!("/scim/v2/Users?{filter}&a=1").as_bytes());
         let search = read("filter=userName+eq+%22B.ob%40a.example%22").unwrap();
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_handed_back_only_for_its_own_address() {
+    fn a_user_is_returned_only_for_its_own_address() {
         let search = bob();
         let answer = |user: Value| {
             let body = json!({"totalResults": 1, "Resources": [user]}).to_string();
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_has_no_answer() {
+    fn an_answer_that_is_not_a_list_is_rejected() {
         let search = bob();
         for body in [&b""[..], b"x", br#"{"Resources":[{"externalId":5}]}"#] {
             assert_eq!(search.answer(body), Err(SearchFault::Unreadable));

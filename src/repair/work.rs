@@ -1,4 +1,5 @@
-//! What a repaired request takes beside being forwarded: requests of the guard's own.
+//! The work for a repaired request that cannot simply be forwarded: additional requests to the
+//! backend.
 
 use std::fmt;
 
@@ -14,7 +15,7 @@ pub enum Work {
     GroupPatch(GroupPatch),
 }
 
-/// SECURITY: it names people and groups.
+/// SECURITY: it contains the names of people and groups.
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

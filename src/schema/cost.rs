@@ -1,22 +1,23 @@
 //! Limits the cost of validating with an operator's schema.
 //!
-//! SECURITY: a few lines of a schema can cause unbounded work: forty definitions
-//! that apply the next one twice each validate one value 2^40 times. A recursive schema does so where
-//! it recurs twice at one place. So when the schema is read, this module counts how many subschemas can be
-//! applied to any one value of a document. If that is bounded, the work for a document is linear in its size.
+//! SECURITY: a few lines of a schema can cause unbounded work: forty definitions, each of which
+//! applies the next one twice, validate one value 2^40 times. A recursive schema does so if it
+//! recurs twice at one place. Therefore this module counts, when a schema is loaded, how many
+//! subschemas can be applied to any one value of a document. If that is bounded, the work for a
+//! document is linear in its size.
 
 use std::collections::HashMap;
 
 use super::graph::{Applied, Edge, Graph};
 use crate::json::MAX_DEPTH;
 
-/// The most subschemas that may be applied to one value of a document.
+/// The maximum number of subschemas that may be applied to one value of a document.
 pub(super) const MAX_APPLIED: u32 = 1000;
 
-/// The most subschemas that are counted in total, so that counting is bounded too.
+/// The maximum number of subschemas that are counted in total, so that counting is bounded too.
 const COUNTED: usize = 1_000_000;
 
-/// What makes a schema cost too much: JSON Pointers, each with a sentence.
+/// Why a schema costs too much: JSON Pointers, each with a message.
 pub(super) fn errors(graph: &Graph<'_>) -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = graph
         .nodes
@@ -50,7 +51,7 @@ struct Sizes<'g, 's> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Size {
     Unknown,
-    /// It is being counted: reaching it again is a cycle.
+    /// It is being counted: reaching it again means a cycle.
     Open,
     Known(u32),
 }
@@ -60,7 +61,7 @@ impl Sizes<'_, '_> {
         match self.known[at] {
             Size::Known(size) => return size,
             Size::Open => return 0,
-            // A chain of so many others is too large, whatever follows.
+            // A chain of this many others is too large, whatever follows.
             Size::Unknown if depth > MAX_APPLIED => return MAX_APPLIED + 1,
             Size::Unknown => self.known[at] = Size::Open,
         }
@@ -68,8 +69,8 @@ impl Sizes<'_, '_> {
         let (mut size, mut has_part_beyond) = (1, false);
         for edge in here(&node.edges) {
             if self.known[edge.to] == Size::Open {
-                let why = "this leads back to itself without going into the document, so that judging \
-                           would have no end";
+                let why = "this refers back to itself without descending into the document, so that validation \
+                           would never end";
                 self.found.push((place_of(&node.pointer, edge), why.to_owned()));
                 continue;
             }
@@ -106,14 +107,14 @@ fn times(schema: &serde_json::Value) -> u32 {
 /// Which subschemas apply to the value of one member or element.
 #[derive(Debug, Default)]
 struct Next<'s> {
-    /// By name or index: what applies to it in addition to, or in place of, what applies to all.
+    /// By name or index: what applies to it in addition to, or instead of, what applies to all.
     named: HashMap<(&'s str, usize), Vec<(usize, bool)>>,
     /// What applies to members or elements without subschemas of their own.
     others: Vec<usize>,
 }
 
 /// The subschemas of one value, and those that they apply below it.
-struct Looks<'s> {
+struct Views<'s> {
     count: u32,
     members: Next<'s>,
     items: Next<'s>,
@@ -121,14 +122,14 @@ struct Looks<'s> {
 
 /// Counts how often values are validated, level by level down a document.
 fn growth(graph: &Graph<'_>) -> Option<(String, String)> {
-    let mut looks: HashMap<usize, Looks<'_>> = HashMap::new();
+    let mut views: HashMap<usize, Views<'_>> = HashMap::new();
     let mut open = vec![0];
     let mut counted = 0;
     while let Some(at) = open.pop() {
-        if looks.contains_key(&at) {
+        if views.contains_key(&at) {
             continue;
         }
-        let read = looks_of(graph, at);
+        let read = views_of(graph, at);
         counted += read.count as usize;
         if counted > COUNTED {
             let why = format!(
@@ -141,15 +142,16 @@ fn growth(graph: &Graph<'_>) -> Option<(String, String)> {
                 next.named.values().flatten().map(|(to, _)| *to).chain(next.others.clone()),
             );
         }
-        looks.insert(at, read);
+        views.insert(at, read);
     }
     // At the value that a subschema is applied to, then one level below it, and so on.
     let mut totals: HashMap<usize, u32> =
-        looks.iter().map(|(at, look)| (*at, look.count)).collect();
+        views.iter().map(|(at, view)| (*at, view.count)).collect();
     for _ in 0..MAX_DEPTH {
-        let below = |look: &Looks<'_>| look.members.most(&totals).max(look.items.most(&totals));
+        let below =
+            |view: &Views<'_>| view.members.max_total(&totals).max(view.items.max_total(&totals));
         let deeper: HashMap<usize, u32> =
-            looks.iter().map(|(at, look)| (*at, below(look))).collect();
+            views.iter().map(|(at, view)| (*at, below(view))).collect();
         let beyond =
             deeper.iter().filter(|(_, total)| **total > MAX_APPLIED).map(|(at, _)| *at).max();
         if let Some(at) = beyond {
@@ -169,7 +171,7 @@ fn growth(graph: &Graph<'_>) -> Option<(String, String)> {
 
 impl Next<'_> {
     /// The largest count for any one member or element and below.
-    fn most(&self, totals: &HashMap<usize, u32>) -> u32 {
+    fn max_total(&self, totals: &HashMap<usize, u32>) -> u32 {
         let total = |at: &usize| totals.get(at).copied().unwrap_or(0);
         let others: u32 = self.others.iter().map(total).sum();
         let named = self.named.values().map(|changes| {
@@ -183,13 +185,13 @@ impl Next<'_> {
     }
 }
 
-/// All subschemas that apply to a value that the subschema `at` applies to.
-fn looks_of<'s>(graph: &Graph<'s>, at: usize) -> Looks<'s> {
-    let mut looks = Looks { count: 0, members: Next::default(), items: Next::default() };
+/// All subschemas that apply to a value to which the subschema `at` applies.
+fn views_of<'s>(graph: &Graph<'s>, at: usize) -> Views<'s> {
+    let mut views = Views { count: 0, members: Next::default(), items: Next::default() };
     let mut open = vec![at];
     while let Some(at) = open.pop() {
         let node = &graph.nodes[at];
-        looks.count += 1;
+        views.count += 1;
         for edge in &node.edges {
             let (next, other) = match edge.applied {
                 Applied::Nowhere => continue,
@@ -198,24 +200,24 @@ fn looks_of<'s>(graph: &Graph<'s>, at: usize) -> Looks<'s> {
                     continue;
                 }
                 Applied::Named | Applied::OtherMembers | Applied::EveryMember => {
-                    (&mut looks.members, Applied::OtherMembers)
+                    (&mut views.members, Applied::OtherMembers)
                 }
                 Applied::Numbered | Applied::OtherItems | Applied::EveryItem => {
-                    (&mut looks.items, Applied::OtherItems)
+                    (&mut views.items, Applied::OtherItems)
                 }
             };
             if !matches!(edge.applied, Applied::Named | Applied::Numbered) {
                 next.others.push(edge.to);
                 continue;
             }
-            // A member with a schema of its own is not one of the others.
+            // A member with its own schema is not one of the others.
             let changes = next.named.entry((edge.name, edge.index)).or_default();
             changes.push((edge.to, true));
             let beside = node.edges.iter().filter(|beside| beside.applied == other);
             changes.extend(beside.map(|beside| (beside.to, false)));
         }
     }
-    looks
+    views
 }
 
 #[cfg(test)]
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn doubling_is_an_error_at_its_place_however_it_is_written() {
+    fn doubling_is_an_error_at_its_position_however_it_is_written() {
         for step in [
             |next: Value| json!({"allOf": [next.clone(), next]}),
             |next: Value| json!({"anyOf": [next.clone(), next]}),
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_that_stays_at_its_value_is_an_error_and_one_that_goes_on_is_not() {
+    fn a_cycle_at_one_value_is_an_error_and_one_that_descends_is_not() {
         for (schema, place) in [
             (json!({"$ref": "#"}), "/$ref"),
             (json!({"allOf": [{"$ref": "#/allOf/0"}]}), "/allOf/0/$ref"),
@@ -284,7 +286,7 @@ mod tests {
         ] {
             let (found, why) = first(&schema);
             assert!(found.ends_with(place), "{schema}: {found}");
-            assert!(why.contains("leads back to itself"), "{why}");
+            assert!(why.contains("refers back to itself"), "{why}");
         }
         for schema in [
             json!({"items": {"$ref": "#"}}),
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn long_chains_and_wide_schemas_have_an_end() {
+    fn long_chains_and_wide_schemas_are_bounded() {
         let long = chain(20_000, |next| json!({"allOf": [next]}));
         assert!(!found(&long).is_empty());
         let wide = json!({"anyOf": vec![json!({"const": 1}); 1001]});

@@ -1,4 +1,4 @@
-//! A place where a document does not satisfy its schema, and the sentence about it.
+//! A place where a document does not satisfy its schema, and the message about it.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::LocationSegment;
@@ -57,7 +57,7 @@ pub(super) fn fault(error: &ValidationError<'_>) -> Fault {
             let mut words: Vec<&str> = kinds.iter().map(in_words).collect();
             // "an array or null" reads better than the other way round.
             words.reverse();
-            // That Wire also reads some strings as booleans would not help anybody.
+            // That Wire also accepts some strings as booleans would not help anyone.
             if kinds.contains(JsonType::Boolean) && kinds.contains(JsonType::String) {
                 words = vec!["true or false"];
             }

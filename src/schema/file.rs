@@ -1,5 +1,5 @@
-//! An operator's schema file: JSON text to a compiled [`Schema`], or every error in it at once, each
-//! with its place.
+//! An operator's schema file: parses JSON text into a compiled [`Schema`], or returns all errors in
+//! it at once, each with its position.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,10 +23,10 @@ use crate::json::Folded;
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// The only draft whose keywords are read.
+/// The only supported draft.
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-/// Reads the file at `path`, in place of what Wire asks for.
+/// Reads the file at `path`, which is used instead of Wire's own schema.
 pub(super) fn load(path: &Path, built_in: Schema) -> Result<Schema, LoadError> {
     let (source, validator) = read_file(path, MAX_FILE, parse)?;
     let finder = Finder::new(&source, Some(&built_in.source)).map_err(|why| LoadError::Unread {
@@ -36,7 +36,7 @@ pub(super) fn load(path: &Path, built_in: Schema) -> Result<Schema, LoadError> {
     Ok(Schema { source, validator, finder, built_in: Some(Box::new(built_in)) })
 }
 
-/// Reads a schema. On failure the errors are in the order of the text.
+/// Parses a schema. On failure the errors are in the order of the text.
 fn parse(text: &str) -> Result<(Value, Validator<Folded>), Vec<Diagnostic>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let schema = match serde_json::from_str(text) {
@@ -73,7 +73,7 @@ fn not_json(error: &serde_json::Error) -> Diagnostic {
     Diagnostic::new(at, format!("this is not JSON: {why}"))
 }
 
-/// What is wrong with a schema that is JSON.
+/// The errors in a schema that is valid JSON.
 struct Errors<'t> {
     text: &'t str,
     found: Vec<Diagnostic>,
@@ -110,7 +110,7 @@ impl Errors<'_> {
         }
     }
 
-    /// Checks what the compiler would report one at a time and without a place.
+    /// Checks what the compiler would report one at a time and without a position.
     fn of_keywords(&mut self, schema: &Value) {
         let mut keywords = Vec::new();
         strings(schema, "", &mut keywords);
@@ -145,7 +145,7 @@ impl Errors<'_> {
     }
 }
 
-/// What is wrong with a regular expression.
+/// The error in a regular expression.
 fn pattern_fault(pattern: &str) -> Option<String> {
     if build(&json!({ "pattern": pattern }), None).is_ok() {
         return None;
@@ -157,7 +157,7 @@ fn pattern_fault(pattern: &str) -> Option<String> {
         }
         Err(error) => {
             let text = error.to_string();
-            // The first lines repeat the pattern and mark the place.
+            // The first lines repeat the pattern and mark the position.
             let why = text.lines().rev().find_map(|line| line.trim().strip_prefix("error: "));
             match why {
                 Some(why) if why.starts_with("look-around") || why.starts_with("backreferences") => {
@@ -174,7 +174,7 @@ fn pattern_fault(pattern: &str) -> Option<String> {
     Some(format!("this regular expression {why}"))
 }
 
-/// The strings under keywords that only the compiler would look at, with pointers to them.
+/// The strings under keywords that only the compiler would check, with pointers to them.
 fn strings<'s>(schema: &'s Value, at: &str, found: &mut Vec<(String, &'s str, &'s str)>) {
     match schema {
         Value::Array(items) => {
@@ -189,7 +189,7 @@ fn strings<'s>(schema: &'s Value, at: &str, found: &mut Vec<(String, &'s str, &'
                     ("pattern" | "format" | "$ref", Value::String(text)) => {
                         found.push((here, keyword, text));
                     }
-                    // Their values are no schemas.
+                    // Their values are not schemas.
                     ("const" | "enum" | "default" | "examples", _) => {}
                     // Their members are names, not keywords.
                     (
@@ -212,7 +212,7 @@ fn strings<'s>(schema: &'s Value, at: &str, found: &mut Vec<(String, &'s str, &'
     }
 }
 
-/// Where the value at a JSON Pointer begins, or its nearest ancestor that exists.
+/// The position at which the value at a JSON Pointer begins, or its nearest ancestor that exists.
 fn place(text: &str, pointer: &str) -> At {
     let mut value: &str = text.trim_start();
     for step in pointer.split('/').skip(1) {
@@ -235,7 +235,7 @@ fn place(text: &str, pointer: &str) -> At {
     At::of(text, value.as_ptr() as usize - text.as_ptr() as usize)
 }
 
-/// A JSON value in whose objects no name appears twice: of two, one would be ignored.
+/// A JSON value in whose objects no name appears twice: one of the two would be ignored.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn all_errors_come_at_once_with_their_places() {
+    fn all_errors_are_reported_at_once_with_their_positions() {
         let text = r##"{
   "type": "objekt",
   "properties": {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_schema_of_the_draft_is_reported_with_its_place() {
+    fn an_invalid_schema_is_reported_with_its_position() {
         for (text, wanted) in [
             ("", "1:1: this is not JSON: EOF"),
             ("{\n  \"a\": 1,\n}", "3:1: this is not JSON: trailing comma"),
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_regular_expression_is_reported() {
+    fn errors_in_a_regular_expression_are_reported() {
         for (pattern, wanted) in [
             ("[", "cannot be read: unclosed character class"),
             ("(", "cannot be read: unclosed group"),

@@ -17,10 +17,10 @@ use super::{Fault, FaultKind, Step, build, fault};
 use crate::json::{Array, Folded, Value};
 use crate::refusal::Refusal;
 
-/// The most places of a schema; only a malicious schema has more.
+/// The maximum number of places of a schema; only a malicious schema has more.
 const PLACES: usize = 20_000;
 
-/// Keywords that assert nothing by themselves, and those that are walked.
+/// Keywords that assert nothing by themselves, and those that are traversed.
 #[rustfmt::skip]
 const NOT_CHECKED: [&str; 28] = [
     "$anchor", "$comment", "$defs", "$dynamicAnchor", "$id", "$ref", "$schema", "$vocabulary", "allOf",
@@ -47,7 +47,7 @@ pub(super) struct Finder {
     places: Vec<Place>,
 }
 
-/// The checks of a value at some place of a document.
+/// The checks of a value at one place of a document.
 #[derive(Debug)]
 struct Place {
     checks: Vec<Check>,
@@ -70,7 +70,7 @@ impl std::fmt::Debug for Member {
     }
 }
 
-/// One keyword, and what Wire requires by the same one.
+/// One keyword, and what Wire requires with the same one.
 #[derive(Debug)]
 struct Check {
     own: Part,
@@ -88,13 +88,13 @@ struct Part {
 }
 
 impl Finder {
-    /// A finder for `schema`, which also reports what Wire requires, if that is another schema. An error is
-    /// the end of a sentence about the schema.
+    /// A finder for `schema`, which also reports what Wire requires, if that is a different schema.
+    /// An error is the end of a sentence about the schema.
     pub fn new(schema: &Schema, built_in: Option<&Schema>) -> Result<Self, String> {
         let own = Parts::of(schema)?;
         let built_in = built_in.map(Parts::of).transpose()?;
         let mut finder = Self { places: Vec::new() };
-        // Which subschemas of both meet at each place.
+        // Which subschemas of both apply at each place.
         let mut meeting = vec![Meeting { own: vec![0], built_in: vec![0] }];
         let mut known = HashMap::from([(meeting[0].clone(), 0)]);
         while let Some(here) = meeting.get(finder.places.len()) {
@@ -144,16 +144,14 @@ impl Finder {
             let checks = checks.collect();
             finder.places.push(Place { checks, members, first, items });
             if finder.places.len() > PLACES {
-                return Err(format!(
-                    "asks for something at more than {PLACES} places of a document"
-                ));
+                return Err(format!("makes demands at more than {PLACES} places of a document"));
             }
         }
         Ok(finder)
     }
 
-    /// Reports the faults of a document until `report` returns an error. Of those that one check finds below
-    /// the same attribute at the top it reports the first.
+    /// Reports the faults of a document until `report` returns an error. Of those that one check
+    /// finds below the same top-level attribute it reports only the first.
     pub fn find(
         &self,
         value: Value<'_>,
@@ -326,7 +324,7 @@ impl<'s> Parts<'s> {
     }
 }
 
-/// Turns keywords into checks, equal ones once.
+/// Converts keywords into checks, equal ones once.
 struct Taking<'r> {
     registry: Registry<'r>,
     known: HashMap<String, Arc<Validator<Folded>>>,
@@ -379,7 +377,7 @@ impl Taking<'_> {
     }
 }
 
-/// A keyword as a schema of its own, with the neighbouring keywords that it depends on.
+/// A keyword as a separate schema, with the adjacent keywords that it depends on.
 fn alone(object: &Map<String, Schema>, keyword: &str, value: &Schema) -> Schema {
     let beside: &[&str] = match keyword {
         "contains" => &["minContains", "maxContains"],

@@ -22,8 +22,8 @@ impl std::fmt::Display for SchemaErrors {
 }
 
 impl Schemas {
-    /// The schemas of a folder. Files that are not there are the built-in ones; all that is wrong
-    /// with those that are comes back at once.
+    /// The schemas of a folder. Files that do not exist are replaced by the built-in ones; all
+    /// errors in the others are returned at once.
     pub fn load(folder: &Path) -> Result<Self, SchemaErrors> {
         let mut errors = misplaced(folder);
         let built_in = Self::built_in();
@@ -46,8 +46,8 @@ impl Schemas {
     }
 }
 
-/// What is wrong with a folder before any schema is read: it has none, or files that look like one
-/// and would not be read.
+/// Errors of a folder before any schema is read: it contains none, or files that look like one and
+/// would be ignored.
 fn misplaced(folder: &Path) -> Vec<LoadError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,

@@ -29,7 +29,7 @@ const KEYWORDS: [(&str, Holds, Applied); 24] = [
     ("$defs", Holds::Map, Applied::Nowhere),
     ("definitions", Holds::Map, Applied::Nowhere),
     ("contentSchema", Holds::One, Applied::Nowhere),
-    // Followed to where they point.
+    // Followed to their targets.
     ("$ref", Holds::Reference, Applied::Here),
     ("$dynamicRef", Holds::Reference, Applied::Here),
 ];
@@ -42,7 +42,8 @@ enum Holds {
     Reference,
 }
 
-/// To which value a subschema is applied, seen from the one that the schema itself is applied to.
+/// The value to which a subschema is applied, relative to the one that the schema itself is applied
+/// to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Applied {
     /// The same one.
@@ -92,7 +93,7 @@ impl<'s> Graph<'s> {
             Reading { root, nodes: Vec::new(), known: HashMap::new(), anchors: HashMap::new() };
         reading.node(root, String::new());
         let mut at = 0;
-        // A reference may lead to a place that no keyword leads to, and on from there.
+        // A reference may lead to a place that no keyword leads to, and from there to others.
         while at < reading.nodes.len() {
             reading.read(at);
             at += 1;
@@ -156,8 +157,8 @@ impl<'s> Reading<'s> {
         }
     }
 
-    /// Adds the targets of references by name, once all names are known. Which of several equal ones is
-    /// meant depends on the way there, so all of them count.
+    /// Adds the targets of references by name, once all names are known. Which of several equal
+    /// names is meant depends on the dynamic scope, so all of them count.
     fn follow(&mut self) {
         for at in 0..self.nodes.len() {
             for keyword in ["$ref", "$dynamicRef"] {

@@ -1,6 +1,6 @@
 //! The JSON Schema files (draft 2020-12), compiled once: the built-in ones, or the operator's own.
 //!
-//! A schema says which types Wire reads. Formats that only Wire has (`wire-email`, `wire-uri`,
+//! A schema defines which types Wire accepts. Formats that only Wire has (`wire-email`, `wire-uri`,
 //! `wire-boolean`, `wire-patch-op`, `wire-patch-path`) are registered here and may be used in
 //! operators' schemas too.
 
@@ -53,8 +53,8 @@ pub(crate) const FILES: [(&str, &str); 3] = [
     ("group.json", include_str!("../../schemas/group.json")),
 ];
 
-/// The size up to which all faults of a value are looked for, even if they can only be reported.
-const LOOKED_THROUGH: usize = 4096;
+/// The size up to which all faults of a value are collected, even if they can only be reported.
+const MAX_COLLECTED: usize = 4096;
 
 /// The largest compiled form of one regular expression in an operator's schema, in bytes.
 const PATTERN_SIZE: usize = 1024 * 1024;
@@ -84,7 +84,7 @@ impl Schemas {
     }
 }
 
-/// Compiles a schema. What it refers to outside of itself is in `registry`.
+/// Compiles a schema. External references are resolved from `registry`.
 fn build(
     schema: &serde_json::Value,
     registry: Option<&Registry<'_>>,
@@ -117,15 +117,15 @@ impl Schema {
         self.validator.is_valid(value)
     }
 
-    /// The built-in schema, which says what Wire itself requires.
+    /// The built-in schema, which defines what Wire itself requires.
     pub fn built_in(&self) -> &Self {
         self.built_in.as_deref().unwrap_or(self)
     }
 
-    /// Notes every place where a value does not satisfy the schema, in the order of the schema, until
-    /// that ends the judging: each as the one of `rules` that `rule_of` returns. Places may be repeated. Of a
-    /// large value, equal faults are noted once; and where all rules have the same outcome, the first fault
-    /// alone.
+    /// Records every place where a value does not satisfy the schema, in the order of the schema,
+    /// until that ends the judging: each as the one of `rules` that `rule_of` returns. Places may
+    /// be repeated. Of a large value, equal faults are recorded once; and if all rules have the
+    /// same outcome, only the first fault.
     pub fn judge(
         &self,
         value: Value<'_>,
@@ -144,7 +144,7 @@ impl Schema {
             findings.hit(rule, || fault.at(), || detail_of(fault))
         };
         // SECURITY: the validator collects all errors, and a client can cause many.
-        if value.size() > LOOKED_THROUGH {
+        if value.size() > MAX_COLLECTED {
             if self.built_in.is_some() || policy.is_mixed(rules) {
                 return self.finder.find(value, &mut |fault| hit(&fault));
             }

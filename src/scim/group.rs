@@ -14,7 +14,7 @@ const MEMBER: NameSet = NameSet::new(&[Name::Value, Name::Type, Name::Ref]);
 /// The longest displayName of a group, in characters.
 const MAX_NAME: usize = 4000;
 
-/// Judges a group. Whether its members exist is Wire's to say.
+/// Judges a group. Whether its members exist is up to Wire.
 pub fn judge(
     value: Value<'_>,
     schema: &Schema,
@@ -50,7 +50,7 @@ pub fn judge(
         }
     }
     if members.is_some_and(|members| !members.is_empty()) {
-        // Whether the members exist, and belong to the team, only Wire knows.
+        // Only Wire knows whether the members exist and belong to the team.
         findings.leave_to_wire();
     }
     Ok(())
@@ -65,7 +65,7 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
     repeated::in_list(members, || Name::Members.into_place(), MEMBER)
 }
 
-/// The rules that faults against the schema belong to.
+/// The rules for faults against the schema.
 const SCHEMA_RULES: [Rule; 3] = [Rule::GroupSchema, Rule::GroupMembers, Rule::GroupType];
 
 fn rule_of(fault: &Fault) -> Rule {

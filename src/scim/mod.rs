@@ -1,4 +1,4 @@
-//! The rules of SCIM bodies that no schema can say: one module for each kind of body.
+//! The rules for SCIM bodies that no schema can express: one module for each kind of body.
 
 pub(crate) mod group;
 pub(crate) mod patch;

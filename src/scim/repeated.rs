@@ -1,5 +1,5 @@
-//! Attributes that appear more than once where Wire reads one of them: two readers could take
-//! different ones, so no honest client sends them.
+//! Attributes that appear more than once although Wire reads only one: two readers could choose
+//! different ones, so no legitimate client sends them.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::refusal::shortened;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Repetition {
     at: Place,
-    /// What repeats there, where names are compared letter by letter and not folded.
+    /// What is repeated there, if names are compared exactly and not folded.
     exactly: Option<String>,
 }
 
@@ -29,14 +29,14 @@ impl Repetition {
         self.at.clone()
     }
 
-    /// The sentence for it.
+    /// The message for it.
     pub fn detail(&self) -> String {
         let (what, how) = match &self.exactly {
             Some(what) => (what.as_str(), ""),
             None => (self.at.as_str(), " (names are compared without regard to case)"),
         };
         format!(
-            "{what} appears more than once{how}. Readers differ in which one they take, so send it once."
+            "{what} appears more than once{how}. Servers differ in which one they use, so send it once."
         )
     }
 }
@@ -66,7 +66,7 @@ pub fn in_list(
 }
 
 /// What the value of a rich info URN repeats. Keys of the map and of its fields are compared
-/// exactly: there Wire distinguishes spellings.
+/// exactly: Wire distinguishes spellings there.
 pub fn in_rich_info(urn: Name, value: Value<'_>) -> Option<Repetition> {
     let Type::Object(object) = value.get() else { return None };
     let here = || urn.into_place();
@@ -100,8 +100,8 @@ pub fn in_rich_info(urn: Name, value: Value<'_>) -> Option<Repetition> {
 /// The first key out of those to read that is repeated exactly.
 fn exactly<'d>(object: Object<'d>, read: impl Fn(&str) -> bool) -> Option<&'d str> {
     let mut keys = object.members().map(Member::key).filter(|key| read(key));
-    if object.len() <= FEW {
-        let mut seen = [""; FEW];
+    if object.len() <= PAIRWISE_LIMIT {
+        let mut seen = [""; PAIRWISE_LIMIT];
         return keys.enumerate().find_map(|(at, key)| {
             seen[at] = key;
             seen[..at].contains(&key).then_some(key)
@@ -112,4 +112,4 @@ fn exactly<'d>(object: Object<'d>, read: impl Fn(&str) -> bool) -> Option<&'d st
 }
 
 /// Up to this many keys, comparing them with each other is faster than hashing them.
-const FEW: usize = 8;
+const PAIRWISE_LIMIT: usize = 8;

@@ -12,8 +12,7 @@ pub struct RichInfo<'d> {
     list: Fields<'d>,
 }
 
-/// Why rich info cannot be read: what is wrong, as the end of a sentence that begins with the
-/// attribute's name.
+/// Why rich info cannot be parsed, as the end of a sentence that begins with the attribute's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub attribute: Name,
@@ -21,7 +20,7 @@ pub struct Fault {
 }
 
 impl<'d> RichInfo<'d> {
-    /// Reads the rich info of a user.
+    /// Parses the rich info of a user.
     pub fn read(user: Object<'d>) -> Result<Self, Fault> {
         let map = user.value(Name::WireUser);
         let list = user.value(Name::WireProfile);
@@ -34,9 +33,9 @@ impl<'d> RichInfo<'d> {
         Ok(Self { map, list })
     }
 
-    /// The size by which Wire measures, if it is more than `limit`.
+    /// The size as Wire measures it, if it is more than `limit`.
     pub fn excess(&self, limit: usize) -> Option<usize> {
-        // Merging only drops fields, and a character has at least one byte.
+        // Merging only removes fields, and a character has at least one byte.
         let fields = self.map.iter().chain(&self.list);
         let bytes: usize = fields.map(|(key, value)| key.len() + value.len()).sum();
         if bytes <= limit {
@@ -51,7 +50,7 @@ impl<'d> RichInfo<'d> {
     }
 }
 
-/// The characters of all keys and values together, by which Wire measures rich info.
+/// The number of characters of all keys and values together, as Wire measures rich info.
 pub fn size(fields: &[(&str, &str)]) -> usize {
     fields.iter().map(|(key, value)| key.chars().count() + value.chars().count()).sum()
 }
@@ -65,7 +64,7 @@ fn read_map<'d>(value: Value<'d>) -> Result<Fields<'d>, String> {
     if let Some(fields) = object.members().map(field).collect() {
         return Ok(fields);
     }
-    // Of members that are spelled alike only the first is read.
+    // Of members that are spelled alike only the first is used.
     let mut seen = HashSet::new();
     let read = object.members().filter(|member| seen.insert(member.key()));
     read.map(|member| field(member).ok_or_else(|| no_text(member))).collect()
@@ -123,14 +122,14 @@ fn is_zero(value: Value<'_>) -> bool {
     digits.bytes().all(|byte| matches!(byte, b'-' | b'.' | b'0'))
 }
 
-/// Merges the map into the list: a key of the map replaces the first field of that key, or is
-/// appended; then empty values go, and of equal keys all but the first.
+/// Merges the map into the list: a key of the map replaces the first field with that key, or is
+/// appended; then empty values are removed, and of equal keys all but the first.
 fn merge<'d>(mut map: Fields<'d>, mut list: Fields<'d>) -> Fields<'d> {
     let mut first: HashMap<String, usize> = HashMap::with_capacity(list.len());
     for (at, (key, _)) in list.iter().enumerate() {
         first.entry(fold(key)).or_insert(at);
     }
-    // Of keys that fold alike the greatest spelling counts, of keys that are alike the first.
+    // Of keys that fold alike the greatest spelling is used, of equal keys the first.
     map.sort_by_key(|(key, _)| *key);
     map.dedup_by_key(|(key, _)| *key);
     let mut folded: Vec<(String, (&str, &str))> =

@@ -7,7 +7,7 @@ use crate::place::{IntoPlace, Place};
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 
-/// Judges displayName, which comes with its place, and the keys and values of rich info.
+/// Judges displayName, which is passed with its place, and the keys and values of rich info.
 pub fn judge<'d>(
     display_name: Option<(&str, impl IntoPlace)>,
     rich_info: impl FnOnce() -> Fields<'d>,
@@ -43,17 +43,17 @@ const RULES: [(Rule, Finder, &str); 4] = [
     (
         Rule::UserTextControl,
         has_control,
-        "holds a control character (U+0000-U+001F, U+007F-U+009F)",
+        "contains a control character (U+0000-U+001F, U+007F-U+009F)",
     ),
     (
         Rule::UserTextBidirectional,
         has_bidirectional,
-        "holds a character that changes the direction of text, which can make one name look like another",
+        "contains a character that changes the direction of text, which can make one name look like another",
     ),
     (
         Rule::UserTextInvisible,
         has_invisible,
-        "holds an invisible character, which can make two names look the same",
+        "contains an invisible character, which can make two names look the same",
     ),
     (Rule::UserTextBlank, is_blank, "is white space only"),
 ];
@@ -69,8 +69,8 @@ fn has_bidirectional(text: &str) -> bool {
     })
 }
 
-/// Characters that take no room and join nothing that is seen. The joiner U+200D and the variation
-/// selectors are left out: emoji and several scripts are written with them.
+/// Characters that take no space and join nothing visible. The joiner U+200D and the variation
+/// selectors are not included: emoji and several scripts use them.
 fn has_invisible(text: &str) -> bool {
     text.chars().any(|c| {
         matches!(

@@ -31,8 +31,10 @@ end
 -- Takes one request of the rate. Returns how long to wait for it.
 local function take_rate(interval, tolerance)
   local state = tonumber(redis.call('GET', RATE) or '0')
-  -- No request leaves it further ahead than that: the clock has been set back.
-  state = math.min(state, now + tolerance + interval)
+  if state > now + tolerance + interval then
+    -- No request leaves it so far ahead: the clock has been set back. All but one are used.
+    state = now + tolerance
+  end
   local wait = state - tolerance - now
   if wait > 0 then
     return wait
@@ -171,7 +173,7 @@ local function take_user(user, change, at_most, within, hold, by, count, ends)
   else
     local next = redis.call(
       'ZRANGEBYSCORE', LIMITED, text(edge), '+inf', 'WITHSCORES', 'LIMIT', used - at_most, 1)
-    return FULL, math.max((tonumber(next[2]) or now) + within - now, 0)
+    return FULL, math.max((tonumber(next[2]) or now) + within - now, 1)
   end
   redis.call('ZREM', INACTIVE, user)
   record = {at = now, born = now, flying = 1, kept = 0, confirmed = 0, activated = 0, again = 0, by = by}

@@ -14,13 +14,14 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
+use super::slots::{self, Slots};
 use crate::config::Server;
 use crate::config::shared::{Location, Store};
 use crate::tls;
 use crate::tls::file::Files;
 
-/// For a Sentinel's answer; another one is asked then.
-const SENTINEL_TIMEOUT: Duration = Duration::from_millis(300);
+/// For the answer of a Sentinel, or of a member of a cluster; another one is asked then.
+const MEMBER_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The most characters of a server's own words in a sentence.
 const MAX_WORDS: usize = 120;
@@ -41,8 +42,12 @@ impl Drop for Connection {
     }
 }
 
-/// Opens a connection for commands. The error is the end of a sentence about the store.
-pub async fn commands(store: &Store) -> Result<Connection, String> {
+/// Opens connections for commands, each with the slots that its server has. The error is the end of a sentence about the
+/// store.
+pub async fn commands(store: &Store) -> Result<Vec<(Connection, Slots)>, String> {
+    if let Location::Cluster(members) = &store.location {
+        return cluster(store, members).await;
+    }
     let server = find(store).await?;
     let mut connection = open(store, &server, info(store)).await?;
     if matches!(store.location, Location::Sentinels { .. }) {
@@ -52,7 +57,65 @@ pub async fn commands(store: &Store) -> Result<Connection, String> {
             return Err(format!("{} is not the master", server.authority()));
         }
     }
-    Ok(connection)
+    Ok(vec![(connection, slots::all())])
+}
+
+/// Opens connections to the masters of a cluster, which any of its members knows.
+async fn cluster(store: &Store, members: &[Server]) -> Result<Vec<(Connection, Slots)>, String> {
+    let mut why = String::new();
+    for member in members {
+        let asked = tokio::time::timeout(MEMBER_TIMEOUT, async {
+            let mut connection = open(store, member, info(store)).await?;
+            let mut question = redis::cmd("CLUSTER");
+            question.arg("SLOTS");
+            ask(&mut connection, question).await
+        });
+        let masters = match asked.await {
+            Ok(Ok(slots)) => masters(slots, member),
+            Ok(Err(error)) => {
+                why = format!("has no member that answers: {} {error}", member.authority());
+                continue;
+            }
+            Err(_) => {
+                why = format!("has no member that answers: {} does not", member.authority());
+                continue;
+            }
+        };
+        if masters.is_empty() {
+            return Err("is a cluster without slots".into());
+        }
+        let mut connections = Vec::with_capacity(masters.len());
+        for (server, slots) in masters {
+            connections.push((open(store, &server, info(store)).await?, slots));
+        }
+        return Ok(connections);
+    }
+    Err(why)
+}
+
+/// Reads what a member says of the slots: first and last slot, and the master's host and port first.
+fn masters(found: Vec<Vec<redis::Value>>, member: &Server) -> Vec<(Server, Slots)> {
+    use redis::Value::{Array, BulkString, Int};
+    let mut masters: Vec<(Server, Slots)> = Vec::new();
+    for entry in found {
+        let [Int(first), Int(last), Array(master), ..] = &entry[..] else { continue };
+        let [host, Int(port), ..] = &master[..] else { continue };
+        // A member that does not know its own address leaves it out.
+        let host = match host {
+            BulkString(host) if !host.is_empty() && host != b"?" => {
+                String::from_utf8_lossy(host).into_owned()
+            }
+            _ => member.host.clone(),
+        };
+        let numbers = (u16::try_from(*first), u16::try_from(*last), u16::try_from(*port));
+        let (Ok(first), Ok(last), Ok(port)) = numbers else { continue };
+        let server = Server { host, port, tls: member.tls };
+        match masters.iter_mut().find(|(known, _)| *known == server) {
+            Some((_, slots)) => slots.push(first..=last),
+            None => masters.push((server, vec![first..=last])),
+        }
+    }
+    masters
 }
 
 /// Opens a connection for events.
@@ -69,6 +132,9 @@ pub fn describe(error: &RedisError) -> String {
     }
     let words = match error.code() {
         Some("OOM") => return "is full (OOM): it takes nothing new".into(),
+        Some("MOVED" | "ASK") => {
+            return "is a cluster whose slots are elsewhere: write redis-cluster:// if it is not written so".into();
+        }
         Some("READONLY") => return "is read-only (READONLY): it is a replica".into(),
         Some("NOAUTH" | "WRONGPASS") => return "does not accept the user and the password".into(),
         Some("NOPERM") => {
@@ -98,11 +164,12 @@ fn info(store: &Store) -> RedisConnectionInfo {
 async fn find(store: &Store) -> Result<Server, String> {
     let (sentinels, master) = match &store.location {
         Location::Server(server) => return Ok(server.clone()),
+        Location::Cluster(members) => return reachable(store, members).await,
         Location::Sentinels { sentinels, master } => (sentinels, master),
     };
     let mut why = String::new();
     for sentinel in sentinels {
-        let asked = tokio::time::timeout(SENTINEL_TIMEOUT, ask_sentinel(store, sentinel, master));
+        let asked = tokio::time::timeout(MEMBER_TIMEOUT, ask_sentinel(store, sentinel, master));
         why = match asked.await {
             Ok(Ok(Some((host, port)))) => return Ok(Server { host, port, tls: store.tls }),
             Ok(Ok(None)) => format!("knows no master of the name {master}"),
@@ -110,6 +177,19 @@ async fn find(store: &Store) -> Result<Server, String> {
             Err(_) => "did not answer in time".into(),
         };
         why = format!("has no Sentinel that knows the master: {} {why}", sentinel.authority());
+    }
+    Err(why)
+}
+
+/// A member of a cluster that can be reached: events are heard at all of them.
+async fn reachable(store: &Store, members: &[Server]) -> Result<Server, String> {
+    let mut why = String::new();
+    for member in members {
+        match tokio::time::timeout(MEMBER_TIMEOUT, open(store, member, info(store))).await {
+            Ok(Ok(_)) => return Ok(member.clone()),
+            Ok(Err(error)) => why = error,
+            Err(_) => why = "does not answer".into(),
+        }
     }
     Err(why)
 }

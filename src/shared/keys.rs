@@ -2,10 +2,9 @@
 //!
 //! SECURITY: what can be read in the store names no token, no user and no address.
 
-use std::fmt::Write as _;
-
 use hmac::Mac as _;
 
+use super::slots::tag_of;
 use crate::config::shared::Store;
 use crate::digest::TokenDigest;
 use crate::hash_key::HashKey;
@@ -58,12 +57,7 @@ impl Keys {
 
     /// The keys of a token's budgets. The braces make a Redis Cluster keep them in one place.
     pub fn of_budgets(&self, token: &TokenHash) -> String {
-        let mut name = format!("{}{{", self.prefix);
-        for byte in &token[..16] {
-            let _ = write!(name, "{byte:02x}");
-        }
-        name.push('}');
-        name
+        format!("{}{{{}}}", self.prefix, tag_of(token))
     }
 
     /// Where replicas tell each other about tokens and addresses.
@@ -72,8 +66,8 @@ impl Keys {
     }
 
     /// A key that is written to find out whether the store can be written to.
-    pub fn probe(&self) -> String {
-        format!("{}probe", self.prefix)
+    pub fn probe(&self, tag: &str) -> String {
+        format!("{}{{{tag}}}:probe", self.prefix)
     }
 
     fn hash(&self, kind: &str, parts: &[&[u8]]) -> [u8; 32] {

@@ -10,13 +10,12 @@ use tokio::sync::mpsc::{Receiver, WeakSender};
 use uuid::Uuid;
 
 use super::Hear;
-use super::clock::StoreClock;
-use super::connect::{self, Connection, describe};
 use super::events::{Event, Replica};
 use super::keys::Keys;
 use super::listen::Listener;
+use super::nodes::{Nodes, too_slow};
 use super::queue::Message;
-use super::script::{Batch, Reply, Script, answer};
+use super::script::Batch;
 use super::status::{Counts, Status};
 use crate::config::Shared;
 
@@ -35,11 +34,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How often this process says that it can be heard.
 const BEAT: Duration = Duration::from_secs(5);
-
-/// Answers in time that are wanted in a row before requests may ask, so that a store that is slow now and then is not
-/// asked in its better moments.
-const PROBES: usize = 5;
-const PROBE_PAUSE: Duration = Duration::from_millis(20);
 
 pub struct Link {
     settings: Shared,
@@ -92,12 +86,12 @@ impl Link {
         let mut pause = FIRST_PAUSE;
         loop {
             let why = match self.open().await {
-                Ok(mut session) => {
+                Ok(mut nodes) => {
                     if self.status.set_up() {
                         tracing::info!(store = %self.settings.store, "shared: the store answers again");
                     }
                     let up = Instant::now();
-                    let ended = self.serve(&mut session, &mut waiting, &mut backlog).await;
+                    let ended = self.serve(&mut nodes, &mut waiting, &mut backlog).await;
                     let Some(why) = ended else { return };
                     if up.elapsed() > LONGEST_PAUSE {
                         pause = FIRST_PAUSE;
@@ -120,33 +114,26 @@ impl Link {
         }
     }
 
-    /// Opens a connection whose server answers in time and takes what is written.
-    async fn open(&self) -> Result<Session, String> {
-        let opened = tokio::time::timeout(self.limit(), async {
-            let mut connection = connect::commands(&self.settings.store).await?;
-            let script = Script::load(&mut connection).await?;
-            let mut clock = StoreClock::new();
-            for nth in 0..PROBES {
-                if nth > 0 {
-                    tokio::time::sleep(PROBE_PAUSE).await;
-                }
-                let sent = Instant::now();
-                let time = script.probe(&mut connection, &self.keys).await?;
-                let received = Instant::now();
-                if received - sent > self.settings.timeout {
-                    return Err(self.too_slow());
-                }
-                clock.learn(time, sent, received);
-            }
-            Ok(Session { connection, script, clock })
-        });
-        opened.await.unwrap_or_else(|_| Err("does not answer".into()))
+    async fn open(&self) -> Result<Nodes, String> {
+        let opened = Nodes::open(&self.settings, self.batch());
+        let opened = tokio::time::timeout(self.limit(), opened).await;
+        opened.unwrap_or_else(|_| Err("does not answer".into()))
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch {
+            keys: &self.keys,
+            channel: &self.channel,
+            replica: &self.replica,
+            counts: &self.counts,
+            queue: &self.queue,
+        }
     }
 
     /// Sends what waits, until the connection is of no more use, for this reason; `None`: nobody sends any more.
     async fn serve(
         &self,
-        session: &mut Session,
+        nodes: &mut Nodes,
         waiting: &mut Receiver<Message>,
         backlog: &mut VecDeque<Message>,
     ) -> Option<String> {
@@ -167,7 +154,7 @@ impl Link {
                 }
             }
             let sent = tokio::select! {
-                sent = self.send(session, &mut messages) => sent,
+                sent = nodes.send(self.batch(), &mut messages) => sent,
                 () = self.status.tripped.notified() => Err(self.too_slow()),
                 () = tokio::time::sleep(self.limit()) => Err("does not answer".into()),
             };
@@ -178,59 +165,6 @@ impl Link {
             }
             messages.clear();
         }
-    }
-
-    async fn send(&self, session: &mut Session, messages: &mut Vec<Message>) -> Result<(), String> {
-        let Session { connection, script, clock } = session;
-        let mut is_loaded = true;
-        while !messages.is_empty() {
-            if !is_loaded {
-                *script = Script::load(connection).await?;
-            }
-            let batch =
-                Batch { script, keys: &self.keys, channel: &self.channel, replica: &self.replica };
-            let commands = batch.commands(messages, clock);
-            if messages.is_empty() {
-                return Ok(());
-            }
-            let sent = Instant::now();
-            let replies =
-                connection.commands.send_packed_commands(&commands, 0, messages.len()).await;
-            let replies = replies.map_err(|error| describe(&error))?;
-            let received = Instant::now();
-            let mut failed = None;
-            let (mut again, mut lost) = (Vec::new(), Vec::new());
-            for (message, reply) in messages.drain(..).zip(replies) {
-                match (Reply::of(reply), message) {
-                    (Reply::Done(numbers), message) => {
-                        if let Some(time) = numbers.get(1) {
-                            clock.learn(*time, sent, received);
-                        }
-                        match message {
-                            Message::Take(take) => answer(*take, &numbers, &self.queue),
-                            Message::Publish(_) => Counts::add(&self.counts.sent),
-                            _ => {}
-                        }
-                    }
-                    (Reply::NoScript, message) if is_loaded => again.push(message),
-                    (Reply::NoScript, message) => {
-                        lost.push(message);
-                        failed = Some("forgets the script at once".to_owned());
-                    }
-                    (Reply::Failed(why), message) => {
-                        lost.push(message);
-                        failed = Some(why);
-                    }
-                }
-            }
-            if let Some(why) = failed {
-                *messages = lost;
-                return Err(why);
-            }
-            *messages = again;
-            is_loaded = false;
-        }
-        Ok(())
     }
 
     /// Waits, and keeps what is to be sent later. `false`: nobody sends any more.
@@ -262,14 +196,6 @@ impl Link {
     }
 
     fn too_slow(&self) -> String {
-        let timeout = self.settings.timeout;
-        format!("did not answer within {}ms (shared.timeout)", timeout.as_millis())
+        too_slow(self.settings.timeout)
     }
-}
-
-/// A connection that is in use.
-struct Session {
-    connection: Connection,
-    script: Script,
-    clock: StoreClock,
 }

@@ -27,9 +27,14 @@ mod keys;
 mod link;
 #[cfg(feature = "shared")]
 mod listen;
+#[cfg(feature = "shared")]
+mod node;
+#[cfg(feature = "shared")]
+mod nodes;
 mod queue;
 #[cfg(feature = "shared")]
 mod script;
+mod slots;
 mod status;
 
 pub use claim::{Answer, Claim, RateClaim, RemovalClaim, Removed};
@@ -40,6 +45,9 @@ pub use status::{Counts, Down, SECONDS, Status};
 use crate::config::Shared;
 use crate::digest::TokenDigest;
 use queue::{CAPACITY, Message, Take};
+
+/// How long messages that were sent may take to arrive, when the process ends.
+const LAST_MESSAGES: Duration = Duration::from_millis(50);
 
 /// How long the start of the process waits for the store.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
@@ -167,6 +175,18 @@ impl SharedState {
     /// Tells the other replicas.
     pub fn publish(&self, event: Event) {
         self.tell(Message::Publish(event));
+    }
+
+    /// Waits until the store was told what became of all requests, but not for long: what it is not told counts.
+    pub fn flush(&self, most: Duration) {
+        let end = Instant::now() + most;
+        let is_waiting = || self.queue.capacity() < CAPACITY;
+        while self.status.is_up() && is_waiting() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if self.status.is_up() {
+            std::thread::sleep(LAST_MESSAGES);
+        }
     }
 
     fn tell(&self, message: Message) {

@@ -24,6 +24,18 @@ pub enum Message {
     Publish(Event),
 }
 
+impl Message {
+    /// The token whose budgets it is about.
+    pub fn token(&self) -> Option<&TokenHash> {
+        match self {
+            Self::Take(take) => Some(&take.claim.token),
+            Self::Settle(settlement) => Some(&settlement.token),
+            Self::Refund(token, _) | Self::Activate(token, _) => Some(token),
+            Self::Publish(_) => None,
+        }
+    }
+}
+
 /// A request that waits for the store's answer.
 #[derive(Debug)]
 pub struct Take {

@@ -3,15 +3,14 @@
 use std::time::Instant;
 
 use redis::{Pipeline, RedisError, Value};
+use tokio::sync::mpsc::WeakSender;
 
-use super::claim::{Answer, Removed};
 use super::clock::StoreClock;
 use super::connect::{Connection, describe};
 use super::events::Replica;
 use super::keys::{Keys, TokenHash};
-use super::queue::{Message, Take};
-use std::time::Duration;
-use tokio::sync::mpsc::WeakSender;
+use super::queue::Message;
+use super::status::Counts;
 
 const SCRIPT: &str = include_str!("budgets.lua");
 
@@ -33,26 +32,34 @@ impl Script {
     }
 
     /// Writes something, and returns the server's time.
-    pub async fn probe(&self, connection: &mut Connection, keys: &Keys) -> Result<i64, String> {
+    pub async fn probe(&self, connection: &mut Connection, key: &str) -> Result<i64, String> {
         let mut probe = redis::cmd("EVALSHA");
-        probe.arg(&self.sha).arg(1).arg(keys.probe()).arg("probe");
+        probe.arg(&self.sha).arg(1).arg(key).arg("probe");
         let answer: Result<Vec<i64>, _> = probe.query_async(&mut connection.commands).await;
         let answer = answer.map_err(|error| describe(&error))?;
         answer.get(1).copied().ok_or_else(|| "gave an answer that cannot be read".into())
     }
 }
 
-/// Messages that are sent together, and answered together.
+/// What all messages are sent with.
+#[derive(Clone, Copy)]
 pub struct Batch<'a> {
-    pub script: &'a Script,
     pub keys: &'a Keys,
     pub channel: &'a str,
     pub replica: &'a Replica,
+    pub counts: &'a Counts,
+    /// For what is given back.
+    pub queue: &'a WeakSender<Message>,
 }
 
 impl Batch<'_> {
     /// One command for each message. A request that has stopped waiting is left out: its message is dropped.
-    pub fn commands(&self, messages: &mut Vec<Message>, clock: &StoreClock) -> Pipeline {
+    pub fn commands(
+        &self,
+        script: &Script,
+        messages: &mut Vec<Message>,
+        clock: &StoreClock,
+    ) -> Pipeline {
         let now = Instant::now();
         messages.retain(|message| !matches!(message, Message::Take(take) if take.until <= now));
         let mut commands = redis::pipe();
@@ -63,6 +70,7 @@ impl Batch<'_> {
                     let by =
                         take.claim.removal.map_or("-".into(), |removal| removal.allowance_name());
                     self.call(
+                        script,
                         &mut commands,
                         &take.claim.token,
                         &by,
@@ -71,16 +79,22 @@ impl Batch<'_> {
                 }
                 Message::Settle(settlement) => {
                     let by = settlement.removal.allowance_name();
-                    self.call(&mut commands, &settlement.token, &by, settlement.arguments());
+                    self.call(
+                        script,
+                        &mut commands,
+                        &settlement.token,
+                        &by,
+                        settlement.arguments(),
+                    );
                 }
                 Message::Refund(token, rate) => {
                     let interval = format!("{:.3}", rate.microseconds().0);
                     let arguments = vec![b"refund".to_vec(), interval.into_bytes()];
-                    self.call(&mut commands, token, "-", arguments);
+                    self.call(script, &mut commands, token, "-", arguments);
                 }
                 Message::Activate(token, user) => {
                     let arguments = vec![b"activate".to_vec(), user.to_vec()];
-                    self.call(&mut commands, token, "-", arguments);
+                    self.call(script, &mut commands, token, "-", arguments);
                 }
                 Message::Publish(event) => {
                     commands.cmd("PUBLISH").arg(self.channel).arg(event.encode(self.replica));
@@ -90,9 +104,16 @@ impl Batch<'_> {
         commands
     }
 
-    fn call(&self, commands: &mut Pipeline, token: &TokenHash, by: &str, arguments: Vec<Vec<u8>>) {
+    fn call(
+        &self,
+        script: &Script,
+        commands: &mut Pipeline,
+        token: &TokenHash,
+        by: &str,
+        arguments: Vec<Vec<u8>>,
+    ) {
         let name = self.keys.of_budgets(token);
-        let command = commands.cmd("EVALSHA").arg(&self.script.sha).arg(KEYS.len() + 1);
+        let command = commands.cmd("EVALSHA").arg(&script.sha).arg(KEYS.len() + 1);
         for end in KEYS {
             command.arg(format!("{name}{end}"));
         }
@@ -130,25 +151,4 @@ impl Reply {
             },
         }
     }
-}
-
-/// Hands an answer to the request that waits for it. One that has stopped waiting gives back what it was given.
-pub fn answer(take: Take, numbers: &[i64], queue: &WeakSender<Message>) {
-    let &[late, _, rate_wait, taken, detail] = numbers else { return };
-    if late != 0 {
-        return;
-    }
-    let wait = Duration::from_micros(u64::try_from(detail).unwrap_or_default());
-    let removal = match taken {
-        1 => Some(Removed::Counted(detail)),
-        2 => Some(Removed::Again(detail)),
-        3 => Some(Removed::Free),
-        4 => Some(Removed::Full(wait)),
-        _ => None,
-    };
-    let rate_wait =
-        u64::try_from(rate_wait).ok().filter(|wait| *wait > 0).map(Duration::from_micros);
-    let queue = Some(queue.clone());
-    let Take { claim, reply, .. } = take;
-    let _ = reply.send(Answer { rate_wait, removal, claim, queue });
 }

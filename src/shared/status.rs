@@ -75,8 +75,14 @@ impl Status {
     }
 
     /// Why and since when the store does not answer; `None`: it does.
-    pub fn down(&self) -> Option<Down> {
+    fn down(&self) -> Option<Down> {
         self.lock().clone().flatten()
+    }
+
+    /// The same, also before the reason is known.
+    pub fn failure(&self) -> Option<Down> {
+        let unknown = || Down { why: "has not answered so far".into(), since: SystemTime::now() };
+        self.down().or_else(|| (!self.is_up()).then(unknown))
     }
 
     /// Waits until the store was reached or was not, for the first time.

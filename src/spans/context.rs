@@ -6,17 +6,17 @@ use http::HeaderMap;
 
 pub const TRACEPARENT: &str = "traceparent";
 
-/// What the header says.
+/// The content of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Context {
     pub trace: u128,
-    /// The span of whoever sends it.
+    /// The span of the sender.
     pub span: u64,
     pub sampled: bool,
 }
 
 impl Context {
-    /// That of a request; `None` if there is none, or more than one, or if it is not well-formed.
+    /// The context of a request; `None` if there is none, or more than one, or if it is malformed.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut lines = headers.get_all(TRACEPARENT).iter();
         match (lines.next(), lines.next()) {
@@ -40,7 +40,7 @@ impl Context {
     }
 }
 
-/// Exactly so many hexadecimal digits, in lower case.
+/// Exactly this many hexadecimal digits, in lower case.
 fn digits(text: &str, count: usize) -> Option<u128> {
     let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let is_number = text.len() == count && text.bytes().all(is_digit);

@@ -1,4 +1,4 @@
-//! Requests as OTLP has them, with attributes by the semantic conventions for HTTP.
+//! Encodes requests in OTLP, with attributes according to the semantic conventions for HTTP.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,7 +22,7 @@ use super::span::{Backend, Details, Request};
 const NAME: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The body of a request to the collector. `instance`: what distinguishes this process.
+/// The body of a request to the collector. `instance`: identifies this process.
 pub fn encode(requests: &[Request], instance: &str) -> Vec<u8> {
     let spans = requests.iter().flat_map(spans).collect();
     let scope = InstrumentationScope {
@@ -96,7 +96,7 @@ fn server(request: &Request) -> Span {
     .with(attributes, failed)
 }
 
-/// Reading and judging.
+/// The span of reading and judging.
 fn judging(request: &Request, took: Duration) -> Span {
     let id = Uuid::new_v4().as_u64_pair().1;
     span(request, id, "judge", SpanKind::Internal, Duration::ZERO, took).with(Vec::new(), None)
@@ -124,7 +124,7 @@ fn backend(request: &Request, backend: &Backend) -> Span {
         .with(attributes, failed)
 }
 
-/// A child of the request's own span, which has to be given its parent.
+/// A child of the request's own span; the caller sets its parent.
 fn span(
     request: &Request,
     id: u64,
@@ -163,7 +163,7 @@ impl With for Span {
     }
 }
 
-/// The template of a route, where the path has one.
+/// The template of a route, if the path has one.
 fn route(handler: Handler) -> Option<&'static str> {
     match handler {
         Handler::Other | Handler::Invalid => None,

@@ -11,13 +11,13 @@ use super::encode::encode;
 use super::span::Request;
 use super::{Counts, Message};
 
-/// Requests whose spans are sent at once.
+/// The maximum number of requests whose spans are sent together.
 const BATCH: usize = 512;
 
 /// How long the first request of a batch waits for others.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// For one batch, from the connection to the end of the answer.
+/// The time limit for one batch, from the connection to the end of the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a failure is logged.
@@ -82,7 +82,7 @@ impl Exporter {
     }
 }
 
-/// What comes within a moment, up to a full batch.
+/// Collects what arrives within a short time, up to a full batch.
 fn gather(first: Message, messages: &Receiver<Message>) -> (Vec<Request>, Vec<SyncSender<()>>) {
     let end = Instant::now() + GATHER;
     let (mut batch, mut flushes) = (Vec::new(), Vec::new());

@@ -1,10 +1,10 @@
 //! Traces over OTLP: a span for each sampled request, with one for judging and one for the backend.
 //!
-//! Spans go through a bounded queue to a thread of their own, which sends them. A collector that is slow or dead
-//! costs nothing but its spans: they are dropped and counted.
+//! Spans go through a bounded queue to a separate thread, which sends them. A collector that is
+//! slow or down costs nothing but its spans: they are dropped and counted.
 //!
-//! SECURITY: a span has the method, the template of the route, the verdict, rules and the token's label, and nothing
-//! that a client chose: no path, no query, no header, no address.
+//! SECURITY: a span has the method, the template of the route, the verdict, rules and the token's
+//! label, and nothing that a client chose: no path, no query, no header, no address.
 
 #![cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "nothing sends spans then"))]
 
@@ -29,7 +29,7 @@ mod span;
 pub use context::{Context, TRACEPARENT};
 pub use span::{Backend, Details, Request};
 
-/// Requests whose spans wait to be sent.
+/// The maximum number of requests whose spans wait to be sent.
 const MAX_QUEUED: usize = 2048;
 
 /// Samples requests, and sends their spans.
@@ -40,7 +40,7 @@ pub struct Tracer {
     counts: Arc<Counts>,
 }
 
-/// What became of the spans of requests.
+/// How many requests had their spans sent or dropped.
 #[derive(Debug, Default)]
 pub struct Counts {
     sent: AtomicU64,
@@ -49,11 +49,11 @@ pub struct Counts {
 
 enum Message {
     Request(Box<Request>),
-    /// To be answered when everything before it was sent.
+    /// Acknowledged when everything before it was sent.
     Flush(SyncSender<()>),
 }
 
-/// The trace of one request under way.
+/// The trace of one request in progress.
 #[derive(Debug)]
 pub struct Trace {
     context: Context,
@@ -71,7 +71,7 @@ pub struct Trace {
 }
 
 impl Tracer {
-    /// Starts the thread that sends.
+    /// Starts the sending thread.
     pub fn start(settings: &Tracing) -> std::io::Result<Self> {
         let (queue, messages) = sync_channel(MAX_QUEUED);
         let counts = Arc::new(Counts::default());
@@ -103,7 +103,7 @@ impl Tracer {
         })
     }
 
-    /// Hands the spans of a request over to be sent, if it was sampled. `request` describes it.
+    /// Queues the spans of a request to be sent, if it was sampled. `request` describes it.
     pub fn end(&self, trace: &Trace, request: impl FnOnce() -> Details) {
         if !trace.context.sampled {
             return;
@@ -117,7 +117,7 @@ impl Tracer {
         }
     }
 
-    /// Waits until what is queued was sent, but not for long.
+    /// Waits until the queued spans were sent, for a limited time.
     pub fn flush(&self, timeout: Duration) {
         let (done, wait) = sync_channel(1);
         if self.queue.try_send(Message::Flush(done)).is_ok() {
@@ -137,14 +137,14 @@ fn send(otlp: &str, counts: Arc<Counts>, messages: Receiver<Message>) -> std::io
     thread.spawn(move || exporter.run(&messages)).map(drop)
 }
 
-/// The config file says that there is no tracing.
+/// The config reader reports that tracing is not available.
 #[cfg(not(feature = "otlp"))]
 fn send(_: &str, _: Arc<Counts>, _: Receiver<Message>) -> std::io::Result<()> {
     Err(std::io::Error::other("the program was built without tracing (feature otlp)"))
 }
 
 impl Trace {
-    /// What the backend gets: the span of the backend's part as its parent.
+    /// The header for the backend: the span of the backend's part as its parent.
     pub fn traceparent(&self) -> String {
         self.context.to_string()
     }

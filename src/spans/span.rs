@@ -1,4 +1,4 @@
-//! What is sent of one request.
+//! The data that is sent about one request.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
@@ -15,19 +15,19 @@ pub struct Request {
     pub trace: u128,
     pub parent: Option<u64>,
     pub span: u64,
-    /// The span of the backend's part, which the backend was told.
+    /// The span of the backend's part, whose id was sent to the backend.
     pub backend_span: u64,
     pub started: SystemTime,
     pub judged: Option<Duration>,
     pub details: Details,
 }
 
-/// What is known of it at its end.
+/// The details that are known at its end.
 #[derive(Debug)]
 pub struct Details {
     pub handler: Handler,
     pub method: MethodLabel,
-    /// What the client got.
+    /// The status that the client received.
     pub status: u16,
     pub verdict: VerdictLabel,
     pub rule: Option<&'static str>,

@@ -1,4 +1,4 @@
-//! The certificates of authorities, by which those of others are verified.
+//! The certificates of authorities, with which other certificates are verified.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::file::Files;
 
 /// Reads the authorities in a file. `None`: the errors are in `files`.
 ///
-/// SECURITY: rustls does not look at the dates of authorities. Those that are out of date are left out, with a
-/// warning, as long as others are left.
+/// SECURITY: rustls does not check the validity period of authorities. Those that are not valid now
+/// are left out, with a warning, as long as others remain.
 pub fn load(path: &Path, files: &mut Files) -> Option<Arc<RootCertStore>> {
     let certificates = read_all(path, files)?;
     let mut store = RootCertStore::empty();

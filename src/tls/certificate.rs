@@ -1,4 +1,4 @@
-//! One certificate: what is read of it before rustls uses it.
+//! One certificate, parsed before rustls uses it.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use super::file::Files;
 use super::pem;
 use super::subject::SubjectName;
 
-/// A certificate, and what it says.
+/// A certificate and its relevant fields.
 #[derive(Debug, Clone)]
 pub struct Certificate {
     pub der: CertificateDer<'static>,
-    /// Where it begins in its file.
+    /// The line on which it begins in its file.
     pub line: usize,
     pub names: Vec<SubjectName>,
     /// It also names IP addresses.
@@ -115,7 +115,7 @@ pub fn read_all(path: &Path, files: &mut Files) -> Option<Vec<Certificate>> {
     (!failed && !read.is_empty()).then_some(read)
 }
 
-/// Notes a fault of a file.
+/// Records an error in a file.
 pub(super) fn note(path: &Path, (line, why): pem::Fault, files: &mut Files) {
     match line {
         Some(line) => files.error_at(path, line, why),
@@ -123,7 +123,7 @@ pub(super) fn note(path: &Path, (line, why): pem::Fault, files: &mut Files) {
     }
 }
 
-/// A time as people read it.
+/// A time in a readable form.
 pub(super) fn date(seconds: i64) -> String {
     let form = format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
     let time = OffsetDateTime::from_unix_timestamp(seconds).ok();

@@ -1,5 +1,5 @@
-//! How the guard speaks TLS to the backend: certificates are always verified, against the authorities of the
-//! platform or against those that the configuration names.
+//! TLS from the guard to the backend: certificates are always verified, against the authorities of
+//! the platform or those that the configuration names.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -20,11 +20,11 @@ use crate::config::{Config, Server, UpstreamHost};
 /// The only protocol that is spoken over it.
 const ALPN: &[u8] = b"http/1.1";
 
-/// What connections to one server are made with.
+/// The TLS settings of connections to one server.
 pub struct Secured {
     id: NonZeroU64,
     name: ServerName<'static>,
-    /// The Host that it gets; `None`: the client's.
+    /// The Host that it receives; `None`: the client's.
     host: Option<Box<str>>,
     /// Shared by all servers of one configuration; sessions are resumed.
     config: Arc<ClientConfig>,
@@ -38,7 +38,7 @@ impl fmt::Debug for Secured {
 }
 
 impl Secured {
-    /// Tells what connections with the same name, authorities and client certificate have in common, and no others.
+    /// Identifies connections with the same name, authorities and client certificate.
     pub fn id(&self) -> NonZeroU64 {
         self.id
     }
@@ -57,7 +57,7 @@ impl Secured {
     }
 }
 
-/// The servers of `upstream.servers` that speak TLS, with what connections to them are made with.
+/// The servers of `upstream.servers` that speak TLS, with their settings.
 pub type SecuredServers = Vec<(Server, Arc<Secured>)>;
 
 /// Reads and checks the files. `None`: the errors are in `files`.
@@ -83,13 +83,10 @@ pub(super) fn load(config: &Config, files: &mut Files) -> Option<(SecuredServers
             UpstreamHost::Name(name) => name,
             _ => &server.host,
         };
-        // Brackets belong to an address in Host, and not to one in a certificate.
+        // Brackets belong to an address in Host, but not to one in a certificate.
         let bare = name.trim_start_matches('[').trim_end_matches(']');
         let Ok(proved) = ServerName::try_from(bare.to_owned()) else {
-            files.error(
-                Path::new("upstream"),
-                format!("{name} is no name that a certificate can be for"),
-            );
+            files.error(Path::new("upstream"), format!("no certificate can be issued for {name}"));
             return None;
         };
         let host = match &config.upstream_host {
@@ -142,7 +139,8 @@ fn next_id() -> NonZeroU64 {
     NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX)
 }
 
-/// The authorities of the platform, which are read once. `key` names what needs them, and `ca` another file.
+/// The authorities of the platform, which are loaded once. `key`: the config key that needs them;
+/// `ca`: the key that names a file instead.
 fn platform(key: &str, ca: &str, files: &mut Files) -> Option<Arc<RootCertStore>> {
     static ROOTS: OnceLock<Result<Arc<RootCertStore>, String>> = OnceLock::new();
     let roots = ROOTS.get_or_init(|| {
@@ -177,7 +175,7 @@ mod tests {
     use crate::config::UpstreamTls;
 
     #[test]
-    fn connections_made_with_one_configuration_and_name_are_not_those_of_another() {
+    fn connections_are_shared_only_for_the_same_configuration_and_name() {
         let own = generate_simple_self_signed(vec!["wire.example".to_owned()]).unwrap();
         let path = std::env::temp_dir().join(format!("client-tls-{}.pem", std::process::id()));
         std::fs::write(&path, own.cert.pem()).unwrap();

@@ -1,11 +1,11 @@
-//! When certificates expire, and who is to know before.
+//! When certificates expire, and warnings in advance.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use super::certificate::date;
 
-/// From when on an operator is warned.
+/// How long before the expiry operators are warned.
 const NOTICE: Duration = Duration::from_secs(14 * 86_400);
 
 /// The end of one certificate chain.
@@ -20,7 +20,7 @@ pub struct Expiry {
 }
 
 impl Expiry {
-    /// FILE:LINE:COLUMN: warning: sentence, if it ends soon or has ended.
+    /// FILE:LINE:COLUMN: warning: sentence, if it expires soon or has expired.
     pub fn warning(&self, now: SystemTime) -> Option<String> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let left = self.not_after.saturating_sub(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
@@ -32,7 +32,7 @@ impl Expiry {
         };
         let (path, line, date) = (self.path.display(), self.line, date(self.not_after));
         Some(format!(
-            "{path}:{line}:1: warning: the certificate {} {when} ({date}); put a new one in its place",
+            "{path}:{line}:1: warning: the certificate {} {when} ({date}); replace it",
             self.certificate
         ))
     }

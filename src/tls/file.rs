@@ -1,5 +1,5 @@
-//! The files that are read for TLS: each with a digest of its contents, so that a change is recognised however the
-//! file was replaced.
+//! The files that are read for TLS: each with a digest of its contents, so that a change is
+//! detected however the file was replaced.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use crate::input::LoadError;
 use crate::input::diagnostic::{At, Diagnostic};
 use crate::input::load::read_bytes;
 
-/// The largest file that is read, in bytes: the authorities of a system are a quarter of it.
+/// The maximum size of a file, in bytes: a system's authorities take a quarter of it.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// A file, and the digest of the contents that were read.
@@ -29,7 +29,7 @@ impl TlsFile {
     }
 }
 
-/// Reads the files of one configuration, and collects what is wrong with them.
+/// Reads the files of one configuration, and collects the errors in them.
 pub struct Files {
     now: SystemTime,
     read: Vec<TlsFile>,
@@ -65,18 +65,18 @@ impl Files {
         }
     }
 
-    /// Notes what is wrong with a file as a whole.
+    /// Records an error of a file as a whole.
     pub fn error(&mut self, path: &Path, why: impl Into<String>) {
         self.errors.push(LoadError::Unread { path: path.into(), why: why.into() });
     }
 
-    /// Notes what is wrong with the block that begins on this line.
+    /// Records an error in the block that begins on this line.
     pub fn error_at(&mut self, path: &Path, line: usize, why: impl Into<String>) {
         let errors = vec![Diagnostic::new(At { line, column: 1 }, why)];
         self.errors.push(LoadError::Invalid { path: path.into(), errors });
     }
 
-    /// Notes what is allowed and probably not meant.
+    /// Records what is allowed but probably unintended.
     pub fn warn_at(&mut self, path: &Path, line: usize, why: &str) {
         self.warnings.push(format!("{}:{line}:1: warning: {why}", path.display()));
     }

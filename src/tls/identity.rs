@@ -1,4 +1,5 @@
-//! A certificate chain with its private key: what a listener, or the guard as a client, identifies itself with.
+//! A certificate chain with its private key, with which a listener, or the guard as a client,
+//! identifies itself.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub struct Identity {
     pub certified: Arc<CertifiedKey>,
     /// The first certificate of the chain.
     pub own: Certificate,
-    /// The earliest end of a certificate in the chain, in seconds since 1970.
+    /// The earliest expiry of a certificate in the chain, in seconds since 1970.
     pub not_after: i64,
 }
 
@@ -111,7 +112,7 @@ fn key_in(text: &[u8]) -> Result<Arc<dyn SigningKey>, pem::Fault> {
     }
     let at = Some(block.line);
     if block.is_encrypted() {
-        let why = "the key is encrypted, and nobody is there to type its password: write it without \
+        let why = "the key is encrypted, and its password cannot be asked for: write it without \
                    (openssl pkey -in OLD -out NEW), readable for the guard's user alone";
         return Err((at, why.into()));
     }
@@ -119,7 +120,7 @@ fn key_in(text: &[u8]) -> Result<Arc<dyn SigningKey>, pem::Fault> {
     let Some(key) = PrivateKeyDer::from_pem(kind, der) else {
         return Err((
             at,
-            format!("{} is not a kind of private key that is read here", block.label),
+            format!("{} is not a kind of private key that is supported", block.label),
         ));
     };
     any_supported_type(&key).map_err(|_| {

@@ -1,9 +1,10 @@
-//! Certificates, keys and authorities: files in PEM, read and checked before anything uses them, and what rustls
-//! makes of them.
+//! Certificates, keys and authorities: PEM files, read and checked before anything uses them, and
+//! the rustls configurations made of them.
 //!
-//! Whatever is wrong with a file is an error with its line, and all files are read before any error is returned.
-//! One TLS stack, rustls with ring, serves clients and speaks to the backend. The provider is given to each of its
-//! configurations: there is no process-wide default that an embedding service could have set differently.
+//! Every error in a file is reported with its line, and all files are read before any error is
+//! returned. One TLS stack, rustls with ring, serves clients and connects to the backend. The
+//! provider is given to each of its configurations: there is no process-wide default that an
+//! embedding service could have set differently.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub struct LoadedTls {
     admin: Option<Arc<ServerConfig>>,
     files: Vec<TlsFile>,
     expiries: Vec<Expiry>,
-    /// What was found when the files were read.
+    /// The state of the files when they were read.
     warnings: Vec<String>,
 }
 
@@ -68,7 +69,7 @@ impl LoadedTls {
         {
             loaded.expiries.extend(server.expiries(config.admin));
             let mut admin = ServerConfig::clone(server.config());
-            // It speaks nothing else.
+            // It supports no other protocol.
             admin.alpn_protocols = vec![b"http/1.1".into()];
             loaded.admin = Some(Arc::new(admin));
         }
@@ -76,12 +77,13 @@ impl LoadedTls {
         Ok(loaded)
     }
 
-    /// What the listener with this configured address answers TLS with; `None`: it speaks cleartext.
+    /// The TLS configuration of the listener with this configured address; `None`: it speaks
+    /// cleartext.
     pub fn listener(&self, address: SocketAddr) -> Option<&Arc<ServerTls>> {
         self.listeners.iter().find(|(own, _)| *own == address).map(|(_, server)| server)
     }
 
-    /// What connections to this server of the backend are made with.
+    /// The TLS settings of connections to this backend server.
     pub fn server(&self, server: &Server) -> Option<&Arc<Secured>> {
         self.servers.iter().find(|(own, _)| own == server).map(|(_, secured)| secured)
     }
@@ -91,12 +93,12 @@ impl LoadedTls {
         !self.servers.is_empty()
     }
 
-    /// What the admin listener answers TLS with; `None`: it speaks cleartext.
+    /// The TLS configuration of the admin listener; `None`: it speaks cleartext.
     pub fn admin(&self) -> Option<&Arc<ServerConfig>> {
         self.admin.as_ref()
     }
 
-    /// The files that were read, as they were then.
+    /// The files, in the state in which they were read.
     pub fn files(&self) -> &[TlsFile] {
         &self.files
     }
@@ -106,14 +108,15 @@ impl LoadedTls {
         &self.expiries
     }
 
-    /// What is allowed and probably not meant, and which certificates expire soon: FILE:LINE:COLUMN: warning: sentence.
+    /// What is allowed but probably unintended, and which certificates expire soon:
+    /// FILE:LINE:COLUMN: warning: sentence.
     pub fn warnings(&self, now: SystemTime) -> Vec<String> {
         let expiring = self.expiries.iter().filter_map(|expiry| expiry.warning(now));
         self.warnings.iter().cloned().chain(expiring).collect()
     }
 }
 
-/// The cryptography that every configuration of rustls uses here.
+/// The cryptography that every rustls configuration here uses.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

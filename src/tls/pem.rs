@@ -5,16 +5,16 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 /// One block, and what it encodes.
 pub struct Block<'t> {
     pub label: &'t str,
-    /// Where it begins, counted from 1.
+    /// The line on which it begins, counted from 1.
     pub line: usize,
     text: &'t [u8],
 }
 
-/// What is wrong with a file, and the line if it is only a part of it.
+/// An error in a file, and its line if it concerns only a part of it.
 pub type Fault = (Option<usize>, String);
 
 impl Block<'_> {
-    /// SECURITY: of a key, the caller must not show it.
+    /// SECURITY: the caller must not show a key.
     pub fn der(&self) -> Result<(SectionKind, Vec<u8>), Fault> {
         <(SectionKind, Vec<u8>)>::from_pem_slice(self.text).map_err(|_| {
             let why = format!("the block {} that begins here is not Base64", self.label);
@@ -31,7 +31,7 @@ impl Block<'_> {
     }
 }
 
-/// Finds the blocks of a file; what is between them is a comment.
+/// Finds the blocks of a file; text between them is a comment.
 pub fn blocks(text: &[u8]) -> Result<Vec<Block<'_>>, Fault> {
     let mut blocks = Vec::new();
     let mut open: Option<(&str, usize, usize)> = None;
@@ -51,13 +51,12 @@ pub fn blocks(text: &[u8]) -> Result<Vec<Block<'_>>, Fault> {
                 }
                 Some((label, line, _)) => return Err(unfinished(label, line)),
                 None => {
-                    let why = format!("a block {ended} ends here and begins nowhere");
+                    let why = format!("a block {ended} ends here without a beginning");
                     return Err((Some(number), why));
                 }
             }
         } else if contains(line, b"-----BEGIN ") || contains(line, b"-----END ") {
-            let why =
-                "the marks of PEM blocks (-----BEGIN ...-----) have to be on lines of their own";
+            let why = "the marks of PEM blocks (-----BEGIN ...-----) must be on lines of their own";
             return Err((Some(number), why.into()));
         }
         begin = end;
@@ -85,7 +84,7 @@ fn unfinished(label: &str, line: usize) -> Fault {
 fn without_blocks(text: &[u8]) -> &'static str {
     match text {
         [] => "the file is empty",
-        // A sequence, as every certificate and key begins with.
+        // A sequence, with which every certificate and key begins.
         [0x30, ..] => {
             "this is DER; convert it to PEM, for a certificate with openssl x509 -inform der, for a key with \
              openssl pkey -inform der"
@@ -117,7 +116,7 @@ mod tests {
             ("x\n-----BEGIN A-----\nAAAA\n", Some(2), "no end"),
             ("-----BEGIN A-----\n-----BEGIN A-----\n", Some(1), "no end"),
             ("-----BEGIN A-----\n-----END B-----\n", Some(1), "no end"),
-            ("\n-----END A-----\n", Some(2), "begins nowhere"),
+            ("\n-----END A-----\n", Some(2), "without a beginning"),
             (
                 "-----BEGIN A-----\n-----END A----------BEGIN A-----\n",
                 Some(2),

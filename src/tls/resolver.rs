@@ -1,4 +1,4 @@
-//! Which certificate a listener answers with: the one of the name that the client asks for.
+//! Selects the certificate for the name that the client requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::subject::SubjectName;
 #[derive(Debug)]
 pub struct Resolver {
     exact: HashMap<String, Vec<Arc<CertifiedKey>>>,
-    /// By the part after `*.`, which stands for one label.
+    /// By the part after `*.`, which matches one label.
     wildcard: HashMap<String, Vec<Arc<CertifiedKey>>>,
     /// All, in the order of the configuration: the first is the default.
     all: Vec<Arc<CertifiedKey>>,
@@ -39,7 +39,7 @@ impl Resolver {
         resolver
     }
 
-    /// The certificates of a name; those of the first one's names if nobody has this one.
+    /// The certificates for a name; those of the default certificate's names if none matches.
     fn of(&self, name: Option<&str>) -> &[Arc<CertifiedKey>] {
         let name = name.map(str::to_ascii_lowercase);
         let found = name.as_deref().and_then(|name| {
@@ -51,7 +51,8 @@ impl Resolver {
 }
 
 impl ResolvesServerCert for Resolver {
-    /// A name may have certificates of several kinds of key: the first that the client can verify.
+    /// A name may have certificates with several kinds of key: the first one that the client can
+    /// verify.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let of_name = self.of(hello.server_name());
         let fits =

@@ -1,4 +1,4 @@
-//! What a listener answers TLS with.
+//! The TLS configuration of a listener.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -61,16 +61,17 @@ impl ServerTls {
         };
         let mut config = builder.with_cert_resolver(Arc::new(Resolver::new(&identities)));
         config.alpn_protocols = vec![b"h2".into(), b"http/1.1".into()];
-        // All ciphers are strong; scanners object to a server that leaves the choice to its clients.
+        // All ciphers are strong; scanners object to a server that does not impose its preference.
         config.ignore_client_order = true;
-        // Sessions are in the tickets that clients keep; nothing of them is kept here.
+        // Sessions are stored in the clients' tickets; nothing is stored here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         if settings.client_auth.is_none() {
             if let Ok(ticketer) = Ticketer::new() {
                 config.ticketer = ticketer;
             }
         } else {
-            // SECURITY: a resumed session would go on with a client certificate that may have expired since.
+            // SECURITY: a resumed session would continue with a client certificate that may have
+            // expired since.
             config.send_tls13_tickets = 0;
         }
         Some(Self { config: Arc::new(config), settings: settings.clone(), identities })
@@ -95,7 +96,7 @@ impl ServerTls {
     }
 }
 
-/// SECURITY: the configuration of rustls holds keys.
+/// SECURITY: the rustls configuration contains keys.
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerTls").field("settings", &self.settings).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Whom a certificate names: the subject alternative names of RFC 5280, §4.2.1.6.
+//! The subject alternative names of a certificate (RFC 5280 §4.2.1.6).
 
 use std::fmt;
 
@@ -23,8 +23,8 @@ impl SubjectName {
             "email" => Self::Email,
             _ => {
                 return Err(format!(
-                    "{found} says no kind of name; write dns:NAME, uri:URI or email:ADDRESS, as the certificate \
-                     has it among its subject alternative names"
+                    "{found} has no kind of name; write dns:NAME, uri:URI or email:ADDRESS, as the certificate \
+                     lists it among its subject alternative names"
                 ));
             }
         };

@@ -1,15 +1,16 @@
-//! Email addresses as Wire reads them: the grammar of RFC 5322 with comments, folds and quoted
+//! Email addresses as Wire parses them: the grammar of RFC 5322 with comments, folds and quoted
 //! strings, ASCII only, with the lengths of RFC 5321.
 //!
-//! Code of our own, because Wire stores the canonical form (without comments, folds, outer spaces and
-//! the trailing dot) and no maintained crate accepts the same addresses and yields that form.
+//! An own implementation, because Wire stores the canonical form (without comments, folds, outer
+//! spaces and the trailing dot) and no maintained crate accepts the same addresses and yields that
+//! form.
 
-/// Whether `text` is an email address to Wire.
+/// Whether Wire accepts `text` as an email address.
 pub fn is_address(text: &str) -> bool {
     is_plain(text.as_bytes()) || canonical(text).is_some()
 }
 
-/// The address in the form that Wire stores; `None` if `text` is none.
+/// The address in the form that Wire stores; `None` if `text` is not an address.
 pub fn canonical(text: &str) -> Option<String> {
     if is_plain(text.as_bytes()) {
         return Some(text.to_owned());
@@ -92,7 +93,7 @@ impl Reader<'_> {
         there
     }
 
-    /// Copies bytes as long as they are of a kind; returns how many.
+    /// Copies bytes while they are of a kind; returns how many.
     fn copy_while(&mut self, kind: fn(u8) -> bool) -> usize {
         let start = self.at;
         while let Some(byte) = self.peek().filter(|b| kind(*b)) {
@@ -163,7 +164,7 @@ impl Reader<'_> {
                 self.copy_while(|b| b.is_ascii_alphanumeric() || b == b'-');
             }
             if !is_label(&self.out.as_bytes()[label..]) {
-                // What follows the last dot is no label: the dot was the trailing one.
+                // What follows the last dot is not a label: the dot was the trailing one.
                 (self.at, _) = before;
                 self.out.truncate(before.1);
                 return (!first).then_some(());
@@ -176,7 +177,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What is between brackets, of which the first was read.
+    /// The content of brackets, of which the first was read.
     fn literal(&mut self) -> Option<()> {
         self.out.push('[');
         loop {
@@ -195,7 +196,7 @@ impl Reader<'_> {
         while self.comment() || self.fold() {}
     }
 
-    /// A comment, with those nested in it; reads nothing if there is none.
+    /// A comment, with those nested in it; consumes nothing if there is none.
     fn comment(&mut self) -> bool {
         if self.peek() != Some(b'(') {
             return false;
@@ -278,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn no_addresses() {
+    fn invalid_addresses() {
         for text in [
             "",
             "a",

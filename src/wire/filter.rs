@@ -1,4 +1,4 @@
-//! Filters and PATCH paths (RFC 7644 §3.4.2.2 and §3.5.2), in the small grammar that Wire reads:
+//! Filters and PATCH paths (RFC 7644 §3.4.2.2 and §3.5.2), in the small grammar that Wire supports:
 //! one comparison, no `and`, `or`, `not`, `pr` or parentheses.
 
 mod rfc;
@@ -12,7 +12,7 @@ pub const WIRE_PROFILE: &str = "urn:wire:scim:schemas:profile:1.0";
 /// An attribute, as a filter or a path names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attribute<'a> {
-    /// The schema's URN in front, if there is one: one of those that Wire knows.
+    /// The preceding URN of the schema, if there is one: one of those that Wire knows.
     pub schema: Option<&'static str>,
     pub name: &'a str,
     pub sub: Option<&'a str>,
@@ -72,7 +72,7 @@ impl Literal<'_> {
         if !written.bytes().any(|byte| byte < 0x20) {
             return serde_json::from_str(written).ok();
         }
-        // Control characters, which Wire accepts in places, are escaped for a stricter reader.
+        // Control characters, which Wire accepts in some places, are escaped for a stricter parser.
         let mut escaped = String::with_capacity(written.len() + 8);
         for character in written.chars() {
             match character {
@@ -95,21 +95,21 @@ pub enum Path<'a> {
 /// A path that selects elements of an attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValuePath<'a> {
-    /// The attribute in front of the bracket; its schema and its sub-attribute are ignored.
+    /// The attribute before the bracket; its schema and its sub-attribute are ignored.
     pub attribute: Attribute<'a>,
     pub filter: Comparison<'a>,
     /// The sub-attribute after the bracket.
     pub sub: Option<&'a str>,
 }
 
-/// Reads a filter, with or without spaces around it.
+/// Parses a filter, with or without spaces around it.
 pub fn read(text: &str) -> Option<Comparison<'_>> {
     let mut reader = Reader { rest: text.trim_matches(is_blank) };
     let comparison = reader.comparison(&[CORE_USER])?;
     reader.rest.is_empty().then_some(comparison)
 }
 
-/// Reads a path, without spaces around it.
+/// Parses a path, without spaces around it.
 pub fn read_path(text: &str) -> Option<Path<'_>> {
     const SCHEMAS: [&str; 3] = [CORE_USER, WIRE_PROFILE, WIRE_USER];
     let mut reader = Reader { rest: text };
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
         Some(literal)
     }
 
-    /// A JSON string. Wire's reader lets control characters pass after the first backslash or
+    /// A JSON string. Wire's parser accepts control characters after the first backslash or
     /// non-ASCII character, and a filter that it answers has to be forwarded.
     fn string(&mut self) -> Option<&'a str> {
         let bytes = self.rest.as_bytes();
@@ -249,7 +249,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How long the escape is that `bytes` begin with; a surrogate pair is one.
+/// The length of the escape with which `bytes` begin; a surrogate pair is one.
 fn escape_length(bytes: &[u8]) -> Option<usize> {
     match bytes.get(1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
@@ -269,7 +269,7 @@ fn hex4(bytes: &[u8]) -> Option<u32> {
     bytes.get(2..6)?.iter().try_fold(0, |code, b| Some(code * 16 + char::from(*b).to_digit(16)?))
 }
 
-/// How long the number is that `text` begins with: a JSON number, with a `+` in front if it has
+/// The length of the number with which `text` begins: a JSON number, with a `+` in front if it has
 /// no sign of its own.
 fn number_length(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
@@ -349,7 +349,7 @@ mod tests {
             assert!(matches!(read_path(text), Some(Path::Value(_))), "{text}");
         }
         let Some(Path::Value(path)) = read_path(r#"emails[type Ne "wo\u0072k"].primary"#) else {
-            panic!("no value path")
+            panic!("not a value path")
         };
         assert_eq!((path.attribute.name, path.sub), ("emails", Some("primary")));
         assert_eq!(path.filter.operator, Operator::NotEqual);

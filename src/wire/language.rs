@@ -1,12 +1,12 @@
-//! Languages as Wire reads them in `preferredLanguage`.
+//! Languages as Wire parses them in `preferredLanguage`.
 //!
-//! A list of our own, because Wire's is an old state of ISO 639-1 (with `bh`; without `sh`, `mo`, `ji`) that
-//! no language crate keeps.
+//! An own list, because Wire's is an old version of ISO 639-1 (with `bh`; without `sh`, `mo`, `ji`)
+//! that no language crate contains.
 
 /// The language that Wire stores for `text`: only its first two characters count.
 pub fn read(text: &str) -> Option<&'static str> {
     let mut characters = text.chars();
-    // Wire looks up what the two letters become in upper case, so these two read as ASCII.
+    // Wire looks up the two letters in upper case, so these two are treated as ASCII.
     let mut letter = || {
         characters.next().map(|character| match character {
             'ſ' => 's',

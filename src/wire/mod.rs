@@ -1,5 +1,5 @@
-//! How Wire reads single strings: email addresses, URIs, languages, filters and paths, operations of
-//! a PATCH. One file for each; none knows a request or a rule.
+//! How Wire parses single strings: email addresses, URIs, languages, filters and paths, operations
+//! of a PATCH. One file for each; none depends on requests or rules.
 
 pub mod email;
 pub mod filter;

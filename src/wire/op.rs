@@ -8,7 +8,7 @@ pub enum Op {
 }
 
 impl Op {
-    /// Reads `op`, in any case.
+    /// Parses `op`, in any case.
     pub fn read(text: &str) -> Option<Self> {
         if text.eq_ignore_ascii_case("add") || text.eq_ignore_ascii_case("replace") {
             Some(Self::Set)

@@ -1,12 +1,12 @@
-//! Absolute URIs as Wire reads them in `profileUrl` and the values of `photos`.
+//! Absolute URIs as Wire parses them in `profileUrl` and the values of `photos`.
 //!
-//! RFC 3986 with two peculiarities (zones in bracketed hosts, one digit after `v`), which no
-//! URI crate shares; the regular expression follows the RFC's grammar line by line.
+//! RFC 3986 with two peculiarities (zones in bracketed hosts, one digit after `v`), which no URI
+//! crate shares; the regular expression follows the RFC's grammar line by line.
 
 use once_cell::sync::Lazy;
 use regex::Regex;
 
-/// Whether `text` is an absolute URI to Wire.
+/// Whether Wire accepts `text` as an absolute URI.
 pub fn is_absolute(text: &str) -> bool {
     URI.is_match(text)
 }

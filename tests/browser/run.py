@@ -17,19 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "prometheus"))
 sys.path.insert(0, str(ROOT / "tests" / "clients"))
 from guard import Process  # noqa: E402
-from guards import ask, guard, hash_of, traffic, wait_until  # noqa: E402
-
-failures = []
-
-
-def check(name, passed, told=""):
-    print(f"{'ok    ' if passed else 'FAILED'} {name}{f': {told}' if told != '' else ''}", flush=True)
-    if not passed:
-        failures.append(name)
+from guards import ask, check, failures, guard, hash_of, traffic, wait_until  # noqa: E402
 
 
 class Text(html.parser.HTMLParser):
-    """The text of a page as the browser has it after loading."""
+    """The text of a page after the browser has loaded it."""
 
     def __init__(self, page):
         super().__init__()
@@ -52,7 +44,7 @@ class Text(html.parser.HTMLParser):
 
 
 def browse(folder, url, *options):
-    """Runs the browser once; what it prints, and its errors, which name what a policy has blocked."""
+    """Runs the browser once; returns its output, and its errors, which name what a policy has blocked."""
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
                "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--enable-logging=stderr",
                f"--user-data-dir={folder}/profile", *options, url]
@@ -60,8 +52,8 @@ def browse(folder, url, *options):
     return done.stdout, done.stderr
 
 
-def look(folder, admin):
-    # What happens to elements that Content-Security-Policy refuses is in the console.
+def inspect(folder, admin):
+    # The console shows what happens to elements that Content-Security-Policy refuses.
     page, errors = browse(folder, admin, "--dump-dom")
     text = str(Text(page))
     for part in ("Wire SCIM Guard", "serving", "What was refused and reported", "user.user_name", "okta:", "Repairs", "language",
@@ -72,7 +64,7 @@ def look(folder, admin):
     for personal in ("king", "user.1", "User.Upper", "@example.com", "no good"):
         check(f"the page does not show {personal!r}", personal not in page)
     pictures = {
-        "wide-light": ("1280,1600",), "phone-light": ("390,1600",),
+        "wide-light": ("1280,1600",), "phone-light": ("390,1600",), "book": ("1000,1100",),  # docs/images/page.png
         "wide-dark": ("1280,1600", "--blink-settings=preferredColorScheme=0"),
         "phone-dark": ("390,1600", "--blink-settings=preferredColorScheme=0"),
     }
@@ -87,7 +79,7 @@ def look(folder, admin):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binary", required=True)
-    parser.add_argument("--out", help="where the screenshots go; default: a new folder")
+    parser.add_argument("--out", help="folder for the screenshots; default: a new one")
     arguments = parser.parse_args()
     binary = str(Path(arguments.binary).resolve())
     folder = Path(arguments.out or tempfile.mkdtemp(prefix="guard-page-"))
@@ -103,7 +95,7 @@ def main():
             try:
                 state = lambda: json.loads(ask(f"{admin}/i/state")[1])  # noqa: E731
                 wait_until("traffic", lambda: len(state()["rules"]) > 5)
-                look(folder, admin)
+                inspect(folder, admin)
             finally:
                 stop.set()
                 sender.join()

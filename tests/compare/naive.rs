@@ -1,4 +1,4 @@
-//! A server that accepts everything, and the ways in which such a server may apply a PATCH.
+//! A server that accepts everything, and ways in which such a server may apply a PATCH.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! Which requests take a user away.
+//! Which requests remove a user.
 
 use wire_scim_guard::repair::{Repair, Repairs};
 
@@ -7,7 +7,7 @@ use crate::requests::{
 };
 use crate::support::{Backend, Guarded, user, with_length};
 
-/// Asks a guard, whose one place is taken, whether this is held back.
+/// Asks a guard without a free place whether this request is refused.
 fn is_held(request: &[u8]) -> bool {
     let backend = Backend::fine();
     let guarded = limited(&backend, 1);
@@ -81,7 +81,7 @@ fn a_repaired_request_counts_as_what_it_has_become() {
     assert!(!decide(&guarded, &delete(0)));
     assert!(decide(&guarded, &pathless));
     assert!(!decide(&guarded, &other));
-    // Who counts already is patched as before.
+    // A user who counts already can still be patched.
     let answer = guarded.ask(patch(0, r#"{"op":"replace","value":{"active":false}}"#));
     assert_eq!(
         (answer.status, answer.header("scim-guard-repaired")),

@@ -1,4 +1,4 @@
-//! When a place is taken, given back and kept.
+//! When a place is reserved, released and kept.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::support::{
     wait_until,
 };
 
-/// A backend that answers with this status, whatever is asked.
+/// A backend that answers every request with this status.
 fn answering(status: u16) -> Backend {
     Backend::start(move |_| Reply::Bytes(answer(status, "{}")))
 }
@@ -31,7 +31,7 @@ fn deleted(backend: &Backend) -> usize {
 }
 
 #[test]
-fn over_the_limit_nothing_reaches_the_backend_and_the_answer_says_what_to_do() {
+fn over_the_limit_nothing_is_forwarded_and_the_answer_says_what_to_do() {
     let backend = Backend::fine();
     let guarded = limited(&backend, 2);
     assert_eq!(guarded.ask(delete(1)).status, 200);
@@ -51,14 +51,14 @@ fn over_the_limit_nothing_reaches_the_backend_and_the_answer_says_what_to_do() {
     assert_eq!(guarded.metric(hits), 1.0);
     let line = guarded.access_line(3);
     assert_eq!((&line["rule"], &line["status"]), (&HELD.into(), &429.into()));
-    // The connection goes on.
+    // The connection stays open.
     let mut client = guarded.client();
     assert_eq!(ask(&mut client, &put(3, "false")), (429, HELD.to_owned()));
     assert_eq!(ask(&mut client, &put(3, "true")).0, 200);
 }
 
 #[test]
-fn who_is_counted_costs_nothing_again() {
+fn a_user_who_is_counted_costs_nothing_again() {
     let backend = Backend::fine();
     let guarded = limited(&backend, 2);
     for _ in 0..5 {
@@ -66,14 +66,14 @@ fn who_is_counted_costs_nothing_again() {
         assert_eq!(guarded.ask(deactivate(2)).status, 200);
         assert_eq!(guarded.ask(put(2, "false")).status, 200);
     }
-    // Deactivated, then deleted: the same person.
+    // Deactivated, then deleted: the same user.
     assert_eq!(guarded.ask(delete(2)).status, 200);
     assert_eq!((guarded.metric(USED), guarded.metric(TOTAL)), (2.0, 2.0));
     guarded.ask(delete(3)).refused(HELD);
 }
 
 #[test]
-fn a_refusal_of_wire_gives_the_place_back_and_a_failure_keeps_it() {
+fn a_refusal_of_wire_releases_the_place_and_a_failure_keeps_it() {
     for (status, kept) in [
         (400, 0.0),
         (401, 0.0),
@@ -97,7 +97,7 @@ fn a_refusal_of_wire_gives_the_place_back_and_a_failure_keeps_it() {
 }
 
 #[test]
-fn a_refused_retry_does_not_give_back_what_an_earlier_request_may_have_done() {
+fn a_refused_retry_does_not_release_the_place_of_an_earlier_request() {
     let statuses = Mutex::new([500, 404].into_iter());
     let backend = Backend::start(move |_| {
         let status = statuses.lock().unwrap().next().unwrap_or(200);
@@ -130,7 +130,7 @@ fn a_timeout_and_a_lost_connection_keep_the_place_and_an_unreachable_backend_doe
 }
 
 #[test]
-fn tokens_are_counted_apart() {
+fn tokens_are_counted_separately() {
     let backend = Backend::fine();
     let guarded = limited(&backend, 1);
     assert_eq!(guarded.ask(delete(1)).status, 200);
@@ -157,7 +157,7 @@ fn concurrent_requests_never_exceed_the_limit() {
 }
 
 #[test]
-fn a_trickle_below_the_limit_is_never_held() {
+fn a_rate_below_the_limit_is_never_refused() {
     let backend = Backend::fine();
     let guarded = limited_with(&backend, 2, |config| {
         config.deprovisioning = Some(Limit { at_most: 2, within: Duration::from_secs(1) });
@@ -170,7 +170,7 @@ fn a_trickle_below_the_limit_is_never_held() {
 }
 
 #[test]
-fn only_reported_it_holds_nothing_back() {
+fn a_rule_that_only_reports_refuses_nothing() {
     let backend = Backend::fine();
     let guarded = limited_with(&backend, 1, |config| {
         config.policy.set(HELD, Action::Report).unwrap();
@@ -187,7 +187,7 @@ fn only_reported_it_holds_nothing_back() {
 }
 
 #[test]
-fn an_entry_of_the_registry_has_its_own_limit_in_place_of_the_configured_one() {
+fn an_entry_of_the_registry_overrides_the_configured_limit() {
     let backend = Backend::fine();
     let path = registry_file(&[
         entry("strict", TOKEN, "deprovisioning: {at_most: 1, within: 2h}"),
@@ -258,7 +258,7 @@ fn without_a_limit_there_is_none_and_nothing_is_counted() {
 }
 
 #[test]
-fn a_bridges_run_is_stopped_while_the_work_of_others_goes_on() {
+fn a_run_of_the_bridge_is_stopped_while_other_clients_continue() {
     let backend = Backend::fine();
     let guarded = limited(&backend, 50);
     let mut client = guarded.client();

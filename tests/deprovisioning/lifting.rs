@@ -1,4 +1,4 @@
-//! Lifting the limit for a planned change, by the command, while the guard runs.
+//! Lifting the limit for a planned change with the command, while the guard runs.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -17,7 +17,7 @@ fn allow(register: &Path, label: &str, count: &str, until: &str) -> Output {
 }
 
 #[test]
-fn lifting_the_limit_lets_a_run_finish_and_not_more() {
+fn lifting_the_limit_lets_one_run_finish_and_no_more() {
     let backend = Backend::fine();
     let register = registry_file(&[entry("bridge", TOKEN, "methods: [GET, DELETE]")]);
     let before = std::fs::read_to_string(&register).unwrap();
@@ -33,7 +33,7 @@ fn lifting_the_limit_lets_a_run_finish_and_not_more() {
     let after = std::fs::read_to_string(&register).unwrap();
     let new = ", deprovisioning: {allow: {count: 450, until: 2099-06-30}}";
     assert_eq!(after.replacen(new, "", 1), before);
-    // The same run once more: who was deleted before costs nothing.
+    // The same run again: users who were deleted before cost nothing.
     wait_until("the allowance", || guarded.ask(delete(499)).status == 200);
     assert_eq!(run(&mut client), 500);
     assert_eq!(ask(&mut client, &delete(500)), (429, HELD.to_owned()));
@@ -41,7 +41,7 @@ fn lifting_the_limit_lets_a_run_finish_and_not_more() {
         backend.seen().iter().map(|seen| seen.line().to_owned()).collect();
     assert_eq!(deleted.len(), 500);
     assert!(!deleted.iter().any(|line| line.contains(&path(500))));
-    // Another allowance begins anew; one that is over allows nothing.
+    // Another allowance starts from zero; an expired one allows nothing.
     assert!(allow(&register, "bridge", "1", "2099-07-01").status.success());
     wait_until("the next allowance", || guarded.ask(delete(500)).status == 200);
     guarded.ask(delete(501)).refused(HELD);
@@ -54,7 +54,7 @@ fn lifting_the_limit_lets_a_run_finish_and_not_more() {
 }
 
 #[test]
-fn what_cannot_be_written_is_said_and_the_file_stays() {
+fn an_allowance_that_cannot_be_written_is_reported_and_the_file_stays() {
     let register = registry_file(&[entry("bridge", TOKEN, "")]);
     let before = std::fs::read_to_string(&register).unwrap();
     for (label, count, until, part) in [

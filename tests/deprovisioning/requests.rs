@@ -9,7 +9,7 @@ use crate::support::{Backend, Client, Guarded, TOKEN, with_length};
 
 pub const HELD: &str = "limits.deprovisioning";
 
-/// The number of users that count, of tokens outside of a registry.
+/// The metric of users that count, for tokens outside the registry.
 pub const USED: &str = "scim_guard_deprovisioning_used{token=\"other\"}";
 pub const TOTAL: &str = "scim_guard_deprovisioned_total{token=\"other\"}";
 
@@ -47,7 +47,7 @@ pub fn get(user: usize) -> Vec<u8> {
     format!("{head}\r\n").into_bytes()
 }
 
-/// A PUT of the whole user, with `active` as it is written here; empty: without it.
+/// A PUT of the whole user, with `active` as written here; empty: without it.
 pub fn put(user: usize, active: &str) -> Vec<u8> {
     let active = if active.is_empty() { String::new() } else { format!(",\"active\":{active}") };
     let body = format!(
@@ -56,7 +56,7 @@ pub fn put(user: usize, active: &str) -> Vec<u8> {
     with_length("PUT", &path(user), body.as_bytes())
 }
 
-/// A PATCH of these operations.
+/// A PATCH with these operations.
 pub fn patch(user: usize, operations: &str) -> Vec<u8> {
     let body = format!(
         r#"{{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{operations}]}}"#
@@ -68,7 +68,7 @@ pub fn deactivate(user: usize) -> Vec<u8> {
     patch(user, r#"{"op":"replace","path":"active","value":false}"#)
 }
 
-/// Asks on a connection that is used for all requests, as clients do.
+/// Sends a request on a connection that is used for all requests, as clients do.
 pub fn ask(client: &mut Client, request: &[u8]) -> (u16, String) {
     client.send(request);
     let answer = client.response();

@@ -1,4 +1,4 @@
-//! How the limit is written, and what is said of mistakes.
+//! The settings of the limit, and the messages about errors in them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::program::PROGRAM;
 use crate::support::{TOKEN, entry, registry_file};
 
-/// What `config check` says of a config with these lines, and its exit code.
+/// The output of `config check` for a config with these lines, and its exit code.
 fn check(name: &str, more: &str) -> (Option<i32>, String) {
     let path: PathBuf =
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("deprovisioning-{name}.yaml"));
@@ -19,7 +19,7 @@ fn check(name: &str, more: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn mistakes_in_a_limit_are_reported_with_their_places() {
+fn errors_in_a_limit_are_reported_with_their_positions() {
     for (name, text, part) in [
         ("half", "{at_most: 5}", "3:17: deprovisioning.within is missing: write in which time"),
         ("none", "{within: 1h}", "3:17: deprovisioning.at_most is missing: write how many users"),
@@ -76,7 +76,7 @@ fn an_entry_may_leave_the_limit_or_the_allowance_out_and_nothing_else() {
 }
 
 #[test]
-fn a_limit_that_holds_nothing_back_is_a_warning() {
+fn a_limit_that_refuses_nothing_is_a_warning() {
     let limit = "deprovisioning: {at_most: 5, within: 1h}\n";
     for (name, rules, part) in [
         ("mode", "rules: {mode: report}\n", "3:17: warning: deprovisioning: it holds nothing back"),
@@ -91,5 +91,5 @@ fn a_limit_that_holds_nothing_back_is_a_warning() {
     let (code, said) =
         check("entry", &format!("rules: {{mode: report}}\ntokens: \"{}\"\n", path.display()));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("deprovisioning of the token a: it holds nothing back"), "{said}");
+    assert!(said.contains("deprovisioning of the token a: it refuses nothing"), "{said}");
 }

@@ -65,7 +65,7 @@ STORED = stored_users()
 
 
 def judged_by_mode(kind, raw, release):
-    """What Wire of a release answers, by identity mode: a list, one entry for each stored user of a PATCH."""
+    """The answers of a Wire release, by identity mode: a list, one entry for each stored user of a PATCH."""
     if kind == "patch":
         verdicts = [judge.judge_patch(raw, release, stored) for stored in STORED]
     else:
@@ -75,7 +75,7 @@ def judged_by_mode(kind, raw, release):
 
 
 def judged(kind, raw):
-    """What Wire may answer, by release and identity mode; `any` is served where one of both serves it."""
+    """Wire's possible answers, by release and identity mode; `any` is served if one of both serves it."""
     older = judged_by_mode(kind, raw, "5.34")
     newer = judged_by_mode(kind, raw, "5.35") if kind in ("user", "patch") else older
     either = {

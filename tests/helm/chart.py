@@ -67,7 +67,7 @@ def volume_files(documents, volume):
     name = volume["secret"]["secretName"]
     own = [d for d in documents if d["kind"] == "Secret" and d["metadata"]["name"] == name]
     if not own:
-        return {}  # a Secret that the operator makes
+        return {}  # a Secret that the operator creates
     items = volume["secret"]["items"]
     return {item["path"]: base64.b64decode(own[0]["data"][item["key"]]).decode() for item in items}
 

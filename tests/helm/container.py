@@ -14,7 +14,7 @@ from pathlib import Path
 from chart import FOLDER, ROOT, container, example, mounted, one
 from guard import WAIT_TIMEOUT, expect
 
-# No kernel of a test machine is known to have systemd's cgroups or overlays.
+# Test machines are assumed to lack systemd's cgroups and overlay file systems.
 PODMAN = ["podman", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]
 TOKEN = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # the stand-in's
 ADMIN_TOKEN = "sixteen-characters"
@@ -36,7 +36,7 @@ class Pod:
         self.folder, self.binary = folder, binary
         tokens = folder / "tokens.yaml"
         tokens.write_text(f'tokens: [{{label: test, hash: "{hashed(binary)}"}}]\n')
-        # A pod has an address of its own; here the backend shares the guard's, and needs another port.
+        # A pod has its own address; here the backend shares the guard's, and needs another port.
         changed = ["--set", "config.upstream.servers[0]=127.0.0.1:8081", "--set-file", f"secrets.tokens={tokens}"]
         self.documents = example(ROOT / "conf/helm/examples/everything.yaml", *changed)
         self.spec = one(self.documents, "Deployment")["spec"]["template"]["spec"]

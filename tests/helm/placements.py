@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The guard in each place of a deployment of Wire, with a real nginx that is configured as the files of conf/placements and the
+"""The guard in each placement of a deployment of Wire, with a real nginx that is configured as the files of conf/placements and the
 chart are rendered: whatever spelling of a SCIM path nginz would send to spar goes through the guard."""
 
 import argparse
@@ -39,7 +39,7 @@ SPELLINGS = """/scim/v2/Users /scim/v2/Users/1 /scim/v2 /scim/v2/ /scim/v2?filte
 
 
 def spellings():
-    """Those above, and many that are made from SCIM paths by changing case, encoding and slashes."""
+    """The spellings above, and many that are derived from SCIM paths by changing case, encoding and slashes."""
     chance = random.Random(7)
     made = []
     for _ in range(400):
@@ -186,7 +186,8 @@ def between_nginz_and_spar(binary):
             places = {"spar": spar.place, "brig": spar.place, "galley": spar.place, "scim-guard": guard.place}
             scim = [line for line in nginz(version).splitlines() if "/scim/v2 " in line]
             expect("the location of the SCIM API", len(scim), 1)
-            # The API without the guard, marked, so that it can be told from the token API at the same service.
+            # The API without the guard, with a marker that distinguishes it from the token API at
+            # the same service.
             marked = nginz(version, HERE / "nginz/marked.yaml")
             with Nginx(marked, places | {"scim-v2": spar.place}) as before:
                 was = before.destinations(targets)
@@ -215,7 +216,7 @@ def between_ingress_and_nginz(binary):
 
 
 def everything_goes_through(inner, outer, targets):
-    """What nginz sends to spar as SCIM, or would ask a login for, the ingress sends to the guard; the rest to nginz."""
+    """Requests that nginz sends to spar as SCIM, or that require a login, are sent to the guard by the ingress; the rest to nginz."""
     scim = 0
     was = inner.destinations(targets)
     for target, then, now in zip(targets, was, outer.destinations(targets)):
@@ -237,7 +238,7 @@ def ingress_paths(version):
 
 
 def ingress(paths):
-    """As ingress-nginx writes locations with use-regex: without case, the longest first, and Wire's own path `/` last."""
+    """As ingress-nginx writes locations with use-regex: case-insensitive, the longest first, and Wire's own path `/` last."""
     places = [(path, "scim-guard") for path in sorted(paths, key=len, reverse=True)] + [("/", "nginz")]
     forwarded = "proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header Host $host; proxy_http_version 1.1;"
     return "".join(f'location ~* "^{path}" {{ {forwarded} proxy_pass http://{name}; }}\n' for path, name in places)
@@ -265,7 +266,7 @@ def envoy_gateway(binary):
 
 
 def bridge(binary):
-    """What ldap-scim-bridge sends, at the address of its values."""
+    """Requests of ldap-scim-bridge, at the address in its values."""
     target = yaml.safe_load((PLACEMENTS / "bridge-values.yaml").read_text())["config"]["scimTarget"]
     service = one(render("helm4", CHART), "Service")
     expect("the Service", (target["host"], target["port"]), (service["metadata"]["name"], service["spec"]["ports"][0]["port"]))
@@ -305,7 +306,7 @@ def wire_cloud(binary):
 
 
 def check_finds_ways_around(binary):
-    """The operator's check, with the guard in its places, and with an Ingress that leaves versioned paths open."""
+    """The operator's check, with the guard in its placements, and with an Ingress that leaves versioned paths open."""
     with Spar(binary) as spar:
         with Guard(binary, "between-nginz-and-spar.yaml", spar.place) as guard:
             places = dict.fromkeys(["spar", "brig", "galley"], spar.place) | {"scim-guard": guard.place}
@@ -322,7 +323,7 @@ def check_finds_ways_around(binary):
 
 
 def checked(nginx):
-    """The exit code, and the spellings that go around."""
+    """The exit code, and the spellings that bypass the guard."""
     done = subprocess.run([PLACEMENTS / "check.sh", nginx.url], capture_output=True, text=True)
     if done.returncode not in (0, 1):
         raise RuntimeError(done.stderr)

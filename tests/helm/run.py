@@ -146,7 +146,7 @@ def policies():
 
 
 def config_check(binary):
-    """With the files as they are mounted; what a Secret of the operator would hold is made here."""
+    """With the files as they are mounted; the content of the operator's Secrets is created here."""
     for values in EXAMPLES:
         documents = example(values)
         with tempfile.TemporaryDirectory() as folder:
@@ -206,7 +206,7 @@ def budget_and_scaling():
 
 
 def names_fit_together():
-    """Selectors, ports and volumes name what is there."""
+    """Selectors, ports and volumes refer to existing objects."""
     for values in EXAMPLES:
         documents = example(values)
         template = one(documents, "Deployment")["spec"]["template"]

@@ -1,4 +1,4 @@
-//! TLS to the backend: no connection and no session is used on that was made with other files.
+//! TLS to the backend: no connection or session that was made with other files is reused.
 
 use crate::guard::Place;
 use crate::support::tls::Authority;
@@ -24,7 +24,7 @@ fn connections_made_with_other_authorities_are_not_used_again() {
     let _guard = place.start();
     assert_eq!((place.status(), place.status()), (200, 200));
     assert_eq!(terminator.handshakes().len(), 1);
-    // The idle connection would still be good for it.
+    // The idle connection could still be used for it.
     place.replace("ca.pem", &pem[1]);
     wait_until("the new authority", || place.status() == 502);
     place.ask(control()).refused("upstream.tls");

@@ -1,4 +1,5 @@
-//! Certificates are watched always, and a client whose authority is no longer trusted does not go on.
+//! Certificates are always watched, and a client whose authority is no longer trusted is
+//! disconnected.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ fn a_renewed_certificate_is_used_and_a_faulty_one_is_not() {
     let mut kept = connect(&place, &old);
     assert_eq!(status(&mut kept), Some(200));
     let renewed = authorities[1].issue(&names);
-    // The key of the new certificate alone is of another certificate.
+    // The key of the new certificate does not fit the old certificate.
     place.replace("server.key", &renewed.key);
     let failed = "certificates: the files as they are now are not in use";
     wait_until("the failure", || place.ready().contains(failed));
@@ -57,7 +58,7 @@ fn a_renewed_certificate_is_used_and_a_faulty_one_is_not() {
     wait_until("the new certificate", || status(&mut connect(&place, &new)) == Some(200));
     assert_eq!(status(&mut connect(&place, &old)), None);
     wait_until("readiness", || !place.ready().contains(failed));
-    // Connections that are open go on, and nothing was reloaded.
+    // Open connections continue, and nothing was reloaded.
     assert_eq!(status(&mut kept), Some(200));
     assert_eq!(place.reloads("applied"), 0.0);
     // A reload finds the certificates that are in use.
@@ -84,7 +85,7 @@ fn connections_end_when_other_client_certificates_are_accepted() {
     kept.ends();
     assert_eq!(status(&mut connect(&place, &before)), None);
     wait_until("the log", || guard.logged().contains("a listener admits other clients now"));
-    // By a reload as well.
+    // The same after a reload.
     let mut kept = connect(&place, &after);
     assert_eq!(status(&mut kept), Some(200));
     let text = std::fs::read_to_string(place.config()).unwrap();

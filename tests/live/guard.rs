@@ -1,4 +1,4 @@
-//! A guard as a process of its own, whose config is changed while it runs.
+//! A guard as a separate process, whose config is changed while it runs.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ pub fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A folder of its own, with the config in it.
+/// A folder with the config in it.
 pub struct Place {
     pub folder: PathBuf,
     pub addr: SocketAddr,
@@ -73,7 +73,7 @@ impl Place {
         command
     }
 
-    /// Runs a command line of the guard's, with its log in a file.
+    /// A command line of the guard, with its log in a file.
     pub fn spawn(&self, mut command: Command) -> Guard {
         let log = self.path("log");
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
@@ -81,7 +81,7 @@ impl Place {
         Guard { child, log }
     }
 
-    /// The same with listening sockets, as systemd gives them.
+    /// The same with listening sockets, passed as systemd does.
     pub fn spawn_with(&self, mut command: Command, sockets: &[&TcpListener]) -> Guard {
         let mappings = sockets.iter().zip(3..).map(|(socket, child_fd)| FdMapping {
             parent_fd: OwnedFd::from(socket.try_clone().unwrap()),
@@ -99,7 +99,7 @@ impl Place {
         });
     }
 
-    /// The body of `/i/ready`; empty if nobody answers.
+    /// The body of `/i/ready`; empty if no process answers.
     pub fn ready(&self) -> String {
         self.get("/i/ready")
             .map_or_else(String::new, |ready| String::from_utf8(ready.body).unwrap())
@@ -155,7 +155,7 @@ impl Guard {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// The messages of the log's lines.
+    /// The messages of the log lines.
     pub fn messages(&self) -> Vec<String> {
         let log = self.logged();
         let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
@@ -175,7 +175,7 @@ impl Guard {
             .collect()
     }
 
-    /// Sends SIGHUP and waits until a reload has ended so.
+    /// Sends SIGHUP and waits until a reload has ended with this outcome.
     pub fn reload(&self, place: &Place, outcome: &str) {
         let before = place.reloads(outcome);
         self.signal("-HUP");

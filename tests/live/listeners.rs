@@ -10,7 +10,7 @@ use crate::load::{Ask, Load};
 use crate::support::{Backend, Client, control, ok, wait_until};
 
 #[test]
-fn a_listener_that_is_closed_finishes_its_requests_and_lets_idle_connections_go() {
+fn a_closed_listener_finishes_its_requests_and_closes_idle_connections() {
     let (go, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let backend = Backend::start(move |seen| {
@@ -41,7 +41,7 @@ fn a_listener_that_is_closed_finishes_its_requests_and_lets_idle_connections_go(
     let answer = busy.response();
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     busy.ends();
-    // The first address can be opened again, beside the other one.
+    // The first address can be opened again, in addition to the other one.
     place.write(&place.text_for(&format!("\"{other}\", \"{}\"", place.addr), &backend, more));
     guard.reload(&place, "applied");
     wait_until("the first one", || TcpStream::connect(place.addr).is_ok());
@@ -51,7 +51,7 @@ fn a_listener_that_is_closed_finishes_its_requests_and_lets_idle_connections_go(
 }
 
 #[test]
-fn a_listener_that_stays_open_loses_no_connection_while_others_come_and_go() {
+fn a_listener_that_stays_open_loses_no_connection_while_others_open_and_close() {
     let backend = Backend::fine();
     let place = Place::new("listeners-load");
     place.write(&place.text(&backend, "log: {access: false}\n"));

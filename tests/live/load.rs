@@ -1,4 +1,4 @@
-//! Clients that send requests all the time, over new and over kept connections.
+//! Clients that continuously send requests, over new and over persistent connections.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,23 +8,24 @@ use std::thread::Scope;
 
 use crate::support::{WAIT_TIMEOUT, wait_until};
 
-/// What the clients of a load observed.
+/// What the clients observed.
 #[derive(Default)]
 pub struct Load {
     answered: AtomicUsize,
-    /// Connections that were refused, and requests without a whole answer.
+    /// Connections that were refused, and requests without a complete answer.
     failed: Mutex<Vec<String>>,
     stop: AtomicBool,
 }
 
-/// A request that is sent again and again, and what its answers may be.
+/// A request that is sent repeatedly, and its possible answers.
 pub struct Ask {
     pub request: Vec<u8>,
     pub expect: fn(status: u16, answer: &str) -> bool,
 }
 
 impl Load {
-    /// Two clients for each request: one that keeps its connection, and one that opens another for each request.
+    /// Two clients for each request: one with a persistent connection, and one that opens a
+    /// connection for each request.
     pub fn run<'a>(&'a self, scope: &'a Scope<'a, '_>, addr: SocketAddr, asks: &'a [Ask]) {
         for ask in asks {
             for keeps in [true, false] {
@@ -37,7 +38,7 @@ impl Load {
         self.answered.load(Ordering::SeqCst)
     }
 
-    /// Waits for so many more answers.
+    /// Waits for this many more answers.
     pub fn wait(&self, more: usize) {
         let until = self.answered() + more;
         wait_until("load", || self.answered() >= until || !self.failed().is_empty());
@@ -82,7 +83,7 @@ fn is_open(stream: &TcpStream) -> bool {
     peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
-/// The status, the whole answer, and the connection if it stays open.
+/// The status, the complete answer, and the connection if it stays open.
 type Answer = (u16, String, Option<TcpStream>);
 
 fn exchange(addr: SocketAddr, kept: Option<TcpStream>, request: &[u8]) -> Result<Answer, String> {

@@ -49,7 +49,7 @@ fn reloads_under_load_lose_no_request_and_mix_no_two_configs_in_one_request() {
     let first = Backend::start(|_| Reply::Bytes(answer(420, "{\"at\":\"first\"}")));
     let second = Backend::start(|_| Reply::Bytes(answer(420, "{\"at\":\"second\"}")));
     let place = Place::new("mixture");
-    // Each config has a rule, a way to hand answers back, and a backend of its own.
+    // Each config has a rule, a form of answers, and a backend of its own.
     let texts = [
         place.text(&first, &format!("log: {{access: false}}\n{NAME_REQUIRED}")),
         place.text(&second, &format!("log: {{access: false}}\n{CASE_MATTERS}")),
@@ -111,7 +111,7 @@ fn a_request_that_has_begun_is_judged_by_the_config_it_began_with() {
     client.send(control());
     assert_eq!(client.response().status, 200);
     client.send(head);
-    // The head has been read when a later connection is answered.
+    // The head has been read once a later connection is answered.
     wait_until("the request to begin", || place.metric("scim_guard_requests_in_flight") >= 1.0);
     place.write(&place.text(&backend, NAME_REQUIRED));
     guard.reload(&place, "applied");
@@ -138,7 +138,7 @@ fn a_failed_reload_changes_nothing_and_says_why_in_log_metrics_and_readiness() {
     let path = place.config();
     let named = |what: &str| format!("{}{what}", path.display());
     let cases: Vec<(String, Vec<String>)> = vec![
-        // All mistakes in all files at once.
+        // All errors in all files at once.
         (
             with("schemas: schemas\ntokens: tokens.yaml\nlimts: {}\nhosts: 7\n"),
             vec![
@@ -166,9 +166,9 @@ fn a_failed_reload_changes_nothing_and_says_why_in_log_metrics_and_readiness() {
             vec!["upstream.servers: does-not-exist.invalid:8080 cannot be resolved".into()],
         ),
     ];
-    for (text, mistakes) in &cases {
+    for (text, errors) in &cases {
         place.write(text);
-        fails(&place, &guard, mistakes);
+        fails(&place, &guard, errors);
     }
     std::fs::remove_file(&path).unwrap();
     fails(&place, &guard, &[named(": cannot be read: No such file")]);
@@ -184,17 +184,17 @@ fn a_failed_reload_changes_nothing_and_says_why_in_log_metrics_and_readiness() {
     assert!(place.ready().contains("config: reloaded at "), "{}", place.ready());
 }
 
-/// Reloads, and asserts that this fails with these mistakes and that the rules are as before.
-fn fails(place: &Place, guard: &crate::guard::Guard, mistakes: &[String]) {
+/// Reloads, and asserts that this fails with these errors and that the rules are unchanged.
+fn fails(place: &Place, guard: &crate::guard::Guard, errors: &[String]) {
     let before = guard.messages().len();
     guard.reload(place, "failed");
     assert_eq!(place.metric("scim_guard_reload_failed"), 1.0);
     let ready = place.ready();
     assert!(ready.starts_with("ready\n"), "{ready}");
     assert!(ready.contains("failed, and the last good config stays in use:\n"), "{ready}");
-    for mistake in mistakes {
-        assert!(ready.contains(mistake), "{mistake}\n{ready}");
-        let logged = |line: &String| line.contains(&format!("reload: {mistake}"));
+    for error in errors {
+        assert!(ready.contains(error), "{error}\n{ready}");
+        let logged = |line: &String| line.contains(&format!("reload: {error}"));
         wait_until("the log", || guard.messages()[before..].iter().any(logged));
     }
     place.ask(nameless()).refused("user.display_name.required");
@@ -287,7 +287,7 @@ fn counters_and_pools_outlive_a_reload() {
     let changed = place.text(&backend, "tokens: tokens.yaml\nthreads: 1\nhosts: [wire.example]\n");
     place.write(&changed.replace("threads: 2\n", ""));
     guard.reload(&place, "applied");
-    // The rate is used up, over the same connection.
+    // The rate is exhausted, over the same connection.
     client.send(control());
     client.response().refused("token.rate");
     assert_eq!(backend.accepted(), 1);
@@ -328,7 +328,7 @@ fn new_servers_are_resolved_before_they_are_used() {
 }
 
 #[test]
-fn signals_that_come_while_the_guard_stops_are_ignored() {
+fn signals_that_arrive_while_the_guard_stops_are_ignored() {
     let (go, held) = mpsc::channel::<()>();
     let held = Mutex::new(held);
     let backend = Backend::start(move |_| {

@@ -1,4 +1,4 @@
-//! Listening sockets that systemd opens, and what it is told.
+//! Listening sockets that systemd opens, and notifications to systemd.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -73,7 +73,7 @@ fn sockets_that_the_config_does_not_name_prevent_the_start() {
         "{log}"
     );
     drop(client);
-    // Sockets that are meant for another process are left alone.
+    // Sockets that are meant for another process are not touched.
     drop((own, connection));
     let mut command = place.command(PROGRAM);
     command.env("LISTEN_PID", "1");
@@ -107,7 +107,7 @@ impl Manager {
 }
 
 #[test]
-fn systemd_is_told_of_start_reload_upgrade_and_stop() {
+fn systemd_is_notified_of_start_reload_upgrade_and_stop() {
     let backend = Backend::fine();
     let place = Place::new("notify");
     place.write(&place.text(&backend, ""));
@@ -124,7 +124,7 @@ fn systemd_is_told_of_start_reload_upgrade_and_stop() {
     let new = guard.successors()[0];
     assert_eq!(main, format!("MAINPID={new}\nREADY=1\n"));
     crate::support::program::send_signal("-TERM", new);
-    // The old one did not say that the service stops.
+    // The old process did not report that the service stops.
     assert_eq!(manager.next(), "STOPPING=1\n");
 }
 

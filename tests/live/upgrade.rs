@@ -12,7 +12,7 @@ use crate::support::program::{PROGRAM, send_signal};
 use crate::support::{Backend, Client, control, ok, wait_until};
 
 fn is_running(process: u32) -> bool {
-    // A process that has ended and that nobody waits for is a zombie.
+    // A process that has ended and was not waited for is a zombie.
     std::fs::read_to_string(format!("/proc/{process}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap().starts_with(" Z"))
 }
@@ -94,12 +94,12 @@ fn installed(place: &Place) -> PathBuf {
     path
 }
 
-/// Upgrades, and asserts that this fails for a reason and that the old process serves on.
+/// Upgrades, and asserts that this fails for a reason and that the old process continues to serve.
 fn fails(place: &Place, guard: &Guard, why: &str) {
     let series = "scim_guard_program_upgrades_total{outcome=\"failed\"}";
     let before = place.metric(series);
     guard.signal("-USR2");
-    // The process that is started takes some of the scrapes, before it fails.
+    // The process that is started answers some of the scrapes before it fails.
     wait_until("the failure", || {
         guard.messages().iter().filter(|line| line.contains("the upgrade failed")).count() as f64
             > before
@@ -112,7 +112,7 @@ fn fails(place: &Place, guard: &Guard, why: &str) {
 }
 
 #[test]
-fn a_process_that_does_not_become_ready_is_ended_and_the_old_one_serves_on() {
+fn a_process_that_does_not_become_ready_is_ended_and_the_old_one_continues() {
     let backend = Backend::fine();
     let place = Place::new("upgrade-failures");
     let good = place.text(&backend, "");
@@ -141,7 +141,7 @@ fn a_process_that_does_not_become_ready_is_ended_and_the_old_one_serves_on() {
     std::fs::write(&program, "#!/bin/sh\nkill -ABRT $$\n").unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     fails(&place, &guard, "it ended before it was ready; its own messages say why (signal: 6");
-    // A package upgrade puts another file in place of the one that runs.
+    // A package upgrade replaces the running program by another file.
     std::fs::remove_file(&program).unwrap();
     installed(&place);
     upgrade(&guard, guard.child.id());
@@ -149,14 +149,14 @@ fn a_process_that_does_not_become_ready_is_ended_and_the_old_one_serves_on() {
 }
 
 #[test]
-fn a_second_upgrade_is_refused_and_a_stop_ends_the_one_that_is_under_way() {
+fn a_second_upgrade_is_refused_and_a_stop_ends_the_one_in_progress() {
     let backend = Backend::fine();
     let place = Place::new("upgrade-twice");
     place.write(&place.text(&backend, ""));
     let program = installed(&place);
     let mut guard = place.spawn(place.command(&program));
     place.wait_ready();
-    // The new program never gets ready.
+    // The new program never becomes ready.
     std::fs::remove_file(&program).unwrap();
     let pid = place.path("pid");
     std::fs::write(&program, format!("#!/bin/sh\necho $$ >{}\nexec sleep 1000\n", pid.display()))
@@ -177,7 +177,7 @@ fn a_second_upgrade_is_refused_and_a_stop_ends_the_one_that_is_under_way() {
 }
 
 #[test]
-fn an_upgrade_takes_what_a_reload_cannot_change() {
+fn an_upgrade_applies_what_a_reload_cannot_change() {
     let backend = Backend::fine();
     let place = Place::new("upgrade-config");
     place.write(&place.text(&backend, ""));

@@ -7,7 +7,8 @@ use crate::support::{Backend, control, wait_until};
 
 const WATCHED: &str = "reload: {watch: true}\n";
 
-/// As Kubernetes mounts a ConfigMap: the file is a link through `..data`, which is replaced as a whole.
+/// Mounts a ConfigMap as Kubernetes does: the file is a link through `..data`, which is replaced as
+/// a whole.
 fn swap(place: &Place, version: &str, text: &str) {
     std::fs::create_dir_all(place.path(version)).unwrap();
     std::fs::write(place.path(version).join("config.yaml"), text).unwrap();
@@ -34,12 +35,12 @@ fn a_swapped_link_a_renamed_file_and_a_rewritten_one_are_applied() {
     serves(&place, false);
     swap(&place, "3", &open);
     serves(&place, true);
-    // A new file in place of the one that the link leads to, and then other contents in it.
+    // A new file replaces the link's target, and then its contents change.
     place.replace("3/config.yaml", &closed);
     serves(&place, false);
     std::fs::write(place.path("3/config.yaml"), &open).unwrap();
     serves(&place, true);
-    // A file that is gone is said once, and one that is back is applied.
+    // A missing file is reported once, and one that reappears is applied.
     std::fs::remove_file(place.config()).unwrap();
     wait_until("the failure", || place.reloads("failed") > 0.0);
     assert_eq!(place.status(), 200);
@@ -72,18 +73,18 @@ fn a_changed_schema_is_applied_and_a_faulty_one_is_not() {
 }
 
 #[test]
-fn nothing_is_reloaded_by_itself_unless_that_is_configured() {
+fn nothing_is_reloaded_automatically_unless_configured() {
     let backend = Backend::fine();
     let place = Place::new("unwatched");
     place.write(&place.text(&backend, ""));
     let guard = place.start();
-    // Once it is switched on by a signal, it works.
+    // Once it is enabled by a signal, it works.
     place.write(&place.text(&backend, WATCHED));
     guard.reload(&place, "applied");
     let closed = place.text(&backend, "hosts: [other.example]\n");
     place.write(&closed);
     serves(&place, false);
-    // And it is off again now.
+    // And now it is disabled again.
     place.write(&place.text(&backend, ""));
     std::thread::sleep(std::time::Duration::from_secs(6));
     assert_eq!(place.reloads("applied"), 2.0);

@@ -1,4 +1,4 @@
-//! The page of the admin listener, the same as JSON, and the token that protects them.
+//! The page of the admin listener, the same data as JSON, and the token that protects them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -168,7 +168,7 @@ fn the_admin_listener_speaks_tls_if_configured() {
     assert_eq!(state["certificates"].as_array().unwrap().len(), 1);
     // HTTP/2 is not offered.
     assert!(ask(&["h2", "http/1.1"]).starts_with("HTTP/1.1 200 OK"));
-    // Cleartext gets no answer.
+    // Cleartext receives no answer.
     let mut plain = std::net::TcpStream::connect(admin).unwrap();
     plain.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut answer = Vec::new();

@@ -165,7 +165,7 @@ fn a_patch_of_a_group_has_one_line_although_it_is_several_requests() {
     let add = patch(&format!(r#"{{"op":"add","path":"members","value":[{{"value":"{NEW}"}}]}}"#));
     let answer = guarded.ask(with_length("PATCH", GROUP, add.as_bytes()));
     assert_eq!(answer.status, 200);
-    // The first GET shows that Wire takes the token.
+    // The first GET shows that Wire accepts the token.
     assert!(backend.wait(3).line().starts_with("PUT "));
     wait_until("an audit line", || !guarded.audit_lines().is_empty());
     let lines = guarded.audit_lines();
@@ -190,7 +190,7 @@ fn requests_with_unknown_tokens_have_no_line() {
 }
 
 #[test]
-fn a_change_whose_end_is_not_seen_has_a_line_as_well() {
+fn a_change_with_an_unknown_outcome_has_a_line_as_well() {
     let backend = Backend::start(|_| Reply::Stall);
     let mut guarded = Guarded::configured(&[backend.addr], |config| {
         config.audit = Some(Audit::default());

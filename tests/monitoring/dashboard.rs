@@ -13,7 +13,7 @@ use crate::support::{Backend, Guarded, TOKEN, control, entry, registry_file, sha
 const RULES: &str = "conf/prometheus/wire-scim-guard.rules.yaml";
 const DASHBOARD: &str = "conf/grafana/wire-scim-guard.json";
 
-/// The metrics that a text names.
+/// The metrics that a text mentions.
 fn named(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words
@@ -63,7 +63,7 @@ fn the_alert_for_overruled_rules_leaves_out_exactly_the_policies() {
 }
 
 #[test]
-fn the_dashboard_in_both_forms_is_what_its_script_writes() {
+fn the_dashboard_in_both_forms_matches_the_output_of_its_script() {
     let check = Command::new("python3").args(["scripts/dashboard.py", "--check"]).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
     let read = |path: &str| -> serde_json::Value {

@@ -1,4 +1,4 @@
-//! Which lines are logged, and how they are written.
+//! Which lines are logged, and in which format.
 
 use wire_scim_guard::config::{AccessLines, Log, LogFormat};
 use wire_scim_guard::fraction::Fraction;
@@ -8,7 +8,7 @@ use crate::support::program::Place;
 use crate::support::{Backend, Guarded, USER, control, head, user, wait_until, with_length};
 
 #[test]
-fn with_a_sample_refused_requests_are_logged_always_and_others_by_share() {
+fn with_sampling_refused_requests_are_always_logged_and_others_by_share() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.log.access = AccessLines::Sample(Fraction::parse("0.25").unwrap());
@@ -31,7 +31,7 @@ fn with_a_sample_refused_requests_are_logged_always_and_others_by_share() {
 }
 
 #[test]
-fn with_a_sample_failed_and_audited_requests_are_logged_always() {
+fn with_sampling_failed_and_audited_requests_are_always_logged() {
     let backend = Backend::start(|seen| match seen.line().starts_with("GET") {
         true => crate::support::Reply::Reset,
         false => crate::support::ok("{}"),
@@ -47,7 +47,7 @@ fn with_a_sample_failed_and_audited_requests_are_logged_always() {
 }
 
 #[test]
-fn a_repaired_request_is_logged_always_audited_and_shown_with_its_repair() {
+fn a_repaired_request_is_always_logged_audited_and_shown_with_its_repair() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.log.access = AccessLines::Sample(Fraction::NONE);
@@ -120,7 +120,7 @@ fn the_program_writes_all_lines_as_configured() {
 }
 
 #[test]
-fn a_reload_changes_the_form_of_the_lines_and_switches_the_audit_log_on() {
+fn a_reload_changes_the_format_of_lines_and_enables_the_audit_log() {
     let backend = Backend::fine();
     let place = Place::new("log-reload", &backend, "");
     let guard = place.run_logged("exec \"$@\"");

@@ -39,7 +39,7 @@ fn received(collector: &Backend) -> Vec<ExportTraceServiceRequest> {
     seen.iter().map(|seen| read(&seen.body)).collect()
 }
 
-/// All spans that have come, once there are so many.
+/// All spans received so far, once there are this many.
 fn spans(collector: &Backend, count: usize) -> Vec<Span> {
     let all = || -> Vec<Span> {
         let requests = received(collector).into_iter();
@@ -176,7 +176,7 @@ fn a_tracestate_is_passed_on_with_its_trace_only() {
         head("GET", USER) + line + &format!("traceparent: 00-{TRACE}-{PARENT}-01\r\n\r\n");
     assert_eq!(guarded.ask(request).status, 200);
     assert_eq!(backend.wait(2).header("tracestate"), ["a=b"]);
-    // Without tracing, both are passed on as they come.
+    // Without tracing, both are passed on unchanged.
     let guarded = Guarded::before(&backend);
     let request = head("GET", USER) + line + "traceparent: x\r\n\r\n";
     assert_eq!(guarded.ask(request).status, 200);
@@ -204,7 +204,7 @@ fn a_collector_that_does_not_answer_delays_no_request_and_the_queue_is_bounded()
     let (backend, collector) = (Backend::fine(), Backend::start(|_| Reply::Stall));
     let mut guarded = traced(&backend, &collector, |_| {});
     let mut client = guarded.client();
-    // More than the queue has room for, while the first batch is not answered.
+    // More than the queue has room for, while the first batch is not acknowledged.
     for _ in 0..3000 {
         client.send(head("GET", USER) + "\r\n");
         assert_eq!(client.response().status, 200);

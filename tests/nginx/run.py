@@ -4,96 +4,21 @@
 import argparse
 import functools
 import json
-import shutil
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 import urllib.request
-from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "clients"))
-from guard import WAIT_TIMEOUT, Process, expect, free_port, request, run  # noqa: E402
-
-
-def wait_for(port, process, log):
-    """Waits until the port accepts connections."""
-    end = time.monotonic() + WAIT_TIMEOUT
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args[0]} exited during its start: {log.read_text()[-500:]}")
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        try:
-            process.wait(0.02)
-        except subprocess.TimeoutExpired:
-            pass
-    raise RuntimeError(f"nothing listens on port {port}")
+import chain as chains
+from chain import user
+from guard import WAIT_TIMEOUT, expect, run  # isort: skip
 
 
-class Chain:
+class Chain(chains.Chain):
     """client -> guard -> nginx -> embedded Wire"""
 
     def __init__(self, binary):
-        self.folder = Path(tempfile.mkdtemp(prefix="nginz"))
-        self.standin = Process([binary, "standin"])
-        self.token = self.standin.value("token")
-        nginx_port, guard_port, admin_port = free_port(), free_port(), free_port()
-        backend = self.standin.value("standin").removeprefix("http://")
-        template = (HERE / "nginz.conf").read_text()
-        config = self.folder / "nginx.conf"
-        config.write_text(template.format(folder=self.folder, port=nginx_port, backend=backend))
-        self.processes = []
-        self.start(
-            [shutil.which("nginx", path="/usr/sbin:/usr/bin"), "-c", config, "-e", self.folder / "error.log"],
-            nginx_port,
-        )
-        guard = self.folder / "guard.yaml"
-        guard.write_text(
-            f'listen: ["127.0.0.1:{guard_port}"]\n'
-            f'admin: {{listen: "127.0.0.1:{admin_port}"}}\n'
-            f'upstream: {{servers: ["127.0.0.1:{nginx_port}"]}}\n'
-            'trusted_proxies: ["127.0.0.1/32"]\n'
-        )
-        self.start([binary, "serve", "--config", guard], guard_port)
-        self.url = f"http://127.0.0.1:{guard_port}"
-
-    def start(self, command, port):
-        log = (self.folder / "log").open("a")
-        self.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
-        wait_for(port, self.processes[-1], self.folder / "log")
-
-    def request(self, *arguments):
-        return request(self.url, self.token, *arguments)
-
-    def seen(self, requests):
-        """The access log of nginx, once it has this many lines: nginx writes them after its answers."""
-        end = time.monotonic() + WAIT_TIMEOUT
-        while time.monotonic() < end:
-            lines = (self.folder / "access.log").read_text().splitlines()
-            if len(lines) >= requests:
-                return [json.loads(line) for line in lines]
-            time.sleep(0.01)
-        raise RuntimeError(f"nginx received {len(lines)} requests, not {requests}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in reversed(self.processes):
-            process.terminate()
-        for process in self.processes:
-            process.wait(WAIT_TIMEOUT)
-        self.standin.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def user(name, **more):
-    return {"userName": name, "externalId": f"{name}@example.com", "displayName": name.title()} | more
+        super().__init__(binary)
+        port = self.start_nginx("nginz.conf")
+        self.start_guard(f'upstream: {{servers: ["127.0.0.1:{port}"]}}\ntrusted_proxies: ["127.0.0.1/32"]\n')
 
 
 def provisioning_cycle(binary):

@@ -4,18 +4,13 @@
 import argparse
 import functools
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
-import time
 import urllib.request
-from pathlib import Path
 
-# The script beside this one, which makes the modules of the clients' tests known.
-from run import HERE, user, wait_for
-
-from guard import WAIT_TIMEOUT, Process, expect, free_port, request, run  # isort: skip
+import chain as chains
+from chain import user
+from guard import WAIT_TIMEOUT, expect, run  # isort: skip
 
 NAME = "wire.example.com"
 
@@ -27,7 +22,7 @@ def openssl(*arguments):
 
 
 class Certificates:
-    """Authorities for servers and for clients, and what they have issued, as files in a folder."""
+    """Authorities for servers and for clients, and the certificates that they have issued, as files in a folder."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -53,68 +48,22 @@ class Certificates:
         openssl("x509", "-req", "-in", request, *signing, "-days", 20, "-out", self.folder / f"{name}.pem")
 
 
-class Chain:
+class Chain(chains.Chain):
     """client -> guard -> TLS -> nginx -> embedded Wire"""
 
     def __init__(self, binary, upstream=None, versions="TLSv1.2 TLSv1.3", requests=1000, more=""):
-        self.folder = Path(tempfile.mkdtemp(prefix="nginz-tls"))
+        super().__init__(binary)
         Certificates(self.folder)
         (self.folder / "large").write_bytes(b"large" * 1_000_000)
-        self.standin = Process([binary, "standin"])
-        self.token = self.standin.value("token")
-        nginx_port, guard_port, self.admin = free_port(), free_port(), free_port()
-        backend = self.standin.value("standin").removeprefix("http://")
-        template = (HERE / "tls.conf").read_text()
-        config = self.folder / "nginx.conf"
-        values = {"folder": self.folder, "port": nginx_port, "backend": backend}
-        config.write_text(template.format(versions=versions, requests=requests, **values))
-        self.processes = []
-        nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-        self.start([nginx, "-c", config, "-e", self.folder / "error.log"], nginx_port)
+        port = self.start_nginx("tls.conf", versions=versions, requests=requests)
         upstream = upstream or "host: wire.example.com, tls: {ca: servers-ca.pem, certificate: guard.pem, key: guard.key}"
-        guard = self.folder / "guard.yaml"
         scheme = "http" if upstream == "cleartext" else "https"
         rest = "" if upstream == "cleartext" else f", {upstream}"
-        guard.write_text(
-            f'listen: ["127.0.0.1:{guard_port}"]\n'
-            f'admin: {{listen: "127.0.0.1:{self.admin}"}}\n'
-            f'threads: 1\nupstream: {{servers: ["{scheme}://localhost:{nginx_port}"]{rest}}}\n{more}'
-        )
-        self.start([binary, "serve", "--config", guard], guard_port)
-        self.url = f"http://127.0.0.1:{guard_port}"
-
-    def start(self, command, port):
-        log = (self.folder / "log").open("a")
-        self.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
-        wait_for(port, self.processes[-1], self.folder / "log")
-
-    def request(self, *arguments):
-        return request(self.url, self.token, *arguments)
+        self.start_guard(f'threads: 1\nupstream: {{servers: ["{scheme}://localhost:{port}"]{rest}}}\n{more}')
 
     def ready(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/i/ready", timeout=WAIT_TIMEOUT) as answer:
             return answer.read().decode()
-
-    def seen(self, requests):
-        """The access log of nginx, once it has this many lines of requests."""
-        end = time.monotonic() + WAIT_TIMEOUT
-        while time.monotonic() < end:
-            lines = (self.folder / "access.log").read_text().splitlines()
-            if len(lines) >= requests:
-                return [json.loads(line) for line in lines]
-            time.sleep(0.01)
-        raise RuntimeError(f"nginx received {len(lines)} requests, not {requests}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for process in reversed(self.processes):
-            process.terminate()
-        for process in self.processes:
-            process.wait(WAIT_TIMEOUT)
-        self.standin.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def provisioning_over(version, binary):
@@ -159,7 +108,7 @@ def what_streams(binary):
 
 
 def refused(upstream, sentence, binary):
-    """Nothing of a request gets to Wire, and `/i/ready` says what is wrong."""
+    """No part of a request reaches Wire, and `/i/ready` reports the reason."""
     with Chain(binary, upstream) as chain:
         for _ in range(3):
             status, error = chain.request("POST", "/scim/v2/Users", user("alice"))
@@ -174,7 +123,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True)
     binary = parser.parse_args().binary
-    mistakes = {
+    errors = {
         "another authority": ("host: wire.example.com, tls: {ca: others-ca.pem}", "upstream.tls.ca"),
         "the authorities of the platform": ("host: wire.example.com", "upstream.tls.ca"),
         "another name": ("tls: {ca: servers-ca.pem}", "is for other.example.com and not for localhost"),
@@ -190,7 +139,7 @@ def main():
         ("provisioning over TLS 1.3", functools.partial(provisioning_over, "TLSv1.3")),
         ("sessions are resumed", sessions_are_resumed),
         ("what streams", what_streams),
-        *[(f"refused: {name}", functools.partial(refused, *mistake)) for name, mistake in mistakes.items()],
+        *[(f"refused: {name}", functools.partial(refused, *error)) for name, error in errors.items()],
     ]
     return run([(name, functools.partial(scenario, binary)) for name, scenario in scenarios])
 

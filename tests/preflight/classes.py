@@ -244,4 +244,4 @@ def every_fault(folder):
     expect("counts", (summary["class"], summary["entries"], summary["outside"]), (counted, 998, 2 + 4))
     code, out, err = run("--bridge-config", bridge, "--ldif", ldif, "--propose")
     expect("table", (code, err), (1, ""))
-    contains("table", out, "WHAT STOPS THE BRIDGE", "user.user_name.reserved", "->  joerg.mueller12", "TO BE DONE")
+    contains("table", out, "WHAT STOPS THE BRIDGE", "user.user_name.reserved", "->  joerg.mueller12", "TO DO")

@@ -24,7 +24,7 @@ SCENARIOS = [
     ("no password and no token is printed", classes.no_secret_is_shown),
     ("every fault among a thousand people", classes.every_fault),
     ("a table", sources.table),
-    ("errors in the mapping", sources.table_mistakes),
+    ("errors in the mapping", sources.table_errors),
     ("SCIM users", sources.scim),
     ("malformed LDIF", sources.broken_ldif),
     ("several files and standard input", sources.several_files_and_standard_input),

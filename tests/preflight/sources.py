@@ -32,7 +32,7 @@ def table(folder):
     contains("latin-1", err, "is not UTF-8")
 
 
-def table_mistakes(folder):
+def table_errors(folder):
     path = folder.file("people.csv", HEAD)
     for rules, part in [
         (["userName=Logim"], "did you mean `Login`"),
@@ -154,7 +154,7 @@ def proposals(folder):
     table = folder.path / "handles.csv"
     proposed(records, "--changes", table, "--attribute", "wireHandle")
     rows = list(csv.DictReader(table.open()))
-    # A new attribute is written for everybody.
+    # A new attribute is written for all users.
     values = [value or people[n]["uid"][0] for n, value in enumerate(first.values())]
     expect("CSV", [(row["attribute"], row["value"]) for row in rows], [("wireHandle", value) for value in values])
     applied = [record(*person(n, {"uid": [list(first.values())[n] or people[n]["uid"][0]]})) for n in range(5)]

@@ -1,13 +1,22 @@
-"""Guards as processes, and traffic of all kinds, for tests that look at what the guard tells operators."""
+"""Guards as processes, and traffic of all kinds, for tests of what operators see."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
+from guard import free_port
+
 WAIT_TIMEOUT = 120
+failures = []
+
+
+def check(name, passed, detail=""):
+    """Prints whether a check passed, with an optional detail; the names of failed ones are collected in `failures`."""
+    print(f"{'ok    ' if passed else 'FAILED'} {name}{f': {detail}' if detail != '' else ''}", flush=True)
+    if not passed:
+        failures.append(name)
 
 
 def wait_until(what, condition):
@@ -30,12 +39,6 @@ def ask(url, method="GET", body=None, headers=None):
         return error.code, error.read()
     except OSError:
         return 0, b""
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class Program:
@@ -66,7 +69,7 @@ def certificate(folder):
 
 
 def guard(binary, folder, name, backend, token_hash, more=""):
-    """Starts a guard; its addresses."""
+    """Starts a guard; returns its addresses."""
     port, admin = free_port(), free_port()
     expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 30 * 86400))
     (folder / f"{name}.tokens.yaml").write_text(
@@ -115,6 +118,6 @@ def traffic(url, token, stop):
 
 
 def hash_of(binary, token):
-    """The hash of a token, as the registry has it."""
+    """The hash of a token, as written in the registry."""
     hashed = subprocess.run([binary, "token", "hash"], input=token, capture_output=True, text=True, check=True)
     return hashed.stdout.split()[-1]

@@ -14,18 +14,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "clients"))
 from guard import Process  # noqa: E402
-from guards import Program, ask, free_port, guard, hash_of, traffic, wait_until  # noqa: E402
+from guards import Program, ask, check, failures, free_port, guard, hash_of, traffic, wait_until  # noqa: E402
 
 DASHBOARD = ROOT / "conf" / "grafana" / "wire-scim-guard.json"
 RULES = ROOT / "conf" / "prometheus" / "wire-scim-guard.rules.yaml"
 ALERT_TESTS = ROOT / "tests" / "prometheus" / "alerts.yaml"
-failures = []
-
-
-def check(name, passed, told=""):
-    print(f"{'ok    ' if passed else 'FAILED'} {name}{': ' + str(told) if told != '' else ''}", flush=True)
-    if not passed:
-        failures.append(name)
 
 
 class Prometheus:
@@ -86,12 +79,12 @@ def evaluate(prometheus):
 
 def promtool(*arguments, **options):
     done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, cwd=ALERT_TESTS.parent, **options)
-    told = (done.stdout + done.stderr).strip()
-    return done.returncode == 0, told
+    detail = (done.stdout + done.stderr).strip()
+    return done.returncode == 0, detail
 
 
 def round_trip():
-    """Nothing of the dashboard is unknown to Grafana's own model of it: unknown keys would be lost."""
+    """Grafana's own model knows every key of the dashboard: unknown keys would be lost."""
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
     from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -127,7 +120,7 @@ def main():
         shared = free_port()
         store = Program(["redis-server", "--port", str(shared), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
                         folder / "store.log")
-        more = f"deprovisioning: {{at_most: 100000, within: 1h}}\nshared: {{redis: \"redis://127.0.0.1:{shared}\", timeout: 2s}}\n"
+        more = f"deprovisioning: {{at_most: 3, within: 5s}}\nshared: {{redis: \"redis://127.0.0.1:{shared}\", timeout: 2s}}\n"
         one, url, admin = guard(binary, folder, "one", backend, token_hash, more)
         # The backend of the other one does not listen.
         other, other_url, other_admin = guard(binary, folder, "other", f"127.0.0.1:{free_port()}", token_hash)

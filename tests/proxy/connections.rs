@@ -132,10 +132,10 @@ fn connections_over_the_limit_are_answered_503_and_do_not_count() {
     let mut rejected: Vec<Client> = (0..10).map(|_| guarded.client()).collect();
     let mut beyond = guarded.client();
     beyond.send(control());
-    beyond.is_turned_away("limits.connections");
+    beyond.is_rejected("limits.connections");
     let running = guarded.running.as_ref().unwrap();
     for client in &mut rejected {
-        client.is_turned_away("limits.connections");
+        client.is_rejected("limits.connections");
     }
     assert_eq!(running.connections(), 2);
     drop(held);
@@ -143,7 +143,7 @@ fn connections_over_the_limit_are_answered_503_and_do_not_count() {
     assert_eq!(guarded.ask(control()).status, 200);
     wait_until("connections to close again", || running.connections() == 0);
     drop(rejected);
-    // Of many at once only some are answered, but all are counted.
+    // Of many at once only some receive an answer, but all are counted.
     let held = [guarded.client(), guarded.client()];
     wait_until("the limit", || running.connections() == 2);
     let series = "scim_guard_rule_hits_total{action=\"enforce\",rule=\"limits.connections\"}";
@@ -179,7 +179,7 @@ fn connections_are_limited_per_address_except_for_trusted_proxies() {
     let held = hold(&guarded);
     let mut beyond = guarded.client();
     beyond.send(control());
-    beyond.is_turned_away("limits.address");
+    beyond.is_rejected("limits.address");
     drop(held);
     drained(&guarded);
 

@@ -1,4 +1,5 @@
-//! Memory is shared: when it is short, requests that wait for their client are given up for others.
+//! Memory is shared: when it is short, requests that wait for their client are aborted in favour of
+//! others.
 
 use std::thread;
 use std::time::Duration;
@@ -31,7 +32,7 @@ fn refused(guarded: &Guarded, kind: &str) -> f64 {
     guarded.metric(&format!("scim_guard_buffered_refused_total{{kind=\"{kind}\"}}"))
 }
 
-/// The held bytes don't exceed this, apart from what each of two workers reserves for a moment and returns.
+/// Held bytes don't exceed this, apart from what each of two workers briefly reserves and releases.
 fn stays_below(guarded: &Guarded, kind: &str, bytes: usize) {
     let held = held(guarded, kind);
     assert!(held <= (bytes + 2 * 64 * KIB) as f64, "{held} bytes for {kind}");

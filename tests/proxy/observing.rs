@@ -73,7 +73,7 @@ fn requests_are_also_reported_as_wires_services_do_if_configured() {
 }
 
 #[test]
-fn the_config_in_use_shows_in_metrics() {
+fn the_config_in_use_appears_in_metrics() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], |config| {
         config.limits.connections = 77;
@@ -203,7 +203,7 @@ fn a_reported_rule_is_counted_before_the_request_is_forwarded() {
     let mut client = guarded.client();
     client.send(with_length("POST", "/scim/v2/Users", body.as_bytes()));
     assert_eq!(String::from_utf8(backend.wait(1).body).unwrap(), body);
-    // There is no answer yet, but the verdict and the rule hit are counted.
+    // There is no answer yet, but the verdict and the matching rule are counted.
     let verdicts = "scim_guard_verdicts_total{handler=\"/scim/v2/Users\",verdict=\"reported\"}";
     assert_eq!(guarded.metric(verdicts), 1.0);
     assert_eq!(guarded.metric(&hits("user.user_name", "report")), 1.0);
@@ -296,7 +296,7 @@ fn the_admin_listener_bounds_requests_and_ends_each_connection() {
     let mut client = Client::connect(addr);
     client.send(format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(16 * 1024)));
     assert!((400..500).contains(&client.response().status));
-    // Nobody is kept waiting by a connection without a request, and it is closed.
+    // A connection without a request delays no other, and it is closed.
     assert_eq!(admin(&guarded, "GET", "/i/status").0, 200);
     silent.ends();
 }

@@ -1,4 +1,4 @@
-//! Switches to WebSocket: outside of SCIM only, copied unchanged in both directions, and bounded.
+//! Switches to WebSocket: outside SCIM only, copied unchanged in both directions, and bounded.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -126,7 +126,7 @@ fn only_a_plain_websocket_upgrade_outside_of_scim_passes() {
         answer.refused("framing.upgrade");
         client.ends();
     }
-    // Where other paths are not forwarded, none switches.
+    // If other paths are not forwarded, none switches.
     Guarded::before(&backend).ask(upgrade("/await")).refused("framing.upgrade");
     assert_eq!((backend.accepted(), guarded.metric(OPEN)), (0, 0.0));
     // HTTP/2 has an extended CONNECT for it, which is not served.
@@ -139,7 +139,7 @@ fn only_a_plain_websocket_upgrade_outside_of_scim_passes() {
 }
 
 #[test]
-fn another_answer_than_101_is_handed_on_and_both_connections_end() {
+fn an_answer_other_than_101_is_passed_on_and_both_connections_end() {
     for (answer, status, body) in [
         ("HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}", 401, "{}"),
         (
@@ -156,7 +156,7 @@ fn another_answer_than_101_is_handed_on_and_both_connections_end() {
         });
         let guarded = forwarding(&backend, |config| config.threads = 1);
         let mut client = guarded.client();
-        // What follows is neither another request nor sent to the backend.
+        // What follows is not parsed as another request and not sent to the backend.
         client.send([upgrade("/await").as_bytes(), &control()].concat());
         let answer = client.response();
         assert_eq!((answer.status, answer.body), (status, body.into()));
@@ -190,7 +190,7 @@ fn a_switch_to_another_protocol_or_a_malformed_answer_is_a_502() {
         guarded.wait_metric(OPEN, 0.0);
         assert_eq!((guarded.metric(TOTAL), backend.seen().len()), (0.0, 1), "{answer}");
     }
-    // An endless head is given up.
+    // An endless head is aborted.
     let backend = Backend::start(|_| {
         Reply::Switch(|mut stream, _| {
             let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\n");
@@ -202,7 +202,7 @@ fn a_switch_to_another_protocol_or_a_malformed_answer_is_a_502() {
 }
 
 #[test]
-fn a_backend_that_never_answers_is_given_up() {
+fn a_backend_that_never_answers_is_aborted() {
     let backend = Backend::start(|_| Reply::Stall);
     let guarded = forwarding(&backend, |config| {
         config.limits.upstream_timeout = Duration::from_millis(300);
@@ -248,7 +248,7 @@ fn upgrades_are_limited_and_places_are_freed() {
     refused.refused("limits.upgrades");
     assert_eq!(refused.header("retry-after"), Some("5"));
     third.ends();
-    // Others are served, and those that have switched go on.
+    // Others are served, and those that have switched continue.
     assert_eq!(backend.accepted(), 2);
     echoes(&mut first, b"still there");
     second.finish();
@@ -257,7 +257,7 @@ fn upgrades_are_limited_and_places_are_freed() {
 }
 
 #[test]
-fn an_idle_tunnel_is_closed_and_one_that_is_used_is_not() {
+fn an_idle_tunnel_is_closed_and_an_active_one_is_not() {
     let idle = Duration::from_millis(600);
     let backend = echoing();
     let guarded = forwarding(&backend, |config| config.limits.upgrade_idle_timeout = idle);
@@ -274,12 +274,12 @@ fn an_idle_tunnel_is_closed_and_one_that_is_used_is_not() {
 }
 
 #[test]
-fn a_client_that_vanishes_ends_the_backends_connection() {
+fn a_client_that_disconnects_ends_the_backend_connection() {
     let backend = echoing();
     let guarded = forwarding(&backend, |_| {});
     let mut client = switched(&guarded);
     echoes(&mut client, b"hello");
-    // The client's kernel answers what still comes with a reset.
+    // The client's kernel answers data that still arrives with a reset.
     socket2::SockRef::from(client.stream.socket()).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
     wait_until("the backend's connection to end", || backend.closed() == 1);
@@ -288,7 +288,7 @@ fn a_client_that_vanishes_ends_the_backends_connection() {
 }
 
 #[test]
-fn a_side_that_takes_nothing_stops_the_other_and_is_cut_off() {
+fn a_side_that_reads_nothing_stops_the_other_and_is_cut_off() {
     let backend = Backend::start(|_| {
         Reply::Switch(|mut stream, _| {
             stream.write_all(SWITCHED.as_bytes()).unwrap();
@@ -305,7 +305,7 @@ fn a_side_that_takes_nothing_stops_the_other_and_is_cut_off() {
         most.set(most.get().max(guarded.metric(held)));
         guarded.metric(OPEN) == 0.0
     });
-    // What is held was counted, and is at most one piece.
+    // The held data was counted, and is at most one piece.
     assert!((1.0..=8192.0).contains(&most.get()), "{} bytes", most.get());
     guarded.wait_metric(held, 0.0);
     let _ = client.stream.read(&mut [0; 16]);
@@ -314,7 +314,7 @@ fn a_side_that_takes_nothing_stops_the_other_and_is_cut_off() {
 }
 
 #[test]
-fn much_data_passes_unchanged_in_both_directions_at_once() {
+fn large_data_passes_unchanged_in_both_directions_at_once() {
     let backend = echoing();
     let guarded = forwarding(&backend, |_| {});
     let mut client = switched(&guarded);

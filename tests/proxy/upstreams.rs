@@ -16,7 +16,8 @@ fn unused_addr() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// An address that refuses connections as long as the socket lives: bound, so that no other test gets its port.
+/// An address that refuses connections as long as the socket lives: bound, so that no other test
+/// receives its port.
 fn refusing_addr() -> (socket2::Socket, SocketAddr) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -219,7 +220,7 @@ fn an_answer_sent_before_the_body_was_read_is_forwarded() {
     let answering = std::thread::spawn(move || {
         let mut held = Vec::new();
         for mut stream in listener.incoming().take(2).map(Result::unwrap) {
-            // Reads the head, and nothing of the body.
+            // Reads the head, but nothing of the body.
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 let mut byte = [0];

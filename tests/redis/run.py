@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Shared state with real servers: two guards in front of one backend share a Redis or a Valkey server, which is frozen,
-killed, restarted, filled, made read-only and failed over. Prints the figures of both guards under each fault."""
+killed, restarted, filled, made read-only and failed over, and Sentinels and clusters. Prints the figures of both guards under each fault."""
 
 import argparse
+import random
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from stores import Proxy, Sentinel, Store, free_port, valkey_server, wait_until
 from world import Backend, Connection, Guard, delete_all, new_token, new_users, read_all, send_all
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = "deprovisioning: {at_most: 50, within: 1h}\n"
 BY_ADDRESS = "shield: {by_address: true, failures: 20, window: 1m}\n"
 # Where the machine is loaded, an answer may take longer than the default.
@@ -129,6 +131,22 @@ def rates_hold_for_the_sum(folder, program):
         status, rule, _, answer = Connection(pair.guards[0], token).send("GET", f"/scim/v2/Users/{new_users(1)[0]}")
         check("Retry-After says how long to wait", rule == "token.rate" and 1 <= int(answer.getheader("retry-after")) <= 60,
               answer.getheader("retry-after"))
+
+
+@in_folder
+def an_allowance_is_for_all_replicas_together(folder, program):
+    token = new_token()
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+    own = f", deprovisioning: {{at_most: 10, within: 1h, allow: {{count: 20, until: {until}}}}}"
+    with Store(folder, program) as store, Pair(folder, store, tokens=[("bridge", token, own)]) as pair:
+        absent = new_users(40)
+        pair.backend.absent.update(absent)
+        refused = delete_all(pair.guards, token, absent)
+        check("deletions that Wire refuses use up nothing of it", refused[404] == 40, refused.by)
+        outcome = delete_all(pair.guards, token, new_users(100))
+        check("10 of the limit and 20 of the allowance pass", outcome.passed() == 30, outcome.by)
+        ends = [store.ask("PEXPIRETIME", key) for key in store.keys() if b":spent:" in key]
+        check("what is spent is kept until the end of the allowance", len(ends) == 1 and abs(ends[0] / 1000 - time.time() - 3660) < 60)
 
 
 @in_folder
@@ -337,6 +355,88 @@ def given_up_lookups_cost_nothing(folder, program):
 
 
 @in_folder
+def the_script_holds_in_every_interval(folder, program):
+    """Random requests of one token straight to the script: by the server's own time, no interval has more users than allowed,
+    and nobody is held back who had a place."""
+    at_most, within, hold = 4, 150_000, 40_000
+    with Store(folder, program) as store:
+        client = store.client()
+        sha = client("SCRIPT", "LOAD", (ROOT / "src" / "shared" / "budgets.lua").read_bytes())
+        names = [f"{{t}}:{end}" for end in ("rate", "users", "limited", "allowed", "inactive", "spent")]
+
+        def call(*arguments):
+            return client("EVALSHA", sha, len(names), *names, *arguments)
+
+        taken, under_way, held, wrong, last_seen = [], [], 0, [], {}
+        random.seed(7)
+        end = time.monotonic() + 8
+        while time.monotonic() < end:
+            if under_way and random.random() < 0.6:
+                user, record, entry = under_way.pop(random.randrange(len(under_way)))
+                fate = random.choice([0, 1, 2, 2])
+                if fate and entry:
+                    entry["kept"] = True
+                call("settle", user, record, 2, fate, within, hold, "-")
+                continue
+            user = f"user-{random.randrange(40)}"
+            _, now, _, what, detail = call("take", 2**52, 0, 0, 0, user, 2, at_most, within, hold, "-", 0, 0)
+            if what == 4:
+                held += 1
+                around = sum(now - seen <= within + hold for seen in last_seen.values())
+                if around < at_most:
+                    wrong.append(f"held back with {around} users around")
+                if not 0 < detail <= within + hold:
+                    wrong.append(f"told to wait for {detail}")
+                continue
+            last_seen[user] = now
+            entry = {"at": now, "kept": False} if what == 1 else None
+            if entry:
+                taken.append(entry)
+            under_way.append((user, detail, entry))
+            time.sleep(random.choice([0, 0, 0.002, 0.01]))
+        times = sorted(entry["at"] for entry in taken if entry["kept"])
+        most = max(sum(first <= at <= first + within for at in times[n:n + 2 * at_most]) for n, first in enumerate(times))
+        check("no interval has more users than allowed", most <= at_most, f"{len(times)} users, {most} at most, {held} held back")
+        check("it was used up", most == at_most and held > 100)
+        check("nobody is held back who had a place", not wrong, wrong[:3])
+        check("a late request takes nothing", call("take", 1, 0, 0, 0, "late", 2, 99, within, hold, "-", 0, 0)[0] == 1
+              and client("HGET", names[1], "late") is None)
+
+
+@in_folder
+def the_clock_of_the_store_is_set(folder, program):
+    """Forth and back by hours: budgets go on, and no rate is blocked for hours. (Debian's Redis does not start with libfaketime.)"""
+    token, shift = new_token(), folder / "shift"
+    tokens = [("bridge", token, ", rate: 200/s")]
+    library = next(Path("/usr/lib").rglob("libfaketime.so.1"))
+    shift.write_text("+0\n")
+    env = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(shift), "FAKETIME_NO_CACHE": "1",
+           "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    with Store(folder, program, env=env) as store, Pair(folder, store, "timeout: 2s, on_failure: refuse", tokens=tokens) as pair:
+        check("before, 20 of 20 pass", delete_all(pair.guards, token, new_users(20), threads=2).passed() == 20)
+        for hours in ("+5h", "-5h"):
+            shift.write_text(hours + "\n")
+            outcome = read_all(pair.guards, token, 100, threads=2)
+            figures(f"the clock is set by {hours}", outcome)
+            # The first answer says so, and is given up; what was used of the rate in the future is used now.
+            check(f"{hours}: requests are served on", outcome.passed() > 0, outcome.by)
+            wait_until("the rate", lambda: read_all(pair.guards, token, 20, threads=1).passed() == 20)
+
+
+@in_folder
+def what_became_of_requests_is_told_before_the_end(folder, program):
+    token = new_token()
+    with Store(folder, program) as store, Pair(folder, store, more="deprovisioning: {at_most: 5, within: 1h}\n") as pair:
+        absent = new_users(5)
+        pair.backend.absent.update(absent)
+        outcome = delete_all(pair.guards[:1], token, absent, threads=1)
+        pair.guards[0].stop()
+        check("5 are refused by Wire", outcome[404] == 5, outcome.by)
+        after = delete_all(pair.guards[1:], token, new_users(9), threads=2)
+        check("their places are free at the other guard", after.passed() == 5, after.by)
+
+
+@in_folder
 def clocks_of_replicas_differ(folder, program):
     token = new_token()
     library = next(Path("/usr/lib").rglob("libfaketime.so.1"))
@@ -376,12 +476,16 @@ def key_versions_live_side_by_side(folder, program):
 @in_folder
 def a_sentinel_fails_over(folder, program):
     token = new_token()
-    with Store(folder, program) as master, Store(folder, program, options=["--replicaof", "127.0.0.1", str(master.port)]) as replica:
+    (folder / "password").write_text("correct-horse")
+    with_password = ["--requirepass", "correct-horse", "--masterauth", "correct-horse"]
+    copies = lambda port: [*with_password, "--replicaof", "127.0.0.1", str(port)]  # noqa: E731
+    with (Store(folder, program, options=with_password, password="correct-horse") as master,
+          Store(folder, program, options=copies(master.port), password="correct-horse") as replica):
         wait_until("replication", lambda: replica.info("replication", "master_link_status") == "up")
-        with Sentinel(folder, master.port) as sentinel:
+        with Sentinel(folder, master.port, "correct-horse") as sentinel:
             wait_until("the Sentinel to know the replica", lambda: len(sentinel.ask("SENTINEL", "replicas", "main") or []) == 1)
             url = f"redis-sentinel://127.0.0.1:{free_port()},127.0.0.1:{sentinel.port}/0#main"
-            with Pair(folder, master, url=url) as pair:
+            with Pair(folder, master, f"{PATIENT}, password_file: password", url=url) as pair:
                 outcome = delete_all(pair.guards, token, new_users(30), threads=2)
                 check("through a Sentinel, 30 pass", outcome.passed() == 30, outcome.by)
                 wait_until("replication of all", lambda: replica.info("replication", "master_repl_offset")
@@ -401,6 +505,49 @@ def a_sentinel_fails_over(folder, program):
                     wait_until("events at the new master", guard.is_listening)
 
 
+@in_folder
+def a_cluster_keeps_each_token_at_one_server(folder, program):
+    def options(nth):
+        return ["--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-config-file", f"{folder}/nodes-{nth}.conf",
+                "--cluster-node-timeout", "1000"]
+
+    with Store(folder, program, options=options(1)) as one, Store(folder, program, options=options(2)) as two, \
+            Store(folder, program, options=options(3)) as three:
+        stores = [one, two, three]
+        members = [f"127.0.0.1:{store.port}" for store in stores]
+        subprocess.run(["redis-cli", "--cluster", "create", *members, "--cluster-yes"], check=True, capture_output=True)
+        wait_until("the cluster", lambda: all(b"cluster_state:ok" in store.ask("CLUSTER", "INFO") for store in stores))
+        url = f"redis-cluster://127.0.0.1:{free_port()},{members[1]},{members[2]}"
+        more = "deprovisioning: {at_most: 5, within: 1h}\n" + BY_ADDRESS
+        with Pair(folder, one, "timeout: 2s, on_failure: refuse", more, url=url) as pair:
+            passed = []
+            for _ in range(12):
+                passed.append(delete_all(pair.guards, new_token(), new_users(20)).passed())
+            check("12 tokens, 20 deletions of each: exactly 5 pass", passed == [5] * 12, passed)
+            used = [len([key for key in store.keys() if key.endswith(b":users")]) for store in stores]
+            check("the tokens are at all servers", all(used) and sum(used) == 12, used)
+            bad, path = new_token(), f"/scim/v2/Users/{new_users(1)[0]}"
+            pair.backend.refused.add(bad)
+            Connection(pair.guards[0], bad).send("GET", path)
+            wait_until("the event", lambda: Connection(pair.guards[1], bad).send("GET", path)[1] == "token.refused")
+            check("events are heard", True)
+            moved = subprocess.run(["redis-cli", "--cluster", "reshard", members[0], "--cluster-from", "all", "--cluster-to",
+                                    one.ask("CLUSTER", "MYID").decode(), "--cluster-slots", "4000", "--cluster-yes"],
+                                   capture_output=True, text=True)
+            check("slots are moved", moved.returncode == 0, moved.stdout[-200:] if moved.returncode else "")
+            # A request that meets a slot elsewhere is refused, and has the slots read anew.
+            wait_until("the new places of the slots", lambda: [
+                delete_all(pair.guards, new_token(), new_users(20)).passed() for _ in range(12)] == [5] * 12)
+            check("then 5 of each token pass again", True)
+            one.kill()
+            outcome = delete_all(pair.guards, new_token(), new_users(20))
+            check("a server that is gone: no more than 5 pass", outcome.passed() <= 5, outcome.by)
+            one.start()
+            wait_until("the cluster to be whole", lambda: [
+                delete_all(pair.guards, new_token(), new_users(20)).passed() for _ in range(12)] == [5] * 12)
+            check("it is used again", True)
+
+
 def certificates(folder):
     run = lambda *command: subprocess.run(command, cwd=folder, check=True, capture_output=True)  # noqa: E731
     run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9",
@@ -413,7 +560,7 @@ def certificates(folder):
 
 
 # What docs/scaling.md gives a user of the guard.
-ACL = ("on >correct-horse resetkeys ~scim-guard:* resetchannels &scim-guard:* nocommands +evalsha +script|load +select +role "
+ACL = ("on >correct-horse resetkeys ~scim-guard:* resetchannels &scim-guard:* nocommands +evalsha +script|load +select +role +cluster|slots "
        "+time +get +set +del +pttl +pexpire +pexpireat +incr +decr +hget +hset +hdel +zadd +zrem +zcard +zcount +zscore "
        "+zrangebyscore +zremrangebyscore +publish +subscribe")
 
@@ -500,11 +647,12 @@ def main():
     both, redis = ("redis-server", valkey), ("redis-server",)
     scenarios = [
         (budgets_are_exact, both), (rates_hold_for_the_sum, both), (one_script_serves_rate_and_removals, both),
-        (refusals_give_places_back, both), (repeated_deactivations_are_free_and_activations_end_that, both),
+        (refusals_give_places_back, both), (an_allowance_is_for_all_replicas_together, both), (repeated_deactivations_are_free_and_activations_end_that, both),
         (refused_tokens_and_failures_are_told, both), (scripts_are_flushed, both), (given_up_lookups_cost_nothing, both),
-        (clocks_of_replicas_differ, both), (key_versions_live_side_by_side, redis), (many_users_take_bounded_memory, both),
+        (the_script_holds_in_every_interval, both), (the_clock_of_the_store_is_set, (valkey,)),
+        (what_became_of_requests_is_told_before_the_end, redis), (clocks_of_replicas_differ, both), (key_versions_live_side_by_side, redis), (many_users_take_bounded_memory, both),
         (nothing_listens_at_the_start, redis), (over_tls_with_a_user, redis), (settings_change_while_it_runs, redis),
-        (a_sentinel_fails_over, redis),
+        (a_sentinel_fails_over, redis), (a_cluster_keeps_each_token_at_one_server, both),
     ]
     runs = [(scenario, (program,)) for scenario, programs in scenarios for program in programs]
     for scenario in (frozen, killed, full, read_only, slow):

@@ -35,9 +35,11 @@ def valkey_server():
 class Client:
     """Sends commands, and reads the answers as bytes, numbers and lists; an error is an exception."""
 
-    def __init__(self, port):
+    def __init__(self, port, password=None):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=WAIT_TIMEOUT)
         self.stream = self.socket.makefile("rb")
+        if password is not None:
+            self("AUTH", password)
 
     def __call__(self, *words):
         words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
@@ -70,36 +72,35 @@ class Client:
 class Store:
     """A server that keeps nothing on disk."""
 
-    def __init__(self, folder, program="redis-server", port=None, options=(), ask_port=None):
+    def __init__(self, folder, program="redis-server", port=None, options=(), env=None, password=None):
         self.port = port or free_port()
         self.folder = folder
         self.command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
                         "--dir", str(folder), "--repl-diskless-sync-delay", "0", *options]
-        self.ask_port = ask_port or self.port
+        self.env = {**os.environ, **(env or {})}
+        self.password = password
         self.start()
 
     def start(self):
         log = (self.folder / f"store-{self.port}.log").open("ab")
-        self.process = subprocess.Popen(self.command, stdout=log, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(self.command, stdout=log, stderr=subprocess.STDOUT, env=self.env)
         wait_until("the store", self.answers)
 
     def answers(self):
         try:
             client = self.client()
-        except OSError:
+        except (OSError, RuntimeError):
             return False
         try:
             client("PING")
-        except RuntimeError as error:
-            return "NOAUTH" in str(error)
-        except OSError:
+        except (OSError, RuntimeError):
             return False
         finally:
             client.close()
         return True
 
     def client(self):
-        return Client(self.ask_port)
+        return Client(self.port, self.password)
 
     def ask(self, *words):
         client = self.client()
@@ -141,13 +142,14 @@ class Store:
 class Sentinel(Store):
     """A Sentinel that watches one master, and decides alone."""
 
-    def __init__(self, folder, master, name="main"):
+    def __init__(self, folder, master, password, name="main"):
         port = free_port()
         config = folder / f"sentinel-{port}.conf"
         config.write_text(
-            f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor {name} 127.0.0.1 {master} 1\n"
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\nrequirepass {password}\nsentinel monitor {name} 127.0.0.1 {master} 1\n"
+            f"sentinel auth-pass {name} {password}\n"
             f"sentinel down-after-milliseconds {name} 500\nsentinel failover-timeout {name} 3000\n")
-        self.port = self.ask_port = port
+        self.port, self.env, self.password = port, None, password
         self.folder = folder
         self.command = ["redis-sentinel", str(config)]
         self.start()

@@ -82,21 +82,29 @@ class Backend:
 
 
 class Guard:
-    def __init__(self, binary, folder, name, backend, shared, more="", tokens=None, env=None, store_port=None):
+    def __init__(self, binary, folder, name, backend, shared, more="", tokens=None, env=None):
         self.name, self.folder, self.binary = name, folder, binary
-        self.port, self.admin = free_port(), free_port()
         self.backend, self.tokens = backend, tokens
         self.config = folder / f"{name}.yaml"
         (folder / "key").write_text(KEY + "\n")
         if tokens is not None:
             entries = [f"- {{label: {label}, hash: \"{hash_of(binary, token)}\"{rest}}}\n" for label, token, rest in tokens]
             (folder / f"{name}.tokens.yaml").write_text("tokens:\n" + "".join(entries))
-        self.write(shared, more)
         self.log = folder / f"{name}.log"
-        command = [binary, "serve", "--config", str(self.config)]
-        self.process = subprocess.Popen(command, stdout=self.log.open("ab"), stderr=subprocess.STDOUT,
-                                        env={**os.environ, **(env or {})})
-        wait_until(f"guard {name}", lambda: self.ask_admin("/i/status")[0] == 200)
+        self.environment = {**os.environ, **(env or {})}
+        # Another program may take a port that was free.
+        while not self.start(shared, more):
+            pass
+
+    def start(self, shared, more):
+        self.port, self.admin = free_port(), free_port()
+        self.write(shared, more)
+        command = [self.binary, "serve", "--config", str(self.config)]
+        self.process = subprocess.Popen(command, stdout=self.log.open("ab"), stderr=subprocess.STDOUT, env=self.environment)
+        wait_until(f"guard {self.name}", lambda: self.ask_admin("/i/status")[0] == 200 or self.process.poll() is not None)
+        if self.process.poll() is not None and "cannot listen" not in self.log_text():
+            raise RuntimeError(f"guard {self.name}: {self.log_text()[-2000:]}")
+        return self.process.poll() is None
 
     def write(self, shared, more=""):
         tokens = f"tokens: {self.name}.tokens.yaml\n" if self.tokens is not None else ""

@@ -1,4 +1,4 @@
-//! Answers of the backend that clients get in another form.
+//! Answers of the backend that are replaced for clients.
 
 use std::io::Write;
 
@@ -19,7 +19,7 @@ fn written(status: u16, lines: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// What the client gets of such an answer to a GET of a user.
+/// What the client receives of such an answer to a GET of a user.
 fn got(answer: Vec<u8>) -> Response {
     let backend = Backend::start(move |_| Reply::Bytes(answer.clone()));
     let guarded = guarded(&backend, Repair::Answers);
@@ -27,7 +27,7 @@ fn got(answer: Vec<u8>) -> Response {
     let get = format!("{}\r\n", head("GET", USER));
     client.send(&get);
     let response = client.response();
-    // The connection goes on.
+    // The connection stays open.
     client.send(get);
     assert_eq!(client.response().status, response.status);
     response
@@ -40,7 +40,7 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn errors_that_are_no_scim_errors_become_some_of_the_same_status() {
+fn errors_that_are_not_scim_errors_become_scim_errors_of_the_same_status() {
     let html = "Content-Type: text/html\r\n";
     let text = "Error in $.roles[0]: parsing Text failed";
     let said_nothing = "and gave no reason.";
@@ -63,7 +63,7 @@ fn errors_that_are_no_scim_errors_become_some_of_the_same_status() {
         (400, "", far_too_long.as_bytes(), said_nothing),
         (400, "Content-Encoding: gzip\r\n", &gzipped(text.as_bytes()), said_nothing),
         (400, "Content-Encoding: br\r\nETag: \"1\"\r\n", b"not read", said_nothing),
-        // One that says it is a SCIM error, and is none.
+        // One that claims to be a SCIM error, but is not.
         (400, "Content-Type: application/scim+json\r\n", b"{}", said_nothing),
     ] {
         let response = got(written(status, lines, body));
@@ -82,13 +82,13 @@ fn errors_that_are_no_scim_errors_become_some_of_the_same_status() {
         assert_eq!(response.header("content-encoding"), None);
         assert_eq!(response.header("etag"), None);
         assert_eq!(response.header("allow"), (status == 405).then_some("GET"));
-        // It is Wire that answered.
+        // Wire has answered.
         assert_eq!(response.rule(), "-");
     }
 }
 
 #[test]
-fn what_is_a_scim_error_or_no_error_passes_byte_for_byte() {
+fn scim_errors_and_successes_pass_byte_for_byte() {
     let scim = "Content-Type: application/scim+json;charset=utf-8\r\n";
     let error = br#"{"detail":"x", "schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"404"}"#;
     let filler = "z".repeat(100_000);
@@ -109,7 +109,7 @@ fn what_is_a_scim_error_or_no_error_passes_byte_for_byte() {
 }
 
 #[test]
-fn headers_that_say_what_to_do_next_are_kept() {
+fn headers_with_instructions_for_the_client_are_kept() {
     let response = got(written(401, "WWW-Authenticate: Bearer realm=\"x\"\r\n", b"no"));
     assert_eq!(response.header("www-authenticate"), Some("Bearer realm=\"x\""));
     for status in [420, 429] {
@@ -139,7 +139,7 @@ fn the_answer_to_a_head_has_no_body_and_no_length() {
 }
 
 #[test]
-fn answers_outside_of_scim_and_without_the_repair_stay_as_they_are() {
+fn answers_outside_scim_and_without_the_repair_are_unchanged() {
     let backend = Backend::start(|_| Reply::Bytes(written(404, "", b"nothing")));
     let token_api = "GET /scim/auth-tokens HTTP/1.1\r\nHost: a\r\n\r\n";
     let get = format!("{}\r\n", head("GET", USER));
@@ -166,7 +166,7 @@ fn a_replaced_answer_is_counted_logged_and_compared_with_the_verdict() {
 const CONFIG: &str = "/scim/v2/ServiceProviderConfig";
 
 #[test]
-fn the_service_provider_config_says_what_is_supported() {
+fn the_service_provider_config_describes_what_is_supported() {
     let location = "https://wire.example/scim/v2/ServiceProviderConfig";
     let wires = json!({"filter": {"supported": false}, "meta": {"location": location}}).to_string();
     for (lines, body, location) in [
@@ -212,7 +212,7 @@ fn the_service_provider_config_says_what_is_supported() {
 }
 
 #[test]
-fn the_service_provider_config_is_wires_success_and_nobody_elses() {
+fn only_a_success_of_wire_is_replaced_by_the_service_provider_config() {
     let backend = Backend::start(|seen| match seen.line().contains("Schemas") {
         true => Reply::Bytes(written(200, "", b"schemas")),
         false => Reply::Bytes(written(503, "", b"down")),
@@ -222,6 +222,6 @@ fn the_service_provider_config_is_wires_success_and_nobody_elses() {
     assert_eq!((response.status, response.body.as_slice()), (503, &b"down"[..]));
     let response = guarded.ask("GET /scim/v2/Schemas HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(response.body, b"schemas");
-    // What is refused before it leaves is not made a success either.
+    // A request that is refused is not turned into a success either.
     assert_eq!(guarded.ask(with_length("POST", CONFIG, b"{}")).status, 405);
 }

@@ -1,4 +1,4 @@
-//! What becomes of the recorded requests of each client with its preset, as tables for docs/repair.md.
+//! The effect of each client's preset on its recorded requests, as tables for docs/repair.md.
 
 use std::fmt::Write;
 
@@ -29,9 +29,9 @@ pub fn tables() -> String {
     text
 }
 
-/// The line of a request that Wire refuses as it is; `None` for others.
+/// The line of a request that Wire refuses unrepaired; `None` for others.
 fn line(preset: Preset, row: &Value) -> Option<String> {
-    // What the token decides is no repair's.
+    // Refusals because of the token are not a matter of repairs.
     if row["proxy_status"] == 401
         || send(&World::new(Release::NEWEST, Repairs::NONE), row).status < 300
     {
@@ -84,7 +84,7 @@ fn gets(seen: &Seen) -> String {
     code(&shortened(method, target, &String::from_utf8_lossy(&seen.body)))
 }
 
-/// A request without what every one has.
+/// A request without the attributes that every request has.
 fn shortened(method: &str, target: &str, body: &str) -> String {
     let body = match serde_json::from_str::<Value>(body) {
         Ok(Value::Object(mut body)) => {

@@ -1,4 +1,4 @@
-//! docs/repair.md has the repairs and presets that there are. `UPDATE_DOCS=1` writes it.
+//! docs/repair.md lists all repairs and presets. `UPDATE_DOCS=1` writes it.
 
 use std::fs;
 
@@ -8,10 +8,10 @@ use wire_scim_guard::repair::preset::PRESETS;
 
 const PATH: &str = "docs/repair.md";
 
-/// Puts a generated part between its marks.
+/// Inserts a generated part between its markers.
 fn replaced(text: &str, mark: &str, part: &str) -> String {
     let start = format!("<!-- {mark} -->\n");
-    let (before, rest) = text.split_once(&start).expect("the mark is missing");
+    let (before, rest) = text.split_once(&start).expect("the marker is missing");
     let (_, after) = rest.split_once("<!-- end -->").expect("the end is missing");
     format!("{before}{start}{part}<!-- end -->{after}")
 }

@@ -122,14 +122,14 @@ fn a_search_by_name_finds_exactly_this_group_at_each_release() {
     }
 }
 
-/// A page of groups: the numbers of the groups, and how many there are in all.
+/// A page of groups: the numbers of the groups, and how many there are in total.
 fn page(numbers: impl IntoIterator<Item = usize>, total: usize) -> Reply {
     let group = |number: usize| json!({"id": number.to_string(), "displayName": if number.is_multiple_of(2) { "Eng" } else { "Eng 2" }});
     let groups: Vec<Value> = numbers.into_iter().map(group).collect();
     ok(&json!({"totalResults": total, "Resources": groups}).to_string())
 }
 
-/// The startIndex that the backend was asked for.
+/// The startIndex of a request to the backend.
 fn start(seen: &Seen) -> usize {
     let line = seen.line();
     let (_, rest) = line.split_once("&startIndex=").unwrap_or((line, "1"));
@@ -172,7 +172,7 @@ fn a_search_that_cannot_be_completed_finds_nothing() {
         ("filter.unsupported", |_| page([1], 1001)),
         ("filter.unsupported", |_| page(0..1001, 3)),
         ("filter.unsupported", |_| ok(&" ".repeat(5 << 20))),
-        // There are fewer than it says, or the same ones again.
+        // There are fewer than announced, or the same ones again.
         ("upstream.answer", |seen| page((start(seen)..4).take(1), 9)),
         ("upstream.answer", |_| page([1, 2], 5)),
         ("upstream.answer", |_| ok("no JSON")),
@@ -221,7 +221,7 @@ fn an_error_on_any_page_is_the_answer() {
 }
 
 #[test]
-fn other_searches_are_left_alone() {
+fn other_searches_are_not_changed() {
     let backend = Backend::fine();
     let guarded = guarded(backend.addr, &[Repair::GroupsFilter]);
     for query in ["", "?count=5", "?filter=displayName+co+%22Eng%22&startIndex=2"] {
@@ -239,7 +239,7 @@ fn other_searches_are_left_alone() {
         guarded.ask(get(&format!("/scim/v2/Groups?{query}"))).refused(rule);
     }
     assert_eq!(backend.seen().len(), 3);
-    // An operation is not more than it was without the repair.
+    // Without the repair an operation is interpreted as before.
     let off = self::guarded(backend.addr, &[Repair::GroupsPatch]);
     off.ask(search("Eng", "")).refused("filter.unsupported");
 }
@@ -259,13 +259,13 @@ fn a_patch_changes_members_and_name_at_each_release() {
         let both = [USER_ID, OTHER_USER];
         let upper = OTHER_USER.to_uppercase();
         for (operations, name, members) in [
-            // As Entra sends it.
+            // As sent by Entra ID.
             (
                 json!([{"op": "Add", "path": "members", "value": [{"$ref": null, "value": USER_ID}]}]),
                 "Sample Group",
                 vec![USER_ID],
             ),
-            // As authentik sends it, with one that is a member already.
+            // As sent by authentik, with one that is a member already.
             (
                 json!([{"op": "add", "path": "members", "value": [{"value": USER_ID}]},
                     {"op": "add", "path": "members", "value": [{"value": OTHER_USER}]}]),
@@ -340,7 +340,7 @@ fn the_put_has_all_that_wire_requires_and_no_header_of_the_patch() {
     let seen = backend.seen();
     let lines: Vec<&str> = seen.iter().map(Seen::line).collect();
     let target = format!("/scim/v2/Groups/{GROUP_ID} HTTP/1.1");
-    // The first one shows that Wire takes the token, which the guard did not know.
+    // The first one shows that Wire accepts the token, which the guard did not know.
     let get = format!("GET {target}");
     assert_eq!(lines, [get.clone(), get, format!("PUT {target}")]);
     for seen in &seen[..2] {
@@ -359,7 +359,7 @@ fn the_put_has_all_that_wire_requires_and_no_header_of_the_patch() {
         json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "n",
                "members": [member(USER_ID), member(OTHER_USER)]})
     );
-    // What changes nothing is not sent, and the token is known by now.
+    // A PATCH that changes nothing is not sent, and the token is known by now.
     let present =
         json!([{"op": "add", "path": "members", "value": [{"value": USER_ID.to_uppercase()}]}]);
     let response = guarded.ask(patch(&present));
@@ -371,7 +371,7 @@ fn the_put_has_all_that_wire_requires_and_no_header_of_the_patch() {
 }
 
 #[test]
-fn what_a_patch_must_not_do_is_refused_and_nothing_is_sent() {
+fn a_patch_that_is_not_allowed_is_refused_and_nothing_is_sent() {
     let backend = Backend::fine();
     let guarded = guarded(backend.addr, &[Repair::GroupsPatch]);
     for (operation, rule) in [
@@ -385,7 +385,7 @@ fn what_a_patch_must_not_do_is_refused_and_nothing_is_sent() {
         (json!({"op": "replace", "path": "displayName", "value": ""}), "group.display_name"),
         (json!({"op": "copy", "path": "members"}), "patch.op"),
     ] {
-        // The first operation alone could be done.
+        // Only the first operation could be carried out.
         let first = json!({"op": "add", "path": "members", "value": [{"value": USER_ID}]});
         let response = guarded.ask(patch(&json!([first, operation])));
         assert_eq!(response.rule(), rule, "{operation}");
@@ -396,7 +396,7 @@ fn what_a_patch_must_not_do_is_refused_and_nothing_is_sent() {
     assert_eq!(backend.accepted(), 0);
 }
 
-/// A backend whose group has no members, and that answers a PUT like this.
+/// A backend whose group has no members, and that answers a PUT with this.
 fn before_put(put: fn() -> Reply) -> Backend {
     Backend::start(move |seen| match seen.line().starts_with("PUT") {
         true => put(),
@@ -450,7 +450,7 @@ fn a_failure_of_either_step_is_the_answer() {
 }
 
 #[test]
-fn all_steps_together_have_the_time_of_one_request() {
+fn all_steps_together_have_the_time_limit_of_one_request() {
     let backend = before_put(|| Reply::Stall);
     let repairs = Some(Repairs::of(&[Repair::GroupsPatch]));
     let guarded = Guarded::configured(&[backend.addr], |config| {
@@ -468,7 +468,7 @@ fn all_steps_together_have_the_time_of_one_request() {
 
 #[test]
 fn a_connection_that_is_lost_between_the_steps_is_replaced() {
-    // A PUT of the whole group may be sent once more (RFC 9110 §9.2.2).
+    // A PUT of the whole group may be sent again (RFC 9110 §9.2.2).
     let backend = Backend::start(|seen| match (seen.line().starts_with("PUT"), seen.connection) {
         (true, 1) => Reply::Reset,
         (true, _) => ok("{}"),
@@ -511,14 +511,14 @@ fn a_group_that_becomes_larger_than_a_body_may_be_is_not_sent() {
 fn patches_of_one_group_are_done_one_at_a_time() {
     const CLIENTS: usize = 12;
     let standin = standin(Release::R5_35);
-    // Every request is passed on to the stand-in, and noted.
+    // Every request is passed on to the stand-in, and recorded.
     let wire = Arc::new(standin);
     let backend = {
         let wire = Arc::clone(&wire);
         Backend::start(move |seen| forwarded(&wire, seen))
     };
     let guarded = guarded(backend.addr, &[Repair::GroupsPatch]);
-    // Wire takes the token, and the guard knows it.
+    // Wire accepts the token, and the guard knows it.
     assert_eq!(stored(&guarded).1.len(), 0);
     let ids: Vec<String> =
         (0..CLIENTS).map(|number| format!("{number:08x}-0000-4000-8000-000000000000")).collect();
@@ -564,8 +564,8 @@ fn forwarded(standin: &Standin, seen: &Seen) -> Reply {
 }
 
 #[test]
-fn a_client_that_leaves_its_answer_keeps_no_other_waiting() {
-    // An answer that is larger than the buffers of its sockets, and that nobody takes.
+fn a_client_that_does_not_read_its_answer_delays_no_other() {
+    // An answer that is larger than the socket buffers, and that is never read.
     let large = "x".repeat(3 << 20);
     let group = format!(r#"{{"displayName":"{large}","members":[]}}"#);
     let backend = Backend::start(move |_| ok(&group));

@@ -1,4 +1,4 @@
-//! Look-ups of users by an address, where addresses become handles.
+//! Look-ups of users by an address, when addresses are repaired to handles.
 
 use serde_json::{Value, json};
 use wire_scim_guard::release::Release;
@@ -41,7 +41,7 @@ fn found(guarded: &Guarded, name: &str) -> Vec<String> {
 }
 
 #[test]
-fn two_people_of_different_domains_are_never_taken_for_one() {
+fn two_people_of_different_domains_are_never_confused() {
     for release in [Release::R5_34, Release::R5_35] {
         let standin = Standin::of_release("127.0.0.1:0".parse().unwrap(), release).unwrap();
         let guarded = guarded(standin.addr());
@@ -52,13 +52,13 @@ fn two_people_of_different_domains_are_never_taken_for_one() {
         assert_eq!(found(&guarded, "bob@a.example"), [""; 0]);
         let created = create(&guarded, &bob("a.example"));
         assert_eq!((created.status, &created.json()["userName"]), (201, &json!("bob")));
-        // Each finds its own, and the one of another domain finds nobody and meets Wire's conflict.
+        // Each finds its own user; the one of another domain finds none and gets Wire's conflict.
         assert_eq!(found(&guarded, "bob@a.example"), ["bob"]);
         assert_eq!(found(&guarded, "bob@A.Example"), ["bob"]);
         assert_eq!(found(&guarded, "bob@b.example"), [""; 0]);
         assert_eq!(found(&guarded, "Bob@a.example"), [""; 0]);
         assert_eq!(create(&guarded, &bob("b.example")).status, 409);
-        // The handle itself is asked for as it is.
+        // A look-up by the handle itself is not changed.
         assert_eq!(found(&guarded, "bob"), ["bob"]);
         assert_eq!(look_up(&guarded, "bob").header("scim-guard-repaired"), None);
         // An address among the emails counts as well.
@@ -75,7 +75,7 @@ fn two_people_of_different_domains_are_never_taken_for_one() {
 }
 
 #[test]
-fn wire_is_asked_for_the_handle_and_its_answer_passes_as_it_is() {
+fn wire_is_asked_for_the_handle_and_its_answer_is_unchanged() {
     let list =
         r#"{"totalResults":1 ,"Resources":[{"userName":"bob","externalId":"bob@a.example"}]}"#;
     let backend = Backend::start(move |_| ok(list));
@@ -86,7 +86,7 @@ fn wire_is_asked_for_the_handle_and_its_answer_passes_as_it_is() {
     assert_eq!(line, "GET /scim/v2/Users?filter=userName%20eq%20%22bob%22&count=2 HTTP/1.1");
     guarded.wait_metric("scim_guard_repairs_total{repair=\"user_name.local_part\"}", 1.0);
     guarded.wait_metric("scim_guard_agreement_total{outcome=\"agreed\",rule=\"none\"}", 1.0);
-    // The connection goes on after an answer without its body.
+    // The connection stays open after an answer without a body.
     let target = "/scim/v2/Users?filter=userName%20eq%20%22bob@a.example%22";
     let mut client = guarded.client();
     client.send(request("HEAD", target, ""));
@@ -98,7 +98,7 @@ fn wire_is_asked_for_the_handle_and_its_answer_passes_as_it_is() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_read_finds_nobody_and_an_error_is_the_answer() {
+fn an_unreadable_answer_finds_nobody_and_an_error_is_passed_on() {
     for body in ["no JSON", r#"{"Resources":[{"externalId":5}]}"#, r#"{"Resources":"x"}"#] {
         let backend = Backend::start(move |_| ok(body));
         look_up(&guarded(backend.addr), "bob@a.example").refused("upstream.answer");

@@ -33,7 +33,7 @@ fn counted(repair: Repair) -> String {
 }
 
 #[test]
-fn a_repaired_body_leaves_with_the_rest_of_it_byte_for_byte() {
+fn a_repaired_body_is_unchanged_outside_the_repair() {
     let backend = Backend::start(|_| {
         let answer = answer(201, "{}");
         let text = String::from_utf8(answer).unwrap();
@@ -52,7 +52,7 @@ fn a_repaired_body_leaves_with_the_rest_of_it_byte_for_byte() {
 }
 
 #[test]
-fn what_needs_no_repair_passes_byte_for_byte_and_the_forged_header_is_removed() {
+fn a_request_without_need_of_repair_passes_byte_for_byte_without_a_forged_header() {
     let backend = Backend::start(|_| {
         let text = String::from_utf8(answer(201, "{}")).unwrap();
         Reply::Bytes(text.replacen("\r\n", "\r\nScim-Guard-Repaired: forged\r\n", 1).into_bytes())
@@ -75,7 +75,7 @@ fn what_needs_no_repair_passes_byte_for_byte_and_the_forged_header_is_removed() 
 }
 
 #[test]
-fn headers_are_repaired_and_what_asks_for_html_or_sends_xml_stays_refused() {
+fn headers_are_repaired_but_html_and_xml_stay_refused() {
     let backend = Backend::fine();
     let guarded =
         Guarded::configured(&[backend.addr], with(&[Repair::Accept, Repair::ContentType]));
@@ -95,7 +95,7 @@ fn headers_are_repaired_and_what_asks_for_html_or_sends_xml_stays_refused() {
         .refused("headers.accept");
     guarded.ask(post("Content-Type: text/xml\r\n", &body)).refused("body.media_type");
     assert_eq!(guarded.ask(post("", &body)).status, 200);
-    // What is refused all the same was not repaired.
+    // A request that is refused nevertheless was not repaired.
     let refused = guarded.ask(post("", b"{"));
     refused.refused("json.syntax");
     assert_eq!(refused.header("scim-guard-repaired"), None);
@@ -107,7 +107,7 @@ fn headers_are_repaired_and_what_asks_for_html_or_sends_xml_stays_refused() {
 }
 
 #[test]
-fn a_repaired_gzip_body_leaves_without_its_coding() {
+fn a_repaired_gzip_body_is_forwarded_without_its_coding() {
     let backend = Backend::fine();
     let guarded = Guarded::configured(&[backend.addr], with(&[Repair::Language]));
     let gzipped = |body: &[u8]| {
@@ -121,7 +121,7 @@ fn a_repaired_gzip_body_leaves_without_its_coding() {
     assert_eq!(String::from_utf8(seen.body.clone()).unwrap(), SPOKEN.replace("EN-us", "en-us"));
     assert!(seen.header("content-encoding").is_empty());
     assert_eq!(seen.header("content-length"), [seen.body.len().to_string()]);
-    // Without a repair it passes as it came.
+    // Without a repair it passes unchanged.
     let sound = gzipped(&user(300));
     assert_eq!(guarded.ask(post(headers, &sound)).status, 200);
     let seen = backend.wait(2);
@@ -148,7 +148,7 @@ fn an_entry_of_the_registry_has_its_own_repairs_and_an_unknown_or_expired_one_ha
     assert_eq!(guarded.ask(by(OTHER, "Accept: text/json\r\n")).status, 200);
     let unknown = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
     guarded.ask(by(unknown, "")).refused("token.unknown");
-    // Its Accept is judged before the token, as ever, and nothing repairs it.
+    // Its Accept is judged before the token, as always, and nothing repairs it.
     guarded.ask(by(unknown, "Accept: text/json\r\n")).refused("headers.accept");
     let path = registry_file(&[entry("old", TOKEN, "repairs: [accept], expires: 2020-01-01")]);
     let guarded = Guarded::configured(&[backend.addr], |config| {
@@ -157,13 +157,13 @@ fn an_entry_of_the_registry_has_its_own_repairs_and_an_unknown_or_expired_one_ha
     });
     guarded.ask(by(TOKEN, "Accept: text/json\r\n")).refused("headers.accept");
     guarded.ask(&request).refused("token.expired");
-    // Discovery asks for no token, and has what is configured.
+    // Discovery requires no token, and uses the configured repairs.
     let discovery = "GET /scim/v2/Schemas HTTP/1.1\r\nHost: a\r\nAccept:\r\n\r\n";
     assert_eq!(guarded.ask(discovery).status, 200);
 }
 
 #[test]
-fn repairs_work_where_rules_are_reported_and_not_where_they_are_off() {
+fn repairs_apply_when_rules_are_reported_but_not_when_they_are_off() {
     let backend = Backend::fine();
     let text = |mode: &str| {
         format!(

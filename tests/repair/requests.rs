@@ -1,4 +1,4 @@
-//! What each repair makes of a body, and what it leaves alone.
+//! The effect of each repair on bodies, and what it does not change.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ fn judge(repairs: Repairs, method: &Method, target: &str, body: &str) -> Verdict
     guard(repairs).evaluate(head, body.as_bytes())
 }
 
-/// What the backend gets, or the rule that refuses.
+/// What the backend receives, or the rule that refuses.
 fn forwarded(
     repairs: &[Repair],
     method: &Method,
@@ -61,7 +61,7 @@ fn put(repairs: &[Repair], body: &Value) -> Result<Value, &'static str> {
     Ok(serde_json::from_str(&sent).unwrap())
 }
 
-/// The operations that the backend gets.
+/// The operations that the backend receives.
 fn patch(repairs: &[Repair], operations: &Value) -> Result<Value, &'static str> {
     let body = json!({"schemas": [PATCH_OP], "Operations": operations}).to_string();
     let sent = forwarded(repairs, &Method::PATCH, USER, &body)?;
@@ -112,7 +112,7 @@ fn pathless_operations_become_one_for_each_key() {
             {"op": "remove", "path": "roles"}
         ]))
     );
-    // Served by Wire, which clears what is not named: repaired all the same.
+    // Wire serves it, but clears attributes that are not named: repaired nevertheless.
     assert_eq!(
         patch(
             &on,
@@ -141,7 +141,7 @@ fn pathless_operations_become_one_for_each_key() {
 }
 
 #[test]
-fn operations_on_what_wire_does_not_keep_are_dropped() {
+fn operations_on_attributes_that_wire_does_not_store_are_dropped() {
     let on = [Repair::PatchUnsupported];
     let department = format!("{ENTERPRISE}:department");
     assert_eq!(
@@ -287,7 +287,7 @@ fn empty_values_are_left_out_and_no_others() {
     }
     assert_eq!(post(&on, &user("profileUrl", &json!("a b"))), Err("user.profile_url"));
     assert_eq!(post(&on, &user("emails", &json!([{"value": "x"}]))), Err("user.emails"));
-    // Wire serves it as it is.
+    // Wire serves it unchanged.
     let served = user("phoneNumbers", &json!([{"value": ""}]));
     assert_eq!(post(&on, &served).unwrap(), served);
 }
@@ -313,7 +313,7 @@ fn passwords_are_left_out() {
 }
 
 #[test]
-fn a_display_name_is_made_of_the_name() {
+fn a_display_name_is_derived_from_the_name() {
     let on = [Repair::DisplayName];
     for (name, expected) in [
         (json!({"formatted": "Dr. A", "givenName": "Alice"}), "Dr. A"),
@@ -339,7 +339,7 @@ fn a_display_name_is_made_of_the_name() {
 }
 
 #[test]
-fn an_external_id_is_the_one_address_in_a_post() {
+fn a_missing_external_id_is_the_only_address_of_a_post() {
     let on = [Repair::ExternalId];
     let with = |emails: Value| {
         let mut body = user("externalId", &Value::Null);
@@ -425,7 +425,7 @@ fn members_of_groups_are_completed_and_a_put_is_not_emptied() {
 }
 
 #[test]
-fn bodies_with_two_readings_are_not_repaired() {
+fn ambiguous_bodies_are_not_repaired() {
     let body = r#"{"userName":"alice","externalId":"a@b","displayName":"A","password":"x","PASSWORD":"y"}"#;
     let refused = forwarded(&[Repair::Password], &Method::POST, "/scim/v2/Users", body);
     assert_eq!(refused, Err("json.duplicate_key"));
@@ -441,7 +441,7 @@ fn no_preset_merges_or_drops_what_a_person_has_chosen() {
 }
 
 #[test]
-fn refusals_name_the_repair_that_would_help_and_is_off() {
+fn refusals_name_a_disabled_repair_that_would_help() {
     let detail = |repairs: &[Repair], method: Method, target: &str, body: &Value| match judge(
         Repairs::of(repairs),
         &method,
@@ -501,7 +501,7 @@ fn refusals_name_the_repair_that_would_help_and_is_off() {
 }
 
 #[test]
-fn a_caller_that_sends_no_requests_of_its_own_has_the_repairs_of_requests_alone() {
+fn a_caller_that_sends_no_additional_requests_has_only_repairs_of_requests() {
     let all = Repairs::all();
     let add = json!({"schemas": [PATCH_OP], "Operations": [
         {"op": "add", "path": "members", "value": [{"value": "3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3"}]}

@@ -1,5 +1,5 @@
-//! Whole lives of users and groups, as each client provisions them through its preset, against the stand-in of each
-//! release: at the end Wire has what the client meant.
+//! The life cycle of users and groups, as each client provisions them with its preset, against the
+//! stand-in of each release: at the end Wire stores what the client meant.
 
 use serde_json::{Value, json};
 use wire_scim_guard::release::Release;
@@ -26,7 +26,7 @@ impl Client {
         answer
     }
 
-    /// A POST, and the id of what it made.
+    /// A POST, and the id of the created resource.
     fn create(&self, target: &str, body: &Value) -> String {
         let answer = self.step("POST", target, body);
         assert_eq!(answer.status, 201);
@@ -48,7 +48,7 @@ impl Client {
         assert_eq!(answer.rule(), rule, "{method} {target} {body}");
     }
 
-    /// Compares what Wire has with what the client means, field by field.
+    /// Compares Wire's state with what the client means, field by field.
     fn means(&self, target: &str, expected: &Value) {
         let stored = self.0.stored(target);
         for (name, value) in expected.as_object().unwrap() {
@@ -122,7 +122,7 @@ fn entra() {
         meant["displayName"] = "Erin F".into();
         meant["userName"] = "erin.f".into();
         meant["roles"] = json!(["admin"]);
-        // Served from 5.35 on; for older releases the mapping has to be for creation only.
+        // Served from 5.35 on; for older releases the mapping must apply to creation only.
         let email = json!([
             {"op": "Replace", "path": "emails[type eq \"work\"].value", "value": "erin.f@contoso.example"}
         ]);
@@ -364,7 +364,7 @@ fn authentik() {
             &json!([{"op": "add", "path": "members", "value": [{"value": member}]}]),
         );
         authentik.means(&group, &json!({"displayName": "authentik Admins", "member": member}));
-        // The whole group but for its members.
+        // The whole group without its members.
         authentik.patch(&group, &json!([{"op": "replace", "value": {
             "schemas": [GROUP], "id": id_of(&group), "displayName": "Admins", "externalId": "0d1"
         }}]));
@@ -401,9 +401,10 @@ fn keycloak() {
             meant["active"] = active.into();
             keycloak.means(&user, &meant);
         }
-        // An import lists all users, which Wire does not.
+        // An import lists all users, which Wire does not support.
         keycloak.refused("GET", "/scim/v2/Users", &Value::Null, "filter.required");
-        // The preset has no repair of groups: members need what Wire asks for, and changes are PUTs.
+        // The preset has no repair of groups: members have the form that Wire requires, and changes
+        // are PUTs.
         let member = json!({"type": "User", "$ref": "", "value": id_of(&user)});
         let mut group = json!({"schemas": [GROUP], "displayName": "Staff", "members": [member]});
         let staff = keycloak.create("/scim/v2/Groups", &group);

@@ -1,4 +1,4 @@
-//! A client, a guard with a preset, and a stand-in for Wire behind it, whose requests are recorded.
+//! A client, a guard with a preset, and a stand-in for Wire that records requests.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl World {
         client.response_to(method).unwrap()
     }
 
-    /// What the stand-in has there now, without the guard; null if it has nothing.
+    /// The stand-in's resource at this path, without the guard; null if there is none.
     pub fn stored(&self, target: &str) -> Value {
         let header = |name: &str, value: String| (name.to_owned(), value.into_bytes());
         let answer = self.wire.handle(&Request {
@@ -69,7 +69,7 @@ impl World {
         }
     }
 
-    /// The requests that have reached the stand-in since this was asked last.
+    /// The requests that have reached the stand-in since the last call.
     pub fn arrived(&self) -> Vec<Seen> {
         let seen = self.backend.seen();
         let new = seen[self.shown.get()..].to_vec();

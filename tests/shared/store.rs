@@ -8,7 +8,7 @@ use wire_scim_guard::config::{Config, OnFailure};
 use wire_scim_guard::deprovisioning::Limit;
 
 use crate::fake::{Reply, Store, numbers};
-use crate::support::{Backend, Guarded, head, shared, wait_until};
+use crate::support::{Backend, Client, Guarded, head, shared, wait_until};
 
 const HELD: &str = "limits.deprovisioning";
 const UNAVAILABLE: &str = "shared.unavailable";
@@ -64,6 +64,23 @@ fn the_store_decides_and_is_told_what_became_of_the_request() {
     assert_eq!(settled[0][2..5], ["77", "2", "2"]);
     assert_eq!(guarded.metric(&lookups("answered")), 1.0);
     assert!(guarded.ready().contains("shared redis://127.0.0.1"), "{}", guarded.ready());
+}
+
+#[test]
+fn the_page_and_the_state_say_whether_the_store_answers() {
+    let store = Store::start(|_| numbers(NOTHING));
+    let backend = Backend::fine();
+    let guarded = guarded(&backend, store.addr.port(), 10_000, OnFailure::Refuse);
+    let ask = |path: &str| {
+        let mut client = Client::connect(guarded.running.as_ref().unwrap().admin_addr());
+        client.send(format!("GET {path} HTTP/1.1\r\n\r\n"));
+        String::from_utf8(client.response().body).unwrap()
+    };
+    wait_until("the store", || ask("/").contains("the store answers</span>"));
+    assert!(ask("/").contains("<h2>Shared state</h2>"));
+    let state: serde_json::Value = serde_json::from_str(&ask("/i/state")).unwrap();
+    assert_eq!(state["shared"]["on_failure"], "refuse");
+    assert_eq!(state["shared"]["failure"], serde_json::Value::Null);
 }
 
 #[test]

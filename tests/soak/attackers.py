@@ -1,6 +1,6 @@
-"""Clients that take memory and give nothing for it, each kind as a coroutine that holds what it can for a while.
+"""Clients that hold memory without using it, each kind as a coroutine that holds as much as possible for a while.
 
-None of them may keep honest clients from being served, or the guard from staying near its budget.
+None of them may prevent legitimate clients from being served, or make the guard exceed its memory budget.
 """
 
 import asyncio
@@ -68,14 +68,14 @@ async def hold(port, data, seconds, source=None):
 
 
 async def without_a_window(port, seconds, path="/scim/v2/Schemas", source=None):
-    """HTTP/2 streams whose answers cannot be written, as their window is 0. No token is asked for."""
+    """HTTP/2 streams whose answers cannot be written, as their window is 0. They require no token."""
     block = h2_head(path)
     streams = [frame(1, 5, 2 * number + 1, block) for number in range(STREAMS)]
     await hold(port, settings(0) + b"".join(streams), seconds, source)
 
 
 async def with_large_windows(port, seconds, path="/scim/v2/Users?filter=userName%20eq%20%22large%22", source=None):
-    """HTTP/2 streams of large answers, for all of which there is a window, and nothing is read."""
+    """HTTP/2 streams of large answers with a large window, of which nothing is read."""
     block = h2_head(path, random_token())
     streams = [frame(1, 5, 2 * number + 1, block) for number in range(STREAMS)]
     window = frame(8, 0, 0, struct.pack(">I", LARGEST_WINDOW - 65535))
@@ -83,7 +83,7 @@ async def with_large_windows(port, seconds, path="/scim/v2/Users?filter=userName
 
 
 async def half_a_head(port, seconds, size=30_000, source=None):
-    """A head of HTTP/1 that does not come to its end."""
+    """An HTTP/1 head that is never finished."""
     lines = b"".join(b"X-%04d: %s\r\n" % (number, b"a" * 990) for number in range(size // 1000))
     start = b"GET /scim/v2/Users HTTP/1.1\r\nHost: wire.example\r\n"
     await hold(port, start + lines, seconds, source)
@@ -97,7 +97,7 @@ async def half_a_head_of_http2(port, seconds, size=30_000, source=None):
 
 
 async def half_a_body(port, seconds, size=250_000, source=None):
-    """A body with a token that nobody knows, which does not come to its end."""
+    """A body with an unknown token that is never finished."""
     head = (
         "POST /scim/v2/Users HTTP/1.1\r\nHost: wire.example\r\nContent-Type: application/scim+json\r\n"
         f"Authorization: Bearer {random_token()}\r\nContent-Length: {size + 1}\r\n\r\n"
@@ -105,7 +105,7 @@ async def half_a_body(port, seconds, size=250_000, source=None):
     await hold(port, head.encode() + b"{" + b" " * (size - 1), seconds, source)
 
 
-# Name, coroutine, and how many of them make the attack.
+# Name, coroutine, and how many of them an attack consists of.
 KINDS = {
     "without a window": (without_a_window, 20),
     "with large windows": (with_large_windows, 20),

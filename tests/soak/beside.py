@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What honest clients see beside an attack, and what memory the guard takes: one row for each kind of attack.
+"""The effect of attacks on legitimate clients, and the memory that the guard takes: one row for each kind of attack.
 
     tests/soak/beside.py --binary PATH [--only NAME] [--seconds 20] [--other-paths] [--after 6]
 """
@@ -34,7 +34,7 @@ RATE = 40
 
 
 def backend(port):
-    """Answers a kilobyte to everything, 24 KB to what asks for schemas, and 8 MB to what asks for something large."""
+    """Answers a kilobyte to everything, 24 KB to requests for schemas, and 8 MB to requests for a large resource."""
     piece = b" " * 65536
 
     async def serve(reader, writer):
@@ -71,7 +71,7 @@ def resident(pid, what="VmRSS"):
 
 
 class Honest:
-    """Users are created and looked for, one request after the other, each timed."""
+    """Users are created and looked for, one request after another, each timed."""
 
     def __init__(self, port):
         self.port, self.statuses, self.times = port, {}, []
@@ -107,7 +107,7 @@ class Honest:
     def row(self):
         p99 = statistics.quantiles(self.times, n=100)[98] * 1000
         refused = sum(count for status, count in self.statuses.items() if status != "200")
-        return f"{len(self.times):5} asked {refused:5} not served {self.statuses} p99 {p99:7.1f} ms"
+        return f"{len(self.times):5} sent {refused:5} not served {self.statuses} p99 {p99:7.1f} ms"
 
 
 def attackers_process(port, name, other, seconds):
@@ -154,7 +154,7 @@ async def beside(binary, name, seconds, other, after):
                 left.append(f"{resident(guard.pid):.0f}")
             title = name + (", other paths" if other else "")
             print(f"{title}: resident {before:.0f} MiB before, {peak:.0f} at the peak, each 10 s after {left}")
-            print(f"    alone  {calm.row()}\n    beside {honest.row()}", flush=True)
+            print(f"    alone  {calm.row()}\n    under attack {honest.row()}", flush=True)
         finally:
             guard.kill()
             guard.wait()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The guard under mixed load for as long as one likes: every answer is checked, and nothing of it may grow."""
+"""The guard under mixed load for any length of time: every answer is checked, and its resource usage must not grow."""
 
 import argparse
 import asyncio
@@ -22,24 +22,26 @@ import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "clients"))
-from guard import WAIT_TIMEOUT as PATIENCE, free_port  # noqa: E402
+from guard import WAIT_TIMEOUT, free_port  # noqa: E402
 
 import attackers  # noqa: E402
 
 SLOW = 5  # limits.header_timeout and limits.body_timeout, in seconds
 UPSTREAM_TIMEOUT = 3
 UPSTREAM_IDLE = 2
-# Once the clients have gone; what rests in the pool of backend connections is looked at every UPSTREAM_IDLE,
+# After the clients have disconnected; the pool of backend connections is swept every UPSTREAM_IDLE,
 # and a thread that has judged a large body ends 10 seconds later.
 SETTLE = max(3 + 2 * UPSTREAM_IDLE, 12)
-# How long a connection may stay open behind an answer that says it ends: some of the request is read before.
+# How long a connection may stay open after an answer that announces its end: some of the request is
+# read first.
 LINGER = 5
-# A client's connection that has rested longer is not used again: less than limits.keepalive_timeout.
+# A client's connection that has been idle longer is not reused: less than limits.keepalive_timeout.
 REST = 30
 STOP = 5
-# The 99th percentile of honest requests, in milliseconds; this program and the backend in it take the most of it.
+# The 99th percentile of legitimate requests, in milliseconds; this program and the backend in it
+# account for most of it.
 HONEST = 1000
-# An answer of the backend that the guard does not hold back as a whole.
+# The size of a backend's answer that the guard does not buffer completely.
 LONG = 64 * 1024
 
 CONFIG = """\
@@ -57,9 +59,9 @@ limits:
   upstream_idle_timeout: {UPSTREAM_IDLE}s
 """
 
-# What attackers ask for.
+# The path that attackers request.
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Type: application/scim+json\r\nContent-Length: 262144\r\n\r\n" + b" " * 262144
-# Attackers at one time, of each kind.
+# Concurrent attackers of each kind.
 ATTACKERS = 200
 
 ERROR_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:Error"
@@ -71,8 +73,8 @@ TOKEN = base64.b64encode(os.urandom(32)).decode()
 RESET = struct.pack("ii", 1, 0)
 
 
-class Odd(Exception):
-    """What came in place of a proper answer, and its bytes."""
+class UnexpectedAnswer(Exception):
+    """What was received instead of a valid answer, and its bytes."""
 
     def __init__(self, what, seen=b""):
         super().__init__(what)
@@ -98,7 +100,7 @@ def post(request_id, body, *more, token=TOKEN):
 
 
 def user(size=1024, **other):
-    """A valid user of about this many bytes; most of them stand in an attribute that nobody reads."""
+    """A valid user of about this many bytes; most of them in an attribute that is never read."""
     name = f"user{random.randrange(10**6)}"
     fields = {
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
@@ -138,7 +140,7 @@ class Answer:
 
 
 def fields_of(raw):
-    """The headers of a head, by their names in small letters."""
+    """The headers of a head, by their names in lower case."""
     pairs = (line.partition(":") for line in raw.decode("latin-1").split("\r\n")[1:] if line)
     return {name.lower(): value.strip() for name, _, value in pairs}
 
@@ -147,57 +149,57 @@ async def read_answer(reader):
     try:
         raw = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
-        raise Odd("broken off in its head" if error.partial else "closed", error.partial) from None
+        raise UnexpectedAnswer("broken off in its head" if error.partial else "closed", error.partial) from None
     except asyncio.LimitOverrunError:
-        raise Odd("no head", await reader.read(200)) from None
+        raise UnexpectedAnswer("no head", await reader.read(200)) from None
     try:
         status = int(raw.split(b" ", 2)[1])
         headers = fields_of(raw)
         length = int(headers["content-length"])
     except (IndexError, KeyError, ValueError):
-        raise Odd("a head that cannot be read", raw) from None
+        raise UnexpectedAnswer("a malformed head", raw) from None
     try:
         body = await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ConnectionResetError) as error:
-        raise Odd(f"{status} broken off", raw + getattr(error, "partial", b"")) from None
+        raise UnexpectedAnswer(f"{status} broken off", raw + getattr(error, "partial", b"")) from None
     return Answer(status, headers, body, raw + body)
 
 
 def meaning(answer, request_id, length):
-    """Status and rule of an answer that is what it has to be, and belongs to this request."""
+    """Status and rule of a valid answer to this request."""
     rule = answer.headers.get("scim-guard-rule")
     what = f"{answer.status} {rule}" if rule else str(answer.status)
     if request_id and answer.headers.get("x-request-id") != request_id:
-        raise Odd(f"{what} with another request id than {request_id}", answer.raw)
+        raise UnexpectedAnswer(f"{what} with another request id than {request_id}", answer.raw)
     if not answer.headers.get("content-type", "").startswith("application/scim+json"):
-        raise Odd(f"{what} with another type", answer.raw)
+        raise UnexpectedAnswer(f"{what} with another type", answer.raw)
     try:
         body = json.loads(answer.body)
     except ValueError:
-        raise Odd(f"{what} without JSON", answer.raw) from None
+        raise UnexpectedAnswer(f"{what} without JSON", answer.raw) from None
     if not isinstance(body, dict):
-        raise Odd(f"{what} without an object", answer.raw)
+        raise UnexpectedAnswer(f"{what} without an object", answer.raw)
     if rule:
         if (body.get("status"), body.get("schemas")) != (str(answer.status), [ERROR_SCHEMA]):
-            raise Odd(f"{what} without a SCIM error", answer.raw)
+            raise UnexpectedAnswer(f"{what} without a SCIM error", answer.raw)
     elif (body.get("id"), body.get("length")) != (request_id, length):
-        raise Odd(f"{what} to another request than {request_id} with {length} bytes", answer.raw)
+        raise UnexpectedAnswer(f"{what} to another request than {request_id} with {length} bytes", answer.raw)
     return what
 
 
 class Client:
-    """A client with one connection, which is opened when it is needed."""
+    """A client with one connection, which is opened on demand."""
 
     def __init__(self, port, ends):
         self.port = port
         self.reader = self.writer = None
         self.used = 0
-        # How connections that could have gone on came to their ends.
+        # How reusable connections ended.
         self.ways = ends
 
     async def connect(self):
         if self.writer is not None and self.reader.at_eof():
-            self.ways["closed by the guard without a word"] += 1
+            self.ways["closed by the guard without an answer"] += 1
             self.close()
         if time.monotonic() > self.used + REST:
             self.close()
@@ -213,28 +215,28 @@ class Client:
                 await self.writer.drain()
 
     async def answer(self):
-        """The next answer; if it says that the connection ends, that is waited for."""
+        """The next answer; if it announces the end of the connection, waits for it."""
         try:
-            answer = await asyncio.wait_for(read_answer(self.reader), PATIENCE)
+            answer = await asyncio.wait_for(read_answer(self.reader), WAIT_TIMEOUT)
             if answer.closes():
-                self.ways[f"closed behind a {answer.status}"] += 1
+                self.ways[f"closed after a {answer.status}"] += 1
                 await self.ends(answer)
             return answer
         except asyncio.TimeoutError:
-            raise Odd(f"no answer within {PATIENCE} s") from None
+            raise UnexpectedAnswer(f"no answer within {WAIT_TIMEOUT} s") from None
         except ConnectionResetError:
-            raise Odd("reset") from None
+            raise UnexpectedAnswer("reset") from None
 
     async def ends(self, answer=None):
         before = answer.raw if answer else b""
         try:
             rest = await asyncio.wait_for(self.reader.read(1000), LINGER)
         except asyncio.TimeoutError:
-            raise Odd(f"{answer.status if answer else 'nothing'}, not closed", before) from None
+            raise UnexpectedAnswer(f"{answer.status if answer else 'nothing'}, not closed", before) from None
         except ConnectionResetError:
-            raise Odd(f"{answer.status if answer else 'nothing'}, reset", before) from None
+            raise UnexpectedAnswer(f"{answer.status if answer else 'nothing'}, reset", before) from None
         if rest:
-            raise Odd(f"{answer.status if answer else 'no'} and more bytes", before + rest)
+            raise UnexpectedAnswer(f"{answer.status if answer else 'no'} and more bytes", before + rest)
         self.close()
 
     def close(self, reset=False):
@@ -258,7 +260,7 @@ def end_with_reset(writer):
     writer.transport.abort()
 
 
-# What the clients do: each of these is one request, and says what came of it.
+# What the clients do: each function sends one request, and returns the outcome.
 
 
 async def create(client, request_id):
@@ -299,7 +301,7 @@ async def bad_json(client, request_id):
 
 
 async def too_large(client, request_id):
-    """The answer comes before the body, all of which is sent or hardly any."""
+    """The answer arrives before the body, of which everything or hardly anything is sent."""
     request = head("POST", "/scim/v2/Users", request_id, f"Content-Length: {600 * 1024}")
     return await client.ask(request_id, request + b"n" * random.choice([1024, 600 * 1024]))
 
@@ -326,7 +328,7 @@ async def large_chunked(client, request_id):
 
 
 async def many_faults(client, request_id):
-    """About 511 KiB in which every two bytes are a fault that is only reported, beside rules that are enforced."""
+    """About 511 KiB in which every two bytes are a fault that is only reported, in addition to enforced rules."""
     body = user(500, emails=None)
     faults = (511 * 1024 - len(body)) // 2
     body = b'{"emails":[' + b"1," * faults + b'{"value":"alice@example.com"}],' + body[1:]
@@ -341,7 +343,7 @@ async def enforced_behind_faults(client, request_id):
 
 
 async def drip(client, start, rest, request_id=None):
-    """Sends a byte every half a second until an answer comes, and the connection ends behind it."""
+    """Sends a byte every half a second until an answer arrives, after which the connection ends."""
     await client.send(start)
     started = time.monotonic()
     answering = asyncio.create_task(client.answer())
@@ -355,12 +357,12 @@ async def drip(client, start, rest, request_id=None):
         answering.cancel()
     # The client has waited for the end of the connection, too.
     took = time.monotonic() - started
-    # Whoever keeps the guard waiting gives way to others when memory is short.
+    # Requests that make the guard wait give way to others when memory is short.
     gave_way = answer.headers.get("scim-guard-rule") == "limits.buffered_bytes"
     if not gave_way and not SLOW - 0.5 <= took <= SLOW + 5:
-        raise Odd(f"{answer.status} after {took:.1f} s", answer.raw)
+        raise UnexpectedAnswer(f"{answer.status} after {took:.1f} s", answer.raw)
     if client.writer is not None:
-        raise Odd(f"{answer.status} that does not close", answer.raw)
+        raise UnexpectedAnswer(f"{answer.status} that does not close", answer.raw)
     return meaning(answer, request_id, 0)
 
 
@@ -381,7 +383,7 @@ async def slow_body(client, request_id):
 
 
 async def leave(client, half_close=True):
-    """Goes away in one of the ways there are: the guard has to end the connection, and has nothing to say."""
+    """Disconnects in one of several ways: the guard has to end the connection without an answer."""
     way = random.choice(["close", "reset", "half"] if half_close else ["close", "reset"])
     await asyncio.sleep(random.choice([0, 0, 0.02]))
     if way != "half":
@@ -413,7 +415,7 @@ async def half_body(client, request_id):
 
 
 async def garbage(client, _):
-    """Nothing of this can become a request."""
+    """None of these can become a valid request."""
     noise = os.urandom(random.randrange(1, 2000))
     kinds = [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + noise,
@@ -426,12 +428,12 @@ async def garbage(client, _):
     await client.send(random.choice(kinds))
     answer = await client.answer()
     if client.writer is not None:
-        raise Odd(f"{answer.status} that does not close", answer.raw)
+        raise UnexpectedAnswer(f"{answer.status} that does not close", answer.raw)
     return meaning(answer, None, 0)
 
 
 async def not_waiting(client, request_id):
-    """Sends all and does not wait; for some of these, the backend misbehaves too."""
+    """Sends everything and does not wait; for some of these requests, the backend misbehaves too."""
     odd = [f"X-Soak: {random.choice(MISBEHAVIOUR)}"] if random.random() < 0.3 else []
     body = user(random.choice([1024, 1024, 1024, 100 * 1024]))
     await client.send(post(request_id, body, *odd))
@@ -440,7 +442,8 @@ async def not_waiting(client, request_id):
 
 def misbehaving(how):
     async def ask(client, request_id):
-        # The client's connection goes on behind an answer for the backend, and the next request uses it.
+        # The client's connection stays open after an answer for the backend, and the next request
+        # uses it.
         body = user()
         return await client.ask(request_id, post(request_id, body, f"X-Soak: {how}"), length=len(body))
 
@@ -454,20 +457,20 @@ FAILED = {"502 upstream.answer"}
 
 @dataclasses.dataclass
 class Kind:
-    """Something that clients do: in how many of 1000 requests, how many of them, and what has to come of it."""
+    """A kind of request: how many of 1000 requests are of this kind, how many clients send it, and the expected outcomes."""
 
     name: str
     share: float
     clients: int
     attempt: collections.abc.Callable
     expected: set
-    # How often each reaches the backend; None where that is not known.
+    # How often each reaches the backend; None if that is not known.
     arrives: int | None
     sent: int = 0
     # How long each took, in seconds.
     took: list = dataclasses.field(default_factory=list)
     came: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    # The first of each sort that was not expected.
+    # The first of each kind that was not expected.
     samples: list = dataclasses.field(default_factory=list)
 
     def count(self, what, seen=b""):
@@ -512,7 +515,7 @@ def kinds():
 
 
 class Backend:
-    """Answers 201 to a POST and 200 to all else, and misbehaves when `X-Soak` says so."""
+    """Answers 201 to a POST and 200 to everything else, and misbehaves as `X-Soak` says."""
 
     def __init__(self):
         self.arrived = collections.Counter()
@@ -526,12 +529,12 @@ class Backend:
             while await self.answer(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the guard lets connections go as it likes
+            pass  # the guard may close connections at any time
         finally:
             writer.close()
 
     async def answer(self, reader, writer):
-        """Answers one request; says whether the connection goes on."""
+        """Answers one request; returns whether the connection stays open."""
         raw = await reader.readuntil(b"\r\n\r\n")
         fields = fields_of(raw)
         body = await reader.readexactly(int(fields.get("content-length", 0)))
@@ -567,7 +570,7 @@ class Backend:
 
 
 class Guard:
-    """The process, and what it logs: too much to be kept, so only what ought not to be there is."""
+    """The process, and its log: too large to be kept, so only unexpected lines are."""
 
     def __init__(self, binary, backend):
         self.port, self.admin = free_port(), free_port()
@@ -578,13 +581,14 @@ class Guard:
         command = [binary, "serve", "--config", config]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.lines = 0
-        # Errors, and what is no JSON, as the words of a panic are; and the first of these lines.
+        # Errors, and lines that are not JSON, such as those of a panic; and the first of these
+        # lines.
         self.errors, self.warnings = 0, 0
         self.first_errors, self.first_warnings = [], []
         self.ready = threading.Event()
         self.reading = threading.Thread(target=self.read, daemon=True)
         self.reading.start()
-        if not self.ready.wait(PATIENCE) or not self.runs():
+        if not self.ready.wait(WAIT_TIMEOUT) or not self.runs():
             self.end()
             raise RuntimeError(f"the guard did not start: {self.first_errors}")
 
@@ -613,11 +617,11 @@ class Guard:
         return Usage(resident, len(os.listdir(f"/proc/{self.process.pid}/fd")), int(fields["Threads"]))
 
     async def look(self, path):
-        """Status and text of a page for operators."""
+        """Status and text of a page of the admin listener."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.admin)
         try:
             writer.write(f"GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n".encode())
-            answer = await asyncio.wait_for(read_answer(reader), PATIENCE)
+            answer = await asyncio.wait_for(read_answer(reader), WAIT_TIMEOUT)
         finally:
             writer.close()
         return answer.status, answer.body.decode()
@@ -647,7 +651,7 @@ class Guard:
         if self.runs():
             self.process.kill()
         self.process.wait()
-        self.reading.join(PATIENCE)
+        self.reading.join(WAIT_TIMEOUT)
         self.folder.cleanup()
 
 
@@ -675,7 +679,7 @@ class Soak:
         return sum(kind.unexpected() for kind in self.kinds)
 
     async def load(self, seconds):
-        """All clients at once; they finish what they have begun, and close."""
+        """All clients at once; they finish their requests, and close."""
         end = time.monotonic() + seconds
         attack = multiprocessing.Process(target=attack_all, args=(self.guard.port, seconds), daemon=True)
         attack.start()
@@ -689,7 +693,7 @@ class Soak:
             attack.join()
 
     async def work(self, kind, end):
-        """One client, at its part of the rate, jittered and without catching up."""
+        """One client, at its share of the rate, with jitter and without catching up."""
         client = Client(self.guard.port, self.ends)
         interval = kind.clients * 1000 / (kind.share * self.rate)
         due = time.monotonic() + random.random() * interval
@@ -707,7 +711,7 @@ class Soak:
         try:
             kind.count(await kind.attempt(client, f"{kind.name}-{kind.sent}"))
             kind.took.append(time.monotonic() - started)
-        except Odd as odd:
+        except UnexpectedAnswer as odd:
             kind.count(odd.what, odd.seen)
             client.close()
         except OSError as error:
@@ -715,14 +719,14 @@ class Soak:
             client.close()
 
     async def watch(self):
-        """A scrape every five seconds, as of Prometheus, and a line of progress every minute."""
+        """A scrape every five seconds, as Prometheus does, and a progress line every minute."""
         for tick in range(1, sys.maxsize):
             await asyncio.sleep(5)
             try:
                 await self.guard.look("/metrics")
                 usage = self.guard.usage()
-            except (OSError, Odd, asyncio.TimeoutError, KeyError) as error:
-                print(f"soak: no look at the guard: {error!r}", file=sys.stderr)
+            except (OSError, UnexpectedAnswer, asyncio.TimeoutError, KeyError) as error:
+                print(f"soak: cannot inspect the guard: {error!r}", file=sys.stderr)
                 continue
             if tick % 12 == 0:
                 minutes = (time.monotonic() - self.started) / 60
@@ -730,7 +734,7 @@ class Soak:
                 print(f"soak: {minutes:.0f} minutes: {said}", file=sys.stderr, flush=True)
 
     def table(self):
-        rows = [("kind", "sent", "expected", "unexpected", "what came")]
+        rows = [("kind", "sent", "expected", "unexpected", "received")]
         for kind in self.kinds:
             came = ", ".join(f"{what}: {count}" for what, count in kind.came.most_common(6))
             unexpected = kind.unexpected()
@@ -741,7 +745,7 @@ class Soak:
 
 
 def suffering(kinds):
-    """Which honest clients have waited for the verdicts on others' requests."""
+    """Legitimate clients that had to wait for the verdicts on others' requests."""
     for kind in kinds:
         if kind.name.startswith("forwarded.") and kind.took:
             took = sorted(kind.took)
@@ -751,7 +755,7 @@ def suffering(kinds):
 
 
 def attack_all(port, seconds):
-    """One kind of attackers after the other. Honest clients must not notice."""
+    """One kind of attack after another. Legitimate clients must not notice."""
 
     async def again(kind, until):
         while (left := until - time.monotonic()) > 0:
@@ -769,7 +773,7 @@ def attack_all(port, seconds):
 
 
 def growth(before, after):
-    """What has grown more than it may."""
+    """Resources that have grown more than allowed."""
     if after.resident > before.resident * 1.1 + 4:
         yield f"resident memory has grown from {before.resident:.1f} to {after.resident:.1f} MiB"
     if after.descriptors > before.descriptors + 10:
@@ -778,15 +782,15 @@ def growth(before, after):
         yield f"threads have grown from {before.threads} to {after.threads}"
 
 
-async def look_at_the_end(guard, backend, soak):
-    """What has to hold once all clients have gone."""
+async def check_at_the_end(guard, backend, soak):
+    """Checks after all clients have disconnected."""
     in_flight = await guard.metric(IN_FLIGHT)
     if in_flight != 0:
         yield f"{IN_FLIGHT} is {in_flight}"
     status, _ = await guard.look("/i/status")
     if status != 200:
         yield f"/i/status is {status}"
-    # There could have been an error among them.
+    # An error could have been among them.
     _, ready = await guard.look("/i/ready")
     if "log lines dropped: 0\n" not in ready:
         yield f"/i/ready says {ready!r}"
@@ -810,7 +814,7 @@ async def look_at_the_end(guard, backend, soak):
         if kind.arrives is not None and arrived != wanted or arrived > kind.sent:
             yield f"{kind.name}: {arrived} requests arrived at the backend, not {wanted}"
     if backend.arrived:
-        yield f"strange requests at the backend: {dict(backend.arrived)}"
+        yield f"unexpected requests at the backend: {dict(backend.arrived)}"
 
 
 async def run(binary, minutes, rate):
@@ -832,9 +836,9 @@ async def run(binary, minutes, rate):
             failures += growth(before, after)
             failures += suffering(soak.kinds)
             try:
-                failures += [failure async for failure in look_at_the_end(guard, backend, soak)]
-            except (OSError, Odd, asyncio.TimeoutError) as error:
-                failures.append(f"no look at the guard: {error!r}")
+                failures += [failure async for failure in check_at_the_end(guard, backend, soak)]
+            except (OSError, UnexpectedAnswer, asyncio.TimeoutError) as error:
+                failures.append(f"cannot inspect the guard: {error!r}")
             code, took = guard.stop()
             print(f"exit code {code} {took:.2f} s after SIGTERM", flush=True)
             if code != 0:
@@ -844,7 +848,7 @@ async def run(binary, minutes, rate):
     finally:
         guard.end()
     if guard.errors:
-        failures.append(f"{guard.errors} lines in the log are errors or no JSON")
+        failures.append(f"{guard.errors} lines in the log are errors or not JSON")
     unexpected = soak.unexpected()
     print(f"{guard.lines} lines logged, {guard.warnings} warnings, {guard.errors} errors")
     print("; ".join(f"{how}: {count}" for how, count in sorted(soak.ends.items())))

@@ -1,5 +1,5 @@
-//! Helpers of the proxy's tests: a backend that records the bytes it receives, a guard in front of it on free
-//! ports, and clients that write raw bytes.
+//! Helpers for tests of the proxy: a backend that records the bytes it receives, a guard in front
+//! of it on free ports, and clients that write raw bytes.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::io::{Read, Write};
@@ -23,8 +23,8 @@ pub mod tls;
 
 use tls::Wire;
 
-/// Whether guards and their clients speak TLS: the binary `proxy_tls` has the tests of `proxy` that depend on the
-/// transport once more.
+/// Whether guards and their clients speak TLS: the binary `proxy_tls` repeats those tests of
+/// `proxy` that depend on the transport.
 const OVER_TLS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"proxy_tls");
 
 /// A token of Wire's form, and the header line that carries it.
@@ -72,7 +72,7 @@ pub enum Reply {
     Reset,
     /// Writes nothing until the test ends.
     Stall,
-    /// Hands over the connection, with what was read after the request.
+    /// Passes the connection on, with what was read after the request.
     Switch(fn(TcpStream, &[u8])),
 }
 
@@ -148,7 +148,7 @@ impl Backend {
         self.log.seen.lock().unwrap().clone()
     }
 
-    /// Waits until this many requests have come, and returns the last.
+    /// Waits until this many requests have arrived, and returns the last.
     pub fn wait(&self, requests: usize) -> Seen {
         let seen = self.log.seen.lock().unwrap();
         let (seen, timeout) = self
@@ -156,7 +156,7 @@ impl Backend {
             .came
             .wait_timeout_while(seen, WAIT_TIMEOUT, |seen| seen.len() < requests)
             .unwrap();
-        assert!(!timeout.timed_out(), "{requests} requests expected, {} came", seen.len());
+        assert!(!timeout.timed_out(), "{requests} requests expected, {} arrived", seen.len());
         seen[requests - 1].clone()
     }
 }
@@ -177,8 +177,8 @@ fn serve(mut stream: TcpStream, connection: usize, log: &Log, script: &Script) {
                 return;
             }
             Reply::Reset => {
-                // Closing at once, with the request's last bytes pushed back by the kernel as
-                // unread where there are any; the proxy sees an end before an answer.
+                // If the kernel closed immediately with unread bytes left, it would send a reset;
+                // the proxy sees an end before an answer.
                 let _ = stream.shutdown(std::net::Shutdown::Both);
                 return;
             }
@@ -366,7 +366,7 @@ impl Guarded {
         self.lines("audit")
     }
 
-    /// Everything that was logged of requests.
+    /// Everything that was logged about requests.
     pub fn logged(&self) -> String {
         String::from_utf8(self.access.lock().unwrap().clone()).unwrap()
     }
@@ -385,7 +385,7 @@ impl Guarded {
     }
 }
 
-/// What a guard shares through the store at this port.
+/// The settings for sharing state through the store at this port.
 pub fn shared(port: u16, timeout: Duration, on_failure: OnFailure) -> Shared {
     let store = Store {
         location: Location::Server(Server::cleartext("127.0.0.1", port)),
@@ -401,7 +401,7 @@ pub fn shared(port: u16, timeout: Duration, on_failure: OnFailure) -> Shared {
     Shared { store, timeout, on_failure }
 }
 
-/// Waits for a condition that another thread fulfils.
+/// Waits for a condition that another thread meets.
 pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let end = Instant::now() + WAIT_TIMEOUT;
     while !condition() {
@@ -481,7 +481,7 @@ impl Client {
         let _ = self.stream.write_all(bytes.as_ref()).and_then(|()| self.stream.flush());
     }
 
-    /// Whether something comes within this time.
+    /// Whether data arrives within this time.
     pub fn receives(&mut self, within: Duration) -> bool {
         self.stream.set_read_timeout(within);
         let received = fill(&mut self.stream, &mut self.buffer);
@@ -506,9 +506,9 @@ impl Client {
         Some(Response { status, head, body })
     }
 
-    /// Asserts that the connection is one too many. Over TLS it is closed without an answer, as one would take a
-    /// handshake.
-    pub fn is_turned_away(&mut self, rule: &str) {
+    /// Asserts that the connection exceeds a limit. Over TLS it is closed without an answer, as an
+    /// answer would take a handshake.
+    pub fn is_rejected(&mut self, rule: &str) {
         if OVER_TLS {
             assert!(self.response_to("GET").is_none());
             return;
@@ -524,7 +524,7 @@ impl Client {
         self.buffer.drain(..length.min(self.buffer.len())).collect()
     }
 
-    /// Half-closes the connection and reads what the guard still answers.
+    /// Half-closes the connection and reads the rest of the answers.
     pub fn finish(mut self) {
         self.stream.end();
         let _ = self.stream.read_to_end(&mut self.buffer);

@@ -1,4 +1,4 @@
-//! The program as a process of its own, run by a shell script.
+//! The program as a separate process, started by a shell script.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -79,8 +79,9 @@ impl Place {
         String::from_utf8(client.response().body).unwrap()
     }
 
-    /// Runs a guard whose standard error nobody reads, and sends changes until one is refused because they cannot be
-    /// audited. The config has to switch the audit log on, and access lines off.
+    /// Runs a guard whose standard error is not read, and sends changes until one is refused
+    /// because it cannot be audited. The config has to switch the audit log on, and access lines
+    /// off.
     pub fn fill_audit_log(&self) -> (Running, Response) {
         let guard = self.run("exec \"$@\"", Stdio::piped());
         let mut client = Client::connect(self.addr);
@@ -92,8 +93,8 @@ impl Place {
         (guard, refused.expect("a full queue"))
     }
 
-    /// Takes all descriptors of a guard that was started with a low limit, for as long as the returned connections
-    /// are held.
+    /// Uses up all descriptors of a guard that was started with a low limit, for as long as the
+    /// returned connections are held.
     pub fn starve(&self) -> Vec<TcpStream> {
         let refusals = || self.logged().matches("cannot accept a connection").count();
         let before = refusals();

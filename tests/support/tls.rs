@@ -1,4 +1,4 @@
-//! Certificates that are made when a test runs, and the client's side of TLS.
+//! Certificates that are created when a test runs, and the client's side of TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -45,7 +45,7 @@ impl Authority {
         Self { certificate, issuer: Issuer::new(params, key) }
     }
 
-    /// An authority below this one.
+    /// An intermediate authority that this one has signed.
     pub fn intermediate(&self, name: &str) -> Self {
         self.intermediate_with(name, |_| {})
     }
@@ -107,7 +107,7 @@ fn alternative(name: &str) -> SanType {
     }
 }
 
-/// A time so many days from now.
+/// A time this many days from now.
 pub fn days(days: i64) -> OffsetDateTime {
     OffsetDateTime::now_utc() + time::Duration::days(days)
 }
@@ -135,7 +135,7 @@ impl Issued {
     }
 }
 
-/// What clients trust, and what guards that are tested over TLS answer with.
+/// What clients trust, and the certificate of guards that are tested over TLS.
 struct Shared {
     authority: Authority,
     listener: ListenerTls,
@@ -157,7 +157,8 @@ pub fn listener() -> ListenerTls {
     shared().listener.clone()
 }
 
-/// Notes that a guard speaks TLS on one address, and cleartext on the other, whose port may have been another guard's.
+/// Records that a guard speaks TLS on one address, and cleartext on the other, whose port may have
+/// been another guard's.
 pub fn note(tls: SocketAddr, cleartext: SocketAddr) {
     let mut ports = shared().ports.lock().unwrap();
     ports.retain(|port| *port != cleartext.port());
@@ -230,7 +231,7 @@ impl Wire {
         }
     }
 
-    /// Says that nothing more comes.
+    /// Signals that nothing more will be sent.
     pub fn end(&mut self) {
         if let Self::Tls(stream) = self {
             stream.conn.send_close_notify();

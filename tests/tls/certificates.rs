@@ -1,4 +1,4 @@
-//! Which certificate a client gets, and when certificates expire.
+//! Which certificate a client receives, and when certificates expire.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ fn served(guarded: &Guarded, authority: &Authority, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_certificate_is_chosen_by_the_name_that_the_client_asks_for() {
+fn the_certificate_is_selected_by_the_name_that_the_client_requests() {
     let backend = Backend::fine();
     let authority = Authority::new("names");
     let names = [
@@ -49,7 +49,7 @@ fn the_certificate_is_chosen_by_the_name_that_the_client_asks_for() {
     ] {
         assert!(served(&guarded, &authority, name) == der(place), "{name}");
     }
-    // The first one is the default, of names that nobody has and for clients without a name.
+    // The first one is the default, for unknown names and for clients that send none.
     for name in ["other.example", "a.b.wild.example", "wild.example", "127.0.0.1"] {
         let config = client_config(&authority, None, &[]);
         let mut stream = TcpStream::connect(guarded.addr).unwrap();
@@ -70,7 +70,7 @@ fn a_name_may_have_certificates_of_several_kinds_of_key() {
     let mut settings = first.listener();
     settings.certificates.push(second.files());
     let guarded = guarded(&backend, &settings, |_| {});
-    // rustls takes both, openssl s_client is asked for ECDSA alone.
+    // rustls accepts both; openssl s_client is told to accept only ECDSA.
     let mut client = crate::client(&guarded, trusting(&authority, None));
     client.send(control());
     assert_eq!(client.response().status, 200);

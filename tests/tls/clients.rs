@@ -1,4 +1,4 @@
-//! Client certificates, and tokens that need one.
+//! Client certificates, and tokens that require one.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -33,7 +33,7 @@ fn a_required_client_certificate_is_verified() {
 }
 
 #[test]
-fn a_token_may_need_the_certificate_of_its_client() {
+fn a_token_may_require_the_certificate_of_its_client() {
     let backend = Backend::fine();
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
     let tls = listener_for(&authority, &clients, false);
@@ -52,7 +52,7 @@ fn a_token_may_need_the_certificate_of_its_client() {
     none.response().refused("token.certificate");
     none.send(&free);
     assert_eq!(none.response().status, 200);
-    // The names are compared as they are.
+    // The names are compared exactly.
     for (names, served) in [
         (&["dns:other.example", "dns:idp.example"][..], true),
         (&["dns:IDP.example"], false),
@@ -140,13 +140,13 @@ fn the_protocol_is_the_one_of_alpn() {
         Client::over(Wire::tls(TcpStream::connect(guarded.addr).unwrap(), config, NAME))
     };
     const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    // HTTP/2 without having agreed on it.
+    // HTTP/2 that was not negotiated.
     for protocols in [&[][..], &["http/1.1"]] {
         let mut client = connect(protocols);
         client.send(PREFACE);
         assert_eq!(client.response().status, 400, "{protocols:?}");
     }
-    // HTTP/1.1 after having agreed on HTTP/2.
+    // HTTP/1.1 although HTTP/2 was negotiated.
     let mut client = connect(&["h2", "http/1.1"]);
     client.send(head("GET", "/scim/v2/Users") + "\r\n");
     client.ends();
@@ -175,7 +175,7 @@ fn the_end_of_a_connection_is_announced() {
         config.limits.keepalive_timeout = short;
         config.limits.header_timeout = short;
     });
-    // `ends` fails at an end that is not announced (close_notify).
+    // `ends` fails if the end is not announced (close_notify).
     let mut silent = client(&guarded, trusting(&authority, None));
     silent.send("");
     silent.ends();

@@ -1,4 +1,4 @@
-//! Every mistake in the files of a listener is a sentence with its place.
+//! Every error in the files of a listener is reported as a sentence with its position.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -55,7 +55,7 @@ fn certificates_that_no_client_would_accept_are_errors() {
 }
 
 #[test]
-fn the_chain_has_to_be_in_order_and_the_key_its_own() {
+fn the_chain_has_to_be_in_order_and_match_the_key() {
     let root = Authority::new("root");
     let intermediate = root.intermediate("intermediate");
     let Issued { certificate: own, key } = intermediate.issue(NAMES);
@@ -96,7 +96,7 @@ fn an_expired_issuer_in_the_chain_is_an_error() {
 }
 
 #[test]
-fn files_that_hold_something_else_are_errors() {
+fn files_with_other_contents_are_errors() {
     let authority = Authority::new("files");
     let Issued { certificate, key } = authority.issue(NAMES);
     let der = {
@@ -167,7 +167,7 @@ fn files_that_hold_something_else_are_errors() {
 }
 
 #[test]
-fn files_that_cannot_be_read_are_errors_and_nothing_waits_for_them() {
+fn unreadable_files_are_errors_and_nothing_blocks_on_them() {
     let authority = Authority::new("files");
     let good = authority.issue(NAMES).files();
     let fifo = file("");
@@ -212,7 +212,7 @@ fn authorities_have_to_be_authorities_that_are_valid() {
         let path = file(text);
         one(tls(&path), &path, at, expected);
     }
-    // As long as others are left, old ones are left out.
+    // As long as others remain, expired ones are left out.
     let both = file(old.certificate.pem() + &authority.certificate.pem());
     let mut config = Config::new(vec!["127.0.0.1:0".parse().unwrap()], Vec::new());
     config.listen[0].tls = Some(tls(&both));
@@ -235,7 +235,7 @@ fn all_errors_of_all_files_are_reported_at_once() {
 }
 
 #[test]
-fn the_files_that_were_read_are_known_by_their_contents() {
+fn the_files_that_were_read_are_identified_by_their_contents() {
     let authority = Authority::new("files");
     let tls = authority.issue(NAMES).listener();
     let key = tls.certificates[0].key.clone();

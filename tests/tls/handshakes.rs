@@ -47,7 +47,7 @@ fn a_handshake_has_to_be_finished_within_the_header_timeout() {
         assert!(started.elapsed() >= SHORT);
         guarded.wait_metric(&failures("timeout"), nth as f64 + 1.0);
     }
-    // A byte now and then does not prolong it.
+    // Sending a byte now and then does not extend it.
     let mut stream = TcpStream::connect(guarded.addr).unwrap();
     let dripped = hello.iter().take_while(|byte| {
         std::thread::sleep(Duration::from_millis(20));
@@ -98,7 +98,7 @@ fn connections_are_limited_by_address_before_the_handshake() {
     assert_eq!(closed(second), b"");
     guarded
         .wait_metric("scim_guard_rule_hits_total{action=\"enforce\",rule=\"limits.address\"}", 1.0);
-    // Another address has its own.
+    // Another address has its own limit.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.2:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     socket.connect(&guarded.addr.into()).unwrap();
@@ -108,14 +108,14 @@ fn connections_are_limited_by_address_before_the_handshake() {
 }
 
 #[test]
-fn silent_clients_do_not_keep_others_from_their_handshake() {
+fn silent_clients_do_not_prevent_handshakes_of_others() {
     let backend = Backend::fine();
     let authority = Authority::new("servers");
     let guarded = guarded(&backend, &listener(&authority), |config| {
         config.threads = 1;
         config.limits.header_timeout = Duration::from_secs(600);
     });
-    // As many as there may be handshakes at one time.
+    // As many as there may be concurrent handshakes.
     let silent: Vec<TcpStream> =
         (0..128).map(|_| TcpStream::connect(guarded.addr).unwrap()).collect();
     wait_until("them", || guarded.running.as_ref().unwrap().connections() == silent.len());
@@ -123,7 +123,7 @@ fn silent_clients_do_not_keep_others_from_their_handshake() {
         let mut client = client(&guarded, trusting(&authority, None));
         client.send(control());
         assert_eq!(client.response().status, 200);
-        // Nobody else has to give way, as who is served leaves its place to the next one.
+        // No other has to give way, as each completed handshake frees its place for the next one.
         assert!((guarded.metric(&failures("displaced")) - 1.0).abs() < 0.5, "{served}");
     }
 }
@@ -140,7 +140,7 @@ fn failed_handshakes_are_counted_by_reason() {
     let alert = closed(stream);
     assert!(alert.starts_with(&[0x15, 3]), "{}", alert.escape_ascii());
     count("not_tls");
-    // A client that does not trust the certificate says so.
+    // A client that does not trust the certificate reports it.
     let mut untrusting = client(&guarded, trusting(&Authority::new("others"), None));
     untrusting.send(control());
     assert!(untrusting.response_to("GET").is_none());

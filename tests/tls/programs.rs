@@ -1,4 +1,4 @@
-//! The programs that people use: curl, openssl and Python.
+//! Common client programs: curl, openssl and Python.
 
 use std::process::{Command, Stdio};
 

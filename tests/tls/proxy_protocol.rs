@@ -1,4 +1,5 @@
-//! The header of the PROXY protocol: mandatory from named networks, before everything else, and an error from others.
+//! The PROXY protocol header: mandatory from named networks, before everything else, and an error
+//! from others.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -36,16 +37,16 @@ fn guarded(backend: &Backend, change: impl FnOnce(&mut Config)) -> Guarded {
     })
 }
 
-/// Whose request it was, as the access log says.
+/// The client of a request, according to the access log.
 fn logged(guarded: &Guarded, nth: usize) -> String {
     guarded.access_line(nth)["client"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn the_address_of_the_header_is_the_peers() {
+fn the_address_in_the_header_is_the_peers() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, |config| {
-        // The token may be used by this client alone.
+        // Only this client may use the token.
         config.tokens = Some(registry_file(&[entry("far", TOKEN, "networks: [203.0.113.7]")]));
     });
     let v6 = {
@@ -65,7 +66,7 @@ fn the_address_of_the_header_is_the_peers() {
         (with_fields, "203.0.113.7", 200),
         (b"PROXY TCP6 2001:db8::7 ::1 1 2\r\n".to_vec(), "2001:db8::7", 403),
         (v6, "2001:db8::7", 403),
-        // The load balancer for itself: its own address.
+        // The load balancer itself connects: its own address.
         (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1", 403),
         (v2(0x20, 0, &[]), "127.0.0.1", 403),
         (v2(0x20, 0x11, &[1; 12]), "127.0.0.1", 403),
@@ -95,7 +96,7 @@ fn a_header_may_arrive_in_pieces() {
         for cut in [1, 5, 11, 12, 13, 15, 16, 17, header.len() - 1] {
             let mut client = guarded.client();
             client.send(&header[..cut]);
-            // The next piece is one of its own.
+            // The next piece is sent separately.
             std::thread::yield_now();
             client.send([&header[cut..], &control()].concat());
             assert_eq!(client.response().status, 200, "{cut}");
@@ -118,7 +119,7 @@ fn a_header_is_mandatory_from_the_named_networks() {
         v2(0x2f, 0x11, &[0; 12]),
         v2(0x11, 0x11, &[0; 12]),
         v2(0x21, 0x11, &[0; 4097]),
-        // The first header counts, a second one is HTTP.
+        // Only the first header counts; a second one is parsed as HTTP.
         [V1.as_bytes(), V1.as_bytes()].concat(),
     ] {
         let mut client = guarded.client();
@@ -214,7 +215,7 @@ fn the_header_comes_before_tls() {
         "scim_guard_rule_hits_total{action=\"enforce\",rule=\"framing.message\"}",
         1.0,
     );
-    // HAProxy's own client.
+    // A real client: HAProxy.
     let ca = crate::support::tls::file(authority.certificate.pem());
     let port = guarded.addr.port();
     let output = std::process::Command::new("curl")
@@ -235,7 +236,7 @@ fn a_header_within_tls_is_malformed_http() {
     let mut client = crate::client(&guarded, trusting(&authority, None));
     client.send([V1.as_bytes(), &control()].concat());
     client.response().refused("framing.message");
-    // Before TLS it is none.
+    // A listener with TLS expects the header before TLS.
     let mut stream = TcpStream::connect(guarded.addr).unwrap();
     stream.write_all(V1.as_bytes()).unwrap();
     let mut alert = Vec::new();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Scans a TLS listener of the guard with sslscan and testssl, once with an ECDSA and once with an RSA certificate.
 
-Everything that these programs object to is a failure, except for what a certificate made here cannot have: an authority
+Every objection of these programs is a failure, except for properties that a test certificate cannot have: an authority
 that they know, and revocation.
 """
 
@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 
-# What depends on the installed openssl, on the certificate's authority, on DNS or on the time, and what testssl notes of every server.
+# Findings that depend on the installed openssl, on the certificate's authority, on DNS or on the
+# time, and those that testssl reports for every server.
 CERTIFICATE = re.compile(r"^(engine_problem|cert_|OCSP|CAA|DNS_|chain_of_trust|cert$|trust|security_headers|HSTS|HPKP|banner|overall_grade|grade_cap)")
 KEYS = {"ECDSA": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "RSA": ["-newkey", "rsa:2048"]}
 
@@ -60,7 +61,7 @@ class Guard:
 
 
 def sslscan(port):
-    """The lines about protocols and ciphers, and what is wrong with them."""
+    """The lines about protocols and ciphers, and the objections."""
     run = subprocess.run(["sslscan", "--no-colour", "--no-check-certificate", f"127.0.0.1:{port}"], capture_output=True, text=True, check=True)
     wanted = re.compile(r"^\s*((SSL|TLS)v\S+\s+(en|dis)abled|Preferred|Accepted|.*(Heartbleed|heartbleed|renegotiation|Compression|compression))")
     lines = [line.strip() for line in run.stdout.splitlines() if wanted.match(line)]
@@ -70,7 +71,7 @@ def sslscan(port):
     ciphers = [line for line in lines if line.startswith(("Preferred", "Accepted"))]
     wrong += [f"sslscan: {line}" for line in ciphers if not re.search(r"TLS_(AES|CHACHA)|ECDHE", line)]
     if not ciphers:
-        wrong.append("sslscan: no cipher was seen")
+        wrong.append("sslscan: no cipher was reported")
     return lines, wrong
 
 

@@ -1,5 +1,5 @@
-//! Tokens appear in no output of the process: not in its logs at debug level, its metrics, its probes or its
-//! messages, wherever a token was put by mistake.
+//! Tokens appear in no output of the process: not in its logs at debug level, its metrics, its
+//! probes or its messages, wherever a token was pasted by mistake.
 
 use std::io::{Read as _, Write as _};
 
@@ -10,8 +10,8 @@ use crate::program::{Process, folder, run};
 use crate::support::{Backend, Reply, answer, entry, h2c, registry_yaml, wait_until};
 use crate::{USER, request};
 
-/// Tokens of Wire's form with a recognisable beginning, by which they are found even if they are cut or
-/// escaped. None has `+` or `/`, so that they are valid wherever words are.
+/// Tokens of Wire's form with a recognisable beginning, with which they are found even if they are
+/// truncated or escaped. None contains `+` or `/`, so that they are valid wherever words are.
 struct Canaries(Vec<String>);
 
 impl Canaries {

@@ -77,10 +77,10 @@ fn an_address_with_many_failures_is_limited_but_its_valid_tokens_are_not() {
     slowed.refused("limits.failures");
     let wait: u32 = slowed.header("retry-after").unwrap().parse().unwrap();
     assert!((15..=20).contains(&wait), "{wait}");
-    // Valid tokens are let through, and so are clients from other addresses.
+    // Valid tokens are accepted, and so are clients from other addresses.
     assert_eq!(from("192.0.2.1", TOKEN).status, 200);
     assert_eq!(from("192.0.2.2", &token(5)).rule(), "-");
-    // A malformed header is answered with what is wrong with it, however often it comes.
+    // The answer to a malformed header explains the mistake, however often it arrives.
     for _ in 0..5 {
         from("192.0.2.1", "x").refused("token.malformed");
     }

@@ -232,7 +232,7 @@ fn a_registry_is_enforced_even_if_token_syntax_is_not() {
 #[test]
 fn registry_changes_apply_within_five_seconds_and_fail_no_request() {
     let backend = Backend::fine();
-    // As Kubernetes mounts a secret: the file is a link through a folder that is swapped.
+    // Mounts a secret as Kubernetes does: the file is a link through a folder that is replaced.
     let folder = registry_file(&[]).with_extension("mounted");
     std::fs::create_dir_all(&folder).unwrap();
     let publish = |version: &str, entries: &[String]| {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Traces with a real collector, Rotel: it takes the guard's spans, and its debug log shows them."""
+"""Traces with a real collector, Rotel: it receives the guard's spans, and its debug log shows them."""
 
 import argparse
 import sys
@@ -13,15 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "clients"))
 sys.path.insert(0, str(ROOT / "tests" / "prometheus"))
 from guard import Process  # noqa: E402
-from guards import Program, ask, free_port, guard, hash_of, traffic, wait_until  # noqa: E402
-
-failures = []
-
-
-def check(name, passed, told=""):
-    print(f"{'ok    ' if passed else 'FAILED'} {name}{f': {told}' if told != '' else ''}", flush=True)
-    if not passed:
-        failures.append(name)
+from guards import Program, ask, check, failures, free_port, guard, hash_of, traffic, wait_until  # noqa: E402
 
 
 def sent(admin):
@@ -56,7 +48,7 @@ def main():
                 finally:
                     stop.set()
                     sender.join()
-                check("the collector took spans", True, f"of {sent(admin):.0f} requests")
+                check("the collector received spans", True, f"of {sent(admin):.0f} requests")
             shown = wait_until("the collector's log", lambda: log.read_text() if "judge" in log.read_text() else None)
         for part in ("wire-scim-guard", "POST /scim/v2/Users", "judge", "http.route", "/scim/v2/Users/:uid",
                      "scim_guard.verdict", "scim_guard.rule", "json.syntax", "okta"):

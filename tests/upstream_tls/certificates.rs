@@ -1,5 +1,5 @@
-//! A server whose certificate is not valid for its name gets no byte of a request, and the log and `/i/ready` say
-//! what is wrong.
+//! A server whose certificate is not valid for its name receives no byte of a request, and the log
+//! and `/i/ready` report the reason.
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use wire_scim_guard::config::Config;
@@ -8,7 +8,7 @@ use crate::support::tls::{Authority, Issued, days, file};
 use crate::support::{Backend, Guarded, chunked, control};
 use crate::terminator::{Identity, Terminator, to};
 
-/// A certificate that nobody else has signed.
+/// A self-signed certificate.
 fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Issued {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -16,7 +16,7 @@ fn self_signed(change: impl FnOnce(&mut CertificateParams)) -> Issued {
     Issued { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
 }
 
-/// Asks for what is buffered and for what streams, and returns what `/i/ready` says of the server.
+/// Sends a buffered and a streamed request, and returns what `/i/ready` reports about the server.
 fn refused(issued: &Issued, authority: &Authority, change: impl FnOnce(&mut Config)) -> String {
     let backend = Backend::fine();
     let terminator = Terminator::start(&backend, &Identity::new(issued));
@@ -27,7 +27,7 @@ fn refused(issued: &Issued, authority: &Authority, change: impl FnOnce(&mut Conf
     for request in [control(), chunked("POST", "/scim/auth-tokens", b"{}")] {
         let answer = guarded.ask(request);
         answer.refused("upstream.tls");
-        // The client learns nothing of what is inside.
+        // The client learns nothing about the internal network.
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         assert!(!detail.contains("localhost") && !detail.contains("127.0.0.1"), "{detail}");
         assert!(!detail.contains("upstream."), "{detail}");
@@ -37,7 +37,7 @@ fn refused(issued: &Issued, authority: &Authority, change: impl FnOnce(&mut Conf
 }
 
 #[test]
-fn each_invalid_certificate_is_refused_with_its_own_sentence() {
+fn each_invalid_certificate_is_refused_with_its_own_message() {
     let authority = Authority::new("backend authority");
     let cases: [(&str, Issued, &str); 9] = [
         (
@@ -106,7 +106,7 @@ fn a_self_signed_certificate_is_trusted_when_it_is_named() {
         config.upstream_tls.ca = Some(file(&issued.certificate));
     });
     assert_eq!(guarded.ask(control()).status, 200);
-    // Another one with the same names is not.
+    // Another authority with the same name is not.
     let ready = refused(&self_signed(|_| {}), &Authority::new("unused"), |config| {
         config.upstream_tls.ca = Some(file(&issued.certificate));
     });
@@ -114,7 +114,7 @@ fn a_self_signed_certificate_is_trusted_when_it_is_named() {
 }
 
 #[test]
-fn an_own_authority_replaces_those_of_the_platform_and_chains_are_followed() {
+fn a_configured_authority_replaces_those_of_the_platform_and_chains_are_followed() {
     let root = Authority::new("root");
     let intermediate = root.intermediate("intermediate");
     let leaf = intermediate.issue(&["dns:localhost"]);
@@ -128,7 +128,7 @@ fn an_own_authority_replaces_those_of_the_platform_and_chains_are_followed() {
     assert_eq!(guarded.ask(control()).status, 200);
     let ready = refused(&leaf, &root, |_| {});
     assert!(ready.contains("without the certificates in between"), "{ready}");
-    // The authorities of the platform know none of these.
+    // The platform's authorities issued none of these.
     let ready = refused(&chain, &root, |config| config.upstream_tls.ca = None);
     assert!(ready.contains("upstream.tls.ca"), "{ready}");
 }

@@ -1,4 +1,4 @@
-//! Requests and answers over TLS: unchanged, with the server's own name, also what streams.
+//! Requests and answers over TLS: unchanged, with the server's own name, including streamed ones.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -53,7 +53,7 @@ fn upstream_host_sets_host_server_name_and_the_verified_name() {
         names.iter().all(|h| h.server_name.as_deref() == Some("wire.example.com")),
         "{names:?}"
     );
-    // The client's Host is kept where that is wanted; the server still has to be the one of the entry.
+    // The client's Host is kept if configured; the server still has to be the one of the entry.
     let chain =
         Chain::configured(Backend::fine(), |config| config.upstream_host = UpstreamHost::Keep);
     assert_eq!(chain.guarded.ask(control()).status, 200);
@@ -61,7 +61,7 @@ fn upstream_host_sets_host_server_name_and_the_verified_name() {
     assert_eq!(chain.backend.wait(1).header("host"), ["wire.example"]);
     assert_eq!(chain.backend.wait(2).header("host"), ["wire.example"]);
     assert_eq!(chain.terminator.handshakes()[0].server_name.as_deref(), Some(NAME));
-    // In cleartext it is the client's as well, unless another one is named.
+    // In cleartext it is the client's as well, unless another one is configured.
     let backend = Backend::fine();
     assert_eq!(Guarded::before(&backend).ask(control()).status, 200);
     let named = Guarded::configured(&[backend.addr], |config| {
@@ -117,7 +117,7 @@ fn bodies_and_answers_of_every_size_pass_unchanged() {
 }
 
 #[test]
-fn what_streams_passes_over_tls_too() {
+fn streamed_requests_pass_over_tls_too() {
     let long = "y".repeat(3_000_000);
     let body = long.clone();
     let chain = Chain::configured(
@@ -148,7 +148,7 @@ fn what_streams_passes_over_tls_too() {
     let bodies: Vec<Vec<u8>> = asked.into_iter().map(|answer| answer.unwrap().body).collect();
     assert!(bodies == [b"2 bytes".to_vec(), long.into_bytes()]);
     assert!(chain.terminator.handshakes().iter().all(|h| h.server_name.as_deref() == Some(NAME)));
-    // The backend gets the server's own name, whichever way the request goes.
+    // The backend receives the server's own name, whichever path the request takes.
     let port = chain.terminator.addr.port();
     assert!(
         chain.backend.seen().iter().all(|seen| seen.header("host") == [format!("{NAME}:{port}")])
@@ -175,7 +175,7 @@ fn a_client_certificate_is_presented() {
         assert_eq!(guarded.ask(control()).status, 200);
         assert_eq!(guarded.ask(chunked("POST", TOKENS, b"{}")).status, 200);
         assert!(terminator.handshakes().iter().all(|handshake| handshake.client_certificate));
-        // Without one, or with one of somebody else, nothing gets there.
+        // Without a certificate, or with a wrong one, no request arrives.
         let foreign = Authority::new("others").issue(&["dns:guard.example"]);
         for (files, expected) in
             [(None, "client certificate"), (Some(foreign.files()), "upstream.tls.certificate")]

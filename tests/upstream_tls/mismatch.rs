@@ -1,4 +1,5 @@
-//! TLS where the server speaks cleartext, cleartext where it speaks TLS, and handshakes that do not end.
+//! TLS to a server that speaks cleartext, cleartext to one that speaks TLS, and handshakes that do
+//! not end.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +11,7 @@ use crate::support::tls::Authority;
 use crate::support::{Backend, Guarded, Reply, WAIT_TIMEOUT, answer, chunked, control};
 use crate::terminator::{Chain, to};
 
-/// A server that does this with each connection.
+/// A server that handles each connection with this function.
 fn server(
     serve: impl Fn(std::net::TcpStream) + Send + Sync + Clone + 'static,
 ) -> std::net::SocketAddr {
@@ -35,7 +36,7 @@ fn secured(addr: std::net::SocketAddr) -> Guarded {
 
 #[test]
 fn a_server_that_speaks_cleartext_gets_no_request() {
-    // One answers what it takes for a malformed request, one says hello, and one closes.
+    // One answers what it considers a malformed request, one sends a greeting, and one closes.
     for (answer, expected) in [
         (
             &b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..],
@@ -65,7 +66,7 @@ fn a_server_that_speaks_cleartext_gets_no_request() {
 }
 
 #[test]
-fn a_server_that_speaks_tls_where_cleartext_is_configured_is_recognised() {
+fn a_server_that_speaks_tls_although_cleartext_is_configured_is_recognised() {
     let cleartext = |port| {
         Guarded::configured(&[], |config| {
             config.upstream = vec![Server::cleartext("127.0.0.1", port)];
@@ -89,14 +90,14 @@ fn a_server_that_speaks_tls_where_cleartext_is_configured_is_recognised() {
         guarded.ask(control()).refused("upstream.tls");
     }
     assert!(guarded.ready().contains("write https:// before it"), "{}", guarded.ready());
-    // Another 400 is Wire's own.
+    // Another 400 comes from Wire itself.
     let backend = Backend::start(|_| Reply::Bytes(answer(400, "{}")));
     assert_eq!(cleartext(backend.addr.port()).ask(control()).rule(), "-");
 }
 
 #[test]
-fn a_handshake_that_does_not_end_is_given_up_in_time() {
-    // One says nothing at all, and one drips.
+fn a_handshake_that_does_not_end_is_aborted_in_time() {
+    // One sends nothing at all, and one sends slowly.
     for drip in [false, true] {
         let addr = server(move |mut stream| {
             let began = Instant::now();

@@ -1,4 +1,5 @@
-//! Connections over TLS are reused, sessions are resumed, and the rules for both are those of cleartext.
+//! Connections over TLS are reused, sessions are resumed, and both follow the same rules as in
+//! cleartext.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -27,7 +28,7 @@ fn deviating_on_second(reply: fn(&Seen) -> Reply) -> Backend {
 fn one_connection_serves_many_requests() {
     let chain = Chain::new(Backend::fine());
     for _ in 0..50 {
-        // Also of clients that come and go.
+        // Including clients that connect and disconnect.
         assert_eq!(chain.guarded.ask(control()).status, 200);
         assert_eq!(chain.guarded.ask(get()).status, 200);
     }
@@ -36,7 +37,7 @@ fn one_connection_serves_many_requests() {
 }
 
 #[test]
-fn sessions_are_resumed_where_connections_are_not_reused() {
+fn sessions_are_resumed_if_connections_are_not_reused() {
     let chain = Chain::new(Backend::start(|_| last()));
     for _ in 0..10 {
         assert_eq!(chain.guarded.ask(get()).status, 200);
@@ -44,7 +45,7 @@ fn sessions_are_resumed_where_connections_are_not_reused() {
     let handshakes = chain.terminator.handshakes();
     assert_eq!(handshakes.len(), 10);
     assert!(!handshakes[0].resumed && handshakes[1..].iter().all(|h| h.resumed), "{handshakes:?}");
-    // What streams shares the sessions.
+    // Streamed requests share the sessions.
     let chain = Chain::new(Backend::start(|_| last()));
     for _ in 0..5 {
         let request = with_length("POST", "/scim/auth-tokens", b"{}");
@@ -56,7 +57,7 @@ fn sessions_are_resumed_where_connections_are_not_reused() {
 }
 
 #[test]
-fn a_post_is_never_sent_twice_and_an_idempotent_request_once_more() {
+fn a_post_is_never_retried_and_an_idempotent_request_once() {
     let patch = br#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[]}"#;
     for request in [
         control(),
@@ -74,7 +75,7 @@ fn a_post_is_never_sent_twice_and_an_idempotent_request_once_more() {
         assert_eq!(chain.guarded.ask(request).status, 200);
         assert_eq!((chain.backend.seen().len(), chain.terminator.handshakes().len()), (3, 2));
     }
-    // A connection that fails before anything was sent costs no request.
+    // A connection that fails before anything was sent does not fail a request.
     let chain = Chain::new(Backend::start(|_| Reply::Stall));
     drop(chain.terminator);
     chain.guarded.ask(control()).refused("upstream.connect");
@@ -82,8 +83,8 @@ fn a_post_is_never_sent_twice_and_an_idempotent_request_once_more() {
 }
 
 #[test]
-fn bytes_after_an_answer_reach_no_client_and_an_end_is_noticed() {
-    // What comes at once, and what comes while the connection is idle.
+fn bytes_after_an_answer_reach_no_client_and_a_close_is_noticed() {
+    // Bytes that arrive immediately, and bytes that arrive while the connection is idle.
     let twice = |_: &Seen| {
         let first = answer(200, "{}");
         Reply::Bytes([first, answer(200, "\"another's\"")].concat())
@@ -94,7 +95,7 @@ fn bytes_after_an_answer_reach_no_client_and_an_end_is_noticed() {
         assert_eq!((answer.status, &answer.body[..]), (200, &b"{}"[..]));
     }
     assert_eq!(chain.backend.accepted(), 5);
-    // A server that closes idle connections loses no request.
+    // A server that closes idle connections causes no failed request.
     let chain = Chain::new(Backend::start(|_| Reply::Last(answer(200, "{}"))));
     for _ in 0..5 {
         assert_eq!(chain.guarded.ask(get()).status, 200);

@@ -16,10 +16,10 @@ use wire_scim_guard::tls::provider;
 use crate::support::tls::{Authority, Issued, file};
 use crate::support::{Backend, Guarded};
 
-/// The name in the certificates of backends here.
+/// The name in the backends' certificates.
 pub const NAME: &str = "localhost";
 
-/// What a handshake has shown.
+/// The parameters of a handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handshake {
     pub server_name: Option<String>,
@@ -28,7 +28,7 @@ pub struct Handshake {
     pub client_certificate: bool,
 }
 
-/// How the server identifies itself, and whom it accepts.
+/// The server's certificate, and the clients that it accepts.
 pub struct Identity<'a> {
     pub issued: &'a Issued,
     /// Clients need a certificate of this authority.
@@ -108,7 +108,7 @@ impl Terminator {
     }
 }
 
-/// Has the guard speak TLS to this server, as `localhost`.
+/// Makes the guard speak TLS to this server, as `localhost`.
 pub fn to(server: SocketAddr, authority: &Authority) -> impl FnOnce(&mut Config) {
     let tls = trusting(authority);
     move |config| {

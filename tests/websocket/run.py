@@ -22,7 +22,7 @@ from guard import WAIT_TIMEOUT, expect, free_port, run  # noqa: E402
 
 
 async def echo(connection):
-    """Echoes messages, or does what a message asks for."""
+    """Echoes messages, or does what a message requests."""
     async for message in connection:
         if message == "path":
             await connection.send(connection.request.path)

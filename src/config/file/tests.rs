@@ -17,7 +17,7 @@ use crate::rule::Rule;
 const LEAST: &str = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n";
 const EXAMPLE: &str = include_str!("../../../conf/wire-scim-guard.yaml");
 
-/// The errors in a config of these lines, which follow the two that are needed.
+/// The errors in a config with these lines after the two required ones.
 fn errors(lines: &str) -> Vec<String> {
     let errors = parse(&format!("{LEAST}{lines}")).err().unwrap_or_default();
     errors.iter().map(Diagnostic::to_string).collect()
@@ -148,7 +148,7 @@ fn a_listener_may_be_a_mapping_with_tls_and_proxy_protocol() {
         proxy_protocol: vec!["10.0.0.0/8".parse().unwrap()],
     };
     assert_eq!(config.listen[1], expected);
-    // A header of the PROXY protocol says who connects.
+    // A PROXY protocol header names the client.
     assert_eq!(config.warnings, []);
 }
 
@@ -202,7 +202,7 @@ fn all_errors_of_a_listener_are_reported() {
 }
 
 #[test]
-fn what_is_probably_not_meant_is_a_warning_with_its_place() {
+fn what_is_probably_unintended_is_a_warning_with_its_position() {
     let warnings = |listen: &str, lines: &str| -> Vec<String> {
         let text = format!(
             "listen: [\"127.0.0.1:8080\", \"{listen}:81\"]\nupstream: {{servers: [b]}}\n{lines}"
@@ -252,7 +252,7 @@ fn what_is_probably_not_meant_is_a_warning_with_its_place() {
 }
 
 #[test]
-fn tls_to_the_backend_is_read_and_its_mistakes_have_places() {
+fn errors_in_tls_to_the_backend_have_positions() {
     let upstream = |lines: &str| parse(&LEAST.replace("{servers: [\"127.0.0.1:8088\"]}", lines));
     let config = upstream(
         "{servers: [\"https://wire.example\", \"http://b:80\"], host: Other.Example, \
@@ -302,7 +302,7 @@ fn tls_to_the_backend_is_read_and_its_mistakes_have_places() {
 }
 
 #[test]
-fn shared_is_read_and_its_mistakes_have_places() {
+fn errors_in_shared_have_positions() {
     let config = valid("shared: {redis: \"rediss://redis.example.com/2\"}\n");
     let shared = config.shared.unwrap();
     assert_eq!(shared.store.to_string(), "rediss://redis.example.com:6379");
@@ -391,7 +391,7 @@ log: [info]
 }
 
 #[test]
-fn a_text_that_is_no_config_is_refused_as_a_whole() {
+fn a_file_that_is_not_a_config_is_refused_as_a_whole() {
     let first = |text: &str| parse(text).unwrap_err()[0].to_string();
     assert!(first("").starts_with("1:1: listen is missing"), "{}", first(""));
     assert!(first("# nothing\n").contains("listen is missing"));
@@ -407,7 +407,7 @@ fn a_text_that_is_no_config_is_refused_as_a_whole() {
 }
 
 #[test]
-fn what_yaml_has_beyond_a_config_is_named() {
+fn unsupported_yaml_is_named() {
     assert_eq!(
         errors("hosts: &hosts [a]\ntrusted_proxies: *hosts\n"),
         ["4:18: aliases (`*name`) are not read here; write the value itself"]
@@ -478,7 +478,7 @@ fn single_errors_say_what_to_do() {
 }
 
 #[test]
-fn an_ipv6_address_without_brackets_is_told_how_to_write_it() {
+fn an_error_about_an_ipv6_address_without_brackets_shows_the_right_form() {
     for (server, wanted) in [
         ("::1:8080", "write [::1]:8080, or [::1:8080]:8080 if 8080 is a part of the address"),
         ("2001:db8::1:443", "write [2001:db8::1]:443, or"),
@@ -528,7 +528,7 @@ fn a_large_file_is_read_to_its_end() {
     assert!(parse(&format!("{}]}}\n", servers.trim_end())).is_err());
 }
 
-/// The keys that the reader asks for.
+/// The keys that the reader looks up.
 fn known_keys() -> Vec<String> {
     let diagnostics = Diagnostics::default();
     let text = format!("{LEAST}z_headers: {{keep_from: [192.0.2.1]}}\n");
@@ -539,14 +539,14 @@ fn known_keys() -> Vec<String> {
 }
 
 #[test]
-fn the_example_is_the_defaults() {
+fn the_example_shows_the_defaults() {
     let example = Config { fingerprint: 0, ..parse(EXAMPLE).unwrap() };
     assert_eq!(format!("{example:?}"), format!("{:?}", defaults()));
 }
 
 #[test]
 fn the_example_is_valid_with_everything_switched_on_and_names_every_key() {
-    // Keys follow `#` alone, sentences follow `# `.
+    // Keys follow `#` directly, sentences follow `# `.
     let switched_on: String = EXAMPLE
         .lines()
         .filter(|line| {
@@ -586,7 +586,7 @@ fn only_the_first_errors_of_a_file_are_reported() {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_reader_panic(text in any::<String>()) {
+    fn no_input_makes_the_reader_panic(text in any::<String>()) {
         let _ = parse(&text);
     }
 

@@ -16,7 +16,7 @@ fn allowance(count: u32) -> Allowance {
     Allowance { count, until: SystemTime::UNIX_EPOCH }
 }
 
-/// Takes a place at a second.
+/// Reserves a place at a second.
 fn take(window: &mut Window, change: (u128, AccountChange), at: u64) -> Result<Taken, Full> {
     window.take(limit(2, 10), None, true, change, at * SECOND)
 }
@@ -59,7 +59,7 @@ fn an_unconfirmed_repetition_counts_from_its_own_time() {
 }
 
 #[test]
-fn a_refused_repetition_gives_no_place_back() {
+fn a_refused_repetition_releases_no_place() {
     let mut window = Window::default();
     for earlier in [Fate::Done, Fate::Unknown] {
         assert!(delete(&mut window, 1, earlier, 0));
@@ -79,7 +79,7 @@ fn a_refused_repetition_gives_no_place_back() {
 }
 
 #[test]
-fn who_is_kept_inactive_takes_a_place_once_and_activating_ends_that() {
+fn a_user_kept_inactive_takes_one_place_until_activated() {
     let mut window = Window::default();
     let deactivate = |window: &mut Window, user, at| {
         let taken = take(window, (user, Deactivates), at);
@@ -88,7 +88,8 @@ fn who_is_kept_inactive_takes_a_place_once_and_activating_ends_that() {
         }
         taken.is_ok()
     };
-    // A client that repeats ten inactive users every five seconds: each gets through, two in ten seconds.
+    // A client that repeats ten inactive users every five seconds: each is accepted, two in ten
+    // seconds.
     let mut settled = [false; 10];
     for at in (0..100).step_by(5) {
         for (user, settled) in settled.iter_mut().enumerate() {
@@ -100,13 +101,13 @@ fn who_is_kept_inactive_takes_a_place_once_and_activating_ends_that() {
     assert_eq!(settled, [true; 10]);
     window.expire(limit(2, 10), 104 * SECOND);
     assert_eq!((window.used(), window.len()), (0, 10));
-    // A user that is activated, and one that is deleted, is taken away again.
+    // A user that is activated or deleted is removed again.
     window.activate(0);
     assert!(deactivate(&mut window, 0, 104));
     assert!(delete(&mut window, 1, Fate::Done, 104));
     assert!(!delete(&mut window, 2, Fate::Done, 104));
     assert!(deactivate(&mut window, 2, 104));
-    // What is no longer repeated is forgotten.
+    // Users that are no longer repeated are dropped.
     window.expire(limit(2, 10), 200 * SECOND);
     assert_eq!((window.used(), window.len()), (0, 0));
 }
@@ -138,17 +139,17 @@ fn an_allowance_is_for_so_many_users_in_all_and_leaves_the_limit_as_it_was() {
     assert!(pass(3, Some(3), Fate::Done, 0) && pass(4, Some(3), Fate::Refused, 0));
     assert!(pass(5, Some(3), Fate::Done, 0) && pass(6, Some(3), Fate::Unknown, 0));
     assert!(!pass(7, Some(3), Fate::Done, 0));
-    // Retries cost nothing, and the count is not for each interval.
+    // Retries cost nothing, and the count is not per interval.
     assert!(pass(5, Some(3), Fate::Done, 1));
     assert!(pass(7, Some(3), Fate::Done, 11) && pass(8, Some(3), Fate::Done, 11));
     assert!(!pass(9, Some(3), Fate::Done, 11));
-    // Another one begins anew.
+    // Another allowance starts from zero.
     assert!(pass(9, Some(1), Fate::Done, 11));
     assert!(!pass(10, Some(1), Fate::Done, 11) && !pass(10, None, Fate::Done, 11));
 }
 
 #[test]
-fn without_memory_nobody_new_is_counted() {
+fn without_memory_no_new_user_is_counted() {
     let mut window = Window::default();
     assert!(delete(&mut window, 1, Fate::Done, 0));
     assert!(window.take(limit(2, 10), None, false, (2, Deletes), 0).is_err());
@@ -177,7 +178,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..120)
 }
 
-/// One request that left, as the model remembers it.
+/// One request that was forwarded, as the model remembers it.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     at: u64,
@@ -188,7 +189,7 @@ struct Sent {
     before_activation: bool,
 }
 
-/// All requests of a user that left since the user last did not count.
+/// All requests of a user that were forwarded since the user last did not count.
 type History = Vec<Sent>;
 
 fn is_confirmed(history: &History, change: AccountChange) -> bool {
@@ -205,9 +206,9 @@ fn counts(history: &History, within: u64, now: u64) -> bool {
 }
 
 proptest! {
-    /// Against a model that keeps every request and looks through all of them each time.
+    /// Compares with a model that keeps every request and scans all of them each time.
     #[test]
-    fn no_interval_has_more_users_than_allowed_and_none_is_held_without_need(
+    fn no_interval_has_more_users_than_allowed_and_none_is_refused_needlessly(
         steps in steps(),
         at_most in 1..4u32,
     ) {
@@ -216,7 +217,7 @@ proptest! {
         let mut window = Window::default();
         let mut now = 0;
         let mut histories: BTreeMap<u128, History> = BTreeMap::new();
-        // Requests that left and may take someone away, with their times.
+        // Forwarded requests that may remove a user, with their times.
         let mut removals: Vec<(u64, u128)> = Vec::new();
         for step in steps {
             histories.retain(|_, history| counts(history, WITHIN, now));
@@ -249,7 +250,7 @@ proptest! {
                             prop_assert!(known || used < at_most as usize);
                             let history = histories.entry(user).or_default();
                             let repeats = is_confirmed(history, change);
-                            // Answers are told apart only when none is in flight.
+                            // Answers can be distinguished only if no other is in flight.
                             let before_activation = history
                                 .iter()
                                 .any(|sent| sent.fate.is_none() && sent.before_activation);
@@ -262,7 +263,7 @@ proptest! {
                     }
                 }
             }
-            // Who was refused everything does not count.
+            // A user for whom every request was refused does not count.
             let is_refused = |user: &u128| {
                 histories.get(user).is_none_or(|history| !counts(history, WITHIN, now))
             };

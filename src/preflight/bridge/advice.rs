@@ -1,5 +1,5 @@
-//! What the config alone says about the run: the mistakes with which the bridge starts and fails, and the
-//! settings that seldom do what was meant.
+//! Advice that follows from the config alone: errors with which the bridge starts and then fails,
+//! and settings that are rarely intended.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -25,10 +25,10 @@ const OPERATIONAL: [&str; 13] = [
     "nsUniqueId",
 ];
 
-/// Attributes of Active Directory whose values are no text.
+/// Attributes of Active Directory whose values are binary.
 const BINARY: [&str; 4] = ["objectGUID", "objectSid", "jpegPhoto", "thumbnailPhoto"];
 
-/// All that there is to say before an entry is looked at.
+/// All advice that does not depend on an entry.
 pub fn advise(config: &BridgeConfig) -> Vec<Note> {
     let mut notes = Vec::new();
     mapping(config, &mut notes);
@@ -39,7 +39,7 @@ pub fn advise(config: &BridgeConfig) -> Vec<Note> {
     notes
 }
 
-/// The target that also takes the attribute of `userName`.
+/// The target that is mapped from the same attribute as `userName`.
 pub fn shares_user_name(config: &BridgeConfig) -> Option<(&'static str, At)> {
     let user_name = &config.mapping.user_name.value;
     let mut others = config.mapping.pairs().filter(|(target, _)| *target != "userName");
@@ -62,7 +62,7 @@ fn mapping(config: &BridgeConfig, notes: &mut Vec<Note>) {
     if mapping.display_name.is_none() {
         notes.push(Note::warning(
             mapping.at,
-            "mapping.displayName is missing; Wire shows the email address in place of a name, and the profile \
+            "mapping.displayName is missing; Wire shows the email address instead of a name, and the profile \
              `documented` refuses every user. Map displayName or cn.",
         ));
     }
@@ -77,20 +77,20 @@ fn operational(config: &BridgeConfig, notes: &mut Vec<Note>) {
             notes.push(Note::warning(
                 *at,
                 format!(
-                    "{place} is {value}, which OpenLDAP keeps as an operational attribute and does not return to the \
+                    "{place} is {value}, which OpenLDAP treats as an operational attribute and does not return to the \
                      bridge's search; it can only be used as a filter of the search."
                 ),
             ));
         } else if is_in(&BINARY) {
             notes.push(Note::warning(
                 *at,
-                format!("{place} is {value}, whose values are bytes and no text. Map an attribute that is text."),
+                format!("{place} is {value}, whose values are binary. Map an attribute that is a string."),
             ));
         }
     }
 }
 
-/// The name of an attribute as servers know them.
+/// The name of an attribute in the form in which servers compare it.
 pub fn is_plain_name(name: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b';' | b'_');
@@ -103,7 +103,7 @@ fn token(config: &BridgeConfig, notes: &mut Vec<Note>) {
     let mut error = |message: &str| notes.push(Note::new(*at, Severity::Error, message));
     if text.trim() != text || text.contains(['\n', '\r']) {
         return error(
-            "scimTarget.token has blanks or a line end at one of its ends, which are sent as they are; Wire refuses \
+            "scimTarget.token has white space or a line break around it, which is sent unchanged; Wire refuses \
              every request. Write it on one line in quotes.",
         );
     }
@@ -115,7 +115,7 @@ fn token(config: &BridgeConfig, notes: &mut Vec<Note>) {
     };
     if token.len() != 44 || STANDARD.decode(token).is_err() {
         error(
-            "scimTarget.token is no token of Wire, which are 44 characters of base64 behind `Bearer `; Wire answers \
+            "scimTarget.token is not a token of Wire, which is 44 characters of base64 after `Bearer `; Wire answers \
              401 to the first request, and the bridge ends there. Copy the whole token from Wire's team management.",
         );
     }
@@ -142,7 +142,7 @@ fn target(config: &BridgeConfig, notes: &mut Vec<Note>) {
     if host == "spar" || host.starts_with("spar.") {
         notes.push(Note::warning(
             target.host.at,
-            "scimTarget.host is spar itself: requests by-pass the guard. Name the guard here, with its port.",
+            "scimTarget.host is spar itself: requests bypass the guard. Name the guard here, with its port.",
         ));
     }
     let is_local = matches!(host, "localhost" | "::1" | "[::1]") || host.starts_with("127.");
@@ -165,21 +165,21 @@ fn source(config: &BridgeConfig, notes: &mut Vec<Note>) {
         notes.push(Note::warning(directory.tls.at, message));
     }
     if host.contains("://") || host.contains('/') {
-        let message = "ldapSource.host has to be a host name alone, without ldap:// or a path.";
+        let message = "ldapSource.host must be a host name alone, without ldap:// or a path.";
         notes.push(Note::new(*at, Severity::Error, message));
     }
     let password = &directory.password;
     if !password.value.reveal().is_ascii() {
         notes.push(Note::warning(
             password.at,
-            "ldapSource.password has characters beyond ASCII, of which the bridge sends the low 8 bits alone; a server \
+            "ldapSource.password has characters beyond ASCII, of which the bridge sends only the low 8 bits; a server \
              that expects UTF-8 refuses it. Use a password in ASCII.",
         ));
     }
     if config.renders_all.value {
         notes.push(Note::warning(
             config.renders_all.at,
-            "logLevel Debug or Trace writes whole entries, people's data, to the log; and values that are not valid in \
+            "logLevel Debug or Trace writes whole entries, which are personal data, to the log; and values that are not valid in \
              the codec then stop the run. Use Info.",
         ));
     }
@@ -201,16 +201,16 @@ fn source(config: &BridgeConfig, notes: &mut Vec<Note>) {
             let attribute = &name.value;
             if !is_plain_name(attribute) {
                 warn(format!(
-                    "the filter {attribute:?} is no name of an attribute; every filter is a comparison for equality, \
-                     so this one finds nobody"
+                    "the filter {attribute:?} is not the name of an attribute; every filter is a comparison for equality, \
+                     so this one matches no entry"
                 ));
             } else if value.contains('*') {
                 warn(format!(
-                    "the filter {attribute} has a `*`, which stands for itself: there are no wildcards"
+                    "the filter {attribute} has a `*`, which matches itself only: there are no wildcards"
                 ));
             } else if value.starts_with('(') || value.starts_with('!') {
                 warn(format!(
-                    "the filter {attribute} looks like the text of an LDAP filter; it is compared for equality as it is"
+                    "the filter {attribute} looks like an LDAP filter expression; it is compared literally"
                 ));
             }
         }

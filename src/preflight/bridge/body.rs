@@ -1,7 +1,7 @@
 //! The JSON of a user, byte for byte as the bridge writes it: keys in alphabetical order, absent ones left
 //! out, raw UTF-8.
 
-/// What a user is made of.
+/// The attributes of a user.
 #[derive(Debug, Default)]
 pub struct Body<'a> {
     pub active: Option<Active<'a>>,
@@ -12,11 +12,11 @@ pub struct Body<'a> {
     pub user_name: Option<&'a str>,
 }
 
-/// What a source other than the bridge has for `active`.
+/// The value of `active` from a source other than the bridge.
 #[derive(Debug, Clone, Copy)]
 pub enum Active<'a> {
     Is(bool),
-    /// No boolean: sent as it is, for the rules to judge.
+    /// Not a boolean: sent unchanged, for the rules to judge.
     Text(&'a str),
 }
 

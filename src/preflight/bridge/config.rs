@@ -1,7 +1,7 @@
-//! The config of ldap-scim-bridge, read as the bridge reads it: which keys it takes, which types it insists
-//! on, and what it ignores.
+//! The config of ldap-scim-bridge, parsed as the bridge parses it: which keys it knows, which types
+//! it requires, and what it ignores.
 //!
-//! The bridge ends at the first thing it cannot read; here all of them are noted.
+//! The bridge ends at the first error; here all errors are reported.
 
 use std::path::Path;
 
@@ -14,14 +14,14 @@ use crate::secret::Secret;
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Debug, Clone)]
 pub struct Placed<T> {
     pub at: At,
     pub value: T,
 }
 
-/// What the bridge is told to do.
+/// The settings of the bridge.
 #[allow(missing_debug_implementations, reason = "it holds a password")]
 pub struct BridgeConfig {
     /// The log level is Debug or Trace: the bridge renders everything it has read.
@@ -34,7 +34,7 @@ pub struct BridgeConfig {
     pub mapping: Mapping,
 }
 
-/// How the LDAP server is reached.
+/// How to connect to the LDAP server.
 #[allow(missing_debug_implementations, reason = "it holds a password")]
 pub struct Directory {
     pub tls: Placed<bool>,
@@ -45,7 +45,7 @@ pub struct Directory {
     pub codec: Codec,
 }
 
-/// How bytes become characters.
+/// The character encoding of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
     Utf8,
@@ -61,7 +61,7 @@ pub struct Search {
     pub filters: Vec<(Placed<String>, String)>,
 }
 
-/// An attribute and the value by which it marks leavers.
+/// An attribute and the value that marks leavers.
 #[derive(Debug, Clone)]
 pub struct DeleteOn {
     pub key: Placed<String>,
@@ -77,7 +77,7 @@ pub struct Target {
     pub token: Placed<Secret>,
 }
 
-/// Which attribute of an entry becomes which attribute of a user.
+/// Maps attributes of an entry to attributes of a user.
 #[derive(Debug, Clone)]
 pub struct Mapping {
     pub at: At,
@@ -102,7 +102,8 @@ impl Mapping {
     }
 }
 
-/// Reads the file at `path`. The notes are complete for what the bridge cannot read and what it ignores.
+/// Reads the file at `path`. The notes contain everything that the bridge cannot read and
+/// everything that it ignores.
 pub fn load(path: &Path) -> Result<(Option<BridgeConfig>, Vec<Note>), String> {
     use std::io::Read;
     let shown = path.display();
@@ -117,7 +118,7 @@ pub fn load(path: &Path) -> Result<(Option<BridgeConfig>, Vec<Note>), String> {
     Ok(parse(&String::from_utf8_lossy(&bytes)))
 }
 
-/// Reads the text of a config.
+/// Parses a config.
 pub fn parse(text: &str) -> (Option<BridgeConfig>, Vec<Note>) {
     let root = match yaml::read(text) {
         Ok(root) => root,
@@ -183,7 +184,8 @@ fn source_of(node: &Node, notes: &mut Vec<Note>) -> Option<Source> {
         password: Placed { at, value: Secret::new(value) },
         codec: if codec?.value == "utf8" { Codec::Utf8 } else { Codec::Latin1 },
     };
-    // What is there and cannot be read is noted; that it is missing here then does not matter.
+    // A value that is present but invalid is reported already; that it is missing here does not
+    // matter then.
     Some((directory, search?, delete_on.flatten(), delete_from.flatten()))
 }
 
@@ -194,7 +196,7 @@ fn search_of(path: &'static str, node: &Node, notes: &mut Vec<Note>) -> Option<S
     let class_key = |at| Placed { at, value: "objectClass".to_string() };
     let mut filters: Vec<_> =
         class.into_iter().map(|class| (class_key(class.at), class.value)).collect();
-    // Here every other key is one more filter.
+    // Every other key here is one more filter.
     for Member { key, at, value } in std::mem::take(&mut search.members) {
         if let Some(text) = search.as_text(&key, &value, notes) {
             filters.push((Placed { at, value: key }, text));
@@ -260,7 +262,7 @@ impl Section {
         let Value::Map(members) = &*node.value else {
             let name = if path.is_empty() { "the config" } else { path };
             let message =
-                format!("{name} has to be a mapping of keys to values, and is {}", node.kind());
+                format!("{name} must be a mapping of keys to values, and is {}", node.kind());
             notes.push(Note::new(node.at, Severity::Unreadable, message));
             return None;
         };
@@ -277,7 +279,7 @@ impl Section {
         Some(self.members.remove(at).value)
     }
 
-    /// To the bridge null is as good as nothing where a key may be missing.
+    /// To the bridge null is the same as absent if a key is optional.
     fn optional(&mut self, key: &'static str) -> Option<Node> {
         self.take(key).filter(|node| !matches!(*node.value, Value::Null))
     }
@@ -312,7 +314,7 @@ impl Section {
             _ => "",
         };
         let message =
-            format!("{} has to be a text, and is {}{advice}", self.named(key), node.kind());
+            format!("{} must be a string, and is {}{advice}", self.named(key), node.kind());
         notes.push(Note::new(node.at, Severity::Unreadable, message));
         None
     }
@@ -328,7 +330,7 @@ impl Section {
             return Some(text);
         }
         let message = format!(
-            "{} has to be one of {}, spelled exactly so",
+            "{} must be one of {}, in exactly this spelling",
             self.named(key),
             words.join(", ")
         );
@@ -342,7 +344,7 @@ impl Section {
             return Some(Placed { at: node.at, value });
         }
         let message = format!(
-            "{} has to be true or false without quotes, and is {}",
+            "{} must be true or false without quotes, and is {}",
             self.named(key),
             node.kind()
         );
@@ -359,20 +361,20 @@ impl Section {
             } else {
                 ""
             };
-            let message = format!("{name} has to be a number, and is {}{advice}", node.kind());
+            let message = format!("{name} must be a number, and is {}{advice}", node.kind());
             notes.push(Note::new(node.at, Severity::Unreadable, message));
             return None;
         };
         let port = yaml::port(number);
         match port {
             None => {
-                let message = format!("{name} has to be a whole number");
+                let message = format!("{name} must be a whole number");
                 notes.push(Note::new(node.at, Severity::Unreadable, message));
             }
             Some(port)
                 if number.parse::<u16>().ok() != Some(port) && number.parse::<i64>().is_ok() =>
             {
-                let message = format!("{name} is no port; the bridge takes port {port} for it");
+                let message = format!("{name} is not a port; the bridge uses port {port} instead");
                 notes.push(Note::warning(node.at, message));
             }
             Some(_) => {}
@@ -380,7 +382,7 @@ impl Section {
         port
     }
 
-    /// Notes the keys that nobody asked for, which the bridge passes over in silence.
+    /// Reports the keys that were not looked up, which the bridge silently ignores.
     fn close(self, notes: &mut Vec<Note>) {
         for member in &self.members {
             let known = self.asked.iter().copied();
@@ -391,7 +393,7 @@ impl Section {
             };
             let name = self.named(&member.key);
             let message =
-                format!("{name} is no key of the bridge, which ignores it without a word{hint}");
+                format!("{name} is not a key of the bridge, which silently ignores it{hint}");
             notes.push(Note::warning(member.at, message));
         }
     }

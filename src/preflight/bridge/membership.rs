@@ -51,7 +51,7 @@ impl Searches {
         }
     }
 
-    /// The attributes that the filters look at.
+    /// The attributes that the filters use.
     pub fn attributes(&self) -> impl Iterator<Item = &str> {
         let all = std::iter::once(&self.search).chain(&self.delete);
         all.flat_map(|ready| ready.filters.iter().map(|(name, _)| &**name))
@@ -74,7 +74,7 @@ impl Ready {
     }
 }
 
-/// Whether a server would take the value for `wanted`, which is folded.
+/// Whether a server would consider the value equal to `wanted`, which is folded.
 fn is_equal(value: &[u8], wanted: &str) -> bool {
     if value.iter().all(u8::is_ascii_graphic) {
         return value.eq_ignore_ascii_case(wanted.as_bytes());

@@ -1,4 +1,4 @@
-//! ldap-scim-bridge: its config, and what it makes of an entry of the directory.
+//! ldap-scim-bridge: its config, and how it translates an entry of the directory.
 
 pub mod advice;
 pub mod body;

@@ -1,4 +1,5 @@
-//! What the bridge does with one entry: keep, delete, skip, or end the whole run; and what it sends.
+//! What the bridge does with one entry (keep, delete, skip, or end the whole run), and what it
+//! sends.
 
 use super::advice;
 use super::body::Body;
@@ -12,7 +13,7 @@ use crate::wire::email;
 #[allow(missing_debug_implementations, reason = "the config holds a password")]
 pub struct Model<'c> {
     config: &'c BridgeConfig,
-    /// The target that takes the attribute of `userName` as well.
+    /// The target that is mapped from the same attribute as `userName`.
     shared: Option<&'static str>,
 }
 
@@ -25,14 +26,14 @@ enum Text {
     Invalid,
 }
 
-/// What the mapping makes of an entry.
+/// The result of mapping an entry.
 struct Translation {
     user_name: Text,
     external_id: Text,
     display_name: Text,
     email: Text,
     role: Text,
-    /// Sentences on what cannot be mapped.
+    /// Why attributes cannot be mapped, as sentences.
     errors: Vec<String>,
 }
 
@@ -42,7 +43,7 @@ impl<'c> Model<'c> {
         Self { config, shared }
     }
 
-    /// What becomes of an entry that at least one of the searches returns.
+    /// What happens to an entry that at least one of the searches returns.
     pub fn judge(&self, entry: &Entry, found: Membership) -> Candidate {
         let marked = found.search && self.is_marked(entry);
         let to_keep = found.search && !marked;
@@ -103,7 +104,7 @@ impl<'c> Model<'c> {
         }
     }
 
-    /// What becomes of an entry that is to be written.
+    /// What happens to an entry that is to be written.
     fn keep(&self, translation: &Translation) -> Kept {
         if let Some(target) = self.shared {
             return Kept::Stop(
@@ -216,7 +217,7 @@ impl<'c> Model<'c> {
         let external_id = one("externalId", &mapping.external_id.value);
         let many = entry.values(&mapping.user_name.value).is_some_and(|values| values.len() > 1);
         let user_name = one("userName", &mapping.user_name.value);
-        // What has several values is not missing.
+        // An attribute with several values is not missing.
         let user_name = if many { Text::Invalid } else { user_name };
         let email = match email {
             Text::Value(written) => match email::canonical(&written) {
@@ -243,7 +244,7 @@ impl<'c> Model<'c> {
     }
 }
 
-/// What becomes of an entry that is to be written.
+/// The outcome for an entry that is to be written.
 enum Kept {
     Sent(Vec<u8>),
     Skip(String),

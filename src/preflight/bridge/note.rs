@@ -1,16 +1,16 @@
-//! What there is to say about the bridge's config, each with its place.
+//! Notes about the bridge's config, each with its position.
 
 use serde::Serialize;
 
 use crate::input::diagnostic::{At, Diagnostic};
 
-/// How much a note matters.
+/// The severity of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The bridge cannot read its config: it ends at once.
+    /// The bridge cannot parse its config: it ends immediately.
     Unreadable,
-    /// The bridge reads it, and then fails.
+    /// The bridge parses it, and fails later.
     Error,
     Warning,
 }
@@ -26,7 +26,7 @@ pub struct Note {
 
 impl Note {
     pub fn new(at: At, severity: Severity, message: impl Into<String>) -> Self {
-        // A mistake hides what looks like a token.
+        // A message must not show what looks like a token.
         let Diagnostic { line, column, message } = Diagnostic::new(at, message);
         Self { line, column, severity, message }
     }
@@ -35,7 +35,7 @@ impl Note {
         Self::new(at, Severity::Warning, message)
     }
 
-    /// The note behind the name of the file, in the form that editors jump to.
+    /// The note after the name of the file, in the form that editors jump to.
     pub fn shown(&self, file: &str) -> String {
         let Self { line, column, severity, message } = self;
         let word = if *severity == Severity::Warning { "warning: " } else { "" };

@@ -1,5 +1,6 @@
-//! YAML as the bridge's library reads it, which is not how this program reads its own config: aliases and
-//! merge keys work, of equal keys the last one counts, and unquoted words such as `yes` are booleans.
+//! YAML as the bridge's library parses it, which differs from this program's own config: aliases
+//! and merge keys work, of equal keys the last one is used, and unquoted words such as `yes` are
+//! booleans.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use crate::input::diagnostic::At;
 
-/// How many values there may be, and how deep they may be nested: far more than any config has.
+/// Limits on the number of values and on nesting: far more than any config needs.
 const MAX_NODES: usize = 100_000;
 const MAX_DEPTH: usize = 64;
 
@@ -44,7 +45,7 @@ pub struct Unreadable {
     pub why: String,
 }
 
-/// What was opened and not closed yet.
+/// A collection that is not closed yet.
 struct Open {
     at: At,
     anchor: usize,
@@ -56,14 +57,15 @@ enum Content {
     Map { members: Vec<Member>, merged: Vec<Node>, key: Option<(String, At)> },
 }
 
-/// Reads the one document of a text.
+/// Parses the only document of a text.
 pub fn read(text: &str) -> Result<Node, Unreadable> {
     let unreadable = |at, why: String| Err(Unreadable { at, why });
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // SECURITY: the parser would take a NUL for the end of the text.
+    // SECURITY: the parser would treat a NUL as the end of the text.
     let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{85}');
     if let Some((index, c)) = text.char_indices().find(|(_, c)| control(*c)) {
-        let why = format!("the control character U+{:04X} stands here; remove it", u32::from(c));
+        let why =
+            format!("the control character U+{:04X} is not allowed here; remove it", u32::from(c));
         return unreadable(At::of(text, index), why);
     }
     let mut parser = Parser::new_from_str(text);
@@ -114,7 +116,10 @@ pub fn read(text: &str) -> Result<Node, Unreadable> {
                     match with_merged(members, &merged) {
                         Some(members) => (node(at, Value::Map(members)), anchor),
                         None => {
-                            return unreadable(at, "`<<` takes a mapping or a list of them".into());
+                            return unreadable(
+                                at,
+                                "`<<` must be followed by a mapping or a list of mappings".into(),
+                            );
                         }
                     }
                 }
@@ -147,7 +152,7 @@ pub fn read(text: &str) -> Result<Node, Unreadable> {
             Some(Content::Map { members, merged, key }) => match key.take() {
                 None => match &*node.value {
                     Value::Text(text) => *key = Some((text.clone(), at)),
-                    _ => return unreadable(at, "a key has to be a text".into()),
+                    _ => return unreadable(at, "a key must be a string".into()),
                 },
                 Some((name, _)) if name == "<<" => merged.push(node),
                 Some((name, at)) => {
@@ -168,13 +173,13 @@ impl Open {
 }
 
 impl Node {
-    /// What stands here, for a sentence.
+    /// The kind of value, for a message.
     pub fn kind(&self) -> &'static str {
         match &*self.value {
             Value::Null => "nothing",
             Value::Bool(_) => "a boolean",
             Value::Number(_) => "a number",
-            Value::Text(_) => "a text",
+            Value::Text(_) => "a string",
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }
@@ -189,7 +194,7 @@ fn place(marker: saphyr_parser::Marker) -> At {
     At { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
-/// Adds what `<<` names where the mapping itself does not have it.
+/// Adds the keys of `<<` that the mapping itself does not have.
 fn with_merged(mut members: Vec<Member>, merged: &[Node]) -> Option<Vec<Member>> {
     for source in merged {
         let maps = match &*source.value {
@@ -208,7 +213,7 @@ fn with_merged(mut members: Vec<Member>, merged: &[Node]) -> Option<Vec<Member>>
     Some(members)
 }
 
-/// Whether the words of this style can mean something other than a text.
+/// Whether words in this style can mean something other than a string.
 fn converts(style: ScalarStyle) -> bool {
     matches!(style, ScalarStyle::Plain | ScalarStyle::Literal)
 }
@@ -255,8 +260,8 @@ fn is_number(text: &str) -> bool {
         && exponent.is_none_or(|digits| all(digits, u8::is_ascii_digit))
 }
 
-/// The whole number that a number stands for, modulo 65536 as the bridge takes ports; `None` if it is none,
-/// or one that no port comes near.
+/// The whole number that a YAML number means, modulo 65536 as the bridge parses ports; `None` if it
+/// is none, or far from any port.
 pub fn port(number: &str) -> Option<u16> {
     let based = |digits: &str, radix| i128::from_str_radix(digits, radix).ok();
     let whole = if let Some(digits) = number.strip_prefix("0x") {
@@ -295,30 +300,30 @@ mod tests {
         let node = read(&format!("key: {text}")).expect("a document");
         let Value::Map(members) = &*node.value else { panic!("a mapping") };
         match &*members[0].value.value {
-            Value::Text(text) => format!("text {text}"),
+            Value::Text(text) => format!("string {text}"),
             Value::Number(text) => format!("number {text}"),
             other => format!("{other:?}"),
         }
     }
 
     #[test]
-    fn words_mean_what_they_mean_to_the_bridge() {
+    fn words_are_interpreted_as_by_the_bridge() {
         for (written, meant) in [
             ("yes", "Bool(true)"),
             ("On", "Bool(true)"),
             ("N", "Bool(false)"),
-            ("oFF", "text oFF"),
+            ("oFF", "string oFF"),
             ("~", "Null"),
             ("", "Null"),
-            ("\"yes\"", "text yes"),
-            ("!!str yes", "text yes"),
+            ("\"yes\"", "string yes"),
+            ("!!str yes", "string yes"),
             ("389", "number 389"),
             ("389.0", "number 389.0"),
             ("0x1F", "number 0x1F"),
-            ("1.", "text 1."),
-            ("12:30", "text 12:30"),
-            ("|\n  a\n  b", "text a\nb\n"),
-            (">\n  a\n  b", "text a b\n"),
+            ("1.", "string 1."),
+            ("12:30", "string 12:30"),
+            ("|\n  a\n  b", "string a\nb\n"),
+            (">\n  a\n  b", "string a b\n"),
         ] {
             assert_eq!(value(written), meant, "{written:?}");
         }
@@ -342,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_keys_the_last_counts_and_aliases_and_merges_work() {
+    fn the_last_of_equal_keys_is_used_and_aliases_and_merges_work() {
         let node =
             read("x: &x {a: 1, b: 2}\ny: {<<: *x, b: 3}\ny2: *x\nx: 5\n").expect("a document");
         let shown = format!("{node:?}");
@@ -355,13 +360,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_with_its_place() {
+    fn invalid_yaml_is_reported_with_its_position() {
         for (text, line, why) in [
             ("a: 1\n---\nb: 2\n", 2, "second document"),
             ("a: *x\n", 1, "not YAML"),
             ("a: [1\nb: 2\n", 2, "not YAML"),
             ("a: \u{1}", 1, "U+0001"),
-            ("a: {<<: 5}", 1, "takes a mapping"),
+            ("a: {<<: 5}", 1, "followed by a mapping"),
         ] {
             let unreadable = read(text).expect_err(text);
             assert!(unreadable.why.contains(why), "{}", unreadable.why);

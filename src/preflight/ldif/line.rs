@@ -1,15 +1,15 @@
-//! Logical lines of LDIF: physical lines joined where they are folded, comments told apart, and values
-//! that nobody asked for passed over without being kept.
+//! Logical lines of LDIF: folded physical lines are joined, comments are recognised, and values of
+//! other attributes are skipped without being kept.
 
 use std::io::{self, BufRead};
 
-/// The most bytes of a value that is kept, in the form in which it is written.
+/// The maximum size of a value that is kept, as it is written, in bytes.
 const MAX_LINE: usize = 4 << 20;
 
-/// The most bytes before the colon.
+/// The maximum number of bytes before the colon.
 const MAX_NAME: usize = 4096;
 
-/// What a logical line is.
+/// The kind of a logical line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
     /// The end of the file.
@@ -21,7 +21,7 @@ pub enum Line {
     Broken(&'static str),
 }
 
-/// What stands between name and value.
+/// The separator between name and value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Separator {
     /// `:`
@@ -32,7 +32,8 @@ pub enum Separator {
     Url,
 }
 
-/// Reads the logical lines of one file. What a line holds can be asked for until the next one is read.
+/// Reads the logical lines of one file. The content of a line is available until the next one is
+/// read.
 #[derive(Debug)]
 pub struct Lines<R> {
     input: R,
@@ -49,12 +50,12 @@ pub struct Lines<R> {
     unkept: Unkept,
 }
 
-/// What is known of base64 that is not kept.
+/// What is known about base64 that is not kept.
 #[derive(Debug, Default)]
 struct Unkept {
     digits: u64,
     padding: u64,
-    /// Something else was seen, or in another order.
+    /// Other characters, or characters in another order, were found.
     wrong: bool,
     blank: bool,
 }
@@ -88,12 +89,13 @@ impl<R: BufRead> Lines<R> {
         matches!(self.last, Line::End | Line::Blank)
     }
 
-    /// Whether the file begins as UTF-16 does; passes over the mark of UTF-8. To be asked at the start.
+    /// Whether the file begins as UTF-16 does; skips the byte order mark of UTF-8. To be called at
+    /// the start.
     pub fn starts_in_utf16(&mut self) -> io::Result<bool> {
         if self.position > 0 {
             return Ok(false);
         }
-        // Byte by byte, as a pipe may give one at a time. No record begins with any of these.
+        // Byte by byte, as a pipe may return one at a time. No record begins with any of these.
         for mark in [0xEF, 0xBB, 0xBF] {
             if self.peek()? == Some(mark) {
                 self.consume(1);
@@ -102,7 +104,7 @@ impl<R: BufRead> Lines<R> {
         Ok(matches!(self.peek()?, Some(0xFE | 0xFF)))
     }
 
-    /// Reads the next logical line; keeps its value if `wanted` says so of its name.
+    /// Reads the next logical line; keeps its value if `wanted` returns true for its name.
     pub fn next(&mut self, wanted: &dyn Fn(&[u8]) -> bool) -> io::Result<Line> {
         self.last = self.read(wanted)?;
         Ok(self.last)
@@ -192,7 +194,7 @@ impl<R: BufRead> Lines<R> {
             };
             let taken = piece.len() + usize::from(ends);
             if let Some(last) = piece.last() {
-                // A carriage return belongs to the end of the line if it is the last byte of it.
+                // A carriage return belongs to the line end if it is the last byte of the line.
                 if ends_in_cr {
                     if self.kept {
                         self.text.push(b'\r');
@@ -220,7 +222,7 @@ impl<R: BufRead> Lines<R> {
         Ok(())
     }
 
-    /// Looks for the colon in what was read so far, and lets go of what is not wanted.
+    /// Looks for the colon in what was read so far, and drops what is not wanted.
     fn sort_out(&mut self, wanted: &dyn Fn(&[u8]) -> bool) {
         if self.colon.is_none() {
             let name = &self.text[..self.text.len().min(MAX_NAME + 1)];
@@ -263,7 +265,7 @@ impl Unkept {
     fn take(&mut self, piece: &[u8]) {
         let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
         if self.padding == 0 && !self.blank && piece.iter().all(is_digit) {
-            // As nearly all lines of a photo are.
+            // Nearly all lines of a photo take this path.
             self.digits += piece.len() as u64;
             return;
         }

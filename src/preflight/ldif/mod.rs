@@ -1,7 +1,7 @@
 //! Reads LDIF (RFC 2849) one record at a time.
 //!
-//! Only the values of attributes that are asked for are kept; all others, such as photos, are passed
-//! over piece by piece, so that memory does not depend on their size.
+//! Only the values of requested attributes are kept; all others, such as photos, are skipped piece
+//! by piece, so that memory does not depend on their size.
 
 use std::io::{self, BufRead};
 
@@ -15,13 +15,13 @@ use super::entry::Entry;
 mod line;
 pub mod write;
 
-/// Base64 as servers write it; the bits that pad the last byte may be anything.
+/// Base64 as servers write it; the padding bits of the last byte are ignored.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// The most bytes that the kept values of one record may take.
+/// The maximum size of the kept values of one record, in bytes.
 const MAX_RECORD: usize = 16 << 20;
 
 /// Reads the records of one file.
@@ -33,11 +33,11 @@ pub struct Reader<R> {
     ended: bool,
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     Entry(Entry),
-    /// A change other than `add`: it is no entry.
+    /// A change other than `add`: not an entry.
     Change,
     /// A referral, or the result that `ldapsearch` prints after the entries, with its code.
     Note {
@@ -48,11 +48,11 @@ pub enum Record {
 /// Why a record could not be read.
 #[derive(Debug)]
 pub enum Fault {
-    /// The file itself cannot be read on.
+    /// The file itself cannot be read any further.
     Io(io::Error),
-    /// The file is in another encoding; nothing of it can be read.
+    /// The file has another encoding; nothing in it can be read.
     Encoding,
-    /// The record that has this line is not LDIF. Reading can go on.
+    /// The record with this line is not LDIF. Reading can continue.
     Broken { line: u64, why: &'static str },
 }
 
@@ -61,8 +61,8 @@ impl<R: BufRead> Reader<R> {
         Self { lines: Lines::new(input), begun: false, ended: false }
     }
 
-    /// The next record; `None` at the end of the file. `wanted` says of which attributes the values are
-    /// kept; it is given the name as written.
+    /// The next record; `None` at the end of the file. `wanted` decides for which attributes the
+    /// values are kept; it receives the name as written.
     pub fn next(&mut self, wanted: &dyn Fn(&[u8]) -> bool) -> Option<Result<Record, Fault>> {
         if self.ended {
             return None;
@@ -109,9 +109,7 @@ impl<R: BufRead> Reader<R> {
             match &name[..] {
                 b"version" if first => {
                     if self.value()? != b"1" {
-                        return Err(
-                            self.broken("this version of LDIF is not known; it has to be 1")
-                        );
+                        return Err(self.broken("this version of LDIF is not known; it must be 1"));
                     }
                 }
                 b"dn" => {
@@ -119,12 +117,12 @@ impl<R: BufRead> Reader<R> {
                     return self.body(dn, wanted).map(Some);
                 }
                 b"ref" | b"search" => return self.note().map(Some),
-                _ => return Err(self.broken("a record has to begin with `dn:`")),
+                _ => return Err(self.broken("a record must begin with `dn:`")),
             }
         }
     }
 
-    /// What follows the DN.
+    /// The part after the DN.
     fn body(&mut self, dn: Vec<u8>, wanted: &dyn Fn(&[u8]) -> bool) -> Result<Record, Fault> {
         let mut entry = Entry::new(dn);
         let mut size = 0;
@@ -135,19 +133,19 @@ impl<R: BufRead> Reader<R> {
                 Line::End | Line::Blank => return Ok(Record::Entry(entry)),
                 Line::Comment => continue,
                 Line::Attribute => {}
-                // In a record of changes a hyphen ends a change; in an entry it is a mistake.
+                // In a record of changes a hyphen ends a change; in an entry it is a error.
                 Line::Broken(why) => return Err(self.broken(why)),
             }
             let name = self.lines.name();
             if name.eq_ignore_ascii_case(b"control") {
                 if !first {
-                    return Err(self.broken("`control:` has to follow the DN"));
+                    return Err(self.broken("`control:` must follow the DN"));
                 }
                 continue;
             }
             if name.eq_ignore_ascii_case(b"changetype") {
                 if !first {
-                    return Err(self.broken("`changetype:` has to follow the DN"));
+                    return Err(self.broken("`changetype:` must follow the DN"));
                 }
                 first = false;
                 if !self.value()?.eq_ignore_ascii_case(b"add") {
@@ -163,7 +161,7 @@ impl<R: BufRead> Reader<R> {
                 );
             }
             if !is_description(name) {
-                return Err(self.broken("what stands before the colon is no name of an attribute"));
+                return Err(self.broken("what precedes the colon is not the name of an attribute"));
             }
             if !wanted(name) {
                 self.check_unkept()?;
@@ -173,9 +171,7 @@ impl<R: BufRead> Reader<R> {
             let value = self.value()?;
             size += name.len() + value.len();
             if size > MAX_RECORD {
-                return Err(
-                    self.broken("the record has more than 16 MiB of values that are looked at")
-                );
+                return Err(self.broken("the record has more than 16 MiB of values that are used"));
             }
             entry.add(&name, value);
         }
@@ -203,7 +199,7 @@ impl<R: BufRead> Reader<R> {
     fn value(&self) -> Result<Vec<u8>, Fault> {
         let value = self.lines.value();
         match self.lines.separator() {
-            Separator::Plain if value.contains(&0) => Err(self.broken("a NUL stands in a value")),
+            Separator::Plain if value.contains(&0) => Err(self.broken("a value contains a NUL")),
             Separator::Plain => Ok(value.to_vec()),
             Separator::Url => Err(self.broken(URL)),
             Separator::Base64 => {
@@ -214,7 +210,7 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// Whether the value that was not kept is one at all.
+    /// Whether the value that was not kept is valid.
     fn check_unkept(&self) -> Result<(), Fault> {
         match self.lines.separator() {
             Separator::Url => Err(self.broken(URL)),
@@ -223,7 +219,7 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// Reads on to the end of the record, whatever it holds.
+    /// Reads on to the end of the record, whatever it contains.
     fn pass_over(&mut self) -> io::Result<()> {
         if self.lines.at_record_end() {
             return Ok(());
@@ -238,8 +234,8 @@ impl<R: BufRead> Reader<R> {
 }
 
 const URL: &str =
-    "a value stands in another file (`:<`), which is not read; export the values themselves";
-const NO_BASE64: &str = "the value behind `::` is not base64";
+    "a value is in another file (`:<`), which is not read; export the values themselves";
+const NO_BASE64: &str = "the value after `::` is not base64";
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
@@ -247,7 +243,7 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Whether a line of this name is part of the format and not an attribute.
+/// Whether a line with this name is part of the format and not an attribute.
 fn is_start(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 5] = [b"dn", b"version", b"changetype", b"ref", b"search"];
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))

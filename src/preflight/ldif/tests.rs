@@ -1,6 +1,7 @@
 use super::*;
 
-/// All records of a text, of which everything but `photo` is kept; faults as their line and sentence.
+/// All records of a text, with all values except those of `photo`; faults as their line and
+/// message.
 fn read(text: &[u8]) -> Vec<Result<Record, String>> {
     read_in_pieces(text, 8192)
 }
@@ -43,7 +44,7 @@ fn entries_are_read_as_the_standard_has_them() {
 }
 
 #[test]
-fn values_that_nobody_wants_are_passed_over_and_still_have_to_be_values() {
+fn values_that_are_not_wanted_are_skipped_but_validated() {
     let text =
         b"dn: cn=a\nphoto:: AAAA\n AAA=\nphoto: x\ncn: a\n\ndn: cn=b\nphoto:: AAA\ncn: b\n\n\
                  dn: cn=c\nphoto:: AA=A\n\ndn: cn=d\nphoto:< file:///x\n\ndn: cn=e\n";
@@ -58,7 +59,7 @@ fn values_that_nobody_wants_are_passed_over_and_still_have_to_be_values() {
 }
 
 #[test]
-fn changes_are_no_entries() {
+fn changes_are_not_entries() {
     let text = b"dn: cn=a\nchangetype: modify\nreplace: cn\ncn: b\n-\n\ndn: cn=b\ncontrol: 1.2.3 true\n\
                  changetype: delete\n\ndn: cn=c\nchangetype: add\ncn: c\n\n# Referral\nref: ldap://x\n\n\
                  search: 2\nresult: 4 Size limit exceeded\n";
@@ -81,9 +82,9 @@ fn a_broken_record_is_named_and_the_next_one_is_read() {
         ("dn: cn=x\nmail:: !", 2, "not base64"),
         ("dn: cn=x\nmail:< file:///etc/passwd", 2, "another file"),
         ("dn:: !", 1, "not base64"),
-        ("dn: cn=x\nb\u{fc}: y", 2, "no name of an attribute"),
+        ("dn: cn=x\nb\u{fc}: y", 2, "not the name of an attribute"),
         ("dn: cn=x\n-", 2, "no colon"),
-        ("dn: cn=x\ncn: a\nchangetype: add", 3, "has to follow the DN"),
+        ("dn: cn=x\ncn: a\nchangetype: add", 3, "must follow the DN"),
         ("dn: cn=x\ndn: cn=y", 2, "second `dn:`"),
         ("version: 2\ndn: cn=x", 1, "version"),
         ("dn: cn=x\ncn: a\0b", 2, "NUL"),
@@ -99,7 +100,7 @@ fn a_broken_record_is_named_and_the_next_one_is_read() {
 }
 
 #[test]
-fn what_is_no_ldif_is_said_once() {
+fn a_file_that_is_not_ldif_is_reported_once() {
     assert_eq!(read(b"\xff\xfed\0n\0"), [Err("encoding".into())]);
     assert_eq!(read(b""), []);
     assert_eq!(read(b"\n\n# only a comment"), []);

@@ -1,4 +1,4 @@
-//! Writes entries as LDIF, every value in base64, so that any bytes survive.
+//! Writes entries as LDIF, every value in base64, so that any bytes are preserved.
 
 use std::io::{self, Write};
 

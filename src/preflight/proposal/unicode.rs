@@ -1,6 +1,6 @@
-//! German letters as German readers write them without umlauts, before anything else is transliterated.
+//! Writes German umlauts as German readers expect, before other letters are transliterated.
 
-/// The text with ä, ö, ü and ß written out, composed or not.
+/// The string with ä, ö, ü and ß written out, composed or decomposed.
 pub fn germanised(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -12,7 +12,7 @@ pub fn germanised(text: &str) -> String {
             'Ö' => out.push_str("Oe"),
             'Ü' => out.push_str("Ue"),
             'ß' | 'ẞ' => out.push_str("ss"),
-            // The two dots as a character of their own.
+            // The diaeresis as a combining character.
             '\u{308}' if out.ends_with(['a', 'o', 'u', 'A', 'O', 'U']) => out.push('e'),
             _ => out.push(c),
         }

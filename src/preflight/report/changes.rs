@@ -8,17 +8,17 @@ use base64::engine::general_purpose::STANDARD;
 use super::{Judged, Sink, Summary};
 use crate::preflight::candidate::{Class, Name};
 
-/// Passes everything on, and writes the proposals to a file besides.
+/// Passes everything on, and also writes the proposals to a file.
 #[allow(missing_debug_implementations, reason = "a sink has none")]
 pub struct Changes<'s> {
     report: &'s mut dyn Sink,
     writer: Writer,
     attribute: String,
-    /// The attribute is a new one, which everybody has to get.
+    /// The attribute is a new one, which all users have to get.
     everybody: bool,
 }
 
-/// In which form.
+/// The format of the file.
 #[allow(missing_debug_implementations, reason = "the writer has none")]
 pub enum Writer {
     /// Changes of one attribute, for ldapmodify.
@@ -28,8 +28,8 @@ pub enum Writer {
 }
 
 impl<'s> Changes<'s> {
-    /// Writes the beginning of the file; `attribute` is what is to be changed, and `mapped` the one that userName
-    /// comes from now.
+    /// Writes the beginning of the file; `attribute` is the one to change, and `mapped` the one
+    /// that userName comes from now.
     pub fn new(
         report: &'s mut dyn Sink,
         mut writer: Writer,
@@ -58,7 +58,7 @@ impl<'s> Changes<'s> {
                     "\ndn:{dn}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {handle}\n-\n"
                 )
             }
-            // Rows have no name in a directory.
+            // Rows of a table have no name in a directory.
             (Writer::Ldif(_), Name::Row(_)) => Ok(()),
             (Writer::Csv(out), name) => {
                 let entry = match name {
@@ -93,7 +93,7 @@ impl Sink for Changes<'_> {
     }
 }
 
-/// Whether LDIF can have the text as it is.
+/// Whether LDIF can contain the string unencoded.
 fn is_safe(text: &str) -> bool {
     let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     plain && !text.starts_with([' ', ':', '<']) && !text.ends_with(' ')

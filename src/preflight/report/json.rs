@@ -63,7 +63,7 @@ impl<W: Write> Sink for JsonLines<W> {
         let line = Line {
             entry: &candidate.name,
             class: candidate.class,
-            // What is no JSON cannot stand here; the rule says so.
+            // Text that is not JSON cannot be embedded here; the rule reports it.
             user: candidate.body.as_deref().and_then(|body| serde_json::from_slice(body).ok()),
             ok: judged.verdict.as_ref().map(|verdict| verdict.refusal.is_none()),
             rule: refusal.map(|(rule, _)| rule.id()),

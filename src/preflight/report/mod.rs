@@ -1,4 +1,4 @@
-//! What is reported of each entry, and of all of them.
+//! What is reported about each entry, and about all of them.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +16,7 @@ pub mod json;
 pub mod people;
 pub mod table;
 
-/// One entry with everything that is known of it.
+/// One entry with everything that is known about it.
 #[derive(Debug)]
 pub struct Judged<'a> {
     pub candidate: &'a Candidate,
@@ -33,14 +33,14 @@ impl Judged<'_> {
         Some((*rule, detail))
     }
 
-    /// Whether something has to be done about the entry.
+    /// Whether the entry needs attention.
     pub fn is_wrong(&self) -> bool {
         let failed = matches!(self.candidate.class, Class::Skip | Class::Stop);
         failed || self.refusal().is_some() || !self.conflicts.is_empty()
     }
 }
 
-/// Takes the report.
+/// Receives the report.
 pub trait Sink {
     fn line(&mut self, judged: &Judged<'_>) -> io::Result<()>;
     fn finish(&mut self, summary: &Summary) -> io::Result<()>;
@@ -86,14 +86,14 @@ impl Summary {
         self.class.get(&class).copied().unwrap_or_default()
     }
 
-    /// Whether there is an entry about which something has to be done.
+    /// Whether there is an entry that needs attention.
     pub fn is_wrong(&self) -> bool {
         let failed = self.of_class(Class::Skip) + self.of_class(Class::Stop);
         failed > 0 || !self.rule.is_empty() || !self.conflict.is_empty()
     }
 }
 
-/// Every class, also those that nobody is in.
+/// Every class, including empty ones.
 fn all_classes<S: Serializer>(
     class: &BTreeMap<Class, u64>,
     serializer: S,

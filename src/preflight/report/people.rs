@@ -8,12 +8,12 @@ use crate::preflight::candidate::Class;
 use crate::preflight::keys::On;
 use crate::rule::Rule;
 
-/// How many entries are shown by default, and how many examples there are of everything.
+/// How many entries are shown by default, and how many examples of each kind.
 const ROWS: u64 = 20;
 const EXAMPLES: usize = 3;
 const LOOKS: usize = 5;
 
-/// Gathers what is shown at the end.
+/// Collects what is shown at the end.
 #[derive(Debug)]
 pub struct Overview<W> {
     out: W,
@@ -48,7 +48,7 @@ impl<W: Write> Overview<W> {
     fn config(&mut self, summary: &Summary) -> io::Result<()> {
         let Some(file) = self.config.clone() else { return Ok(()) };
         if summary.config.is_empty() {
-            return writeln!(self.out, "{file}: nothing to say\n");
+            return writeln!(self.out, "{file}: nothing to report\n");
         }
         writeln!(self.out, "THE BRIDGE'S CONFIG")?;
         for note in &summary.config {
@@ -65,7 +65,7 @@ impl<W: Write> Overview<W> {
         let stops = summary.of_class(Class::Stop);
         writeln!(
             self.out,
-            "  The whole run ends there. Entries to be repaired before it gets through: {stops}\n"
+            "  The whole run ends there. Entries to fix before a run completes: {stops}\n"
         )
     }
 
@@ -75,7 +75,7 @@ impl<W: Write> Overview<W> {
         let words = [
             (Class::Keep, "would be written"),
             (Class::Leave, "would be deleted"),
-            (Class::Skip, "would be passed over, with a line in the log"),
+            (Class::Skip, "would be skipped, with a log line"),
             (Class::Stop, "would end the run"),
         ];
         for (class, what) in
@@ -96,7 +96,7 @@ impl<W: Write> Overview<W> {
         if summary.change_records > 0 {
             writeln!(
                 self.out,
-                "  {:>7}         changes and no entries, passed over",
+                "  {:>7}         changes that are not entries, skipped",
                 summary.change_records
             )?;
         }
@@ -149,7 +149,7 @@ impl<W: Write> Overview<W> {
         if self.looks.is_empty() {
             return Ok(());
         }
-        writeln!(self.out, "WHAT PEOPLE WILL LOOK LIKE IN WIRE")?;
+        writeln!(self.out, "HOW USERS WILL APPEAR IN WIRE")?;
         for [handle, name, email, role] in &self.looks {
             writeln!(self.out, "  @{handle:<24} {name:<28} {email:<36} {role}")?;
         }
@@ -160,7 +160,7 @@ impl<W: Write> Overview<W> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        writeln!(self.out, "TO BE DONE")?;
+        writeln!(self.out, "TO DO")?;
         for row in &self.rows {
             writeln!(self.out, "  {row}")?;
         }
@@ -254,7 +254,7 @@ fn wrong(judged: &Judged<'_>) -> String {
     words.join("; ")
 }
 
-/// SECURITY: what others have written must not steer the terminal.
+/// SECURITY: text from a directory must not control the terminal.
 fn clean(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()

@@ -68,8 +68,8 @@ impl<W: Write> Sink for Rows<W> {
     }
 }
 
-/// SECURITY: a spreadsheet would run what begins like a formula, and anybody may have written it into the
-/// directory.
+/// SECURITY: a spreadsheet would run a value that begins like a formula, and anyone may have
+/// written it into the directory.
 fn harmless(cell: String) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell }
 }

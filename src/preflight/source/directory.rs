@@ -15,7 +15,7 @@ use crate::preflight::dn::Dn;
 use crate::preflight::entry::{Entry, is_spelling_of};
 use crate::preflight::ldif::{Fault, Reader, Record};
 
-/// Bytes that are read at once.
+/// Bytes that are read at a time.
 const BUFFER: usize = 256 * 1024;
 
 /// How many entries a server may return at most by default: OpenLDAP 500, Active Directory 1000.
@@ -28,16 +28,16 @@ pub struct Directory<'c> {
     model: Model<'c>,
     inputs: Vec<Input>,
     found: Found,
-    /// What the last pass saw.
+    /// The counts of the last pass.
     seen: RefCell<Seen>,
 }
 
-/// How it is known which search returns an entry.
+/// How it is determined which search returns an entry.
 #[derive(Debug)]
 pub enum Found {
     /// By applying the searches to an export.
     Applied(Searches),
-    /// By what a server has answered: the first input is that of `search`, the second that of
+    /// By a server's answers: the first input is that of `search`, the second that of
     /// `deleteFromDirectory`.
     Answered { search: HashSet<Dn>, delete: HashSet<Dn> },
 }
@@ -47,9 +47,10 @@ pub enum Found {
 struct Seen {
     /// Entries that `search` returns.
     found: u64,
-    /// For each attribute of the mapping: entries that have it under exactly this name.
+    /// For each attribute of the mapping: how many entries have it under exactly this name.
     exact: BTreeMap<&'static str, u64>,
-    /// Names that a server takes for the same attribute, and how many entries have only these.
+    /// Other names that a server considers the same attribute, and how many entries have only
+    /// these.
     others: BTreeMap<(&'static str, String), u64>,
     /// The code of a result that `ldapsearch` has printed.
     result: Option<u32>,
@@ -65,7 +66,7 @@ impl<'c> Directory<'c> {
         Self { config, model: Model::new(config), inputs, found, seen: RefCell::default() }
     }
 
-    /// The attributes whose values are looked at.
+    /// The attributes whose values are used.
     pub fn wanted(config: &BridgeConfig) -> Vec<String> {
         let mut names: Vec<String> =
             config.mapping.pairs().map(|(_, name)| name.value.clone()).collect();
@@ -138,7 +139,7 @@ impl Source for Directory<'_> {
 
 fn sentence(name: &str, fault: Fault) -> String {
     match fault {
-        Fault::Io(error) => format!("{name}: cannot be read on: {error}"),
+        Fault::Io(error) => format!("{name}: cannot be read any further: {error}"),
         Fault::Encoding => {
             format!("{name}: is UTF-16, and LDIF is UTF-8; convert it (iconv -f utf-16 -t utf-8)")
         }
@@ -171,7 +172,7 @@ impl Seen {
                     *at,
                     format!(
                         "mapping.{target} is {name}, and {count} entries have only {other}; the bridge compares names \
-                         letter by letter, options included. Write the name as the server does."
+                         exactly, options included. Write the name as the server does."
                     ),
                 ));
             }
@@ -190,8 +191,8 @@ impl Seen {
             notes.push(Note::warning(
                 at,
                 format!(
-                    "the search finds exactly {limit} entries, the limit of {server} by default: there may be more, of \
-                     whom the bridge never hears. Raise the limit for the bridge's account."
+                    "the search finds exactly {limit} entries, the limit of {server} by default: there may be more, which \
+                     the bridge never receives. Raise the limit for the bridge's account."
                 ),
             ));
         } else if let Some((limit, server)) = LIMITS.iter().rev().find(|(limit, _)| *limit < found)
@@ -215,7 +216,7 @@ impl Seen {
         if found == 0 {
             notes.push(Note::warning(
                 at,
-                "the search finds nobody: look at its base and its filters",
+                "the search finds no entry: check its base and its filters",
             ));
         }
         notes

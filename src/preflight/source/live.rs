@@ -1,5 +1,6 @@
-//! The live directory, asked as the bridge asks it: a simple bind, and one search without paging for each
-//! place. What it answers is kept in a temporary file, as everything is read several times.
+//! The live directory, queried as the bridge queries it: a simple bind, and one search without
+//! paging for each base. The answer is kept in a temporary file, as everything is read several
+//! times.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -21,24 +22,24 @@ use crate::preflight::ldif::write::write;
 use crate::secret::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Between two entries.
+/// The timeout between two entries.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const PAGE: i32 = 500;
 
-/// Result codes that the bridge takes for success: a limit of the size, or of the administrator.
+/// Result codes that the bridge treats as success: the size limit, or an administrative limit.
 const LIMITS: [u32; 2] = [4, 11];
 
-/// What the server has answered, as far as it did.
+/// What the server has answered so far.
 #[derive(Debug)]
 pub struct Answer {
     pub inputs: Vec<Input>,
     pub found: Found,
-    /// Why it did not answer to the end.
+    /// Why the answer is incomplete.
     pub fault: Option<String>,
     pub notes: Vec<Note>,
 }
 
-/// Asks the server of the config; with `password` in place of the config's if there is one.
+/// Queries the server of the config; with `password`, if given, instead of the config's.
 pub fn ask(
     config: &BridgeConfig,
     password: Option<&Secret>,
@@ -60,7 +61,7 @@ pub fn ask(
             let mut ldap = connect(config, password).await?;
             let limit = spool.search(&mut ldap, search).await?;
             let whole = count(&mut ldap, search).await;
-            // The connection ends with the process; whether it says so does not matter.
+            // The connection ends with the process; whether it is closed properly does not matter.
             let _ = ldap.unbind().await;
             Ok::<_, String>((limit, whole))
         });
@@ -82,7 +83,7 @@ pub fn ask(
     Ok(answer)
 }
 
-/// What the bridge would not hear of.
+/// The entries that the bridge would not receive.
 fn missed(search: &Search, count: u64, limit: Option<u32>, whole: Option<u64>) -> Option<Note> {
     let message = match (limit, whole) {
         (_, Some(whole)) if whole > count => format!(
@@ -91,7 +92,7 @@ fn missed(search: &Search, count: u64, limit: Option<u32>, whole: Option<u64>) -
             whole - count
         ),
         (Some(code), _) => format!(
-            "the server ended the search at a limit (result {code}) after {count} entries; the bridge takes that for \
+            "the server ended the search at a limit (result {code}) after {count} entries; the bridge treats that as \
              success, and the others would never be synchronised. Raise the limit for the bridge's account."
         ),
         _ => return None,
@@ -128,7 +129,7 @@ fn unreachable(server: &str, error: &LdapError) -> String {
         "; the bridge trusts the certificates of the system alone: add the CA there (for this command, SSL_CERT_FILE \
          names a file of them)"
     } else {
-        "; look at ldapSource.host, port and tls"
+        "; check ldapSource.host, port and tls"
     };
     format!("{server}: cannot be reached: {why}{advice}")
 }
@@ -137,11 +138,11 @@ fn unreachable(server: &str, error: &LdapError) -> String {
 fn refusal(code: u32, text: &str) -> String {
     let what = match code {
         8 => {
-            "it asks for TLS (strongerAuthRequired); set ldapSource.tls to true, and the port to that of LDAPS (636)"
+            "it requires TLS (strongerAuthRequired); set ldapSource.tls to true, and the port to that of LDAPS (636)"
         }
-        32 => "there is no such entry (noSuchObject); look at the base of the search",
+        32 => "there is no such entry (noSuchObject); check the base of the search",
         49 => "the name or the password is wrong (invalidCredentials)",
-        50 => "the account may not do that (insufficientAccessRights)",
+        50 => "the account is not permitted to do that (insufficientAccessRights)",
         53 => "it is unwilling (unwillingToPerform)",
         _ => "",
     };
@@ -149,11 +150,11 @@ fn refusal(code: u32, text: &str) -> String {
     match (what.is_empty(), own.is_empty()) {
         (true, _) => format!("result {code} {own}").trim_end().into(),
         (false, true) => what.into(),
-        (false, false) => format!("{what}; it says: {own}"),
+        (false, false) => format!("{what}; it reports: {own}"),
     }
 }
 
-/// The filter of a search: all of them for equality, with nothing in a value that means more than itself.
+/// The filter of a search: the conjunction of equality matches, with special characters escaped.
 /// `None` if no entry can match.
 fn filter(search: &Search) -> Option<String> {
     let mut text = "(&".to_string();
@@ -185,7 +186,7 @@ async fn count(ldap: &mut Ldap, search: &Search) -> Option<u64> {
     (found.finish().await.rc == 0).then_some(count)
 }
 
-/// Writes entries to a temporary file as they come.
+/// Writes entries to a temporary file as they arrive.
 struct Spool<'w> {
     wanted: &'w [String],
     out: BufWriter<File>,
@@ -200,10 +201,11 @@ impl<'w> Spool<'w> {
         Ok(Self { wanted, out, names: HashSet::new(), count: 0, bar })
     }
 
-    /// Searches as the bridge does; the code of the limit that ended the answer, if one did.
+    /// Searches as the bridge does; returns the code of the limit that ended the answer, if one
+    /// did.
     async fn search(&mut self, ldap: &mut Ldap, search: &Search) -> Result<Option<u32>, String> {
         let Some(filter) = filter(search) else { return Ok(None) };
-        // No attributes are named, so that all user attributes come.
+        // No attributes are named, so all user attributes are returned.
         let all: Vec<&str> = Vec::new();
         let ldap = ldap.with_timeout(ANSWER_TIMEOUT);
         let started = ldap.streaming_search(&search.base, Scope::Subtree, &filter, all).await;
@@ -216,7 +218,7 @@ impl<'w> Spool<'w> {
                 Ok(Some(result)) if result.is_ref() || result.is_intermediate() => {}
                 Ok(Some(result)) => {
                     let entry = decoded(result, self.wanted)
-                        .ok_or("the directory sent an entry that is no LDAP message")?;
+                        .ok_or("the directory sent an entry that is not a valid LDAP message")?;
                     self.add(&entry)
                         .map_err(|error| format!("a temporary file cannot be written: {error}"))?;
                 }
@@ -252,8 +254,8 @@ impl<'w> Spool<'w> {
     }
 }
 
-/// The entry of a search's result, as far as it is looked at. The library's own way would panic at what is
-/// not well-formed.
+/// The entry of a search result, reduced to what is used. The library's own parser would panic on
+/// malformed data.
 fn decoded(result: ResultEntry, wanted: &[String]) -> Option<Entry> {
     let mut parts = result.0.match_id(4)?.expect_constructed()?.into_iter();
     let mut entry = Entry::new(parts.next()?.expect_primitive()?);

@@ -1,4 +1,4 @@
-//! Where people come from. Every source can be read several times, and is the same each time.
+//! Sources of people. Every source can be read several times, and yields the same each time.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -22,7 +22,7 @@ pub enum Item {
     Outside {
         user_name: Option<String>,
     },
-    /// A change of the directory in place of an entry.
+    /// A change of the directory instead of an entry.
     Change,
     /// Something that could not be read, as a sentence.
     Unread(String),
@@ -30,7 +30,7 @@ pub enum Item {
     Nothing,
 }
 
-/// Takes each record with its number, from 0.
+/// Receives each record with its number, from 0.
 pub type Visit<'v> = dyn FnMut(u32, Item) -> io::Result<()> + 'v;
 
 pub trait Source {
@@ -40,13 +40,13 @@ pub trait Source {
     /// How many bytes one pass reads.
     fn size(&self) -> u64;
 
-    /// What there is to say about the config after a pass.
+    /// The notes about the config after a pass.
     fn notes(&self) -> Vec<Note> {
         Vec::new()
     }
 }
 
-/// A file that can be read again: one that was named, or a copy of what can be read only once.
+/// A file that can be read again: the named one, or a copy of what can be read only once.
 #[derive(Debug)]
 pub struct Input {
     name: PathBuf,
@@ -69,7 +69,7 @@ impl Input {
             return Err(format!("{shown}: is a folder"));
         }
         if !data.is_file() {
-            // A pipe gives its content once.
+            // The content of a pipe can be read only once.
             return File::open(path).and_then(|mut file| Self::copied(&mut file)).map_err(failed);
         }
         Ok(Self { name: path.into(), copy: None, size: data.len() })
@@ -109,9 +109,9 @@ impl Input {
     }
 }
 
-/// A file that nobody else can read and that is gone with the process.
+/// A file that no other user can read and that disappears with the process.
 ///
-/// SECURITY: it holds people's data. It has mode 0600 and is removed as soon as it is open.
+/// SECURITY: it contains personal data. It has mode 0600 and is removed as soon as it is open.
 pub fn scratch() -> io::Result<File> {
     tempfile::tempfile()
 }

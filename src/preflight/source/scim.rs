@@ -1,4 +1,4 @@
-//! SCIM users, one a line, as a client would send them.
+//! SCIM users, one per line, as a client would send them.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -9,7 +9,7 @@ use crate::json::{self, Name as Attribute, Type, Value};
 use crate::preflight::candidate::{Candidate, Class, Identifiers, Name};
 use crate::wire::email;
 
-/// The most bytes of a line: more than a body may have by default.
+/// The maximum size of a line in bytes: more than a body may have by default.
 const MAX_LINE: u64 = 16 << 20;
 
 /// A file of users.
@@ -86,7 +86,7 @@ fn candidate(row: u32, body: &[u8]) -> Candidate {
     }
 }
 
-/// What a user is told apart by, as Wire reads it.
+/// A user's identifiers, as Wire reads them.
 fn identifiers(body: &[u8]) -> Option<Identifiers> {
     let document = json::parse(body).ok()?;
     let user = document.root().as_object()?;

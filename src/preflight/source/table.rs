@@ -13,13 +13,13 @@ use crate::preflight::bridge::body::{Active, Body};
 use crate::preflight::candidate::{Candidate, Class, Identifiers, Name};
 use crate::wire::email;
 
-/// What a column can be mapped to.
+/// The attributes that a column can be mapped to.
 pub const TARGETS: [&str; 6] = ["userName", "externalId", "displayName", "email", "role", "active"];
 
-/// The most bytes of a row, more or less.
+/// The approximate maximum size of a row, in bytes.
 const MAX_ROW: u64 = 16 << 20;
 
-/// The most bytes of the line with the names of the columns.
+/// The maximum size of the line with the column names, in bytes.
 const MAX_HEAD: u64 = 1 << 20;
 
 /// A table and its mapping.
@@ -31,7 +31,7 @@ pub struct Table {
     mapping: BTreeMap<&'static str, Vec<Part>>,
 }
 
-/// A part of a value: written in the mapping, or taken from a column.
+/// A part of a value: literal text of the mapping, or a column.
 #[derive(Debug)]
 enum Part {
     Text(String),
@@ -39,8 +39,8 @@ enum Part {
 }
 
 impl Table {
-    /// Reads the names of the columns and looks up what the mapping says, each `target=column` or
-    /// `target=text with {column}`. Errors are sentences, one a line.
+    /// Reads the column names and resolves the mapping, each `target=column` or `target=text with
+    /// {column}`. Errors are sentences, one per line.
     pub fn new(input: Input, mapping: &[String]) -> Result<Self, String> {
         let name = input.name();
         let (delimiter, head) = head(&input).map_err(|error| format!("{name}: {error}"))?;
@@ -71,7 +71,7 @@ impl Table {
         Ok(Self { input, delimiter, mapping: mapped })
     }
 
-    /// What the mapping makes of a row for one target; nothing where that is empty.
+    /// The mapped value of a row for one target; `None` if it is empty.
     fn value(&self, target: &str, row: &[&str]) -> Option<String> {
         let parts = self.mapping.get(target)?;
         let texts = parts.iter().map(|part| match part {
@@ -162,7 +162,7 @@ impl Source for Table {
     }
 }
 
-/// Ends the reading of a row that has no end, such as one with an open quote.
+/// Stops reading a row that has no end, such as one with an open quote.
 struct Bounded<'l, R> {
     input: R,
     left: &'l Cell<u64>,
@@ -179,7 +179,7 @@ impl<R: Read> Read for Bounded<'_, R> {
     }
 }
 
-/// The delimiter and the names of the columns.
+/// The delimiter and the column names.
 fn head(input: &Input) -> Result<(u8, Vec<String>), String> {
     let unreadable = |error: io::Error| format!("cannot be read: {error}");
     let mut line = Vec::new();
@@ -193,12 +193,13 @@ fn head(input: &Input) -> Result<(u8, Vec<String>), String> {
     let mut rows = ReaderBuilder::new().delimiter(delimiter).from_reader(file.take(MAX_HEAD));
     let names = rows.headers().map_err(|_| "the names of the columns are not UTF-8".to_string())?;
     if names.is_empty() {
-        return Err("is empty; its first line has to name the columns".into());
+        return Err("is empty; its first line must name the columns".into());
     }
     Ok((delimiter, names.iter().map(str::to_string).collect()))
 }
 
-/// What separates the names of the columns: a comma, or else what Excel writes in other countries, or a tab.
+/// What separates the column names: a comma, or else a semicolon, as Excel writes in some
+/// countries, or a tab.
 fn delimiter(line: &[u8]) -> u8 {
     let mut quoted = false;
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
@@ -208,7 +209,7 @@ fn delimiter(line: &[u8]) -> u8 {
             *count += 1;
         }
     }
-    // Of equal counts the first.
+    // The first of equal counts.
     counts
         .into_iter()
         .rev()
@@ -231,7 +232,7 @@ fn parts(source: &str, head: &[String]) -> Result<Vec<Part>, String> {
     let mut rest = source;
     while let Some((text, after)) = rest.split_once('{') {
         let (name, after) =
-            after.split_once('}').ok_or("a `{` has no `}`; write {COLUMN} inside a text")?;
+            after.split_once('}').ok_or("a `{` has no `}`; write {COLUMN} inside a string")?;
         if !text.is_empty() {
             parts.push(Part::Text(text.to_string()));
         }

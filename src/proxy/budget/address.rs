@@ -1,4 +1,4 @@
-//! What the requests of one address hold.
+//! Memory that the requests of one client address hold.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::refusals;
 
-/// The addresses that have a connection, or a request behind a proxy.
+/// The addresses that have a connection, or a request through a proxy.
 #[derive(Debug, Default)]
 pub(super) struct Addresses(Arc<Mutex<Entries>>);
 
 type Entries = HashMap<IpAddr, Weak<Address>>;
 
 impl Addresses {
-    /// SECURITY: whoever has one IPv6 address has a whole /64 of them.
+    /// SECURITY: a client with one IPv6 address usually has a whole /64.
     pub(super) fn get(&self, address: IpAddr) -> Arc<Address> {
         let network = refusals::network_of(address);
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -25,7 +25,7 @@ impl Addresses {
             network,
             used: AtomicUsize::new(0),
             known: AtomicUsize::new(0),
-            strangers: AtomicUsize::new(0),
+            unknown_bodies: AtomicUsize::new(0),
             entries: Arc::clone(&self.0),
         });
         entries.insert(network, Arc::downgrade(&new));
@@ -33,24 +33,24 @@ impl Addresses {
     }
 }
 
-/// One address, or one network of IPv6.
+/// One IPv4 address, or one /64 network of IPv6.
 #[derive(Debug)]
 pub(super) struct Address {
     network: IpAddr,
-    /// Heads, and what requests with unknown tokens hold.
+    /// Request heads, and what requests with unknown tokens hold.
     pub(super) used: AtomicUsize,
-    /// Bodies and answers of requests with known tokens. They are counted apart, so that others at
-    /// the same address cannot deny service to them.
+    /// Bodies and answers of requests with known tokens. They are counted separately, so that other
+    /// clients at the same address cannot deny service to them.
     pub(super) known: AtomicUsize,
-    /// Of `used`, bodies with unknown tokens.
-    pub(super) strangers: AtomicUsize,
+    /// The part of `used` that is bodies with unknown tokens.
+    pub(super) unknown_bodies: AtomicUsize,
     entries: Arc<Mutex<Entries>>,
 }
 
 impl Drop for Address {
     fn drop(&mut self) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another one may have taken its place already.
+        // Another entry may have replaced it already.
         if entries.get(&self.network).is_some_and(|entry| entry.strong_count() == 0) {
             entries.remove(&self.network);
         }

@@ -1,9 +1,9 @@
-//! The memory that clients can make the guard hold: bounded for all of them together, for one
-//! address and for one connection.
+//! The memory that clients can make the guard hold: bounded for all of them together, for each
+//! address and for each connection.
 //!
-//! A `Share` is what one request holds. When memory is short, requests that have waited for
-//! their client longest give way first (`stalled`), so that those who hold memory without using
-//! it cannot deny service to the others.
+//! A `Share` is what one request holds. When memory is short, the requests that have waited longest
+//! for their client give way first (`stalled`), so that clients that hold memory without using it
+//! cannot deny service to others.
 
 mod address;
 mod share;
@@ -29,37 +29,37 @@ pub(super) use share::Share;
 use stalled::Stalled;
 pub(super) use stalled::{GaveWay, Place};
 
-/// What a request of HTTP/2 takes of memory by itself, and each of its headers beside its text, in
-/// bytes: measured, and rounded up.
+/// Memory that an HTTP/2 request itself takes, and that each of its headers takes in addition to
+/// its text, in bytes: measured and rounded up.
 const STREAM: usize = 16 * 1024;
 const HEADER: usize = 128;
 
-/// What one request takes beside its body, at most: its head, a piece of the answer, and what the
-/// reader of the answer holds.
+/// The most memory that one request takes in addition to its body: its head, a piece of the answer,
+/// and the buffer of the answer's reader.
 const ONE_REQUEST: usize = 256 * 1024;
 
-/// The text of a header is held by the codec and by the parsed request.
+/// The text of a header is held by both the codec and the parsed request.
 const COPIES: usize = 2;
 
-/// Refused HTTP/2 streams whose answer is waited for at one time; the rest are reset at once if
-/// their client takes no answer.
+/// How many refused HTTP/2 streams may wait at a time for their client to take the answer. Further
+/// ones are reset immediately if their client takes no answer.
 const LINGERING: usize = 256;
 
-/// Requests that wait for memory at one time with a head or a body that has come, how many of them may have
-/// an unknown token or an unfinished head, and how many may be of one connection.
-const WAITING: usize = 1024;
-const WAITING_STRANGERS: usize = WAITING / 2;
-const WAITING_OF_CONNECTION: usize = 4;
+/// Limits on requests that wait for memory after their head or body has arrived: in total, of those
+/// with an unknown token or an unfinished head, and for each connection.
+const MAX_WAITING: usize = 1024;
+const MAX_WAITING_UNKNOWN: usize = MAX_WAITING / 2;
+const MAX_WAITING_OF_CONNECTION: usize = 4;
 
 /// What memory is held for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Request heads, and what a stream of HTTP/2 takes by itself.
+    /// Request heads, and the memory of each HTTP/2 stream.
     Head,
     Body,
-    /// What came of the backend's answers and was not taken by the clients yet.
+    /// Parts of the backend's answers that the clients have not read yet.
     Answer,
-    /// Requests of HTTP/2 with a body that pass unjudged; Pingora buffers for them.
+    /// HTTP/2 requests with a body that is forwarded without being judged; Pingora buffers them.
     Stream,
 }
 
@@ -71,7 +71,7 @@ impl Kind {
     }
 }
 
-/// What a request of HTTP/2 takes without its body, in bytes.
+/// The memory of an HTTP/2 request without its body, in bytes.
 pub(super) fn of_stream(head: &RequestHeader) -> usize {
     let header = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
         HEADER + COPIES * (name.as_str().len() + value.len())
@@ -79,62 +79,63 @@ pub(super) fn of_stream(head: &RequestHeader) -> usize {
     STREAM + head.headers.iter().map(header).sum::<usize>()
 }
 
-/// How much may be held, in bytes.
+/// The bounds of what may be held, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     total: usize,
-    /// All but heads, so that a request without a body is not refused for others' bodies.
+    /// Everything except heads, so that a request without a body is not refused because of other
+    /// requests' bodies.
     data: usize,
-    /// The same for requests whose token is not known to be good.
-    stranger_data: usize,
-    /// Of that, bodies.
-    strangers: usize,
+    /// The same for requests whose token is not known to be valid.
+    unknown_data: usize,
+    /// The part of it that bodies may take.
+    unknown_bodies: usize,
     /// [`Kind::Stream`].
     streams: usize,
-    /// Both for unknown tokens, with all heads, and for known ones.
+    /// For each address: unknown tokens together with all heads, and known tokens.
     address: usize,
-    /// Heads of common size may exceed `address` by so much.
+    /// Heads of common size may exceed `address` by this much.
     address_reserve: usize,
-    stranger_address: usize,
+    unknown_address: usize,
     connection: usize,
 }
 
 impl Bounds {
     fn of(limits: &Limits) -> Self {
         let total = limits.buffered_bytes;
-        // Every share has room for one request of any size.
+        // Every bound has room for one request of the largest size.
         let one = limits.body.saturating_add(ONE_REQUEST);
         let share = |bytes: usize| bytes.max(one).min(total);
         Self {
             total,
             data: share(total / 4 * 3),
-            stranger_data: share(total / 16 * 9),
-            strangers: share(total / 8 * 3),
+            unknown_data: share(total / 16 * 9),
+            unknown_bodies: share(total / 8 * 3),
             streams: share(total / 4),
             address: share(total / 2),
             address_reserve: total / 16,
-            stranger_address: share(total / 16 * 3),
+            unknown_address: share(total / 16 * 3),
             connection: share(total / 8),
         }
     }
 }
 
-/// The memory that all requests may take together.
+/// The memory that all requests may hold together.
 ///
-/// SECURITY: without it, connections times the body limit is what clients can make the guard
-/// hold. Only bytes that came count, so that announcing a body costs the others nothing.
+/// SECURITY: without it, connections times the body limit is what clients can make the guard hold.
+/// Only bytes that have arrived count, so that announcing a body takes nothing from other clients.
 #[derive(Debug)]
 pub struct Budget {
     bounds: ArcSwap<Bounds>,
     used: [AtomicUsize; Kind::ALL.len()],
-    strangers: AtomicUsize,
+    unknown_bodies: AtomicUsize,
     addresses: Addresses,
     stalled: Stalled,
     /// Requests that wait for memory.
     waiting: AtomicUsize,
-    /// Of those, requests that wait with a head or a body that has come.
+    /// Those of them whose head or body has arrived.
     waiting_received: AtomicUsize,
-    waiting_strangers: AtomicUsize,
+    waiting_unknown: AtomicUsize,
     freed: Notify,
     lingering: AtomicUsize,
     refused: [AtomicU64; Kind::ALL.len()],
@@ -145,27 +146,27 @@ impl Budget {
         Arc::new(Self {
             bounds: ArcSwap::from_pointee(Bounds::of(limits)),
             used: Default::default(),
-            strangers: AtomicUsize::new(0),
+            unknown_bodies: AtomicUsize::new(0),
             addresses: Addresses::default(),
             stalled: Stalled::default(),
             waiting: AtomicUsize::new(0),
             waiting_received: AtomicUsize::new(0),
-            waiting_strangers: AtomicUsize::new(0),
+            waiting_unknown: AtomicUsize::new(0),
             freed: Notify::new(),
             lingering: AtomicUsize::new(0),
             refused: Default::default(),
         })
     }
 
-    /// The account of a new connection. `address`: whose memory it is, unless the peer is a proxy
-    /// that stands for many clients.
+    /// The account of a new connection. `address`: whose memory it is; none if the peer is a proxy
+    /// for many clients.
     pub(super) fn connection(self: &Arc<Self>, address: Option<IpAddr>) -> Arc<Connection> {
         let address = address.map(|address| self.addresses.get(address));
         let (used, waiting) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Connection { budget: Arc::clone(self), address, used, waiting })
     }
 
-    /// Takes the limits of another configuration. What is held already stays held.
+    /// Applies the limits of another configuration. Memory that is already held stays held.
     pub(super) fn configure(&self, limits: &Limits) {
         self.bounds.store(Arc::new(Bounds::of(limits)));
         self.freed.notify_waiters();
@@ -179,25 +180,25 @@ impl Budget {
         self.used[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// Requests that were refused, or given up, as there was no memory for them.
+    /// How many requests were refused or aborted because there was no memory for them.
     pub fn refused(&self, kind: Kind) -> u64 {
         self.refused[kind as usize].load(Ordering::Relaxed)
     }
 
-    /// A place for a refused stream that waits for its client to take the answer.
+    /// A place for a refused stream that waits for its client to read the answer.
     pub(super) fn linger(self: &Arc<Self>) -> Option<Lingering> {
         let lingering = Lingering(Arc::clone(self));
         (self.lingering.fetch_add(1, Ordering::Relaxed) < LINGERING).then_some(lingering)
     }
 
-    /// Counts a request that there is no memory for.
+    /// Counts a request for which there is no memory.
     pub(super) fn refuse(&self, kind: Kind) -> Refusal {
         self.refused[kind as usize].fetch_add(1, Ordering::Relaxed);
         refusal()
     }
 }
 
-/// The answer for a request that there is no memory for.
+/// The refusal of a request for which there is no memory.
 pub(super) fn refusal() -> Refusal {
     Refusal::new(
         Rule::LimitsBufferedBytes,
@@ -207,7 +208,8 @@ pub(super) fn refusal() -> Refusal {
     )
 }
 
-/// The error of a request that was forwarded, or is about to be, and that there is no memory for.
+/// The error of a request for which there is no memory, when it was forwarded already or is about
+/// to be.
 const SHORT: ErrorType = ErrorType::Custom("no memory for the request");
 
 pub(super) fn is_short(error: &Error) -> bool {
@@ -218,7 +220,7 @@ pub(super) fn short() -> BError {
     Error::new(SHORT)
 }
 
-/// A refused stream whose answer is waited for.
+/// A refused stream that waits for its client to read the answer.
 pub(super) struct Lingering(Arc<Budget>);
 
 impl Drop for Lingering {
@@ -233,26 +235,26 @@ pub(super) struct Connection {
     budget: Arc<Budget>,
     address: Option<Arc<Address>>,
     used: AtomicUsize,
-    /// Requests that wait for memory with a head or a body that has come.
+    /// Requests that wait for memory after their head or body has arrived.
     waiting: AtomicUsize,
 }
 
 impl Connection {
-    /// Registers the connection as one that waits for its client, which takes nothing.
+    /// Registers the connection as waiting for its client, which reads nothing.
     pub(super) fn stall(self: &Arc<Self>) -> Place {
         self.budget.stalled.enter(stalled::Waiter::of_connection(self))
     }
 }
 
-/// Which bound was hit.
+/// Which bound was reached.
 #[derive(Debug)]
 enum Shortage {
     Total,
     Data,
     Streams,
-    Strangers,
+    UnknownBodies,
     Address(Arc<Address>),
     KnownAddress(Arc<Address>),
-    StrangerAddress(Arc<Address>),
+    UnknownAddress(Arc<Address>),
     Connection(Arc<Connection>),
 }

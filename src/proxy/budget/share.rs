@@ -1,4 +1,4 @@
-//! What one request holds of the memory for all.
+//! The part of the shared memory that one request holds.
 
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -12,38 +12,39 @@ use crate::refusal::Refusal;
 
 use super::stalled::{GaveWay, Place, Waiter, unless_short};
 use super::{
-    Address, Budget, Connection, Kind, Shortage, WAITING, WAITING_OF_CONNECTION, WAITING_STRANGERS,
+    Address, Budget, Connection, Kind, MAX_WAITING, MAX_WAITING_OF_CONNECTION, MAX_WAITING_UNKNOWN,
+    Shortage,
 };
 
 /// What a request with a body of common size holds, in bytes.
-const LITTLE: usize = 32 * 1024;
+const SMALL_REQUEST: usize = 32 * 1024;
 
 /// A head of common size, in bytes.
 const SMALL_HEAD: usize = 4 * 1024;
 
-/// How long a request waits for others to give way.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a request waits for others to free memory.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// The same for a body with a token that is known to be good: it outlasts whoever else waits.
-const PATIENCE_OF_KNOWN: Duration = Duration::from_secs(5);
+/// The same for a body with a known token: it waits longer than all others.
+const MAX_WAIT_KNOWN: Duration = Duration::from_secs(5);
 
-/// How often it looks again, beside when memory is freed: others have to wait for their client for
-/// a while before they give way.
-const AGAIN: Duration = Duration::from_millis(250);
+/// How often a waiting request checks again, in addition to when memory is freed: others become
+/// eligible to give way only after they have waited for their client for a while.
+const RETRY_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The same for an answer, of which many may wait.
-const AGAIN_FOR_ANSWER: Duration = Duration::from_secs(1);
+/// The same for an answer; many of them may wait.
+const RETRY_INTERVAL_OF_ANSWER: Duration = Duration::from_secs(1);
 
-/// A request's part of the budget, given back when it is dropped.
+/// A request's part of the budget, returned when it is dropped.
 #[derive(Debug)]
 pub(in crate::proxy) struct Share {
     budget: Arc<Budget>,
     connection: Option<Arc<Connection>>,
     address: Option<Arc<Address>>,
     /// The client behind a proxy. Its address is looked up only when the request waits, so that
-    /// requests that are served at once do not pay for it.
+    /// requests that need not wait do not pay for it.
     client: Option<IpAddr>,
-    stranger: bool,
+    unknown: bool,
     bytes: [usize; Kind::ALL.len()],
 }
 
@@ -54,20 +55,20 @@ impl Share {
             connection: None,
             address: None,
             client: None,
-            stranger: false,
+            unknown: false,
             bytes: [0; Kind::ALL.len()],
         }
     }
 
     pub(in crate::proxy) fn of_connection(connection: &Arc<Connection>) -> Self {
         let mut share = Self::of(&connection.budget);
-        share.belong_to(connection, None);
+        share.set_connection(connection, None);
         share
     }
 
-    /// Says whose it is, before it holds anything. `client`: the client, where the connection's
-    /// peer is a proxy.
-    pub(in crate::proxy) fn belong_to(
+    /// Sets the connection that it belongs to, before it holds anything. `client`: the client's
+    /// address, if the connection's peer is a proxy.
+    pub(in crate::proxy) fn set_connection(
         &mut self,
         connection: &Arc<Connection>,
         client: Option<IpAddr>,
@@ -77,22 +78,22 @@ impl Share {
         self.connection = Some(Arc::clone(connection));
     }
 
-    /// The same where the connection is not known.
-    pub(in crate::proxy) fn belong_to_client(&mut self, client: Option<IpAddr>) {
+    /// The same if the connection is not known.
+    pub(in crate::proxy) fn set_client(&mut self, client: Option<IpAddr>) {
         self.client = client;
     }
 
-    /// Says that the request's token is not known to be good, before a body is held. It has to leave places
-    /// to others where it waits.
-    pub(in crate::proxy) fn is_a_strangers(&mut self) {
-        self.stranger = true;
+    /// Notes that the request's token is not known to be valid, before a body is held. Such
+    /// requests have fewer places to wait.
+    pub(in crate::proxy) fn mark_unknown(&mut self) {
+        self.unknown = true;
     }
 
-    pub(in crate::proxy) fn is_strangers(&self) -> bool {
-        self.stranger
+    pub(in crate::proxy) fn is_unknown(&self) -> bool {
+        self.unknown
     }
 
-    /// A share of the same client that holds nothing.
+    /// A share of the same client that holds nothing yet.
     pub(in crate::proxy) fn split_off(&mut self) -> Self {
         self.find_address();
         Self {
@@ -100,18 +101,18 @@ impl Share {
             connection: self.connection.clone(),
             address: self.address.clone(),
             client: None,
-            stranger: self.stranger,
+            unknown: self.unknown,
             bytes: [0; Kind::ALL.len()],
         }
     }
 
-    pub(in crate::proxy) fn give_back(&mut self) {
+    pub(in crate::proxy) fn release(&mut self) {
         for kind in Kind::ALL {
             self.shrink_to(kind, 0);
         }
     }
 
-    /// Gives back what is more than `bytes`.
+    /// Releases what exceeds `bytes`.
     pub(in crate::proxy) fn shrink_to(&mut self, kind: Kind, bytes: usize) {
         let more = self.bytes[kind as usize].saturating_sub(bytes);
         if more > 0 {
@@ -122,7 +123,7 @@ impl Share {
         }
     }
 
-    /// Holds more, whether or not there is room: what is bounded by other means.
+    /// Holds more, whether or not there is room: for what is bounded by other means.
     pub(in crate::proxy) fn add(&mut self, kind: Kind, bytes: usize) {
         self.bytes[kind as usize] += bytes;
         for counter in self.counters(kind).into_iter().flatten() {
@@ -138,7 +139,7 @@ impl Share {
     }
 
     fn counters(&self, kind: Kind) -> [Option<&AtomicUsize>; 5] {
-        let stranger = self.stranger && kind == Kind::Body;
+        let unknown = self.unknown && kind == Kind::Body;
         let address = self.address.as_ref();
         [
             Some(&self.budget.used[kind as usize]),
@@ -147,15 +148,15 @@ impl Share {
                 true => &address.known,
                 false => &address.used,
             }),
-            stranger.then_some(&self.budget.strangers),
-            address.filter(|_| stranger).map(|address| &address.strangers),
+            unknown.then_some(&self.budget.unknown_bodies),
+            address.filter(|_| unknown).map(|address| &address.unknown_bodies),
         ]
     }
 
-    /// Whether it is counted as what a request with a known token holds. Heads are held before the token
+    /// Whether it counts as memory of a request with a known token. Heads are held before the token
     /// is looked up.
     fn is_known(&self, kind: Kind) -> bool {
-        !self.stranger && kind != Kind::Head
+        !self.unknown && kind != Kind::Head
     }
 
     /// Holds more if there is room.
@@ -164,7 +165,7 @@ impl Share {
         match self.shortage(kind) {
             None => Ok(()),
             Some(shortage) => {
-                // Nobody is woken, or two that wait would wake one another for ever.
+                // No waiter is notified here: two waiters would notify each other endlessly.
                 self.subtract(kind, bytes);
                 Err(shortage)
             }
@@ -174,12 +175,12 @@ impl Share {
     fn shortage(&self, kind: Kind) -> Option<Shortage> {
         let budget = &self.budget;
         let bounds = budget.bounds.load();
-        // The last of each bound is for those that hold little, so that they need not wait behind many
-        // that hold much. One that is alone may have all of it.
+        // The last part of each bound is reserved for requests that hold little, so that they need
+        // not wait for many that hold much. A request that is alone may use all of it.
         let own = self.bytes.iter().sum::<usize>();
         let usable = |bound: usize| match own {
-            ..=LITTLE => bound,
-            _ => (bound - bound / 16).max(bound.min(own + LITTLE)),
+            ..=SMALL_REQUEST => bound,
+            _ => (bound - bound / 16).max(bound.min(own + SMALL_REQUEST)),
         };
         let over = |used: &AtomicUsize, bound| used.load(Ordering::Relaxed) > usable(bound);
         let [head, body, answer, stream] = Kind::ALL.map(|kind| budget.used(kind));
@@ -194,9 +195,9 @@ impl Share {
                 return Some(Shortage::KnownAddress(Arc::clone(address)));
             }
             Some(address) if !self.is_known(kind) => {
-                let stranger = self.stranger && kind == Kind::Body;
-                if stranger && over(&address.strangers, bounds.stranger_address) {
-                    return Some(Shortage::StrangerAddress(Arc::clone(address)));
+                let unknown = self.unknown && kind == Kind::Body;
+                if unknown && over(&address.unknown_bodies, bounds.unknown_address) {
+                    return Some(Shortage::UnknownAddress(Arc::clone(address)));
                 }
                 let small_head = kind == Kind::Head && own <= SMALL_HEAD;
                 let reserve = if small_head { bounds.address_reserve } else { 0 };
@@ -211,41 +212,42 @@ impl Share {
         }
         match kind {
             Kind::Head => None,
-            Kind::Body if self.stranger && over(&budget.strangers, bounds.strangers) => {
-                Some(Shortage::Strangers)
+            Kind::Body if self.unknown && over(&budget.unknown_bodies, bounds.unknown_bodies) => {
+                Some(Shortage::UnknownBodies)
             }
             Kind::Stream if stream > usable(bounds.streams) => Some(Shortage::Streams),
-            // SECURITY: the rest is for known tokens, however many addresses the others come from.
-            _ if self.stranger => (data > usable(bounds.stranger_data)).then_some(Shortage::Data),
+            // SECURITY: the rest is reserved for known tokens, from however many addresses the
+            // others come.
+            _ if self.unknown => (data > usable(bounds.unknown_data)).then_some(Shortage::Data),
             _ => (data > usable(bounds.data)).then_some(Shortage::Data),
         }
     }
 
-    /// Holds more; if there is no room, those that keep the guard waiting give way, for which it
-    /// is waited a little. Returns how long it was waited.
+    /// Holds more. If there is no room, requests that wait for their clients give way, and this
+    /// request waits for a limited time. Returns how long it waited.
     pub(in crate::proxy) async fn grow(
         &mut self,
         kind: Kind,
         bytes: usize,
     ) -> Result<Duration, Refusal> {
-        // What holds no more than before is not refused for what others hold.
+        // A request that needs no more memory is not refused because of what others hold.
         if bytes == 0 || self.try_grow(kind, bytes).is_ok() {
             return Ok(Duration::ZERO);
         }
         let budget = Arc::clone(&self.budget);
-        // No room will ever be enough.
+        // It can never fit.
         if self.bytes.iter().sum::<usize>() + bytes > budget.limit() {
             return Err(budget.refuse(kind));
         }
         let connection = self.connection.clone();
         let _waiting = Count::up(&budget.waiting);
-        // SECURITY: what waits has come already, but for answers: they wait with nothing, in any number, and
-        // must not take the places of the others.
+        // SECURITY: what waits for memory has arrived already, except for answers: they wait
+        // without holding anything, in any number, and must not take the places of the others.
         let received = kind != Kind::Answer;
         let places = [
-            (Some(&budget.waiting_received), WAITING),
-            (self.stranger.then_some(&budget.waiting_strangers), WAITING_STRANGERS),
-            (connection.as_ref().map(|connection| &connection.waiting), WAITING_OF_CONNECTION),
+            (Some(&budget.waiting_received), MAX_WAITING),
+            (self.unknown.then_some(&budget.waiting_unknown), MAX_WAITING_UNKNOWN),
+            (connection.as_ref().map(|connection| &connection.waiting), MAX_WAITING_OF_CONNECTION),
         ];
         let places = places.map(|(counter, max)| {
             counter.filter(|_| received).map(|counter| (Count::up(counter), max))
@@ -254,19 +256,19 @@ impl Share {
             return Err(budget.refuse(kind));
         }
         // An answer waits until the deadline of its request.
-        let (patience, again) = match kind {
-            Kind::Answer => (Duration::MAX, AGAIN_FOR_ANSWER),
-            Kind::Body if !self.stranger => (PATIENCE_OF_KNOWN, AGAIN),
-            _ => (PATIENCE, AGAIN),
+        let (max_wait, interval) = match kind {
+            Kind::Answer => (Duration::MAX, RETRY_INTERVAL_OF_ANSWER),
+            Kind::Body if !self.unknown => (MAX_WAIT_KNOWN, RETRY_INTERVAL),
+            _ => (MAX_WAIT, RETRY_INTERVAL),
         };
         let began = Instant::now();
-        while began.elapsed() < patience {
+        while began.elapsed() < max_wait {
             let Err(shortage) = self.try_grow(kind, bytes) else { return Ok(began.elapsed()) };
             let make_room = |all| budget.stalled.make_room(&shortage, bytes, all);
-            // An answer may wait longer, so that others that wait are spared for a while.
-            let all = kind != Kind::Answer || began.elapsed() >= PATIENCE;
+            // An answer may wait longer, so other waiting requests are spared for a while.
+            let all = kind != Kind::Answer || began.elapsed() >= MAX_WAIT;
             let _ = make_room(false) || (all && make_room(true));
-            let freed = tokio::time::timeout(again, budget.freed.notified());
+            let freed = tokio::time::timeout(interval, budget.freed.notified());
             let place = || {
                 let mut waiter = self.waiter(began);
                 waiter.for_memory = true;
@@ -279,8 +281,8 @@ impl Share {
         Err(budget.refuse(kind))
     }
 
-    /// Does `work`, which waits for the client, unless the request has to give way to others. `since`:
-    /// from when the client has kept it waiting; `None`: from now.
+    /// Runs `work`, which waits for the client, unless the request has to give way to others.
+    /// `since`: since when it has waited for the client; `None`: from now on.
     pub(in crate::proxy) async fn unless_short<T>(
         &mut self,
         since: Option<Instant>,
@@ -302,12 +304,12 @@ impl Share {
         self.budget.refuse(kind)
     }
 
-    /// Registers a holder that waits for its client.
+    /// Registers a request that waits for its client.
     pub(in crate::proxy) fn stall(&self, since: Instant) -> Place {
         self.budget.stalled.enter(self.waiter(since))
     }
 
-    /// Holds exactly so much from now on, whether or not there is room.
+    /// Holds exactly this much from now on, whether or not there is room.
     pub(in crate::proxy) fn set(&mut self, kind: Kind, bytes: usize) {
         let more = bytes.saturating_sub(self.bytes[kind as usize]);
         if more > 0 {
@@ -316,7 +318,8 @@ impl Share {
         self.shrink_to(kind, bytes);
     }
 
-    /// Whether more is held than there is room for. Those that keep the guard waiting give way.
+    /// Whether more is held than there is room for. If so, requests that wait for their clients
+    /// give way.
     pub(in crate::proxy) fn lacks_room(&self, kind: Kind) -> bool {
         let Some(shortage) = self.shortage(kind) else { return false };
         let make_room =
@@ -325,7 +328,7 @@ impl Share {
         true
     }
 
-    /// Holds more; says whether there was room for it.
+    /// Holds more, and returns whether there was room for it.
     pub(in crate::proxy) fn hold(&mut self, kind: Kind, bytes: usize) -> bool {
         self.add(kind, bytes);
         self.shortage(kind).is_none()
@@ -333,7 +336,7 @@ impl Share {
 
     fn waiter(&self, since: Instant) -> Waiter {
         let mut waiter = Waiter::new(since, self.bytes);
-        waiter.stranger = self.stranger;
+        waiter.unknown = self.unknown;
         waiter.connection.clone_from(&self.connection);
         waiter.address.clone_from(&self.address);
         waiter
@@ -347,14 +350,14 @@ impl Share {
             let counter = if self.is_known(kind) { &address.known } else { &address.used };
             counter.fetch_add(self.bytes[kind as usize], Ordering::Relaxed);
         }
-        if self.stranger {
-            address.strangers.fetch_add(self.bytes[Kind::Body as usize], Ordering::Relaxed);
+        if self.unknown {
+            address.unknown_bodies.fetch_add(self.bytes[Kind::Body as usize], Ordering::Relaxed);
         }
         self.address = Some(address);
     }
 
-    /// Parts with some of what is held for an answer, which is given back when the bytes have been
-    /// written.
+    /// Moves a part of what is held for an answer into the returned bytes; it is released when they
+    /// have been written.
     pub(in crate::proxy) fn count(&mut self, bytes: Bytes) -> Bytes {
         let mut held = self.split_off();
         let size = bytes.len();
@@ -367,11 +370,11 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.give_back();
+        self.release();
     }
 }
 
-/// Bytes that are counted until the last reader of them is gone.
+/// Bytes that count as held until the last reference to them is dropped.
 struct Counted {
     bytes: Bytes,
     _held: Share,
@@ -383,7 +386,7 @@ impl AsRef<[u8]> for Counted {
     }
 }
 
-/// One more for as long as it lives.
+/// A counter that is one higher while this lives.
 struct Count<'c> {
     counter: &'c AtomicUsize,
     before: usize,

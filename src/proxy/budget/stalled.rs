@@ -1,5 +1,6 @@
-//! Holders of memory that wait for their client: to send more of a head or a body, or to take
-//! more of an answer. When memory is short, those that have waited longest give way.
+//! Requests and connections that hold memory while they wait for their client: to send more of a
+//! head or a body, or to read more of an answer. When memory is short, those that have waited
+//! longest give way.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -10,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use super::{Address, Connection, Kind, Shortage};
 
-/// How long a client may keep the guard waiting before others' need of memory ends it.
+/// How long a client may make the guard wait before it has to give way to others that need memory.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// All that wait, in the order in which they began.
+/// All waiters, in the order in which they began to wait.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Stalled {
     waiters: Arc<Mutex<Waiters>>,
@@ -22,19 +23,19 @@ pub(in crate::proxy) struct Stalled {
 
 type Waiters = BTreeMap<u64, Arc<Waiter>>;
 
-/// A holder that was told to give way to others.
+/// The waiter has to give way to others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::proxy) struct GaveWay;
 
-/// What one holder would free.
+/// What one waiter would free.
 #[derive(Debug)]
 pub(in crate::proxy) struct Waiter {
     pub(super) since: Instant,
     pub(super) bytes: [usize; Kind::ALL.len()],
-    pub(super) stranger: bool,
-    /// It is a connection, on which both known and unknown tokens may be used.
+    pub(super) unknown: bool,
+    /// A connection, on which both known and unknown tokens may be used.
     whole_connection: bool,
-    /// It waits for memory, and not for its client.
+    /// It waits for memory, not for its client.
     pub(super) for_memory: bool,
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) address: Option<Arc<Address>>,
@@ -47,7 +48,7 @@ impl Waiter {
         Self {
             since,
             bytes,
-            stranger: false,
+            unknown: false,
             whole_connection: false,
             for_memory: false,
             connection: None,
@@ -57,7 +58,7 @@ impl Waiter {
         }
     }
 
-    /// A whole connection, with the answers that wait in it.
+    /// A whole connection, with the answers buffered in it.
     pub(super) fn of_connection(connection: &Arc<Connection>) -> Self {
         let mut bytes = [0; Kind::ALL.len()];
         bytes[Kind::Answer as usize] = connection.used.load(Ordering::Relaxed);
@@ -81,15 +82,15 @@ impl Waiter {
             Shortage::Total => all,
             Shortage::Data => data,
             Shortage::Streams => self.bytes[Kind::Stream as usize],
-            Shortage::Strangers => if_same(self.stranger, body),
+            Shortage::UnknownBodies => if_same(self.unknown, body),
             Shortage::Address(of) => {
-                let is_known = !self.stranger && !self.whole_connection;
+                let is_known = !self.unknown && !self.whole_connection;
                 if_same(address(of), if is_known { all - data } else { all })
             }
             Shortage::KnownAddress(of) => {
-                if_same(address(of) && (!self.stranger || self.whole_connection), data)
+                if_same(address(of) && (!self.unknown || self.whole_connection), data)
             }
-            Shortage::StrangerAddress(of) => if_same(self.stranger && address(of), body),
+            Shortage::UnknownAddress(of) => if_same(self.unknown && address(of), body),
             Shortage::Connection(of) => {
                 if_same(self.connection.as_ref().is_some_and(|own| Arc::ptr_eq(own, of)), all)
             }
@@ -112,9 +113,9 @@ impl Stalled {
         Place { waiters: Arc::clone(&self.waiters), number, waiter }
     }
 
-    /// Has those that have waited longest give way, until `bytes` of what is short are freed or
-    /// nobody is left. Those that wait for memory themselves are spared unless `all`. Says whether
-    /// anyone gives way.
+    /// Has those that have waited longest give way, until `bytes` of what is short are freed or no
+    /// waiter is left. Requests that wait for memory themselves are spared unless `all`. Returns
+    /// whether any gives way.
     pub(super) fn make_room(&self, shortage: &Shortage, bytes: usize, all: bool) -> bool {
         let now = Instant::now();
         let mut freed = 0;
@@ -141,7 +142,7 @@ impl Stalled {
     }
 }
 
-/// A holder's place among those that wait, for as long as it waits.
+/// A waiter's entry, for as long as it waits.
 #[derive(Debug)]
 pub(in crate::proxy) struct Place {
     waiters: Arc<Mutex<Waiters>>,
@@ -169,8 +170,8 @@ impl Drop for Place {
     }
 }
 
-/// Does `work`, which waits for a client, unless it has to give way. `enter` is called only if
-/// the work is not done at once.
+/// Runs `work`, which waits for a client, unless it has to give way. `enter` is called only if the
+/// work is not ready immediately.
 pub(super) async fn unless_short<T>(
     mut work: Pin<&mut impl Future<Output = T>>,
     enter: impl FnOnce() -> Place,

@@ -13,11 +13,11 @@ fn address(last: u8) -> Option<IpAddr> {
     Some(Ipv4Addr::new(192, 0, 2, last).into())
 }
 
-/// A share of a connection of its own, with or without a known token.
+/// A share with a connection of its own, with or without a known token.
 fn share(budget: &Arc<Budget>, address: Option<IpAddr>, known: bool) -> Share {
     let mut share = Share::of_connection(&budget.connection(address));
     if !known {
-        share.is_a_strangers();
+        share.mark_unknown();
     }
     share
 }
@@ -39,7 +39,7 @@ async fn answers_that_wait_take_no_place_from_a_body_that_has_come() {
     let budget = budget();
     let address = address(1);
     let _held = fill(&budget, address, Kind::Answer, 128 * KIB);
-    let waiting: Vec<_> = (0..WAITING + 8)
+    let waiting: Vec<_> = (0..MAX_WAITING + 8)
         .map(|_| {
             let mut share = share(&budget, address, false);
             tokio::spawn(async move { share.grow(Kind::Answer, 128 * KIB).await })
@@ -66,7 +66,7 @@ fn unknown_tokens_at_many_addresses_leave_room_for_known_ones() {
     let budget = budget();
     let _held: Vec<_> =
         (1..=4).flat_map(|last| fill(&budget, address(last), Kind::Answer, 64 * KIB)).collect();
-    assert!(budget.used(Kind::Answer) > budget.bounds.load().stranger_data / 16 * 15 - 128 * KIB);
+    assert!(budget.used(Kind::Answer) > budget.bounds.load().unknown_data / 16 * 15 - 128 * KIB);
     let mut known = share(&budget, address(5), true);
     assert!(known.hold(Kind::Body, 512 * KIB));
     assert!(!share(&budget, address(6), false).hold(Kind::Body, 512 * KIB));

@@ -1,4 +1,5 @@
-//! A connection before its first byte of HTTP: what its listener asks for, the PROXY protocol and TLS.
+//! A connection before its first byte of HTTP: what its listener requires, the PROXY protocol and
+//! TLS.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -23,8 +24,8 @@ impl<A> Downstream<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// Serves a connection that was accepted by the listener with this configured address, as the current
-    /// configuration says, or the last one that had the listener.
+    /// Serves a connection that was accepted by the listener with this configured address,
+    /// according to the current configuration, or to the last one that had this listener.
     pub(in crate::proxy) async fn serve_accepted(
         self: &Arc<Self>,
         stream: TcpStream,
@@ -32,7 +33,8 @@ where
         last: &OnceLock<Arc<Snapshot>>,
         shutdown: &ShutdownWatch,
     ) {
-        // An answer is written as a whole; waiting for more to fill a segment would only delay it.
+        // An answer is written in one piece; waiting for more data to fill a segment would only
+        // delay it.
         let _ = stream.set_nodelay(true);
         let socket = SocketDigest::from_raw_fd(stream.as_raw_fd());
         let mut snapshot = self.snapshots.current();
@@ -77,13 +79,14 @@ where
             }
         }
         let Some(server) = server else {
-            // SECURITY: what is to speak TLS never speaks cleartext instead.
+            // SECURITY: a listener with TLS never accepts cleartext.
             if snapshot.config.listener(listener).is_none_or(|settings| settings.tls.is_some()) {
                 return;
             }
             return self.serve_new(plain(stream, socket), snapshot, shutdown).await;
         };
-        // SECURITY: counted before the handshake. Beyond a limit there is none, as it costs more than an answer.
+        // SECURITY: counted before the handshake. Beyond a limit no handshake is done, as it costs
+        // more than an answer.
         let _open = match self.enter(&snapshot, peer(&socket)) {
             Ok(open) => open,
             Err(refusal) => return self.recorder.metrics.enforced(refusal.rule),
@@ -104,7 +107,7 @@ where
         }
     }
 
-    /// Reads the header of the PROXY protocol.
+    /// Reads the PROXY protocol header.
     async fn read_header(
         &self,
         stream: &mut TcpStream,
@@ -112,7 +115,8 @@ where
         deadline: Instant,
         shutdown: &ShutdownWatch,
     ) -> Header {
-        // SECURITY: counted from the beginning; for which address is known afterwards.
+        // SECURITY: counted from the beginning; the address to count it for is known only
+        // afterwards.
         let open = self.connections.enter(None);
         if open.of_all > snapshot.config.limits.connections {
             self.recorder.metrics.enforced(Rule::LimitsConnections);
@@ -136,12 +140,12 @@ where
     }
 }
 
-/// What came before TLS or HTTP.
+/// What precedes TLS or HTTP.
 enum Header {
-    /// Who connects; `None`: the peer itself.
+    /// The client's address; `None`: the peer itself is the client.
     Client(Option<SocketAddr>),
     Malformed(Refusal),
-    /// Nothing in time, or the connection is not to be served.
+    /// Nothing arrived in time, or the connection is not to be served.
     Ended,
 }
 
@@ -151,7 +155,7 @@ fn plain(stream: TcpStream, socket: SocketDigest) -> Stream {
     Box::new(stream)
 }
 
-/// Whose bytes these are, load balancer or client.
+/// Who sent these bytes: the load balancer or the client.
 fn sender(stream: &TcpStream) -> Option<IpAddr> {
     stream.peer_addr().ok().map(|address| address.ip().to_canonical())
 }
@@ -166,8 +170,8 @@ fn expects_header(snapshot: &Snapshot, listener: SocketAddr, peer: Option<IpAddr
     listener.proxy_protocol.iter().any(|network| network.contains(&peer))
 }
 
-/// Does work that waits for a client from which nothing is owed. `None`: the process is to stop, and it was not done
-/// soon after.
+/// Runs work that waits for a client that owes nothing. `None`: the process is stopping, and the
+/// work was not done soon after.
 async fn unless_drained<T>(work: impl Future<Output = T>, shutdown: &ShutdownWatch) -> Option<T> {
     let mut shutdown = shutdown.clone();
     let drained = async {

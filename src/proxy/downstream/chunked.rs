@@ -1,17 +1,17 @@
-//! Where a chunked body ends, found while its bytes pass by (RFC 9112 §7.1).
+//! Finds the end of a chunked body while its bytes pass through (RFC 9112 §7.1).
 //!
-//! SECURITY: the chunks themselves are read by Pingora, which accepts much: a line end inside of an
-//! extension, a size without digits, trailers that are no fields. A proxy in front that reads these
-//! differently would see other requests on the same connection. Only a body with one reading passes
-//! here, so that what follows its end is known to be the next request.
+//! SECURITY: the chunks themselves are read by Pingora, which is lenient: a line end inside an
+//! extension, a size without digits, trailers that are not fields. A proxy in front that reads
+//! these differently would see other requests on the same connection. Only an unambiguous body
+//! passes here, so that what follows its end is known to be the next request.
 
-/// Digits of a chunk's size: those of 64 bits.
+/// Digits of a chunk size: enough for 64 bits.
 const MAX_DIGITS: u8 = 16;
 
 /// Bytes of a chunk's extensions, or of all trailers.
 const MAX_EXTRAS: u16 = 4096;
 
-/// A body on its way.
+/// A body that is being transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunked {
     state: State,
@@ -30,7 +30,7 @@ enum State {
     Data,
     DataCr,
     DataLf,
-    /// The beginning of a trailer's line, or the empty line that ends all.
+    /// The beginning of a trailer line, or the empty line that ends the body.
     Line,
     Name,
     Value,
@@ -40,7 +40,7 @@ enum State {
     Broken,
 }
 
-/// The bytes are no chunked body.
+/// The bytes are not a valid chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Misframed;
 
@@ -51,7 +51,7 @@ impl Default for Chunked {
 }
 
 impl Chunked {
-    /// Takes a look at what comes next; how much of it belongs to the body. Less than all of it: the body
+    /// Checks the next bytes; returns how many of them belong to the body. Fewer than all: the body
     /// has ended.
     pub fn pass(&mut self, bytes: &[u8]) -> Result<usize, Misframed> {
         let mut at = 0;
@@ -124,7 +124,7 @@ impl Chunked {
 mod tests {
     use super::*;
 
-    /// How far the body goes, however it comes in pieces.
+    /// How far the body extends, however it is split into pieces.
     fn end(bytes: &[u8]) -> Result<Option<usize>, Misframed> {
         let in_pieces = |size| {
             let mut body = Chunked::default();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_readers_take_in_several_ways_is_none() {
+    fn a_body_that_readers_interpret_differently_is_malformed() {
         let long = format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(5000));
         for body in [
             "\r\n\r\n",

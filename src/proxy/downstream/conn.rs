@@ -1,10 +1,9 @@
 //! A client's connection as Pingora sees it: `Downstream` reads heads from it first, and Pingora
 //! then gets exactly the bytes of one message.
 //!
-//! Pingora takes whatever a read yields, also the beginning of the next request, and then gives
-//! the connection up, or fails the current request when the bytes arrive while it waits for the
-//! backend. Here it is known where the body ends, so that what follows is kept for the next turn
-//! instead.
+//! Pingora consumes whatever a read returns, including the beginning of the next request, and then
+//! drops the connection, or fails the current request if the bytes arrive while it waits for the
+//! backend. This type knows where the body ends, and keeps what follows for the next request.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -33,59 +32,60 @@ use crate::snapshot::{Snapshot, Snapshots};
 use crate::tls::subject::SubjectName;
 
 use super::chunked::Misframed;
+use super::extent::Extent;
 use super::h2_heads::H2Heads;
-use super::head::{Extent, Head, HeadRules};
+use super::head::{Head, HeadRules};
 use crate::proxy::budget::{Connection, Place};
 use crate::proxy::upgrade::Tunnel;
 
-/// How much is read at once while a head is expected: most requests fit as a whole.
+/// How much is read at a time while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 4 * 1024;
 
-/// How much is read at once of a request that arrives before the current one is answered.
+/// How much is read at a time of a request that arrives before the current one is answered.
 const IDLE_CHUNK: usize = 512;
 
-/// What is gathered before it is written: a head and a short body are sent in one segment.
+/// How much is collected before it is written: a head and a short body are sent in one segment.
 const WRITE_BUFFER: usize = 16 * 1024;
 
-/// How long it may take to tell a client that its idle connection ends.
+/// How long notifying a client that its idle connection ends may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A client's connection.
 pub(in crate::proxy) struct ClientConn {
     io: Stream,
-    /// Read from the socket and not handed out yet.
+    /// Read from the socket and not consumed yet.
     read_ahead: BytesMut,
     extent: Extent,
-    /// The chunks of the current message are malformed.
+    /// The chunked body of the current message is malformed.
     misframed: AtomicBool,
     write_through: AtomicBool,
-    /// The target of the message as it was sent, where Pingora got another spelling of it.
+    /// The target of the message as the client sent it, if Pingora received a different spelling.
     sent_target: Option<Box<[u8]>>,
     /// To be written to the socket.
     write_buffer: BytesMut,
     /// Of the current request.
     snapshot: Arc<Snapshot>,
-    /// While it takes nothing.
+    /// Set while the client reads nothing.
     stalled: Option<Stall>,
-    /// Whose memory is taken.
+    /// The account that memory is counted for.
     account: Option<Arc<Connection>>,
     /// HTTP/2 only.
     h2_heads: Option<H2Heads>,
-    /// How many bytes the head of the current message has.
+    /// The size of the current message's head, in bytes.
     head: usize,
-    /// How often something was read, if that is counted.
+    /// The number of reads, if it is counted.
     reads: Option<Arc<AtomicUsize>>,
-    /// Turns true when the connection is to end.
+    /// Becomes true when the connection is to end.
     closing: Option<ShutdownWatch>,
     /// Over TLS: the names of the client's verified certificate, none without one.
     tls: Option<Arc<[SubjectName]>>,
     /// The current message asks to switch to WebSocket.
     websocket: bool,
-    /// What the connection goes on with after the current message.
+    /// What the connection continues as after the current message.
     tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
-/// SECURITY: what was read ahead are requests, with their tokens.
+/// SECURITY: data that was read ahead contains requests with their tokens.
 impl fmt::Debug for ClientConn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientConn").field("extent", &self.extent).finish_non_exhaustive()
@@ -138,12 +138,12 @@ impl ClientConn {
         &self.snapshot.config.limits
     }
 
-    /// Takes the current snapshot, for the next request.
+    /// Takes the current snapshot for the next request.
     pub(in crate::proxy) fn refresh(&mut self, snapshots: &Snapshots) {
         snapshots.refresh(&mut self.snapshot);
     }
 
-    /// Says what turns true when the connection is to end.
+    /// Sets the signal that becomes true when the connection is to end.
     pub(in crate::proxy) fn set_closing(&mut self, closing: ShutdownWatch) {
         self.closing = Some(closing);
     }
@@ -153,7 +153,7 @@ impl ClientConn {
         self.closing.as_ref().is_some_and(|closing| *closing.borrow())
     }
 
-    /// Says whose memory is taken for the connection and the requests on it.
+    /// Sets the account for the memory of the connection and of its requests.
     pub(in crate::proxy) fn set_account(&mut self, account: Arc<Connection>) {
         self.account = Some(account);
     }
@@ -162,12 +162,12 @@ impl ClientConn {
         self.account.as_ref()
     }
 
-    /// How many bytes the head of the current message has.
+    /// The size of the current message's head, in bytes.
     pub(in crate::proxy) fn head(&self) -> usize {
         self.head
     }
 
-    /// Counts from now on what the codec of HTTP/2 holds of heads.
+    /// Counts from now on what the HTTP/2 codec holds of heads.
     pub(in crate::proxy) fn count_heads(&mut self) {
         let header_timeout = self.limits().header_timeout;
         let names = self.tls.clone().unwrap_or_default();
@@ -175,12 +175,12 @@ impl ClientConn {
         self.h2_heads = self.account.as_ref().map(heads);
     }
 
-    /// Counts from now on how often something comes from the client.
+    /// Counts reads from the client from now on.
     pub(in crate::proxy) fn count_reads(&mut self) -> Arc<AtomicUsize> {
         Arc::clone(self.reads.get_or_insert_default())
     }
 
-    /// The connection in a stream that Pingora gives back.
+    /// The connection in a stream that Pingora returns.
     pub(in crate::proxy) fn recover(stream: Stream) -> Option<Box<Self>> {
         stream.into_any().downcast().ok()
     }
@@ -190,9 +190,9 @@ impl ClientConn {
         &mut self.read_ahead
     }
 
-    /// Reads more into the buffer; 0 is the end of the stream.
+    /// Reads more into the buffer; 0 means the end of the stream.
     ///
-    /// Nothing is allocated before there is something to keep: most connections are idle most of the
+    /// Nothing is allocated before there is data to keep: most connections are idle most of the
     /// time.
     pub(in crate::proxy) async fn read_more(&mut self) -> io::Result<usize> {
         poll_fn(|cx| {
@@ -205,29 +205,30 @@ impl ClientConn {
         .await
     }
 
-    /// Checks the head that was read ahead, of this many bytes.
+    /// Checks the head that was read ahead and has this size.
     pub(in crate::proxy) fn check_head(&self, end: usize) -> Result<Head, Refusal> {
         HeadRules::of(&self.snapshot.config).check(&self.read_ahead[..end])
     }
 
     /// Takes the head and what was read of its body, for Pingora to parse; the rest of the body is
-    /// read through this connection, and what follows the message stays here.
+    /// read through this connection, and data after the message stays here.
     pub(in crate::proxy) fn take_message(&mut self, head: usize, extent: Extent) -> BytesMut {
         *self.misframed.get_mut() = false;
         *self.write_through.get_mut() = false;
         self.extent = extent;
         self.head = head;
-        // What is misframed is not handed on; reading the body tells.
-        let taken = self.belonging(head).unwrap_or(0);
+        // Malformed data is not passed on; reading the body returns the error.
+        let taken = self.belonging_to_message(head).unwrap_or(0);
         self.read_ahead.split_to(head + taken)
     }
 
-    /// How many of the bytes that were read ahead, from `from` on, belong to the current message.
-    fn belonging(&mut self, from: usize) -> io::Result<usize> {
-        self.extent.pass(&self.read_ahead[from..]).map_err(|Misframed| self.broken())
+    /// How many of the bytes that were read ahead, starting at `from`, belong to the current
+    /// message.
+    fn belonging_to_message(&mut self, from: usize) -> io::Result<usize> {
+        self.extent.pass(&self.read_ahead[from..]).map_err(|Misframed| self.misframed_error())
     }
 
-    fn broken(&self) -> io::Error {
+    fn misframed_error(&self) -> io::Error {
         self.misframed.store(true, Ordering::Relaxed);
         io::ErrorKind::InvalidData.into()
     }
@@ -237,12 +238,13 @@ impl ClientConn {
         self.misframed.load(Ordering::Relaxed)
     }
 
-    /// Has every piece of the current answer written at once, as the next may take long.
+    /// Writes every piece of the current answer immediately, as the next one may take long.
     pub(in crate::proxy) fn write_through(&self) {
         self.write_through.store(true, Ordering::Relaxed);
     }
 
-    /// Notes the target as it was sent, for a message that Pingora gets with another spelling of it.
+    /// Stores the target as the client sent it, for a message that Pingora receives with a
+    /// different spelling.
     pub(in crate::proxy) fn set_sent_target(&mut self, target: Option<Box<[u8]>>) {
         self.sent_target = target;
     }
@@ -251,15 +253,15 @@ impl ClientConn {
         self.sent_target.as_deref()
     }
 
-    /// Ends the connection. Over TLS the client is told, as the end of the connection alone could have been caused by
-    /// anyone on the way.
+    /// Ends the connection. Over TLS the client is notified (close_notify), as anyone on the path
+    /// could have closed the TCP connection.
     pub(in crate::proxy) async fn close(mut self: Box<Self>) {
         if self.tls.is_some() {
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, Shutdown::shutdown(&mut *self)).await;
         }
     }
 
-    /// Notes whether the current message asks to switch to WebSocket.
+    /// Stores whether the current message asks to switch to WebSocket.
     pub(in crate::proxy) fn set_websocket(&mut self, asked: bool) {
         self.websocket = asked;
     }
@@ -268,12 +270,12 @@ impl ClientConn {
         self.websocket
     }
 
-    /// Has the connection go on as a tunnel after the current message.
+    /// Continues the connection as a tunnel after the current message.
     pub(in crate::proxy) fn switch(&self, tunnel: Box<Tunnel>) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
     }
 
-    /// The tunnel that the connection goes on as, if it switched: then it is a stream of bytes.
+    /// The tunnel that the connection continues as, if it switched: it is a plain byte stream then.
     pub(in crate::proxy) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
         let tunnel = self.tunnel.get_mut().unwrap_or_else(PoisonError::into_inner).take()?;
         self.extent = Extent::Endless;
@@ -282,7 +284,7 @@ impl ClientConn {
     }
 
     /// Closes so that the client reads the answer before it sees the end: closing with unread bytes
-    /// would reset the connection, and the reset overtakes the answer.
+    /// would reset the connection, and the reset would overtake the answer.
     pub(in crate::proxy) async fn linger(mut self, timeout: Duration) {
         let closing = async {
             Shutdown::shutdown(&mut self).await;
@@ -309,9 +311,9 @@ impl ClientConn {
         Poll::Ready(Ok(()))
     }
 
-    /// SECURITY: a client that asks for much and reads nothing would hold its answer, and what the
-    /// backend spends on it, for ever: Pingora waits without a limit for a flush. What the codec of HTTP/2
-    /// has gathered is freed earlier if others need the memory.
+    /// SECURITY: a client that requests much and reads nothing would hold its answer, and the
+    /// backend's work for it, indefinitely: Pingora waits for a flush without a limit. What the
+    /// HTTP/2 codec has buffered is released earlier if others need the memory.
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -335,8 +337,8 @@ impl ClientConn {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// The message was read: Pingora only waits for the client to go away. Bytes that arrive are the
-    /// next request and are kept.
+    /// The message has been read: Pingora only waits for the client to disconnect. Bytes that
+    /// arrive are the next request and are kept.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.read_ahead.is_empty() {
             return Poll::Pending;
@@ -352,33 +354,10 @@ impl ClientConn {
     }
 }
 
-/// A client that takes nothing.
+/// A client that reads nothing.
 struct Stall {
     timeout: Pin<Box<Sleep>>,
     place: Option<Place>,
-}
-
-impl Extent {
-    /// Takes note of bytes that came; how many of them belong to the message.
-    fn pass(&mut self, bytes: &[u8]) -> Result<usize, Misframed> {
-        match self {
-            Self::Length(left) => {
-                let taken = (bytes.len() as u64).min(*left);
-                *left -= taken;
-                Ok(taken as usize)
-            }
-            Self::Chunked(body) => body.pass(bytes),
-            Self::Endless => Ok(bytes.len()),
-        }
-    }
-
-    fn has_ended(&self) -> bool {
-        match self {
-            Self::Length(left) => *left == 0,
-            Self::Chunked(body) => body.has_ended(),
-            Self::Endless => false,
-        }
-    }
 }
 
 impl AsyncRead for ClientConn {
@@ -392,7 +371,7 @@ impl AsyncRead for ClientConn {
             return this.poll_idle(cx);
         }
         if *this.misframed.get_mut() {
-            return Poll::Ready(Err(this.broken()));
+            return Poll::Ready(Err(this.misframed_error()));
         }
         if let Some(heads) = &mut this.h2_heads {
             ready!(heads.poll_ready(cx))?;
@@ -404,12 +383,14 @@ impl AsyncRead for ClientConn {
             let there = this.read_ahead.len().min(buf.remaining());
             buf.put_slice(&this.read_ahead.split_to(there));
         }
-        // What arrived after the end of the message is the next one.
+        // Data after the end of the message belongs to the next one.
         let came = &buf.filled()[before..];
         if let Some(heads) = &mut this.h2_heads {
             heads.pass(came);
         }
-        let Ok(taken) = this.extent.pass(came) else { return Poll::Ready(Err(this.broken())) };
+        let Ok(taken) = this.extent.pass(came) else {
+            return Poll::Ready(Err(this.misframed_error()));
+        };
         if taken < came.len() {
             let mut next = BytesMut::from(&came[taken..]);
             next.unsplit(this.read_ahead.split());
@@ -443,7 +424,7 @@ impl AsyncWrite for ClientConn {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_drain(cx))?;
-        // Over TLS there may be something left.
+        // TLS may still hold data.
         let flushed = Pin::new(&mut this.io).poll_flush(cx);
         this.watch(cx, flushed)
     }
@@ -466,7 +447,7 @@ impl Shutdown for ClientConn {
 
 #[async_trait]
 impl Peek for ClientConn {
-    /// Only what was read ahead can be peeked at; enough was read before Pingora asks.
+    /// Only data that was read ahead can be peeked at; enough was read before Pingora peeks.
     async fn try_peek(&mut self, buf: &mut [u8]) -> io::Result<bool> {
         let Some(bytes) = self.read_ahead.get(..buf.len()) else { return Ok(false) };
         buf.copy_from_slice(bytes);

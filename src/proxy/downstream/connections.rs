@@ -1,4 +1,4 @@
-//! The open client connections of a process, counted as a whole and by address.
+//! The open client connections of a process, counted in total and by address.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many connections beyond a limit are answered at one time, and not only closed.
+/// How many connections beyond a limit receive an answer at a time; the others are just closed.
 const LINGERING: usize = 64;
 
 /// How many connections there are.
 #[derive(Debug, Default)]
 pub struct Connections {
     open: AtomicUsize,
-    /// Those that were turned away and read their answer.
+    /// Rejected connections that are waiting for the client to read the answer.
     lingering: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -23,7 +23,7 @@ impl Connections {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Counts a connection, by its address where that is given.
+    /// Counts a connection, for its address if one is given.
     pub(in crate::proxy) fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Open {
         let of_all = self.open.fetch_add(1, Ordering::Relaxed) + 1;
         let mut of_address = 0;
@@ -36,7 +36,7 @@ impl Connections {
         Open { connections: Arc::clone(self), address, of_all, of_address }
     }
 
-    /// A place for a connection that is turned away with an answer, if there is one.
+    /// A place for a connection that is rejected with an answer, if one is free.
     pub(in crate::proxy) fn linger(&self) -> Option<Lingering<'_>> {
         let lingering = Lingering(&self.lingering);
         (self.lingering.fetch_add(1, Ordering::Relaxed) < LINGERING).then_some(lingering)
@@ -51,9 +51,9 @@ impl Connections {
 pub(in crate::proxy) struct Open {
     connections: Arc<Connections>,
     address: Option<IpAddr>,
-    /// How many there were, with this one.
+    /// How many there were, including this one.
     pub of_all: usize,
-    /// How many its address had, with this one.
+    /// How many its address had, including this one.
     pub of_address: usize,
 }
 
@@ -71,7 +71,7 @@ impl Drop for Open {
     }
 }
 
-/// One connection that reads its answer.
+/// A rejected connection whose client reads the answer.
 pub(in crate::proxy) struct Lingering<'c>(&'c AtomicUsize);
 
 impl Drop for Lingering<'_> {
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_some_linger_at_one_time() {
+    fn the_number_of_lingering_connections_is_limited() {
         let connections = Connections::default();
         let mut places: Vec<_> = (0..LINGERING).map(|_| connections.linger().unwrap()).collect();
         assert!(connections.linger().is_none());
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_is_not_counted() {
+    fn closed_connections_are_not_counted() {
         let connections = Arc::new(Connections::default());
         let address = Some(IpAddr::from([192, 0, 2, 1]));
         let first = connections.enter(address);

@@ -1,5 +1,5 @@
-//! Where the frames of an HTTP/2 connection begin and end, to know what its codec holds of an
-//! incomplete head.
+//! Tracks where the frames of an HTTP/2 connection begin and end, to know how much its codec holds
+//! of an incomplete head.
 
 /// The header of a frame (RFC 9113 §4.1).
 const HEADER: usize = 9;
@@ -11,17 +11,17 @@ const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// What the codec takes for each byte of a head that comes in pieces: the bytes, their text and
-/// the fields. Measured.
+/// Memory that the codec takes for each byte of a head that arrives in pieces: the bytes, their
+/// text and the fields. Measured.
 const COST: usize = 3;
 
-/// Follows what a client sends, from its preface on.
+/// Follows what a client sends, from the preface on.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Frames {
-    /// The part of a frame's header that has come.
+    /// The part of a frame header that has arrived.
     header: [u8; HEADER],
     have: usize,
-    /// Bytes of the current frame that are still to come.
+    /// Bytes of the current frame that have not arrived yet.
     left: usize,
     /// Whether the current frame is the last one of a head.
     ends_head: bool,
@@ -30,12 +30,12 @@ pub(in crate::proxy) struct Frames {
 }
 
 impl Frames {
-    /// Before the preface of a connection.
+    /// The state before a connection's preface.
     pub(in crate::proxy) fn new() -> Self {
         Self { left: PREFACE, ..Self::default() }
     }
 
-    /// Notes bytes that were read.
+    /// Processes bytes that were read.
     pub(in crate::proxy) fn pass(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -76,7 +76,7 @@ impl Frames {
         }
     }
 
-    /// What the codec holds of an incomplete head, in bytes.
+    /// How much the codec holds of an incomplete head, in bytes.
     pub(in crate::proxy) fn held(&self) -> usize {
         COST * self.head
     }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_held_until_its_end_however_it_comes() {
+    fn a_head_is_held_until_its_end_however_it_is_split() {
         let bytes = [
             frame(4, 0, 12),
             frame(HEADERS, 0, 100),

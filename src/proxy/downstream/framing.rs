@@ -1,9 +1,9 @@
-//! What can be said of a request's framing once its head has been parsed: all there is for HTTP/2,
-//! and for services without [`Downstream`](crate::proxy::Downstream), which checks HTTP/1 heads byte by byte
-//! before.
+//! Checks of a request's framing once its head has been parsed: the only ones for HTTP/2, and for
+//! services without [`Downstream`](crate::proxy::Downstream), which checks the bytes of HTTP/1
+//! heads before.
 //!
-//! SECURITY: HTTP/2 has its own framing, but what is forwarded becomes HTTP/1, and headers that
-//! mean nothing in the one frame messages in the other (RFC 9113 §8.2.2, §10.3).
+//! SECURITY: HTTP/2 has its own framing, but requests are forwarded as HTTP/1, and headers that
+//! mean nothing in HTTP/2 frame messages in HTTP/1 (RFC 9113 §8.2.2, §10.3).
 
 use http::{HeaderMap, HeaderValue, Version, header};
 use pingora::http::RequestHeader;
@@ -24,7 +24,7 @@ pub(in crate::proxy) fn check(head: &RequestHeader, rules: HeadRules<'_>) -> Res
         ));
     }
     host(head, rules.hosts)?;
-    // As for HTTP/1; nothing switches from here.
+    // As for HTTP/1; no switch of protocols starts here.
     let read = |value: &HeaderValue| Upgrade::read(value.as_bytes());
     if !head.headers.get_all(header::UPGRADE).iter().all(|v| read(v) == Some(Upgrade::PassedOver)) {
         return Err(upgrade::refused());
@@ -36,7 +36,7 @@ pub(in crate::proxy) fn check(head: &RequestHeader, rules: HeadRules<'_>) -> Res
     length(&head.headers)
 }
 
-/// HTTP/2 names the host in `:authority`; a Host beside it has to be the same.
+/// HTTP/2 names the host in `:authority`; a Host header in addition has to be equal.
 fn host(head: &RequestHeader, hosts: &[String]) -> Result<(), Refusal> {
     let refuse = |what| Err(Refusal::new(Rule::FramingHost, what));
     let mut given = head.headers.get_all(header::HOST).iter();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parsed_head_is_held_to_the_rules_of_a_raw_one() {
+    fn a_parsed_head_is_checked_by_the_rules_of_a_raw_one() {
         const HOST: (&str, &str) = ("host", "a");
         const CHUNKED: (&str, &str) = ("transfer-encoding", "chunked");
         let http1 = |headers: &[_]| rule(Version::HTTP_11, headers);

@@ -1,6 +1,7 @@
-//! What the codec of an HTTP/2 connection holds of an incomplete head: counted, and bounded in time.
+//! What the codec of an HTTP/2 connection holds of an incomplete head: counted, and bounded in
+//! time.
 //!
-//! SECURITY: the codec gathers up to `limits.header_bytes` of a head before anything of the guard
+//! SECURITY: the codec buffers up to `limits.header_bytes` of a head before any code of the guard
 //! runs, and waits for its end without a deadline.
 
 use std::io;
@@ -17,7 +18,7 @@ use super::frames::Frames;
 use crate::proxy::budget::{Connection, Kind, Place, Share};
 use crate::tls::subject::SubjectName;
 
-/// How often it is checked whether there is room for more.
+/// How often the connection checks whether memory has become available.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The heads of one connection.
@@ -29,7 +30,7 @@ pub(in crate::proxy) struct H2Heads {
     digest: Option<Arc<ProxyDigest>>,
 }
 
-/// What is known of a connection to the requests on it.
+/// What requests can learn of the connection that they arrived on.
 pub(in crate::proxy) struct H2Connection {
     /// Whose memory is taken.
     pub account: Arc<Connection>,
@@ -37,7 +38,7 @@ pub(in crate::proxy) struct H2Connection {
     pub certificate: Arc<[SubjectName]>,
 }
 
-/// A head of which some is still to come.
+/// A head that has not arrived completely.
 struct Incomplete {
     deadline: Pin<Box<Sleep>>,
     place: Place,
@@ -60,8 +61,8 @@ impl H2Heads {
         }
     }
 
-    /// What requests know of the connection, in the form in which Pingora hands something on from a connection
-    /// to the requests on it.
+    /// What requests can learn of the connection, in the form in which Pingora passes data from a
+    /// connection to its requests.
     pub(in crate::proxy) fn digest(&self) -> Option<Arc<ProxyDigest>> {
         self.digest.clone()
     }
@@ -83,7 +84,7 @@ impl H2Heads {
         Poll::Ready(Ok(()))
     }
 
-    /// Notes bytes that were read.
+    /// Processes bytes that were read.
     pub(in crate::proxy) fn pass(&mut self, bytes: &[u8]) {
         self.frames.pass(bytes);
         let held = self.frames.held();
@@ -101,7 +102,7 @@ impl H2Heads {
 }
 
 fn digest(connection: H2Connection) -> Option<Arc<ProxyDigest>> {
-    // Pingora requires an answer here, which nothing reads.
+    // Pingora requires a value here, but never reads it.
     let answer = ResponseHeader::build_no_case(200, None).ok()?;
     Some(Arc::new(ProxyDigest::new(Box::new(answer), Some(Box::new(connection)))))
 }

@@ -1,10 +1,10 @@
 //! The head of an HTTP/1 request as raw bytes: checked strictly, before a lenient parser reads it.
 //!
 //! SECURITY: two readers that disagree on where a request ends, or on which of two headers counts,
-//! let a client hide one request inside another (request smuggling). Pingora accepts, fixes or
-//! answers itself much of what is looked at here: bare LF, doubled Content-Length, Transfer-Encoding
-//! beside Content-Length, other codings than `chunked`, a missing Host. Every such head is refused,
-//! so that what reaches a backend has one reading only (RFC 9112 §2.2, §3.2, §5.2, §6.1, §6.3).
+//! let a client hide one request inside another (request smuggling). Pingora itself accepts, fixes
+//! or answers much of what is checked here: bare LF, duplicate Content-Length, Transfer-Encoding
+//! together with Content-Length, codings other than `chunked`, a missing Host. Every such head is
+//! refused, so that what reaches a backend is unambiguous (RFC 9112 §2.2, §3.2, §5.2, §6.1, §6.3).
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -20,55 +20,45 @@ use crate::rule::Rule;
 use crate::target;
 
 use super::chunked::Chunked;
+pub use super::extent::Extent;
 use super::syntax::{decimal, is_tchar};
 use super::upgrade::{self, Upgrade};
 
-/// How far a message extends after its head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// This many bytes of the body are still to come; what follows is not Pingora's.
-    Length(u64),
-    /// The chunks say it.
-    Chunked(Chunked),
-    /// All that comes: HTTP/2, which frames its messages itself.
-    Endless,
-}
-
-/// What heads are checked against.
+/// The rules that heads are checked against.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadRules<'c> {
-    /// Header lines at most.
+    /// The maximum number of header lines.
     pub headers: usize,
-    /// Host values that are served, in lower case and without port; empty: all.
+    /// Host values that are served, in lower case and without a port; empty: all.
     pub hosts: &'c [String],
-    /// Bytes of a body at most, for the answer to a length that no reader can count.
+    /// The maximum size of a body, for the answer to a length that is too large to count.
     pub body: usize,
     /// Whether paths outside of SCIM may switch to WebSocket.
     pub websocket: bool,
 }
 
-/// A head that has one reading only.
+/// A head with only one interpretation.
 #[derive(PartialEq, Eq)]
 pub struct Head {
     /// How far the message extends after the head.
     pub extent: Extent,
-    /// The head as Pingora can parse it, where that differs from what came.
+    /// The head in a form that Pingora can parse, if that differs from what was received.
     pub rewritten: Option<Vec<u8>>,
     /// It asks to switch to WebSocket. `rewritten` says nothing of it.
     pub websocket: bool,
 }
 
-/// SECURITY: a head has a token in it.
+/// SECURITY: a head contains a token.
 impl fmt::Debug for Head {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Head").field("extent", &self.extent).finish_non_exhaustive()
     }
 }
 
-/// The end of the first head in `bytes`, searching from `from` on: the position after its empty line.
+/// The end of the first head in `bytes`, searching from `from`: the position after its empty line.
 pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
-    // An empty line is looked for after every LF, so that a head with bare LFs ends too, and is
-    // then refused for them. Three bytes back: the empty line may have come in pieces.
+    // An empty line is searched for after every LF, so that a head with bare LFs ends too, and is
+    // then refused for them. Three bytes back: the empty line may have arrived in pieces.
     let start = from.saturating_sub(3);
     memchr::memchr_iter(b'\n', &bytes[start..]).map(|at| start + at).find_map(|at| {
         match &bytes[at + 1..] {
@@ -79,10 +69,10 @@ pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-/// Why no request can come of these bytes, if none can, however they go on.
+/// Why these bytes cannot become a valid request, however they continue.
 ///
-/// `seen` bytes of them were looked at before. Answered at once, so that who speaks TLS or HTTP/0.9 to
-/// the guard need not wait for a deadline.
+/// `seen` bytes of them were checked before. Such bytes are answered immediately, so that a client
+/// that speaks TLS or HTTP/0.9 to the guard need not wait for a deadline.
 pub(in crate::proxy) fn hopeless(bytes: &[u8], seen: usize) -> Option<Refusal> {
     let first = *bytes.first()?;
     if !is_tchar(first) && first != b'\r' {
@@ -98,7 +88,7 @@ pub(in crate::proxy) fn hopeless(bytes: &[u8], seen: usize) -> Option<Refusal> {
 }
 
 fn no_method(bytes: &[u8]) -> Refusal {
-    // What a TLS handshake begins with (RFC 8446 §5.1).
+    // A TLS handshake begins with these bytes (RFC 8446 §5.1).
     let tls = bytes.first() == Some(&0x16);
     let hint = if tls { " It looks like TLS; this port speaks plain HTTP." } else { "" };
     let detail = format!("The request line does not begin with a method.{hint}");
@@ -111,15 +101,16 @@ pub(in crate::proxy) fn method(head: &[u8]) -> &[u8] {
     &head[..end]
 }
 
-/// The target of a head that was read.
+/// The target of a head that was parsed.
 pub(in crate::proxy) fn target(head: &[u8]) -> &[u8] {
     head.split(|b| *b == b' ').nth(1).unwrap_or_default()
 }
 
-/// The headers of a head that is refused, to say in the log whose it was; `None` if they cannot be read to
-/// their end.
+/// The headers of a head that is refused, to log whose request it was; `None` if they cannot be
+/// parsed to the end.
 ///
-/// SECURITY: of X-Forwarded-For the last line counts, so that a part of a head would say what the client likes.
+/// SECURITY: the last line of X-Forwarded-For counts, so an incomplete head would yield whatever
+/// the client likes.
 pub(in crate::proxy) fn headers(head: &[u8]) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
     for line in (Lines { rest: head }).skip(1) {
@@ -145,7 +136,7 @@ impl<'c> HeadRules<'c> {
         Self { headers, hosts: &config.hosts, body, websocket }
     }
 
-    /// Reads one head, which [`end`] has found.
+    /// Checks one head, which [`end`] has found.
     pub fn check(self, head: &[u8]) -> Result<Head, Refusal> {
         let mut lines = Lines { rest: head };
         let line = lines.next().unwrap_or(Err(bare_lf()))?;
@@ -176,7 +167,7 @@ impl<'c> HeadRules<'c> {
         if websocket {
             self.may_switch(&request, &fields)?;
         }
-        // Pingora must not see it, as it would switch by itself.
+        // Pingora must not see it, as it would switch the protocol itself.
         if fields.upgrade.is_some() {
             rewritten = Some(upgrade::without(rewritten.as_deref().unwrap_or(head)));
         }
@@ -185,8 +176,8 @@ impl<'c> HeadRules<'c> {
 
     /// Whether the request may switch to WebSocket.
     ///
-    /// SECURITY: what follows is judged by nobody, so that no path of SCIM switches, and nothing that two
-    /// readers could frame differently.
+    /// SECURITY: nothing judges what follows, so no SCIM path may switch, and no message whose
+    /// framing is ambiguous.
     fn may_switch(self, request: &RequestLine<'_>, fields: &Fields<'_>) -> Result<(), Refusal> {
         let is_other = || target::read(request.target).is_ok_and(|t| t.handler == Handler::Other);
         if !self.websocket || !is_other() {
@@ -213,8 +204,8 @@ impl<'a> Iterator for Lines<'a> {
         let at = memchr::memchr(b'\n', self.rest)?;
         let (line, rest) = (&self.rest[..at], &self.rest[at + 1..]);
         self.rest = rest;
-        // SECURITY: a reader that takes only CRLF as the end of a line sees other headers than
-        // one that takes LF.
+        // SECURITY: a reader that accepts only CRLF as the end of a line sees other headers than
+        // one that accepts LF.
         Some(line.strip_suffix(b"\r").ok_or_else(bare_lf))
     }
 }
@@ -257,11 +248,11 @@ impl<'a> RequestLine<'a> {
             b"HTTP/1.0" => true,
             _ => return malformed("The version in the request line is not HTTP/1.1 or HTTP/1.0."),
         };
-        // SECURITY: a tunnel would carry bytes that nobody judges; it has no path to look at.
+        // SECURITY: a tunnel would carry bytes that nothing judges; it has no path to check.
         if method == b"CONNECT" {
             return Err(no_tunnel());
         }
-        // What Pingora would answer itself, or cut off, before the guard sees it.
+        // Pingora would answer or truncate these itself, before the guard sees them.
         if target.first() != Some(&b'/') || memchr::memchr(b'#', target).is_some() {
             return Err(match target::read(target) {
                 Err(refusal) => refusal,
@@ -271,8 +262,8 @@ impl<'a> RequestLine<'a> {
         Ok(Self { target, is_get: method == b"GET", http_10 })
     }
 
-    /// Percent-encodes what is no part of a URI but is sent all the same, above all a raw `"` in a
-    /// filter: Wire reads both spellings alike, Pingora takes the encoded one only.
+    /// Percent-encodes what is not valid in a URI but is commonly sent, above all a raw `"` in a
+    /// filter: Wire reads both spellings alike, Pingora accepts only the encoded one.
     fn rewritten(&self, head: &[u8]) -> Option<Vec<u8>> {
         let target = target::encoded(self.target)?;
         let start = memchr::memchr(b' ', head).map_or(0, |at| at + 1);
@@ -297,8 +288,8 @@ impl<'a> Fields<'a> {
         let refuse = |rule, what: &str| Err(Refusal::new(rule, what));
         let colon = memchr::memchr(b':', line).unwrap_or(0);
         let (name, value) = (&line[..colon], line.get(colon + 1..).unwrap_or_default());
-        // A line that continues the one before it (obs-fold) begins with white space, and fails
-        // here as well: white space is in no name.
+        // A line that continues the previous one (obs-fold) begins with white space, and fails here
+        // as well: names contain no white space.
         if name.is_empty() || !name.iter().all(|b| is_tchar(*b)) {
             return refuse(
                 Rule::FramingHeader,
@@ -318,7 +309,7 @@ impl<'a> Fields<'a> {
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 let upgrade = Upgrade::read(value).ok_or_else(upgrade::refused)?;
-                // SECURITY: WebSocket alone, not twice, and with no other protocol beside it.
+                // SECURITY: only WebSocket, only once, and together with no other protocol.
                 match self.upgrade.replace(upgrade) {
                     None => {}
                     Some(Upgrade::PassedOver) if upgrade == Upgrade::PassedOver => {}
@@ -373,10 +364,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What Connection names is for the guard alone and is dropped (RFC 9110 §7.6.1).
+/// Headers that Connection names are for this hop only and are dropped (RFC 9110 §7.6.1).
 ///
-/// SECURITY: naming a header that was judged, or that frames the message, would take it away
-/// between the judgement and the backend.
+/// SECURITY: naming a header that was judged, or that frames the message, would remove it between
+/// the judgement and the backend.
 pub(in crate::proxy) fn check_connection(value: &[u8]) -> Result<(), Refusal> {
     const END_TO_END: [&str; 13] = [
         "accept",
@@ -398,9 +389,10 @@ pub(in crate::proxy) fn check_connection(value: &[u8]) -> Result<(), Refusal> {
     if value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close") {
         return Ok(());
     }
-    // What is no token, such as `keep-alive;timeout=5`, is the name of no header, and takes none away.
+    // An option that is not a token, such as `keep-alive;timeout=5`, names no header and removes
+    // none.
     for (count, option) in value.split(|b| *b == b',').map(<[u8]>::trim_ascii).enumerate() {
-        // SECURITY: every header is compared with each of them, and with those of other lines.
+        // SECURITY: every header is compared with each option, including those of other lines.
         if count == OPTIONS {
             return Err(Refusal::new(
                 Rule::FramingHeader,
@@ -443,7 +435,7 @@ pub(in crate::proxy) fn host_is_served(
     refuse("Host is none of the hosts that are served here.")
 }
 
-/// The name or the address (IPv6: in its brackets) in front of the port, if both are well-formed.
+/// The name or the address (IPv6: in brackets) before the port, if both are well-formed.
 fn without_port(host: &[u8]) -> Option<&[u8]> {
     let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-._~".contains(b);
     // Within brackets a colon is a part of the address.
@@ -476,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_byte_a_target_has_pingora_can_parse_the_rewritten_one() {
+    fn a_rewritten_target_can_be_parsed_whatever_bytes_it_had() {
         for byte in (b'!'..=0xff).filter(|b| !matches!(b, b'#' | 0x7f)) {
             for target in [[b"/", &[byte][..]].concat(), [b"/?", &[byte][..]].concat()] {
                 let head =
@@ -503,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_ends_at_its_empty_line_however_it_comes() {
+    fn a_head_ends_at_its_empty_line_however_it_is_split() {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
         let whole = head.len() - 4;
         for seen in 0..=whole {

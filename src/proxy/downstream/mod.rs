@@ -1,23 +1,20 @@
-//! A client's connection from its first byte on: HTTP/2 by its preface, or a sequence of HTTP/1
-//! requests, whose heads are read and checked here.
+//! A client's connection from its first byte on: HTTP/2 if it begins with the preface, else a
+//! sequence of HTTP/1 requests, whose heads are read and checked here.
 //!
 //! SECURITY: Pingora answers some requests itself before any code of ours runs (an empty 400 or
-//! 405), waits for a head without an overall deadline, and takes heads that other readers take
-//! differently. Reading the heads here puts all of that under the guard's rules: Pingora parses
-//! only bytes that were found to have one reading, and never waits for a head.
+//! 405), waits for a head without an overall deadline, and accepts heads that other parsers
+//! interpret differently. Reading the heads here subjects all of that to the guard's rules: Pingora
+//! parses only unambiguous heads, and never waits for one.
 
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::apps::{HttpServerApp, ServerApp};
 use pingora::protocols::{GetSocketDigest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncWriteExt;
@@ -44,10 +41,12 @@ mod accept;
 pub mod chunked;
 pub(in crate::proxy) mod conn;
 mod connections;
+mod extent;
 mod frames;
 pub(in crate::proxy) mod framing;
 pub(in crate::proxy) mod h2_heads;
 pub mod head;
+mod http2;
 pub(in crate::proxy) mod proxy_protocol;
 pub(in crate::proxy) mod syntax;
 mod tls;
@@ -56,25 +55,21 @@ pub(in crate::proxy) mod upgrade;
 use conn::ClientConn;
 pub use connections::Connections;
 use connections::Open;
+use http2::{Http2App, is_silent};
 use tls::Handshakes;
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Bytes of an answer that an HTTP/2 stream may have buffered for a client that takes nothing.
-const SEND_BUFFER: usize = 64 * 1024;
-
-/// How long a connection is read on after a refusal, for the client to take the answer.
+/// How long a connection is still read after a refusal, so that the client can read the answer.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long an HTTP/2 client may send nothing when the process is to stop.
-const DRAIN_SILENCE: Duration = Duration::from_secs(1);
-
-/// How long a connection that was just used is kept for one more request when the process stops.
+/// How long a connection that was just used is kept for one more request while the process is
+/// stopping.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
-/// Client connections of an HTTP application of Pingora's, which serves HTTP/2 itself if its options
-/// say `h2c`.
+/// The client connections of one of Pingora's HTTP applications, which serves HTTP/2 itself if its
+/// options include `h2c`.
 #[derive(Debug)]
 pub struct Downstream<A> {
     app: Arc<A>,
@@ -85,9 +80,9 @@ pub struct Downstream<A> {
     handshakes: Handshakes,
 }
 
-/// What a connection is known to speak before its first byte of HTTP.
+/// The protocol of a connection, as far as it is known before the first byte of HTTP.
 enum Protocol {
-    /// Cleartext: the first bytes tell.
+    /// Cleartext: the first bytes decide.
     Either,
     /// By ALPN.
     Http1,
@@ -95,8 +90,8 @@ enum Protocol {
 }
 
 impl<A> Downstream<A> {
-    /// In front of an application that calls this filter for its requests. What connections and
-    /// heads hold counts together with what its requests hold.
+    /// Wraps an application that calls this filter for its requests. Memory of connections and
+    /// heads counts together with that of the filter's requests.
     pub fn new(app: Arc<A>, filter: &RequestFilter, connections: Arc<Connections>) -> Self {
         Self {
             app,
@@ -109,8 +104,8 @@ impl<A> Downstream<A> {
     }
 }
 
-/// The address whose connections are counted: none for a proxy that stands for many clients, and
-/// none where the limit is not below `limits.connections`.
+/// The address whose connections are counted: none for a proxy that connects for many clients, and
+/// none if the limit is not below `limits.connections`.
 fn counted_address(snapshot: &Snapshot, peer: Option<IpAddr>) -> Option<IpAddr> {
     let limits = &snapshot.config.limits;
     let needed = limits.connections_per_address < limits.connections;
@@ -143,7 +138,7 @@ impl<A> Downstream<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// Counts and serves a connection whose next byte is one of HTTP.
+    /// Counts and serves a connection whose next byte belongs to HTTP.
     async fn serve_new(
         self: &Arc<Self>,
         stream: Stream,
@@ -153,7 +148,7 @@ where
         let conn = Box::new(ClientConn::new(stream, snapshot));
         match self.enter(conn.snapshot(), peer_address(&conn)) {
             Ok(_open) => self.serve(conn, Protocol::Either, shutdown).await,
-            // SECURITY: only some of those beyond a limit are answered.
+            // SECURITY: only some of those beyond a limit receive an answer.
             Err(refusal) => match self.connections.linger() {
                 Some(_place) => self.refuse(*conn, &refusal).await,
                 None => self.recorder.metrics.enforced(refusal.rule),
@@ -195,7 +190,7 @@ where
         let expects_h2 = !matches!(protocol, Protocol::Http1);
         if !expects_h2 || !speaks_h2(&mut conn, deadline).await {
             return match protocol {
-                // What was agreed on has to begin with its preface.
+                // The negotiated protocol has to begin with its preface.
                 Protocol::Http2 => conn.close().await,
                 _ => self.serve_http1(conn, deadline, own_shutdown).await,
             };
@@ -205,14 +200,14 @@ where
         let app = Arc::new(Http2App::new(Arc::clone(&self.app), conn.limits()));
         tokio::select! {
             _ = ServerApp::process_new(&app, conn, shutdown) => {}
-            () = is_silent(own_shutdown, &reads, &app.open) => {}
+            () = is_silent(own_shutdown, &reads, app.open()) => {}
         }
     }
 }
 
-/// What became of reading a head.
+/// The outcome of reading a head.
 enum Read {
-    /// It ends here.
+    /// The position at which the head ends.
     Head(usize),
     Refused(Refusal),
     /// The client has gone.
@@ -223,7 +218,7 @@ impl<A> Downstream<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// Serves one HTTP/1 request after the other; the head of the first has to be there by `deadline`.
+    /// Serves HTTP/1 requests one after another; the head of the first has to arrive by `deadline`.
     async fn serve_http1(
         &self,
         mut conn: Box<ClientConn>,
@@ -276,14 +271,14 @@ where
 
     /// Reads until the end of a head, part of which may have been read already.
     ///
-    /// SECURITY: one deadline for the whole head, so that a byte a second does not hold a
-    /// connection for ever.
+    /// SECURITY: one deadline applies to the whole head, so that sending one byte a second does not
+    /// hold a connection indefinitely.
     async fn read_head(&self, conn: &mut ClientConn, deadline: Instant) -> Read {
         let Limits { header_bytes, header_timeout, .. } = *conn.limits();
         let mut searched = 0;
         let mut share = conn.account().map(Share::of_connection);
         // Its token is not known yet.
-        share.iter_mut().for_each(Share::is_a_strangers);
+        share.iter_mut().for_each(Share::mark_unknown);
         let mut began = None;
         loop {
             let bytes = conn.buffered();
@@ -339,7 +334,7 @@ where
         }
     }
 
-    /// Answers for a request that never became one, and closes the connection.
+    /// Sends an answer to a request that could not be parsed, and closes the connection.
     async fn refuse(&self, mut conn: ClientConn, refusal: &Refusal) {
         let mut record = RequestRecord::new();
         let peer = peer_address(&conn);
@@ -366,8 +361,8 @@ where
     }
 }
 
-/// Reads more of a head whose beginning was read, and counts its memory. The outer error: there is
-/// no memory for it.
+/// Reads more of a head that has begun, and counts its memory. The outer error: there is no memory
+/// for it.
 async fn read_counted(
     conn: &mut ClientConn,
     share: &mut Share,
@@ -381,7 +376,7 @@ async fn read_counted(
     read.map_err(|GaveWay| share.refuse(Kind::Head))
 }
 
-/// Whether the connection begins as HTTP/2. One that ends or is idle before that is clear does not.
+/// Whether the connection begins as HTTP/2. One that ends or is idle before that is known does not.
 async fn speaks_h2(conn: &mut ClientConn, deadline: Instant) -> bool {
     loop {
         let seen = conn.buffered();
@@ -399,97 +394,17 @@ async fn speaks_h2(conn: &mut ClientConn, deadline: Instant) -> bool {
     }
 }
 
-/// The application of one HTTP/2 connection, with the limits of its snapshot. Its open requests are
-/// counted.
-struct Http2App<A> {
-    app: Arc<A>,
-    open: AtomicUsize,
-    limits: Http2Limits,
-    options: Option<HttpServerOptions>,
-}
-
-/// Settings of an HTTP/2 connection.
-struct Http2Limits {
-    streams: u32,
-    header_bytes: u32,
-}
-
-impl<A: HttpServerApp> Http2App<A> {
-    fn new(app: Arc<A>, limits: &Limits) -> Self {
-        let mut options = app.server_options().cloned();
-        if let Some(options) = &mut options {
-            options.h2_idle_timeout = Some(limits.keepalive_timeout);
-        }
-        let limits = Http2Limits {
-            streams: limits.streams,
-            header_bytes: u32::try_from(limits.header_bytes).unwrap_or(u32::MAX),
-        };
-        Self { app, open: AtomicUsize::new(0), limits, options }
-    }
-}
-
-/// One more for as long as it lives.
-struct OpenRequest<'c>(&'c AtomicUsize);
-
-impl Drop for OpenRequest<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-#[async_trait]
-impl<A> HttpServerApp for Http2App<A>
-where
-    A: HttpServerApp + Send + Sync + 'static,
-{
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        let _open = OpenRequest(&self.open);
-        self.app.process_new_http(session, shutdown).await
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        let mut h2 = self.app.h2_options().unwrap_or_else(default_h2_options);
-        h2.max_send_buffer_size(SEND_BUFFER);
-        h2.max_concurrent_streams(self.limits.streams);
-        h2.max_header_list_size(self.limits.header_bytes);
-        Some(h2)
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.options.as_ref()
-    }
-}
-
-/// Waits until the process is to stop, the client has no request in flight, and it sends nothing for a
-/// moment. A client that is alive answers the PING by which Pingora announces the end; for one that is
-/// not, the process would wait until `limits.shutdown_timeout`.
-async fn is_silent(mut shutdown: ShutdownWatch, heard: &AtomicUsize, open: &AtomicUsize) {
-    // The sender lives as long as the process serves.
-    let _ = shutdown.wait_for(|stop| *stop).await;
-    loop {
-        let before = heard.load(Ordering::Relaxed);
-        tokio::time::sleep(DRAIN_SILENCE).await;
-        if heard.load(Ordering::Relaxed) == before && open.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-    }
-}
-
 fn peer_address(conn: &ClientConn) -> Option<IpAddr> {
     let digest = conn.get_socket_digest()?;
     digest.peer_addr()?.as_inet().map(|address| address.ip().to_canonical())
 }
 
 /// Waits for the first bytes of a request. `false`: the connection has ended, was idle too long, or
-/// the process is to stop.
+/// the process is stopping.
 ///
-/// HTTP/1 has no way to announce that an idle connection is closed, and a request that is in flight
-/// then is lost; so one that was used within [`DRAIN_GRACE`] is kept for as long again.
+/// HTTP/1 has no way to announce that an idle connection is being closed, and a request in flight
+/// at that moment is lost; so a connection that was used within [`DRAIN_GRACE`] is kept for that
+/// long again.
 async fn wait_for_bytes(
     conn: &mut ClientConn,
     timeout: Duration,
@@ -501,7 +416,7 @@ async fn wait_for_bytes(
     let began = Instant::now();
     let stopping = tokio::select! {
         biased;
-        // Bytes that are there are served even when the process is to stop.
+        // Bytes that have arrived are served even while the process is stopping.
         read = pingora::time::timeout(timeout, conn.read_more()) => {
             return matches!(read, Ok(Ok(1..)));
         }

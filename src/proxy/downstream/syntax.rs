@@ -1,7 +1,7 @@
 //! Elements of HTTP that several readers share.
 
-/// A Content-Length: digits only, without sign, list or white space (RFC 9110 §8.6). What is too large to
-/// count becomes the largest number.
+/// A Content-Length: digits only, without sign, list or white space (RFC 9110 §8.6). A number that
+/// is too large becomes the largest one.
 pub(in crate::proxy) fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;

@@ -6,14 +6,14 @@ use crate::rule::Rule;
 /// What an Upgrade asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Upgrade {
-    /// Nothing, or HTTP/2, which a server may pass over: the client is served as well without. Java's clients
-    /// and `curl --http2` offer HTTP/2 with every request.
+    /// Nothing, or HTTP/2, which a server may ignore. Java's clients and `curl --http2` offer
+    /// HTTP/2 with every request.
     PassedOver,
     WebSocket,
 }
 
 impl Upgrade {
-    /// Reads one line; `None` for any other protocol, also beside these.
+    /// Parses one line; `None` for any other protocol, also if it is listed together with these.
     pub(super) fn read(value: &[u8]) -> Option<Self> {
         let mut protocols = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
         if protocols.all(|protocol| protocol.is_empty() || protocol.eq_ignore_ascii_case(b"h2c")) {
@@ -28,7 +28,7 @@ pub(in crate::proxy) fn is_option(value: &[u8]) -> bool {
     value.split(|b| *b == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
-/// The head without what it asks to switch to.
+/// The head without the request to switch.
 pub(super) fn without(head: &[u8]) -> Vec<u8> {
     let stays = |line: &&[u8]| {
         let name = line.split(|b| *b == b':').next().unwrap_or_default();

@@ -6,7 +6,7 @@
 //! 1. Read the differences of `pingora-core/src/protocols/http/{server.rs, v1/server.rs, custom/}` and of
 //!    `pingora-core/src/apps/mod.rs`.
 //! 2. Compile. A method that is new in the trait of custom sessions has to be passed on in `replay`:
-//!    a default that the trait brings would act on the session that stands in.
+//!    the default of the trait would act on the replacement session.
 //! 3. Run the tests here, which assert what is relied on, then `cargo test --test proxy --test requests`.
 //!
 //! What is relied on:
@@ -32,8 +32,10 @@ use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorType, Result};
 
 mod replay;
+mod stream;
 
 pub(in crate::proxy) use replay::{Restore, replay};
+pub(in crate::proxy) use stream::stream_without_details;
 
 /// A session on a connection from which `message` was read already: a head, and what has arrived of
 /// its body. After the request `reuses` more may follow on the connection.
@@ -50,14 +52,14 @@ pub(in crate::proxy) fn http1_session(
 
 /// The connection of a session that has ended, for its next request.
 ///
-/// The settings that come with it would carry bytes of the next request that Pingora has read; there
-/// are none, as the connection hands out one message only.
+/// The settings that come with it would carry bytes of the next request that Pingora has read;
+/// there are none, as the connection returns only one message.
 pub(in crate::proxy) fn returned_stream(reused: ReusedHttpStream) -> Stream {
     reused.consume().0
 }
 
-/// Has the connection of a session, whose request has no body and got no answer, come back when the session
-/// ends.
+/// Makes the connection of a session, whose request has no body and received no answer, available
+/// again when the session ends.
 pub(in crate::proxy) fn give_back(session: &mut Session) {
     session.set_keepalive(Some(0));
     session.downstream_session.set_keepalive_reuses_remaining(Some(1));
@@ -71,8 +73,8 @@ pub(in crate::proxy) async fn write_tasks(
     session.downstream_session.response_duplex_vec(tasks).await
 }
 
-/// Waits until the client gives up the request, whose body was read: an HTTP/2 stream that is reset,
-/// or a connection that has ended.
+/// Waits until the client abandons a request whose body was read: the HTTP/2 stream is reset, or
+/// the connection has ended.
 pub(in crate::proxy) async fn reset(session: &mut Session) -> BError {
     let idle = session.downstream_session.read_body_or_idle(true).await;
     idle.err().unwrap_or_else(|| Error::new(ErrorType::H2Error))
@@ -167,7 +169,7 @@ mod tests {
         assert!(session.read_request().await.unwrap());
         body(&mut session).await;
         drop(client);
-        // Over HTTP/1 the end of the connection may be no error.
+        // Over HTTP/1 the end of the connection may not be an error.
         let ended = session.read_body_or_idle(true).await;
         assert!(ended.is_err() || ended.is_ok_and(|piece| piece.is_none()));
     }

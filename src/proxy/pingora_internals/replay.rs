@@ -1,8 +1,8 @@
 //! Lets Pingora read a body again that was read to be judged.
 //!
-//! Pingora itself keeps 64 KiB of a body for that and silently drops what is longer. Here a session
-//! that yields the saved body replaces the real one while the request is forwarded, and the real one
-//! is put back at the end, so that the connection can serve the next request.
+//! Pingora itself keeps 64 KiB of a body for that and silently drops the rest. Here a session that
+//! yields the saved body replaces the real one while the request is forwarded, and the real one is
+//! put back at the end, so that the connection can serve the next request.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,10 +20,10 @@ use pingora::protocols::http::custom::server::Session as CustomSession;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::l4::socket::SocketAddr;
 
-/// The way back for the session that a [`Replay`] stands in for.
+/// Returns the session that a [`Replay`] replaces.
 pub(in crate::proxy) struct Restore(Arc<Mutex<Option<ServerSession>>>);
 
-/// Puts a session in place of `session` that yields `body` once more. An empty body is none.
+/// Replaces `session` by one that yields `body` again. An empty body is none.
 pub(in crate::proxy) fn replay(session: &mut ServerSession, body: Bytes) -> Restore {
     let home = Arc::new(Mutex::new(None));
     let inner = std::mem::replace(session, placeholder());
@@ -50,7 +50,7 @@ impl Restore {
     }
 }
 
-/// Stands in for a moment, between two assignments.
+/// A temporary value between two assignments.
 fn placeholder() -> ServerSession {
     ServerSession::new_custom(Box::new(()))
 }
@@ -58,7 +58,7 @@ fn placeholder() -> ServerSession {
 struct Replay {
     /// Taken only when this is dropped.
     inner: Option<ServerSession>,
-    /// What is still to be handed out.
+    /// The part that has not been returned yet.
     body: Option<Bytes>,
     empty: bool,
     home: Arc<Mutex<Option<ServerSession>>>,
@@ -116,8 +116,8 @@ impl CustomSession for Replay {
         self.empty
     }
 
-    // The saved body is handed out once, when a server has taken the connection; a service that
-    // would try another one after that learns that the body is gone.
+    // The saved body is returned once, when a server has accepted the connection; a service that
+    // tries another server after that finds the body gone.
     fn enable_retry_buffering(&mut self) {}
 
     fn retry_buffer_truncated(&self) -> bool {
@@ -181,7 +181,7 @@ impl CustomSession for Replay {
     }
 
     fn request_summary(&self) -> String {
-        // SECURITY: Pingora logs this; the real one holds the target with its query.
+        // SECURITY: Pingora logs this; the real summary contains the target with its query.
         String::new()
     }
 

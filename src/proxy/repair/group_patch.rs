@@ -1,4 +1,4 @@
-//! A PATCH of a group in two steps: the group is read, and sent back changed.
+//! A PATCH of a group in two steps: the group is read, changed and sent back.
 
 use std::pin::pin;
 
@@ -15,13 +15,13 @@ use crate::rule::Rule;
 
 use super::own_request::Answer;
 
-/// Bytes of a group that is read, at most.
+/// The maximum size of a group that is read, in bytes.
 const MAX_GROUP: usize = 4 * 1024 * 1024;
 
-/// Bytes of the answer to a changed group that are read, at most.
+/// The maximum size of the answer to a changed group, in bytes.
 const MAX_ANSWER: usize = MAX_GROUP;
 
-/// What became of a PATCH.
+/// The outcome of a PATCH.
 enum Outcome {
     Answered(Answer),
     Refused(Refusal),
@@ -34,9 +34,10 @@ impl GuardProxy {
         ctx: &mut ProxyCtx,
         patch: &GroupPatch,
     ) -> Result<()> {
-        // SECURITY: the turn has been given back by now: a client that takes its answer slowly keeps nobody waiting.
+        // SECURITY: the turn has been released by now: a client that reads its answer slowly makes
+        // no other request wait.
         match self.change_group(session, ctx, patch).await? {
-            Outcome::Answered(answer) => self.hand_over(session, ctx, answer).await,
+            Outcome::Answered(answer) => self.answer_with(session, ctx, answer).await,
             Outcome::Refused(refusal) => {
                 self.filter.refuse_after_sending(session, &mut ctx.filter, &refusal).await
             }
@@ -52,8 +53,9 @@ impl GuardProxy {
         let target = ctx.filter.target(session).to_vec();
         let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
         let id = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        // SECURITY: whose token Wire does not take must not keep others waiting for the group.
-        if ctx.filter.is_strangers() {
+        // SECURITY: a client whose token Wire does not accept must not make others wait for the
+        // group.
+        if ctx.filter.has_unknown_token() {
             let answer = self.read_group(session, ctx, &target).await?;
             if !answer.is_ok() {
                 return Ok(Outcome::Answered(answer));
@@ -71,7 +73,7 @@ impl GuardProxy {
         let Some(group) = answer.readable().and_then(|body| GroupDocument::read(body)) else {
             return Ok(Outcome::Refused(unreadable()));
         };
-        // What changes nothing is not sent.
+        // A PATCH that changes nothing is not sent.
         let Some(changed) = group.patched(patch) else { return Ok(Outcome::Answered(answer)) };
         let body = Bytes::from(changed.to_put());
         if let Err(refusal) = self.filter.judge_group(&mut ctx.filter, &body).await {

@@ -1,8 +1,9 @@
-//! Repairs that one request for the backend is not enough for: the guard sends requests of its own, with the
-//! client's token, and makes one answer of what comes back.
+//! Repairs that take more than one request to the backend: the guard sends requests of its own,
+//! with the client's token, and makes one answer of the results.
 //!
-//! They take the same way as the client's requests: the same servers and connections, the same headers, limits
-//! of time and memory. What a step answers that was not expected is the client's answer.
+//! They are sent like the client's requests: to the same servers, over the same connections, with
+//! the same headers and limits of time and memory. An unexpected answer to a step becomes the
+//! client's answer.
 
 mod group_patch;
 mod own_request;
@@ -19,7 +20,8 @@ use crate::rule::Rule;
 use super::{GuardProxy, ProxyCtx, exchange};
 
 impl GuardProxy {
-    /// Does what a request takes instead of forwarding it, within the time for one request.
+    /// Carries out the repair of a request instead of forwarding it, within the time limit of one
+    /// request.
     pub(super) async fn carry_out(
         &self,
         session: &mut Session,
@@ -38,7 +40,7 @@ impl GuardProxy {
         self.settle(ctx, done)
     }
 
-    /// The answer where the backend's answers cannot be made into one.
+    /// The refusal if the backend's answers cannot be combined into one.
     async fn refuse_search(
         &self,
         session: &mut Session,

@@ -1,4 +1,4 @@
-//! Requests of the guard's own, for one of a client's.
+//! Requests that the guard itself sends for a client's request.
 
 use std::pin::pin;
 
@@ -17,11 +17,11 @@ use crate::proxy::upstream::{throttle, tls};
 use crate::proxy::{GuardProxy, ProxyCtx, exchange};
 use crate::refusal::SCIM_JSON;
 
-/// What Pingora reads of an answer at once, at most.
+/// The most that Pingora reads of an answer at a time.
 const READER: usize = 64 * 1024;
 
-/// What belongs to the client's request and not to one that is made for it: its body's form, the form of the answer
-/// that it takes, and conditions on the resource.
+/// Headers that belong to the client's request and not to one that is made for it: the format of
+/// its body, the formats of the answer that it accepts, and conditions on the resource.
 const NOT_OURS: [&str; 10] = [
     "accept-encoding",
     "content-encoding",
@@ -35,15 +35,15 @@ const NOT_OURS: [&str; 10] = [
     "range",
 ];
 
-/// The backend's answer to a request of the guard's own.
+/// The backend's answer to a request that the guard itself sent.
 pub(super) struct Answer {
     pub head: Box<ResponseHeader>,
-    /// `None`: it is longer than was asked for.
+    /// `None`: it is larger than the limit.
     pub body: Option<Bytes>,
 }
 
 impl Answer {
-    /// The body of an answer with the status 200 that can be read.
+    /// The body of a readable answer with the status 200.
     pub(super) fn readable(&self) -> Option<&Bytes> {
         let plain = !self.head.headers.contains_key(header::CONTENT_ENCODING);
         self.body.as_ref().filter(|_| plain)
@@ -55,7 +55,7 @@ impl Answer {
 }
 
 impl GuardProxy {
-    /// Sends a request for the client's and reads its whole answer, up to `limit` bytes.
+    /// Sends a request on the client's behalf and reads its whole answer, up to `limit` bytes.
     pub(super) async fn ask_for(
         &self,
         session: &mut Session,
@@ -65,7 +65,7 @@ impl GuardProxy {
         body: Bytes,
         limit: usize,
     ) -> Result<Answer> {
-        // The step before has been answered.
+        // The previous step has been answered.
         self.upstreams.answered(&ctx.attempts);
         ctx.attempts = Attempts::default();
         ctx.filter.send_instead(target, (method == Method::PUT).then_some(body.len()));
@@ -80,8 +80,8 @@ impl GuardProxy {
         answer
     }
 
-    /// Hands an answer to the client, as it is or translated.
-    pub(super) async fn hand_over(
+    /// Sends an answer to the client, unchanged or translated.
+    pub(super) async fn answer_with(
         &self,
         session: &mut Session,
         ctx: &mut ProxyCtx,
@@ -104,11 +104,11 @@ impl GuardProxy {
         let body = made.or(body).ok_or_else(too_long)?;
         head.remove_header(&header::TRANSFER_ENCODING);
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        ctx.hand_out_made(session, head, body).await
+        ctx.write_made_answer(session, head, body).await
     }
 
-    /// Hands the client a document that was made from answers of the backend.
-    pub(super) async fn hand_over_made(
+    /// Sends the client a document that was made from answers of the backend.
+    pub(super) async fn answer_with_document(
         &self,
         session: &mut Session,
         ctx: &mut ProxyCtx,
@@ -116,7 +116,7 @@ impl GuardProxy {
         body: Vec<u8>,
     ) -> Result<()> {
         replace::describe(&mut head, body.len())?;
-        ctx.hand_out_made(session, head, body.into()).await
+        ctx.write_made_answer(session, head, body.into()).await
     }
 }
 
@@ -133,7 +133,7 @@ fn own_head(head: &RequestHeader, method: Method) -> Result<RequestHeader> {
     Ok(own)
 }
 
-/// Reads an answer to its end, unless it is longer than `limit`.
+/// Reads an answer to its end, unless it is larger than `limit`.
 async fn read(
     proxy: &GuardProxy,
     backend: &mut Backend,
@@ -148,7 +148,7 @@ async fn read(
     let mut done = backend.is_body_done();
     proxy.answer_came(session, &mut head, ctx).await?;
     let mut body = BytesMut::new();
-    // As in `exchange`: what is read is held, and there has to be room for it first.
+    // As in `exchange`: memory has to be reserved before anything is read.
     if !done && session.is_http2() {
         let room = ctx.filter.reserve(Kind::Answer, READER);
         exchange::while_wanted(session, pin!(room)).await?;

@@ -10,7 +10,7 @@ use crate::repair::group_search::{Found, GroupSearch, MAX_BYTES, SearchFault};
 use crate::repair::user_search::UserSearch;
 
 impl GuardProxy {
-    /// Looks at all groups whose names contain the one that is asked for, page by page.
+    /// Searches all groups whose names contain the requested one, page by page.
     pub(super) async fn search_groups(
         &self,
         session: &mut Session,
@@ -23,7 +23,7 @@ impl GuardProxy {
             let answer =
                 self.ask_for(session, ctx, Method::GET, target, Bytes::new(), MAX_BYTES).await?;
             if !answer.is_ok() {
-                return self.hand_over(session, ctx, answer).await;
+                return self.answer_with(session, ctx, answer).await;
             }
             let taken = match answer.readable() {
                 Some(body) => search.take(&mut found, body),
@@ -34,14 +34,14 @@ impl GuardProxy {
                 Ok(false) => {}
                 Ok(true) => {
                     let list = search.answer(&found);
-                    return self.hand_over_made(session, ctx, answer.head, list).await;
+                    return self.answer_with_document(session, ctx, answer.head, list).await;
                 }
                 Err(fault) => return self.refuse_search(session, ctx, fault).await,
             }
         }
     }
 
-    /// Looks a user up by its handle, and hands it back only if it has the address that was asked for.
+    /// Looks a user up by its handle, and returns it only if it has the requested address.
     pub(super) async fn search_user(
         &self,
         session: &mut Session,
@@ -52,11 +52,11 @@ impl GuardProxy {
         let answer =
             self.ask_for(session, ctx, Method::GET, target, Bytes::new(), MAX_BYTES).await?;
         if !answer.is_ok() {
-            return self.hand_over(session, ctx, answer).await;
+            return self.answer_with(session, ctx, answer).await;
         }
         match answer.readable().map_or(Err(SearchFault::Unreadable), |body| search.answer(body)) {
-            Ok(None) => self.hand_over(session, ctx, answer).await,
-            Ok(Some(list)) => self.hand_over_made(session, ctx, answer.head, list).await,
+            Ok(None) => self.answer_with(session, ctx, answer).await,
+            Ok(Some(list)) => self.answer_with_document(session, ctx, answer.head, list).await,
             Err(fault) => self.refuse_search(session, ctx, fault).await,
         }
     }

@@ -17,10 +17,10 @@ use crate::rule::Rule;
 
 use crate::proxy::upstream::forward::{SCIM_GUARD_RULE, X_REQUEST_ID};
 
-/// Writes a refusal as the answer to the session's request. Returns the bytes of its body.
+/// Writes a refusal as the answer to the session's request. Returns the size of its body.
 ///
-/// `close` ends the connection after it, as the request was left unread. `timeout`: how long a stream
-/// of HTTP/2 waits for its client to take the answer.
+/// `close` ends the connection afterwards, as the request was not read. `timeout`: how long an
+/// HTTP/2 stream waits for its client to read the answer.
 pub(in crate::proxy) async fn send(
     session: &mut ServerSession,
     refusal: &Refusal,
@@ -30,9 +30,10 @@ pub(in crate::proxy) async fn send(
 ) -> Result<usize> {
     let http2 = session.is_http2();
     let write = write(session, refusal, request_id, close);
-    // SECURITY: a stream whose client takes nothing holds memory, and there may be as many as there are
-    // connections times streams. One that there is no room for is not waited for at all, also where the
-    // connection's window is only used up for a moment: then the head of the answer has to do.
+    // SECURITY: a stream whose client reads nothing holds memory, and there may be as many as
+    // connections times streams. A stream for which there is no place is not waited for at all,
+    // even if the connection's window is used up only for a moment: then the head of the answer has
+    // to suffice.
     let written = match refusal.rule {
         _ if !http2 => return write.await,
         Rule::LimitsBufferedBytes => at_once(write).await,
@@ -41,7 +42,7 @@ pub(in crate::proxy) async fn send(
     written.unwrap_or_else(|| Err(Error::new(ErrorType::WriteTimedout)))
 }
 
-/// The result of some work, if it is ready without waiting.
+/// The result of a future, if it is ready immediately.
 async fn at_once<T>(work: impl Future<Output = T>) -> Option<T> {
     let mut work = pin!(work);
     poll_fn(|context| match work.as_mut().poll(context) {
@@ -76,7 +77,7 @@ async fn write(
     if close {
         session.set_keepalive(None);
     }
-    // The answer to a HEAD has the length that a GET would get, without the body.
+    // The answer to a HEAD has the length that the one to a GET would have, without the body.
     let body = if session.req_header().method == Method::HEAD { Vec::new() } else { body };
     let length = body.len();
     session.write_response_header(Box::new(head)).await?;
@@ -84,8 +85,8 @@ async fn write(
     Ok(length)
 }
 
-/// A refusal as bytes of HTTP/1.1, for requests that never became a session. The connection is
-/// closed after it. Returns the length of the body as well.
+/// A refusal as HTTP/1.1 bytes, for requests without a session. The connection is closed
+/// afterwards. Returns the length of the body as well.
 pub(in crate::proxy) fn raw(
     refusal: &Refusal,
     request_id: &str,
@@ -121,7 +122,7 @@ pub(in crate::proxy) fn raw(
     (out, body.len())
 }
 
-/// Seconds after which another try is worth it.
+/// After how many seconds another attempt makes sense.
 fn retry_after(refusal: &Refusal) -> Option<u32> {
     let room = matches!(
         refusal.rule,

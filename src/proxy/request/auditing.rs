@@ -1,4 +1,4 @@
-//! What the audit log says of a request: noted where it is known.
+//! What the audit log records of a request, collected where it becomes known.
 
 use bytes::Bytes;
 use http::{HeaderValue, header};
@@ -14,9 +14,11 @@ use super::context::FilterCtx;
 use super::judge_pool::JudgePool;
 use super::recorder::RequestRecord;
 
-/// Reserves the line of a request that changes something. An error: there is no room for it.
+/// Reserves the audit log line of a request that changes something. An error: there is no room for
+/// it.
 ///
-/// SECURITY: only for requests whose head has passed, so that strangers fill no queue.
+/// SECURITY: only for requests whose head has passed, so that unauthenticated clients cannot fill
+/// the queue.
 pub(super) fn begin(
     audit: &AuditLog,
     record: &mut RequestRecord,
@@ -40,7 +42,7 @@ fn full() -> Refusal {
     )
 }
 
-/// Notes what a body sets.
+/// Records what a body sets.
 pub(super) async fn describe(pool: &JudgePool, ctx: &mut FilterCtx, task: BodyTask, body: &Bytes) {
     let limit = ctx.limits().body;
     let Some(entry) = &mut ctx.record.audit else { return };
@@ -53,7 +55,7 @@ pub(super) async fn describe(pool: &JudgePool, ctx: &mut FilterCtx, task: BodyTa
 }
 
 impl FilterCtx {
-    /// Notes what Wire's answer, read whole, says for the audit log.
+    /// Records the information in Wire's answer, if it was read completely, for the audit log.
     pub(in crate::proxy) fn audit_answer(&mut self, answer: &ResponseHeader, body: &Bytes) {
         if let Some(entry) = &mut self.record.audit {
             let encoding = answer.headers.get(header::CONTENT_ENCODING);

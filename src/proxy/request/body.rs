@@ -29,7 +29,7 @@ impl From<Refusal> for Unread {
     }
 }
 
-/// Reads the whole body. With `keep` off the bytes are read and forgotten.
+/// Reads the whole body. With `keep` off the bytes are read and discarded.
 pub(in crate::proxy) async fn read(
     session: &mut ServerSession,
     limits: &Limits,
@@ -62,7 +62,7 @@ async fn read_all(
             return Err(crate::body::too_large(limit).into());
         }
         if keep {
-            // Waiting for memory does not count against the client.
+            // Time spent waiting for memory does not count against the client.
             began += share.grow(Kind::Body, chunk.len()).await?;
             // A body that arrives in one piece, as most do, is not copied.
             if only.is_empty() {
@@ -92,7 +92,7 @@ async fn next_chunk(session: &mut ServerSession) -> Result<Option<Bytes>, Unread
     })
 }
 
-/// The body of a request did not come, or not to its end.
+/// The body of a request did not arrive, or not to its end.
 pub(in crate::proxy) fn too_slow() -> Refusal {
     Refusal::new(
         Rule::BodyTimeout,

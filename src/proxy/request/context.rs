@@ -1,4 +1,4 @@
-//! What is kept of a request between Pingora's phases.
+//! State of a request that is kept between Pingora's phases.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -32,53 +32,53 @@ use crate::tls::client::Secured;
 
 use super::recorder::{InFlight, RequestRecord};
 
-/// What the filter keeps of a request between the phases.
+/// The state that the filter keeps of a request between the phases.
 pub struct FilterCtx {
     /// Kept to the end of the request.
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) record: RequestRecord,
     pub(super) state: State,
-    /// The target for the backend; `None`: as Pingora has it.
+    /// The target for the backend; `None`: the one that Pingora has.
     pub(super) target: Option<Vec<u8>>,
     pub(super) forwarded_for: Option<HeaderValue>,
     pub(super) keep_z_headers: bool,
-    /// The body came with a coding that it leaves without.
+    /// The body arrived with a content coding that is removed.
     pub(super) inflated: bool,
     /// The repairs that are on.
     pub(super) repairs: Repairs,
     /// What is done instead of forwarding the request.
     pub(super) work: Option<Box<Work>>,
-    /// The memory that the request holds, to its end.
+    /// The memory that the request holds until its end.
     pub(super) share: Share,
     /// How much memory its head takes.
     pub(super) weight: usize,
-    /// The token is valid by the registry, or Wire accepted it lately.
+    /// The token is valid according to the registry, or Wire accepted it lately.
     pub(super) known: bool,
-    /// The rate of its token, where replicas share it.
+    /// The rate of its token, if replicas share it.
     pub(super) metered: Option<Box<Metered>>,
-    /// The place of a request that deletes or deactivates a user, where these are limited.
+    /// The reservation of a request that deletes or deactivates a user, if these are limited.
     pub(super) removal: Option<Box<Place>>,
     pub(super) in_flight: Option<InFlight>,
 }
 
-/// How far a request has come, and how it goes to the backend.
+/// How far a request has got, and how it goes to the backend.
 pub(super) enum State {
     /// It is being read and judged, or was refused.
     Judging,
-    /// It passed, and its whole body is here, empty for none.
+    /// It passed, and its whole body was read; empty if there is none.
     Buffered {
         body: Bytes,
         framing: BodyFraming,
-        /// Pingora's session has nothing left to read of it.
+        /// Nothing is left to read from Pingora's session.
         consumed: bool,
     },
-    /// The proxy sends it with its body at once.
+    /// The proxy sends it together with its body.
     Exchanging { framing: BodyFraming },
     /// The proxy sends it, and switches to WebSocket if the backend does.
     Upgrading { place: upgrade::Place },
-    /// The connection goes on as a tunnel.
+    /// The connection continues as a tunnel.
     Switched,
-    /// Pingora sends it, and reads the buffered body from a session that stands in for the real one.
+    /// Pingora sends it, and reads the buffered body from a session that replaces the real one.
     Replaying { framing: BodyFraming, restore: Restore },
     /// Pingora sends it, with the body as it arrives.
     Streaming { framing: BodyFraming },
@@ -102,7 +102,7 @@ impl State {
     }
 }
 
-/// SECURITY: the target has a query, and the body is a person's data.
+/// SECURITY: the target contains a query, and the body personal data.
 impl fmt::Debug for FilterCtx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FilterCtx")
@@ -122,9 +122,10 @@ impl FilterCtx {
         &self.snapshot.config.limits
     }
 
-    /// What connections to a server are secured by; `None`: they are in cleartext.
+    /// What secures connections to a server; `None`: they are cleartext.
     ///
-    /// SECURITY: one that is to be secured by what this request's configuration does not have gets none of it.
+    /// SECURITY: a server for which this request's configuration lacks the required TLS settings
+    /// receives no connection.
     pub(in crate::proxy) fn secured(&self, server: &Server) -> Result<Option<Arc<Secured>>> {
         if !server.tls {
             return Ok(None);
@@ -133,13 +134,13 @@ impl FilterCtx {
         secured.map(Some).ok_or_else(|| Error::new(ErrorType::ConnectNoRoute).into_up())
     }
 
-    /// A server in the form that Pingora connects to, with the configured limits.
+    /// A server in the form in which Pingora connects to it, with the configured limits.
     pub fn peer(&self, server: SocketAddr) -> HttpPeer {
         servers::peer(server, self.limits())
     }
 
-    /// Notes the server that the request goes to: for the access log, and as the moment from which
-    /// the backend's time counts.
+    /// Records the server that the request goes to: for the access log, and as the moment from
+    /// which the backend's time counts.
     pub fn set_upstream(&mut self, address: SocketAddr) {
         self.record.upstream = Some(address);
         self.record.upstream_started.get_or_insert_with(Instant::now);
@@ -150,12 +151,13 @@ impl FilterCtx {
         self.record.started
     }
 
-    /// How long the backend has had so far.
+    /// How long the backend has taken so far.
     pub(in crate::proxy) fn upstream_took(&self) -> Duration {
         self.record.upstream_started.map_or(Duration::ZERO, |started| started.elapsed())
     }
 
-    /// Whether the request is outside of SCIM: its body and its answer stream, however long they take.
+    /// Whether the request is outside SCIM: its body and its answer are streamed without a time
+    /// limit.
     pub(in crate::proxy) fn is_unjudged(&self) -> bool {
         matches!(self.record.handler, Handler::AuthTokens | Handler::Other)
     }
@@ -165,7 +167,8 @@ impl FilterCtx {
         matches!(self.record.answered, Some((Rule::UpstreamThrottled, _)))
     }
 
-    /// The whole body, empty for none, for the proxy to send at once; `None` if the body streams.
+    /// The whole body, empty if there is none, if the proxy is to send it with the head; `None` if
+    /// the body is streamed.
     pub(in crate::proxy) fn begin_exchange(&mut self) -> Option<Bytes> {
         match self.state.take() {
             State::Buffered { body, framing, .. } => {
@@ -179,7 +182,7 @@ impl FilterCtx {
         }
     }
 
-    /// The request's place among the connections that switched, if it asks to switch.
+    /// The request's place among the switched connections, if it asks to switch.
     pub(in crate::proxy) fn begin_upgrade(&mut self) -> Option<upgrade::Place> {
         match self.state.take() {
             State::Upgrading { place } => Some(place),
@@ -190,7 +193,7 @@ impl FilterCtx {
         }
     }
 
-    /// Notes that the connection goes on as a tunnel, and hands over whose memory that takes.
+    /// Records that the connection continues as a tunnel, and passes its memory account on.
     pub(in crate::proxy) fn switch(&mut self) -> Switched {
         self.state = State::Switched;
         let share = self.share.split_off();
@@ -198,7 +201,7 @@ impl FilterCtx {
         Switched { share, request_id: request_id.clone(), client: *client, upstream: *upstream }
     }
 
-    /// Takes a repaired body in place of the one that came, once there is memory for what it is larger.
+    /// Replaces the body by a repaired one, after reserving memory for the difference in size.
     pub(super) async fn repair_body(
         &mut self,
         task: BodyTask,
@@ -208,7 +211,7 @@ impl FilterCtx {
         if work.is_some() {
             self.work = work;
             self.record.repaired = self.record.repaired.and(by);
-            // It is not forwarded, but the audit log says what it sets.
+            // It is not forwarded, but the audit log records what it sets.
             return Ok(body.clone());
         }
         let more = repaired.len().saturating_sub(body.len());
@@ -220,7 +223,7 @@ impl FilterCtx {
         Ok(repaired.into())
     }
 
-    /// Keeps the whole body of an answer if Wire refused what the guard let pass, for its scimType.
+    /// Keeps the whole body of an answer if Wire refused what the guard accepted, for its scimType.
     pub(in crate::proxy) fn keep_disagreement(&mut self, answer: &ResponseHeader, body: &Bytes) {
         let encoded = answer.headers.contains_key(header::CONTENT_ENCODING);
         if !encoded && self.record.forwarded && self.record.agreement() == Outcome::Missed {
@@ -228,28 +231,28 @@ impl FilterCtx {
         }
     }
 
-    /// Takes memory for a part of the answer, until the request ends. Says whether there is room for
-    /// more.
+    /// Holds memory for a part of the answer until the request ends. Returns whether there is room
+    /// for more.
     pub(in crate::proxy) fn hold(&mut self, bytes: usize) -> bool {
         self.share.hold(Kind::Answer, bytes)
     }
 
-    /// Waits for memory, and takes it until the request ends.
+    /// Waits for memory, and holds it until the request ends.
     pub(in crate::proxy) async fn reserve(&mut self, kind: Kind, bytes: usize) -> Result<()> {
         self.share.grow(kind, bytes).await.map(drop).map_err(|_| budget::short())
     }
 
-    /// Gives back what is reserved for the answer beyond `bytes`.
+    /// Releases what is reserved for the answer beyond `bytes`.
     pub(in crate::proxy) fn keep_for_answer(&mut self, bytes: usize) {
         self.share.shrink_to(Kind::Answer, bytes);
     }
 
-    /// A part of the answer, whose memory is given back when the last copy of it has been written.
+    /// A part of the answer, whose memory is released when the last copy of it has been written.
     pub(in crate::proxy) fn count(&mut self, bytes: Bytes) -> Bytes {
         self.share.count(bytes)
     }
 
-    /// Does work that waits for the client, unless others need the memory that the request holds.
+    /// Runs work that waits for the client, unless others need the memory that the request holds.
     pub(in crate::proxy) async fn unless_short<T>(
         &mut self,
         work: Pin<&mut impl Future<Output = Result<T>>>,

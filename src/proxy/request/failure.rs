@@ -9,7 +9,8 @@ use crate::rule::Rule;
 
 use super::body;
 
-/// The answer for an error of Pingora's; `None` when the client has gone and gets none.
+/// The answer for one of Pingora's errors; `None` when the client has disconnected and receives
+/// none.
 ///
 /// SECURITY: nothing of the error's own text is sent: it names addresses, and quotes bytes.
 pub(in crate::proxy) fn answer(error: &Error) -> Option<Refusal> {

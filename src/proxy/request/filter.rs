@@ -1,8 +1,8 @@
 //! The guard in a Pingora service: one handle with a method for each phase that needs one.
 //!
-//! A service keeps a [`RequestFilter`], puts a [`FilterCtx`] into its own context, and calls from its
-//! `ProxyHttp` the method of the same name as the phase. The order matters: Pingora connects to the
-//! backend and writes the head before it asks for the body, so everything is judged in
+//! A service keeps a [`RequestFilter`], puts a [`FilterCtx`] into its own context, and calls from
+//! its `ProxyHttp` the method of the same name as the phase. The order matters: Pingora connects to
+//! the backend and writes the head before it reads the body, so everything is judged in
 //! `request_filter`, the only phase before that.
 
 use std::sync::Arc;
@@ -42,10 +42,10 @@ use super::spans;
 use super::turns::Turns;
 use super::{answer, body, failure};
 
-/// How long the rest of a refused request's body is read, so that the connection can go on.
+/// How long the rest of a refused request's body is read, so that the connection can be reused.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The Host that the backend gets; `None`: the client's.
+/// The Host that the backend receives; `None`: the client's.
 pub(in crate::proxy) fn host<'a>(
     config: &'a Config,
     secured: Option<&'a Secured>,
@@ -64,16 +64,16 @@ pub struct RequestFilter {
     budget: Arc<Budget>,
     pub(super) judges: JudgePool,
     pub(super) recorder: Recorder,
-    /// Who changes a group.
+    /// Coordinates the requests that change a group.
     pub(super) turns: Arc<Turns>,
-    /// The connections that switched to WebSocket; `None`: none does.
+    /// The connections that switched to WebSocket; `None`: none may.
     pub(super) upgrades: Option<Arc<Upgrades>>,
     /// Every HTTP/1 head was read and checked by [`Downstream`](crate::proxy::Downstream).
     pub(super) behind_downstream: bool,
 }
 
 impl RequestFilter {
-    /// The evaluator's token registry is kept up to date from now on.
+    /// From now on the evaluator's token registry is kept up to date.
     pub fn new(evaluator: Arc<Evaluator>, metrics: Arc<Metrics>, access: AccessLog) -> Self {
         evaluator.snapshots().watch();
         evaluator.start_sharing();
@@ -112,7 +112,7 @@ impl RequestFilter {
         self
     }
 
-    /// What it judges by.
+    /// The snapshots that it judges by.
     pub fn snapshots(&self) -> &Arc<Snapshots> {
         self.evaluator.snapshots()
     }
@@ -121,7 +121,7 @@ impl RequestFilter {
         &self.recorder
     }
 
-    /// The memory that the requests of this filter share.
+    /// The memory budget that the requests of this filter share.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
@@ -147,11 +147,11 @@ impl RequestFilter {
         }
     }
 
-    /// Judges the request. `true`: it was answered, and nothing of it may leave.
+    /// Judges the request. `true`: it was answered, and must not be forwarded.
     pub async fn request_filter(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<bool> {
         let answered = self.admit_as(session, ctx, false).await?;
         ctx.state = match ctx.state.take() {
-            // Pingora sends it, and has to read the body once more.
+            // Pingora sends it, and has to read the body again.
             State::Buffered { body, framing, consumed: true } => {
                 State::Replaying { framing, restore: pingora_internals::replay(session, body) }
             }
@@ -161,7 +161,7 @@ impl RequestFilter {
         Ok(answered)
     }
 
-    /// As [`RequestFilter::request_filter`], for a proxy that sends the body that was read itself.
+    /// As [`RequestFilter::request_filter`], for a proxy that itself sends the body that was read.
     pub(in crate::proxy) async fn admit(
         &self,
         session: &mut Session,
@@ -213,9 +213,9 @@ impl RequestFilter {
         refusal: &Refusal,
         rest: Rest,
     ) -> Result<()> {
-        // SECURITY: what is refused takes nothing from others. Of the streams whose clients do not take their
-        // answer only so many are waited for.
-        ctx.share.give_back();
+        // SECURITY: refused requests take nothing from others. Only a limited number of streams is
+        // waited for whose clients do not read their answer.
+        ctx.share.release();
         let place = if session.is_http2() { self.budget.linger() } else { None };
         let timeout = if place.is_some() { DRAIN_TIMEOUT } else { Duration::ZERO };
         self.recorder.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
@@ -225,9 +225,9 @@ impl RequestFilter {
         let id = ctx.record.request_id.clone();
         ctx.record.bytes_out = answer::send(session, refusal, &id, close, timeout).await?;
         ctx.record.ended = Some(Instant::now());
-        // Closing a connection with unread bytes, or a stream whose body is on its way, resets it, and the
-        // reset overtakes the answer, or is taken for one; so some of them are read. Over HTTP/1 Pingora
-        // does that where the connection lives on.
+        // Closing a connection with unread bytes, or a stream whose body is being sent, resets it,
+        // and the reset overtakes the answer or is reported instead of it; so a part of the body is
+        // read. Over HTTP/1 Pingora does that if the connection stays open.
         let left_unread = if session.is_http2() { place.is_some() } else { close };
         if left_unread && !waits {
             let _ = tokio::time::timeout(DRAIN_TIMEOUT, session.drain_request_body()).await;
@@ -235,7 +235,7 @@ impl RequestFilter {
         Ok(())
     }
 
-    /// Turns the client's head into the one that the backend gets.
+    /// Turns the client's head into the one that is sent to the backend.
     pub async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -245,7 +245,7 @@ impl RequestFilter {
         forward::request(upstream_request, &Self::leaving(session.req_header(), ctx, None))
     }
 
-    /// Writes the head that the backend gets. `secured`: over TLS.
+    /// Writes the head that is sent to the backend. `secured`: over TLS.
     pub(in crate::proxy) fn write_head(
         head: &RequestHeader,
         ctx: &mut FilterCtx,
@@ -293,18 +293,18 @@ impl RequestFilter {
         }
     }
 
-    /// Looks at a part of a body that streams to the backend.
+    /// Checks a part of a body that is streamed to the backend.
     ///
-    /// SECURITY: Pingora writes an empty last part, with which HTTP/2 ends many bodies, as a last chunk
-    /// and another one after it. The backend would answer the second as a request of its own, and
-    /// another client's request on the same connection would get that answer.
+    /// SECURITY: Pingora writes an empty last part, with which HTTP/2 ends many bodies, as a last
+    /// chunk followed by another one. The backend would answer the second as a separate request,
+    /// and another client's request on the same connection would receive that answer.
     pub async fn request_body_filter(&self, body: &mut Option<Bytes>, end_of_stream: bool) {
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
     }
 
-    /// Turns the backend's head into the one that the client gets.
+    /// Turns the backend's head into the one that is sent to the client.
     pub async fn upstream_response_filter(
         &self,
         upstream_response: &mut ResponseHeader,
@@ -342,21 +342,21 @@ impl RequestFilter {
         forward::switched(upstream_response, &ctx.record.request_id)
     }
 
-    /// Frames an answer that streams for a client that knows no chunks.
+    /// Frames a streamed answer for a client that does not support chunks.
     pub async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader) {
         if session.req_header().version == Version::HTTP_10 {
             forward::unchunk(session, response);
         }
     }
 
-    /// Takes care that a request is not sent again once bytes of it have left: whether the backend has
-    /// acted on them is not known.
+    /// Ensures that a request is not sent again after bytes of it have been sent: whether the
+    /// backend has acted on them is not known.
     pub fn error_while_proxy(&self, mut error: BError) -> BError {
         error.set_retry(false);
         error
     }
 
-    /// Answers for a backend that failed, as a SCIM error.
+    /// Answers with a SCIM error when the backend failed.
     pub async fn fail_to_proxy(
         &self,
         session: &mut Session,
@@ -373,12 +373,12 @@ impl RequestFilter {
                 body::too_slow()
             }
             Some(refusal) => refusal,
-            // The client has gone.
+            // The client has disconnected.
             None => return gone,
         };
         let answered =
             session.response_written().is_some_and(|head| !head.status.is_informational());
-        // It has a part of an answer, and sees it break off.
+        // It has received a part of an answer, and sees it break off.
         if answered && error.esource() != &ErrorSource::Upstream {
             return gone;
         }
@@ -394,7 +394,8 @@ impl RequestFilter {
         if answered {
             return gone;
         }
-        // Pingora closes the connection after a request that it sent itself: it may be left unread.
+        // Pingora closes the connection after a request that it sent itself: it may not have been
+        // read completely.
         let close = !matches!(ctx.state, State::Exchanging { .. });
         let id = ctx.record.request_id.clone();
         let sent = answer::send(session, &refusal, &id, close, DRAIN_TIMEOUT).await;
@@ -410,7 +411,7 @@ impl RequestFilter {
         let record = &mut ctx.record;
         record.bytes_in = session.body_bytes_read();
         record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
-        // An answer of HTTP/1 that was made as a whole could not be written, and nothing of it has left.
+        // A complete HTTP/1 answer could not be written, and nothing of it was sent.
         if matches!(ctx.state, State::Switched) {
             status = 101;
         }
@@ -420,11 +421,11 @@ impl RequestFilter {
             status = 0;
         }
         self.recorder.close(record, status);
-        // The session that read the request ends it, so that its connection can go on.
+        // The session that read the request ends it, so that its connection can be reused.
         if let State::Replaying { restore, .. } = ctx.state.take() {
             restore.restore(session);
         }
-        ctx.share.give_back();
+        ctx.share.release();
         ctx.in_flight = None;
     }
 }

@@ -1,7 +1,8 @@
-//! Judges large bodies on threads of their own.
+//! Judges large bodies on separate threads.
 //!
 //! SECURITY: a worker serves many connections, and all of them would wait while it judges a body of
-//! megabytes. Small bodies are judged on the worker, as handing them over costs more than the verdict.
+//! several megabytes. Small bodies are judged on the worker, as passing them to another thread
+//! costs more than the verdict.
 
 use std::sync::Arc;
 use std::thread;
@@ -17,19 +18,20 @@ use crate::snapshot::Snapshot;
 
 use super::recorder::RequestRecord;
 
-/// The largest body, inflated, that is judged on a worker, in bytes. Many connections may send such bodies
-/// at once, and each verdict takes up to two milliseconds; what honest clients send of a user has a few KiB.
+/// The largest body, inflated, that is judged on a worker, in bytes. Many connections may send such
+/// bodies at the same time, and each verdict takes up to two milliseconds; legitimate clients send
+/// a few KiB for a user.
 const ON_WORKER: usize = 32 * 1024;
 
 /// Threads that judge bodies.
 #[derive(Debug)]
 pub(in crate::proxy) struct JudgePool {
-    /// One for each large body that may be judged at the same time.
+    /// One permit for each large body that may be judged at the same time.
     turns: Arc<Semaphore>,
 }
 
 impl JudgePool {
-    /// Does some other work on a body, on a thread of its own if it may take long.
+    /// Runs other work on a body, on a separate thread if it may take long.
     pub(in crate::proxy) async fn run<T: Send + Default + 'static>(
         &self,
         body: &Bytes,
@@ -47,13 +49,14 @@ impl JudgePool {
         working.await.unwrap_or_default()
     }
 
-    /// As many threads as half of the processor, so that the workers keep the other half.
+    /// Half as many threads as the processor has cores, so that the workers keep the other half.
     pub(in crate::proxy) fn new() -> Self {
         let parallel = thread::available_parallelism().map_or(1, usize::from);
         Self { turns: Arc::new(Semaphore::new((parallel / 2).max(1))) }
     }
 
-    /// JudgePool a body that was read. `RequestRecord` gets the rules that were only reported, and the time.
+    /// Judges a body that was read. The record receives the rules that were only reported, and the
+    /// time.
     pub(in crate::proxy) async fn judge(
         &self,
         snapshot: &Arc<Snapshot>,
@@ -80,7 +83,7 @@ impl JudgePool {
         let (snapshot, body) = (Arc::clone(snapshot), body.clone());
         let mut remarks = std::mem::take(&mut record.remarks);
         let judging = tokio::task::spawn_blocking(move || {
-            // Released when the verdict is reached, also if the client has gone meanwhile.
+            // Released when the verdict is reached, even if the client has disconnected meanwhile.
             let _turn = turn;
             let started = Instant::now();
             let verdict = Evaluator::judge_body(&snapshot, task, &body, &mut remarks);

@@ -29,14 +29,14 @@ use super::session::{
     account, certificate, client_conn, declared, expects_continue, is_misframed, peer_ip,
 };
 
-/// The size of a head that counts, in bytes. Most are smaller, so that a request without a body is not
-/// refused for what others hold.
+/// The size of a head from which on its memory counts, in bytes. Most are smaller, so that a
+/// request without a body is not refused because of what others hold.
 const LARGE_HEAD: usize = 4 * 1024;
 
 /// The outcome of judging.
 pub(super) enum Decision {
     Forward,
-    /// Answered by this refusal.
+    /// Answered with this refusal.
     Refuse(Refusal, Rest),
 }
 
@@ -50,18 +50,18 @@ pub(super) enum Rest {
 }
 
 impl RequestFilter {
-    /// Sets up the session, and notes what every record holds.
+    /// Sets up the session, and records what every record contains.
     pub(super) fn prepare(&self, session: &mut Session, ctx: &mut FilterCtx) {
         if let Some(conn) = client_conn(session)
             && !Arc::ptr_eq(conn.snapshot(), &ctx.snapshot)
         {
-            // The head was checked by this one.
+            // The head was checked by this filter's `Downstream`.
             ctx.snapshot = Arc::clone(conn.snapshot());
         }
         session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
         session.set_close_on_response_before_downstream_finish(false);
-        // A client that has sent its request and closed its half still gets its answer, and what
-        // the backend has begun is not cut off (RFC 9112 §9.6).
+        // A client that has sent its request and closed its half still receives its answer, and
+        // what the backend has begun is not cut off (RFC 9112 §9.6).
         session.set_abort_on_close(false);
         session.set_read_timeout(Some(ctx.limits().body_timeout));
         if session.is_http2() || !self.behind_downstream {
@@ -79,11 +79,11 @@ impl RequestFilter {
         ctx.record.request_id = forward::request_id(&head.headers);
         let origin = origin::find(&head.headers, peer, &ctx.snapshot.config.trusted_proxies);
         ctx.record.client = origin.client;
-        // A proxy that does not report its client has no address of its own here.
+        // A proxy that does not report its client has no client address.
         let behind_proxy = origin.client.filter(|client| Some(*client) != peer);
         match account(session) {
-            Some(account) => ctx.share.belong_to(account, behind_proxy),
-            None => ctx.share.belong_to_client(origin.client),
+            Some(account) => ctx.share.set_connection(account, behind_proxy),
+            None => ctx.share.set_client(origin.client),
         }
         ctx.forwarded_for = origin.forwarded_for;
         if let Some(tracer) = &self.recorder.tracer {
@@ -97,7 +97,8 @@ impl RequestFilter {
         ctx: &mut FilterCtx,
         in_proxy: bool,
     ) -> Result<Decision> {
-        // SECURITY: one connection of HTTP/2 holds many requests, and each takes memory before any body.
+        // SECURITY: one HTTP/2 connection carries many requests, and each takes memory before any
+        // body.
         if ctx.weight > 0
             && let Err(refusal) = ctx.share.grow(Kind::Head, ctx.weight).await
         {
@@ -147,7 +148,7 @@ impl RequestFilter {
         ctx.repairs = repairs;
         ctx.work = work;
         if !known {
-            ctx.share.is_a_strangers();
+            ctx.share.mark_unknown();
         }
         let next = match next {
             next @ (Next::Forward { .. } | Next::Body { .. })
@@ -180,14 +181,14 @@ impl RequestFilter {
         }
     }
 
-    /// A request whose body is not judged.
+    /// Lets a request pass whose body is not judged.
     async fn pass_unjudged(&self, session: &mut Session, ctx: &mut FilterCtx) -> Result<Decision> {
         let unjudged = ctx.is_unjudged();
         if unjudged && let Some(conn) = client_conn(session) {
             if conn.asks_for_websocket() {
                 return Ok(self.admit_upgrade(ctx));
             }
-            // The answer may be large and take its time, and is written as it arrives.
+            // The answer may be large and take long, and is written as it arrives.
             conn.write_through();
         }
         if session.is_body_done() {
@@ -195,8 +196,8 @@ impl RequestFilter {
             let has_length =
                 session.req_header().method == Method::POST || declared(session).is_some();
             let framing = if has_length { BodyFraming::Length(0) } else { BodyFraming::Nothing };
-            // Pingora's own way buffers for a client that takes nothing, which over HTTP/2 may be many.
-            // To a backend that speaks TLS it streams over a new connection.
+            // Pingora's own path buffers for clients that read nothing, which over HTTP/2 may be
+            // many. To a backend that speaks TLS it streams over a new connection.
             let at_once = session.is_http2() || ctx.snapshot.tls.has_servers();
             ctx.state = if !unjudged || at_once {
                 State::Buffered { body: Bytes::new(), framing, consumed: false }
@@ -210,8 +211,8 @@ impl RequestFilter {
             ctx.state = State::Streaming { framing: BodyFraming::Streamed };
             return Ok(Decision::Forward);
         }
-        // SECURITY: no byte of a body that Wire serves goes there unjudged. Wire reads none with GET and
-        // DELETE, so it is dropped, and the request is forwarded without it.
+        // SECURITY: no byte of a body for a path that Wire serves is forwarded unjudged. Wire reads
+        // no body with GET and DELETE, so it is dropped, and the request is forwarded without it.
         match self.read_body(session, ctx, false).await? {
             Ok(_) => {
                 let framing = BodyFraming::Nothing;
@@ -222,7 +223,7 @@ impl RequestFilter {
         }
     }
 
-    /// Judges whether a request that may leave takes a user away that its token may not take away now.
+    /// Judges whether an accepted request removes a user that its token may not remove now.
     pub(super) fn judge_removal(&self, session: &Session, ctx: &mut FilterCtx) -> Decision {
         let request = removal::Request {
             token: ctx.record.digest,
@@ -237,7 +238,8 @@ impl RequestFilter {
 
     /// A request that asks to switch to WebSocket.
     fn admit_upgrade(&self, ctx: &mut FilterCtx) -> Decision {
-        // SECURITY: only the proxy that is in front of the backend can switch, and the head was checked for it.
+        // SECURITY: only the proxy directly in front of the backend can switch, and the head was
+        // checked for it.
         let upgrades = self.upgrades.as_ref().filter(|_| ctx.record.handler == Handler::Other);
         let Some(upgrades) = upgrades else {
             return Decision::Refuse(upgrade::refused(), Rest::LeftUnread);
@@ -318,10 +320,10 @@ impl RequestFilter {
     }
 }
 
-/// What is done with the body of a request that is refused for its head.
+/// What is done with the body of a request that is refused because of its head.
 fn rest(session: &mut Session, limit: usize) -> Rest {
     let too_long = declared(session).is_some_and(|length| length > limit as u64);
-    // A client that waits for 100 Continue may send its body or not: whether the next bytes are
+    // A client that waits for 100 Continue may or may not send its body: whether the next bytes are
     // the body or the next request cannot be known.
     if !session.is_body_done() && (too_long || expects_continue(session)) {
         Rest::LeftUnread

@@ -1,8 +1,9 @@
-//! A request in Pingora's phases: `filter` has a method for each phase, `judging` is the first one's
-//! work, and `context` what is kept in between. `body` reads a body, `judge_pool` judges large ones,
-//! `budgets` asks the store that replicas share, `auditing` notes what the audit log says, `answer` writes a refusal and `failure` says which one a failed backend gets; `recorder`
-//! counts and logs the request at its end. `replace` gives the client another answer than the backend's; `own` is what
-//! requests of the guard's own need, and `turns` has them wait for one another.
+//! A request in Pingora's phases: `filter` has a method for each phase, `judging` is the first
+//! one's work, and `context` what is kept in between. `body` reads a body, `judge_pool` judges
+//! large ones, `budgets` asks the store that replicas share, `auditing` notes what the audit log
+//! says, `answer` writes a refusal and `failure` chooses the one for a failed backend; `recorder`
+//! counts and logs the request at its end. `replace` replaces some of the backend's answers; `own`
+//! is what requests that the guard itself sends need, and `turns` has them wait for one another.
 
 pub(in crate::proxy) mod answer;
 mod auditing;

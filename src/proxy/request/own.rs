@@ -1,4 +1,4 @@
-//! What requests of the guard's own need of the client's request that they are sent for.
+//! What requests that the guard itself sends need of the client's request.
 
 use std::sync::Arc;
 
@@ -21,26 +21,26 @@ use super::judging::Rest;
 use super::turns::Turns;
 
 impl FilterCtx {
-    /// What is to be done for the request instead of forwarding it.
+    /// The work to do for the request instead of forwarding it.
     pub(in crate::proxy) fn take_work(&mut self) -> Option<Work> {
         self.work.take().map(|work| *work)
     }
 
-    /// The target that the request would be forwarded under.
+    /// The target that the request would be forwarded with.
     pub(in crate::proxy) fn target<'a>(&'a self, session: &'a Session) -> &'a [u8] {
         self.target.as_deref().unwrap_or_else(|| session.req_header().raw_path())
     }
 
-    /// The next request has this target, and a body of this length or none.
+    /// Sets the target of the next request, and the length of its body if it has one.
     pub(in crate::proxy) fn send_instead(&mut self, target: Vec<u8>, length: Option<usize>) {
         self.target = Some(target);
         let framing = length.map_or(BodyFraming::Nothing, BodyFraming::Length);
         self.state = State::Exchanging { framing };
     }
 
-    /// Whether Wire has not accepted the token lately, and no registry knows it.
-    pub(in crate::proxy) fn is_strangers(&self) -> bool {
-        self.share.is_strangers()
+    /// Whether the token is unknown: Wire has not accepted it lately, and no registry contains it.
+    pub(in crate::proxy) fn has_unknown_token(&self) -> bool {
+        self.share.is_unknown()
     }
 }
 
@@ -60,14 +60,14 @@ impl RequestFilter {
         self.judges.judge(&ctx.snapshot, task, body, &mut ctx.record).await.map(drop)
     }
 
-    /// Answers a request for which something has been sent already.
+    /// Refuses a request after something has been sent for it.
     pub(in crate::proxy) async fn refuse_after_sending(
         &self,
         session: &mut Session,
         ctx: &mut FilterCtx,
         refusal: &Refusal,
     ) -> Result<()> {
-        // What Wire has answered so far says nothing of the request.
+        // What Wire has answered so far says nothing about the request.
         ctx.record.forwarded = false;
         let sent = self.refuse(session, ctx, refusal, Rest::Drained).await;
         if refusal.rule == Rule::UpstreamAnswer {

@@ -1,4 +1,4 @@
-//! What is recorded of one request, for metrics and the access log.
+//! What is recorded of a request, for metrics and the access log.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::verdict::VerdictLabel;
 
 use super::spans;
 
-/// Where records go when the request has ended.
+/// Where records are written when the request has ended.
 #[derive(Debug, Clone)]
 pub(in crate::proxy) struct Recorder {
     pub metrics: Arc<Metrics>,
@@ -34,11 +34,11 @@ pub(in crate::proxy) struct Recorder {
     pub tracer: Option<Arc<Tracer>>,
 }
 
-/// One request.
+/// The record of one request.
 #[derive(Debug)]
 pub(in crate::proxy) struct RequestRecord {
     pub started: Instant,
-    /// When the answer was out, if that was before the request ended.
+    /// When the answer had been sent, if that was before the request ended.
     pub ended: Option<Instant>,
     pub handler: Handler,
     pub method: MethodLabel,
@@ -50,15 +50,15 @@ pub(in crate::proxy) struct RequestRecord {
     pub remarks: Remarks,
     /// The repairs that have changed it.
     pub repaired: Repairs,
-    /// The rule that answered, and what it says of the request.
+    /// The rule that answered, and the detail for this request.
     pub answered: Option<(Rule, VerdictLabel)>,
-    /// Where the request hit the rule that answered.
+    /// The position in the request at which the rule that answered matched.
     pub at: Option<Place>,
-    /// The request was judged and went to the backend.
+    /// The request was judged and sent to the backend.
     pub forwarded: bool,
     /// The status of the backend's answer.
     pub wire_status: Option<u16>,
-    /// The body of an answer that disagrees, where it was read whole.
+    /// The body of an answer that disagrees, if it was read completely.
     pub wire_error: Option<Bytes>,
     pub validation: Duration,
     pub bytes_in: usize,
@@ -113,7 +113,8 @@ impl RequestRecord {
 }
 
 impl Recorder {
-    /// Counts the verdict on a request and the rules that it hit: before anything of it leaves.
+    /// Counts the verdict on a request and the rules that matched: before anything of it is
+    /// forwarded.
     pub(in crate::proxy) fn judged(&self, record: &RequestRecord, verdict: VerdictLabel) {
         self.metrics.judged(record.handler, verdict);
         if record.validation > Duration::ZERO {
@@ -124,14 +125,14 @@ impl Recorder {
         }
     }
 
-    /// Counts the repairs of a request that leaves.
+    /// Counts the repairs of a request that is forwarded.
     pub(in crate::proxy) fn repaired(&self, record: &RequestRecord) {
         if !record.repaired.is_empty() {
             self.metrics.repaired(record.repaired);
         }
     }
 
-    /// Notes the rule that answers, and counts it.
+    /// Records the rule that answers, and counts it.
     pub(in crate::proxy) fn answered(
         &self,
         record: &mut RequestRecord,
@@ -142,8 +143,8 @@ impl Recorder {
         record.answered = Some((rule, verdict));
     }
 
-    /// Closes a record. A `status` of 0 says that the client had gone before its answer: it is
-    /// counted as 499, as nginx does.
+    /// Closes a record. A `status` of 0 means that the client disconnected before its answer: it is
+    /// counted as 499, as in nginx.
     pub(in crate::proxy) fn close(&self, record: &mut RequestRecord, status: u16) {
         let status = if status == 0 { 499 } else { status };
         let took = record.ended.unwrap_or_else(Instant::now) - record.started;
@@ -160,7 +161,7 @@ impl Recorder {
             token.count(verdict);
         }
         self.metrics.request(record.handler, record.method, status, verdict, took);
-        // What was refused did not leave repaired.
+        // A refused request was not forwarded with repairs.
         let repaired = if record.forwarded { record.repaired } else { Repairs::NONE };
         self.note_activity(record, verdict, repaired);
         if record.forwarded {
@@ -217,7 +218,7 @@ impl Recorder {
 }
 
 impl Recorder {
-    /// Notes for the page of the admin listener what rules did to the request.
+    /// Records what rules did to the request, for the page of the admin listener.
     fn note_activity(&self, record: &RequestRecord, verdict: VerdictLabel, repaired: Repairs) {
         let activity = self.metrics.activity();
         let subject = |at| record.subject(at);
@@ -234,7 +235,7 @@ impl Recorder {
         }
     }
 
-    /// Counts what Wire's answer says of the verdict, and logs where they disagree.
+    /// Counts whether Wire's answer agrees with the verdict, and logs if it does not.
     fn agree(&self, record: &RequestRecord) {
         let outcome = record.agreement();
         let first = record.remarks.reported.first();
@@ -260,7 +261,7 @@ impl Recorder {
     }
 }
 
-/// One more in a gauge for as long as it lives.
+/// A gauge that is one higher while this lives.
 #[derive(Debug)]
 pub(in crate::proxy) struct InFlight(IntGauge);
 

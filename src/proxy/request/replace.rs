@@ -1,5 +1,5 @@
-//! Answers of the backend that the client gets in another form: errors that are no SCIM errors (`answers`), and
-//! the ServiceProviderConfig (`discovery`).
+//! Answers of the backend that are replaced for the client: errors that are not SCIM errors
+//! (`answers`), and the ServiceProviderConfig (`discovery`).
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
@@ -30,15 +30,15 @@ impl FilterCtx {
         }
     }
 
-    /// Whether an answer is replaced without a look at its body.
+    /// Whether an answer is replaced without reading its body.
     pub(in crate::proxy) fn replaces_unread(&self, head: &ResponseHeader) -> bool {
         !self.repairs.is_empty() && is_encoded(head) && self.replaces(head).is_some()
     }
 }
 
 impl RequestFilter {
-    /// The body in place of an answer's, whose head is changed accordingly; `None` if it stays as it is. `whole`: all
-    /// of the body was read.
+    /// The body that replaces an answer's, whose head is changed accordingly; `None` if it stays as
+    /// it is. `whole`: the body was read completely.
     pub(in crate::proxy) fn replacement(
         &self,
         ctx: &mut FilterCtx,
@@ -49,18 +49,18 @@ impl RequestFilter {
     ) -> Result<Option<Bytes>> {
         let Some(repair) = ctx.replaces(head) else { return Ok(None) };
         let read = whole && *method != Method::HEAD && !is_encoded(head);
-        let read = read.then_some(body).filter(|body| body.len() <= error_answer::MAX_LOOKED_AT);
+        let read = read.then_some(body).filter(|body| body.len() <= error_answer::MAX_EXAMINED);
         let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|it| it.to_str().ok());
         let made = match (repair, read) {
             (Repair::Discovery, read) => provider_config::replacement(read),
             (_, Some(body)) if error_answer::is_scim_error(body) => return Ok(None),
-            // What Wire says is a SCIM error, and is too long to see.
+            // What Wire says is a SCIM error, and too long to be read.
             (_, None) if content_type.is_some_and(is_scim) && !is_encoded(head) => return Ok(None),
             (_, read) => error_answer::replacement(head.status.as_u16(), content_type, read),
         };
         describe(head, made.len())?;
         if *method == Method::HEAD {
-            // A GET would have Wire's own text, of which only Wire knows how long it is.
+            // A GET would return Wire's own text, whose length only Wire knows.
             head.remove_header(&header::CONTENT_LENGTH);
         }
         let by = Repairs::of(&[repair]);
@@ -71,7 +71,8 @@ impl RequestFilter {
     }
 }
 
-/// Makes a head that of a SCIM document of this length; what described the body before is removed.
+/// Changes a head to that of a SCIM document of this length; headers that described the old body
+/// are removed.
 pub(in crate::proxy) fn describe(head: &mut ResponseHeader, length: usize) -> Result<()> {
     for name in [
         header::ACCEPT_RANGES,

@@ -1,4 +1,4 @@
-//! What the filter asks of Pingora's session.
+//! Queries of the filter to Pingora's session.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::proxy::downstream::h2_heads::H2Connection;
 use crate::proxy::downstream::syntax;
 use crate::tls::subject::SubjectName;
 
-/// The connection of an HTTP/1 request that came through `Downstream`.
+/// The connection of an HTTP/1 request that arrived through `Downstream`.
 pub(in crate::proxy) fn client_conn(session: &Session) -> Option<&ClientConn> {
     session.stream()?.as_any().downcast_ref()
 }

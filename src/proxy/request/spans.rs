@@ -31,7 +31,7 @@ pub(super) fn judged(record: &mut RequestRecord) {
     }
 }
 
-/// Hands the spans over.
+/// Exports the spans.
 pub(super) fn end(
     tracer: &Tracer,
     trace: &Trace,

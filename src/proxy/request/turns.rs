@@ -1,5 +1,5 @@
-//! One at a time: who changes a group in two steps waits until others have done so, or the second step of one
-//! would undo what another has done.
+//! Serialises changes of one group: a request that changes a group in two steps waits until others
+//! have finished, or its second step would undo their changes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-/// Groups that are being changed, at most.
+/// The maximum number of groups that are being changed.
 const MAX_GROUPS: usize = 4096;
 
-/// Requests that change one group or wait to do so, at most.
+/// The maximum number of requests that change one group or wait to do so.
 const MAX_REQUESTS: usize = 64;
 
-/// The groups that are being changed, of all workers.
+/// The groups that are being changed, by all workers.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Turns {
     groups: Mutex<HashMap<Vec<u8>, Group>>,
@@ -26,7 +26,7 @@ struct Group {
     requests: usize,
 }
 
-/// The right to change one group, given back when it is dropped.
+/// The right to change one group, released when it is dropped.
 #[derive(Debug)]
 pub(in crate::proxy) struct Turn {
     _place: Place,
@@ -41,7 +41,8 @@ struct Place {
 }
 
 impl Turns {
-    /// Waits for the turn to change a group, for so long at most. `None`: too many others do so.
+    /// Waits for the turn to change a group, at most this long. `None`: too many other requests
+    /// wait.
     pub(in crate::proxy) async fn wait(
         self: &Arc<Self>,
         id: &[u8],
@@ -90,7 +91,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3600);
 
     #[tokio::test]
-    async fn a_group_is_changed_by_one_at_a_time_whatever_the_case_of_its_id() {
+    async fn a_group_is_changed_by_one_request_at_a_time_whatever_the_case_of_its_id() {
         let turns = Arc::new(Turns::default());
         let first = turns.wait(b"AB", LONG).await.unwrap();
         let other = turns.wait(b"cd", LONG).await.unwrap();

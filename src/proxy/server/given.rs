@@ -15,13 +15,13 @@ use super::{ServeError, upgrade};
 use crate::config::Config;
 use crate::proxy::listeners::BACKLOG;
 
-/// Sockets that were given to the process.
+/// Sockets that were passed to the process.
 #[derive(Debug, Default)]
 pub(super) struct Given {
     sockets: Vec<(SocketAddr, TcpListener)>,
     /// Those that cannot be used, and why.
-    mistakes: Vec<String>,
-    /// Where the process that this one replaces waits for it to be ready.
+    errors: Vec<String>,
+    /// Where the process that this one replaces waits for the readiness message.
     replaced: Option<UnixStream>,
 }
 
@@ -40,14 +40,14 @@ impl Given {
             let socket = fds.take_tcp_listener(number).ok().flatten();
             let usable = socket.and_then(|socket| Some((socket.local_addr().ok()?, socket)));
             match usable {
-                // A socket that somebody has connected to (`Accept=yes`) cannot listen.
+                // A socket that is connected already (`Accept=yes`) cannot listen.
                 Some((address, socket)) if can_listen(&socket) => {
                     given.sockets.push((address, socket));
                 }
-                Some((address, _)) => given.mistakes.push(format!(
+                Some((address, _)) => given.errors.push(format!(
                     "LISTEN_FDS: the socket {address} cannot be listened on; write Accept=no in its .socket unit"
                 )),
-                None => given.mistakes.push(format!(
+                None => given.errors.push(format!(
                     "LISTEN_FDS: socket {} is not a TCP socket; write ListenStream= with an IP address and a port \
                      in its .socket unit",
                     number + 1
@@ -62,8 +62,9 @@ impl Given {
         Some(self.sockets.swap_remove(at).1)
     }
 
-    /// Fails if a socket is left that the configuration does not name: nobody would accept from it. One that the
-    /// replaced process listened on is closed instead, as the configuration may have changed since.
+    /// Fails if a socket is left that the configuration does not name: nothing would accept from
+    /// it. A socket of the replaced process is closed instead, as the configuration may have
+    /// changed since.
     pub(super) fn finish(&mut self, config: &Config) -> Result<(), ServeError> {
         for (address, _) in std::mem::take(&mut self.sockets) {
             if self.replaced.is_some() {
@@ -72,16 +73,16 @@ impl Given {
             }
             let configured = config.listen.iter().map(|listener| listener.address.to_string());
             let configured: Vec<String> = configured.collect();
-            self.mistakes.push(format!(
+            self.errors.push(format!(
                 "LISTEN_FDS: the socket {address} is neither in listen ({}) nor admin.listen ({}); correct the \
                  config or the .socket unit",
                 configured.join(", "),
                 config.admin
             ));
         }
-        match std::mem::take(&mut self.mistakes) {
-            mistakes if mistakes.is_empty() => Ok(()),
-            mistakes => Err(ServeError::Given(mistakes.join("\n"))),
+        match std::mem::take(&mut self.errors) {
+            errors if errors.is_empty() => Ok(()),
+            errors => Err(ServeError::Given(errors.join("\n"))),
         }
     }
 
@@ -89,12 +90,12 @@ impl Given {
         self.replaced.is_some()
     }
 
-    /// Tells the process that this one replaces that it may end.
+    /// Notifies the process that this one replaces that it may end.
     pub(super) fn report_ready(self) {
         if let Some(mut replaced) = self.replaced
             && let Err(error) = replaced.write_all(upgrade::READY)
         {
-            tracing::warn!(%error, "the replaced process cannot be told that this one is ready");
+            tracing::warn!(%error, "cannot notify the replaced process that this one is ready");
         }
     }
 }

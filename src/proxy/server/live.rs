@@ -1,4 +1,4 @@
-//! Puts another configuration into use while the guard runs.
+//! Applies another configuration while the guard runs.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::logging;
 use crate::proxy::listeners::Listeners;
 use crate::proxy::request::RequestFilter;
 use crate::proxy::upstream::Upstreams;
-use crate::reload::{Apply, Mistakes, changed_keys};
+use crate::reload::{Apply, ReloadErrors, changed_keys};
 use crate::snapshot::Snapshot;
 use crate::tls::LoadedTls;
 use crate::tls::file::TlsFile;
 
-/// What keeps settings beside the snapshot, and follows each new one.
+/// The parts that keep settings outside the snapshot, and follow each new one.
 pub(super) struct Live {
     pub filter: Arc<RequestFilter>,
     pub upstreams: Arc<Upstreams>,
@@ -27,22 +27,23 @@ pub(super) struct Live {
 }
 
 impl Apply for Live {
-    fn apply(&self, next: Snapshot) -> Result<(), Mistakes> {
+    fn apply(&self, next: Snapshot) -> Result<(), ReloadErrors> {
         let snapshots = self.filter.snapshots();
         let current = snapshots.current();
         let next = next.sharing_with(&current);
-        let mut mistakes = changed_keys(&current.config, &next.config);
-        mistakes.extend(self.resolve(&current, &next));
-        // Sockets that are opened in vain are closed again before anybody accepts from them.
+        let mut errors = changed_keys(&current.config, &next.config);
+        errors.extend(self.resolve(&current, &next));
+        // Sockets that turn out not to be needed are closed again before anything accepts from
+        // them.
         let addresses: Vec<_> =
             next.config.listen.iter().map(|listener| listener.address).collect();
-        let listeners = self.listeners.prepare(&addresses).unwrap_or_else(|errors| {
-            mistakes.extend(errors);
+        let listeners = self.listeners.prepare(&addresses).unwrap_or_else(|unbound| {
+            errors.extend(unbound);
             Vec::new()
         });
-        let mistakes = Mistakes::new(mistakes);
-        if !mistakes.is_empty() {
-            return Err(mistakes);
+        let errors = ReloadErrors::new(errors);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         if let Some(shared) = &next.shared {
             self.filter.evaluator().share(shared);
@@ -76,8 +77,9 @@ impl Apply for Live {
 }
 
 impl Live {
-    /// Finds the servers of the next configuration before a request needs them. None that has an address is an
-    /// error only if the servers were changed: names that fail meanwhile keep their last addresses.
+    /// Resolves the servers of the next configuration before a request needs them. It is an error
+    /// that none has an address only if the servers were changed: names that temporarily fail keep
+    /// their last addresses.
     fn resolve(&self, current: &Snapshot, next: &Snapshot) -> Option<String> {
         let found = self.upstreams.prepare(&next.config, RESOLVE_TIMEOUT);
         let is_found = self.control.block_on(found);
@@ -94,7 +96,8 @@ impl Live {
 
     /// Ends the connections of listeners that now admit other clients.
     ///
-    /// SECURITY: a connection whose client certificate is of an authority that is no longer trusted must not go on.
+    /// SECURITY: a connection whose client certificate was issued by an authority that is no longer
+    /// trusted must not continue.
     fn end_connections(&self, before: &Snapshot, after: &Snapshot) {
         for listening in self.listeners.open() {
             let address = listening.address();

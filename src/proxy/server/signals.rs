@@ -12,7 +12,8 @@ use super::Running;
 use super::upgrade::Program;
 use crate::service_manager;
 
-/// SIGTERM, SIGINT, SIGHUP and SIGUSR2, held from before the guard listens, so that none is missed.
+/// SIGTERM, SIGINT, SIGHUP and SIGUSR2, handled from before the guard listens, so that none is
+/// missed.
 #[derive(Debug)]
 pub struct Signals {
     runtime: Runtime,
@@ -39,8 +40,8 @@ impl Signals {
         self.until_stopped(running, None);
     }
 
-    /// Reloads on SIGHUP and upgrades on SIGUSR2, until a signal stops the guard or another process has replaced
-    /// it. `program`: what is started then.
+    /// Reloads on SIGHUP and upgrades on SIGUSR2, until a signal stops the guard or another process
+    /// has replaced it. `program`: what an upgrade starts.
     pub(super) fn until_stopped(mut self, running: Running, program: Option<Program>) {
         self.runtime.block_on(async {
             let mut upgrade = Upgrade { program, replacing: None };
@@ -49,7 +50,7 @@ impl Signals {
                 tokio::select! {
                     _ = self.terminate.recv() => break false,
                     _ = self.interrupt.recv() => break false,
-                    // A reload could close sockets that the other process has just been given.
+                    // A reload could close sockets that were just passed to the other process.
                     Some(()) = self.hangup.recv() => match upgrade.replacing {
                         Some(_) => hung_up = true,
                         None => running.reload(),
@@ -86,7 +87,7 @@ impl Signals {
                 }
             }
         });
-        // A stop that was cut short goes on in a thread; the process does not wait for it.
+        // A stop that was cut short continues in a thread; the process does not wait for it.
         self.runtime.shutdown_background();
     }
 }
@@ -95,14 +96,14 @@ fn stopped_at_once() {
     tracing::warn!("stopped at once by a second signal");
 }
 
-/// The upgrade that is under way, if any.
+/// The upgrade that is in progress, if any.
 struct Upgrade {
     program: Option<Program>,
     replacing: Option<Replacing>,
 }
 
 struct Replacing {
-    /// The id of the new process, once that is ready.
+    /// The id of the new process, once it is ready.
     outcome: JoinHandle<Result<u32, String>>,
     /// The process is stopping meanwhile.
     cancelled: Arc<AtomicBool>,
@@ -136,8 +137,8 @@ impl Upgrade {
         }
     }
 
-    /// Waits for the end of the upgrade that is under way, for ever if there is none. Says whether this process
-    /// has been replaced.
+    /// Waits for the end of the upgrade that is in progress, forever if there is none. Returns
+    /// whether this process has been replaced.
     async fn ended(&mut self, running: &Running) -> bool {
         let Some(replacing) = &mut self.replacing else { return std::future::pending().await };
         let outcome = (&mut replacing.outcome).await.unwrap_or_else(|error| Err(error.to_string()));

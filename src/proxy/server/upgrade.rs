@@ -1,9 +1,10 @@
-//! SIGUSR2: replaces the running program by the one that is installed now, without closing a listening socket.
+//! SIGUSR2: replaces the running program by the one that is installed now, without closing a
+//! listening socket.
 //!
-//! The new process gets the listening sockets as systemd would give them (`LISTEN_FDS`), and one more, on which it
-//! says that it is ready. Both processes accept from the same queues, so that no connection is refused at any
-//! moment; the old one then finishes what it has begun. If the new one does not become ready, it is ended and
-//! nothing has changed.
+//! The new process receives the listening sockets as systemd would pass them (`LISTEN_FDS`), and
+//! one more, on which it reports that it is ready. Both processes accept from the same queues, so
+//! that no connection is refused at any moment; the old one then finishes its requests. If the new
+//! one does not become ready, it is ended and nothing has changed.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt as _, FdMapping};
 
-/// Set for a process that replaces another one, to the id of that one.
+/// Set for a process that replaces another one, to the other's process id.
 pub(super) const REPLACES: &str = "WIRE_SCIM_GUARD_REPLACES";
 
 /// What the new process writes when it serves.
@@ -26,8 +27,8 @@ pub(super) const READY: &[u8] = b"ready";
 /// How long the new process may take.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether the process is to stop meanwhile.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often it is checked whether the process is stopping meanwhile.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The first descriptor of `LISTEN_FDS`.
 const FIRST_FD: i32 = 3;
@@ -54,8 +55,8 @@ impl Program {
         Ok(Self { path, arguments: arguments.collect() })
     }
 
-    /// Starts the program again and waits until it serves from these sockets. On failure it has ended, and this is
-    /// why.
+    /// Starts the program again and waits until it serves from these sockets. On failure the new
+    /// process has ended, and the error says why.
     pub(super) fn replace(
         &self,
         sockets: Vec<TcpListener>,
@@ -88,7 +89,7 @@ impl Program {
             .env(REPLACES, std::process::id().to_string());
         command.fd_mappings(mappings).map_err(io::Error::other)?;
         let child = command.spawn()?;
-        // With the command the sockets of this process are dropped that were for the new one.
+        // With the command this process's copies of the sockets are dropped.
         Ok((child, ready))
     }
 }
@@ -96,7 +97,7 @@ impl Program {
 /// Waits until the new process is ready.
 fn wait(mut ready: UnixStream, cancelled: &AtomicBool) -> Result<(), &'static str> {
     let failed = |_| "cannot wait for it";
-    ready.set_read_timeout(Some(LOOK_INTERVAL)).map_err(failed)?;
+    ready.set_read_timeout(Some(CHECK_INTERVAL)).map_err(failed)?;
     let began = Instant::now();
     let mut read = [0; READY.len()];
     let mut length = 0;
@@ -118,10 +119,10 @@ fn wait(mut ready: UnixStream, cancelled: &AtomicBool) -> Result<(), &'static st
     Ok(())
 }
 
-/// Ends the new process, and says why and how it ended.
+/// Ends the new process, and returns why and how it ended.
 fn end(child: &mut Child, why: &str) -> String {
-    // One that has ended by itself gets a moment to be seen as such.
-    std::thread::sleep(LOOK_INTERVAL);
+    // A process that has just ended gets a moment to be seen as such.
+    std::thread::sleep(CHECK_INTERVAL);
     let ended = matches!(child.try_wait(), Ok(Some(_)));
     if !ended {
         let _ = child.kill();

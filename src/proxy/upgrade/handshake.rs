@@ -1,4 +1,4 @@
-//! Asks the backend to switch to WebSocket, and hands back its answer.
+//! Asks the backend to switch to WebSocket, and returns its answer.
 
 use std::io;
 
@@ -19,27 +19,27 @@ use crate::proxy::{GuardProxy, ProxyCtx, pingora_internals};
 
 use super::{Place, Tunnel};
 
-/// The largest head of an answer, in bytes, and its header lines.
+/// The maximum size of an answer's head, in bytes, and of its header lines.
 const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 100;
 
-/// Interim answers (1xx) at most, before the final one.
+/// The maximum number of interim answers (1xx) before the final one.
 const MAX_INTERIM: usize = 16;
 
 /// What the backend answers.
 enum Answer {
-    /// It switches. What came after its head belongs to the other protocol.
+    /// It switches. Data after its head belongs to the other protocol.
     Switched(Box<ResponseHeader>, BytesMut),
     /// Anything else, which is read again from its first byte.
     Other,
 }
 
 impl GuardProxy {
-    /// Asks the backend to switch. If it does, the client's connection goes on as a tunnel; any other answer is
-    /// handed on.
+    /// Asks the backend to switch. If it does, the client's connection continues as a tunnel; any
+    /// other answer is passed on.
     ///
-    /// SECURITY: neither connection carries another request, whatever the answer: what the client has sent
-    /// already may be meant as the other protocol.
+    /// SECURITY: neither connection carries another request, whatever the answer: what the client
+    /// has sent already may be data of the other protocol.
     pub(in crate::proxy) async fn upgrade(
         &self,
         session: &mut Session,
@@ -47,7 +47,7 @@ impl GuardProxy {
         place: Place,
     ) -> Result<()> {
         session.set_keepalive(None);
-        // A connection that was used may be closing, and this request is not sent twice.
+        // A reused connection may be closing, and this request is not sent twice.
         let mut conn = self.connect(ctx, true).await?;
         let secured = ctx.secured()?;
         let to = conn.held();
@@ -88,13 +88,13 @@ impl GuardProxy {
                 backend.read_timeout = Some(timeout);
                 let read = conn::read_head(&mut backend).await;
                 read.map_err(|e| tls::of_answer(e, conn::is_alerted(&backend)).into_up())?;
-                self.hand_back(&mut backend, session, ctx).await.map(drop)
+                self.return_answer(&mut backend, session, ctx).await.map(drop)
             }
         }
     }
 }
 
-/// Reads the head of the final answer, and gives it back to be read again unless the backend switches.
+/// Reads the head of the final answer, and returns it to be read again unless the backend switches.
 async fn read_answer(conn: &mut BackendConn) -> Result<Answer> {
     let mut bytes = BytesMut::new();
     let mut interim = 0;
@@ -115,7 +115,7 @@ async fn read_answer(conn: &mut BackendConn) -> Result<Answer> {
                 continue;
             }
         }
-        // What is malformed, Pingora's reader finds so as well.
+        // Pingora's reader reports what is malformed.
         if !matches!(parsed, Ok(httparse::Status::Partial)) || bytes.len() >= HEAD_BYTES {
             conn.unread(bytes);
             return Ok(Answer::Other);

@@ -1,9 +1,10 @@
 //! Requests that switch to WebSocket, which Wire's clients keep open: outside of SCIM only, where
 //! `other_paths` forwards.
 //!
-//! The head was checked for it ([`downstream::upgrade`](super::downstream)). `handshake` asks the backend, and if
-//! that agrees, Pingora's session ends without an answer and the connection goes on as a [`Tunnel`], which hands
-//! out the backend's answer and copies bytes until one side, a limit or the end of the process ends it.
+//! The head was checked for it ([`downstream::upgrade`](super::downstream)). `handshake` asks the
+//! backend, and if that agrees, Pingora's session ends without an answer and the connection
+//! continues as a [`Tunnel`], which sends the backend's answer and copies bytes until one side, a
+//! limit or the end of the process ends it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -44,7 +45,7 @@ impl Upgrades {
     }
 }
 
-/// One of them.
+/// A place for one of them.
 #[derive(Debug)]
 pub(super) struct Place(Arc<Upgrades>);
 

@@ -8,10 +8,10 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much is read at once, and with that how much is held of one direction.
+/// How much is read at a time, and so how much is held of one direction.
 const CHUNK: usize = 8 * 1024;
 
-/// Copies from a reader to a writer, and reads no more before the writer has taken what was read.
+/// Copies from a reader to a writer, and reads no more until the writer has taken what was read.
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
     /// Read and not written yet.
@@ -23,7 +23,7 @@ pub(super) struct Pipe {
     copied: u64,
 }
 
-/// Which side of a pipe is broken.
+/// Which side of a pipe has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broken {
     Reader,
@@ -31,7 +31,7 @@ pub(super) enum Broken {
 }
 
 impl Pipe {
-    /// One that writes these bytes first.
+    /// A pipe that writes these bytes first.
     pub(super) fn new(first: BytesMut) -> Self {
         Self { held: first, ..Self::default() }
     }
@@ -46,7 +46,7 @@ impl Pipe {
         self.copied
     }
 
-    /// Ready when the reader has ended and the writer was told so.
+    /// Ready when the reader has ended and the writer has been shut down.
     pub(super) fn poll_copy<R, W>(
         &mut self,
         cx: &mut Context<'_>,
@@ -73,7 +73,7 @@ impl Pipe {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what is held, and that nothing more comes if that is so.
+    /// Writes what is held, and shuts the writer down if the reader has ended.
     fn poll_write<W>(&mut self, cx: &mut Context<'_>, writer: &mut W) -> Poll<io::Result<()>>
     where
         W: AsyncWrite + Unpin,
@@ -87,7 +87,7 @@ impl Pipe {
             self.copied += written as u64;
             self.unflushed = true;
         }
-        // Most tunnels are idle most of the time, and hold nothing then.
+        // Most tunnels are idle most of the time, and then hold nothing.
         self.held = BytesMut::new();
         if self.ended {
             return Pin::new(&mut *writer).poll_shutdown(cx);

@@ -1,4 +1,5 @@
-//! A connection that has switched to WebSocket: bytes are copied in both directions, unseen.
+//! A connection that has switched to WebSocket: bytes are copied in both directions without being
+//! inspected.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -20,17 +21,17 @@ use crate::proxy::upstream::io::Io;
 use super::pipe::{Broken, Pipe};
 use super::{Place, Switched};
 
-/// How long a tunnel goes on when the process is to stop, at most; half of `limits.shutdown_timeout` if that
-/// is less.
+/// How long a tunnel may continue while the process is stopping; half of `limits.shutdown_timeout`
+/// if that is less.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// How long one side may go on when the other has ended.
+/// How long one direction may continue after the other has ended.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
 
 /// How long closing the connection to the backend may take.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// A connection to the backend that has switched, for the client's connection to go on with.
+/// A connection to the backend that has switched, for the client's connection to continue with.
 pub(in crate::proxy) struct Tunnel {
     backend: Io,
     to_backend: Pipe,
@@ -39,7 +40,7 @@ pub(in crate::proxy) struct Tunnel {
     _place: Place,
 }
 
-/// SECURITY: what is held are messages of users.
+/// SECURITY: the buffers contain messages of users.
 impl fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tunnel").field("request", &self.request).finish_non_exhaustive()
@@ -51,11 +52,11 @@ impl fmt::Debug for Tunnel {
 enum EndedBy {
     Client,
     Backend,
-    /// No byte came within `limits.upgrade_idle_timeout`.
+    /// No byte arrived within `limits.upgrade_idle_timeout`.
     Idle,
-    /// The process is to stop.
+    /// The process is stopping.
     Stopping,
-    /// Others needed the memory of what one side did not take.
+    /// Others needed the memory of data that one side did not read.
     Memory,
 }
 
@@ -72,7 +73,7 @@ impl EndedBy {
 }
 
 impl Tunnel {
-    /// `first`: what the client gets first, which is the backend's answer.
+    /// `first`: what the client receives first, which is the backend's answer.
     pub(super) fn new(
         backend: BackendConn,
         mut first: BytesMut,
@@ -160,7 +161,7 @@ impl Tunnel {
     }
 }
 
-/// How long a tunnel has been as it is.
+/// How long a tunnel has been in its current state.
 struct Watch {
     idle: Duration,
     copied: u64,
@@ -187,7 +188,7 @@ impl Watch {
             Some((since, ended_by)) => (since + HALF_CLOSED, ended_by),
             None => (self.moved + self.idle, EndedBy::Idle),
         };
-        // It is set to a later end only when it is over, so that bytes do not set it.
+        // The timer is moved only when it fires, so that copied bytes do not reset it.
         if timer.deadline() > end {
             timer.as_mut().reset(end);
         }
@@ -201,7 +202,7 @@ impl Watch {
     }
 }
 
-/// Waits until the process is to stop, and then a while.
+/// Waits until the process is stopping, and then a while longer.
 async fn drained(mut stopping: ShutdownWatch, limits: &Limits) {
     // The sender lives as long as the process serves.
     let _ = stopping.wait_for(|stop| *stop).await;

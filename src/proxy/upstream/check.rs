@@ -1,7 +1,7 @@
-//! Health checks of the backend servers, where they are configured.
+//! Health checks of the backend servers, if they are configured.
 //!
-//! Without them only requests show it: a server that refuses a connection, or fails several requests
-//! in a row, is skipped for a while.
+//! Without them only requests reveal failures: a server that refuses a connection, or fails several
+//! requests in a row, is skipped for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(in crate::proxy) async fn keep_checking(upstreams: Arc<Upstreams>, snapshots
     }
 }
 
-/// Why a server is unhealthy; `None` if it could not be asked, for a reason on this machine.
+/// Why a server is unhealthy; `None` if it could not be checked, for a reason on this machine.
 async fn ask(to: &Destination, server: &Endpoint, path: &str) -> Option<Result<(), String>> {
     match to.connect(ANSWER_TIMEOUT).await {
         Ok(io) => {

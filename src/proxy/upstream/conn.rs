@@ -1,7 +1,7 @@
 //! A connection to a backend server, as Pingora's HTTP/1 client sees it.
 //!
-//! What is written is sent when the answer is read, or when it exceeds the buffer, so that a request
-//! of common size is one segment.
+//! What is written is sent when the answer is read, or when it exceeds the buffer, so that a
+//! request of common size takes one segment.
 
 use std::fmt;
 use std::io;
@@ -15,34 +15,32 @@ use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use http::StatusCode;
 use pingora::protocols::http::v1::client::HttpSession as Backend;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::{GetSocketDigest, Shutdown, SocketDigest, UniqueID, UniqueIDType};
 use pingora::{Error, ErrorType, Result};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::proxy::pingora_internals::stream_without_details;
+
 use super::dial::Key;
 use super::io::Io;
 use super::tls;
 
-/// Bytes that are held back at most.
+/// How many bytes are held back at most.
 const WRITE_BUFFER: usize = 16 * 1024;
 
-/// How much is read of an answer that comes before the request has been taken.
+/// How much is read of an answer that arrives before the server has read the request.
 const EARLY_CHUNK: usize = 4 * 1024;
 
-/// How many bytes of interim answers are kept before the request has been taken.
+/// How many bytes of interim answers are kept before the server has read the request.
 const INTERIM_BYTES: usize = 16 * 1024;
 
-/// Interim answers (1xx) at most, before the final one.
+/// The maximum number of interim answers (1xx) before the final one.
 const MAX_INTERIM: usize = 16;
 
-/// How often is read what TLS has received while a connection was idle.
+/// How often data is read that TLS has received while a connection was idle.
 const MAX_RECORDS: usize = 16;
 
 /// A connection to a backend server.
@@ -51,27 +49,27 @@ pub(in crate::proxy) struct BackendConn {
     server: Key,
     /// To be written to the socket.
     held: BytesMut,
-    /// The server answered, or closed, before it had taken the whole request.
+    /// The server answered, or closed, before it had read the whole request.
     early: Option<BytesMut>,
     /// It has carried a request before.
     reused: bool,
     /// Nothing had arrived at the last check, and nothing was written since.
     quiet: bool,
     /// Something arrived before the whole request had been written.
-    unasked: bool,
+    unsolicited: bool,
     /// A byte of an answer to the request has been read.
     answered: bool,
-    /// The request is whole: what is written besides goes nowhere.
+    /// The request is complete: anything else that is written is discarded.
     whole: bool,
-    /// Over TLS: what was written may not have left.
+    /// Over TLS: what was written may not have been sent.
     unflushed: bool,
     /// In cleartext: the answer begins like the alert of a server that speaks TLS.
     alerted: bool,
 }
 
-/// What a server has sent without being asked.
+/// Data that a server has sent without a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::proxy) enum Came {
+pub(in crate::proxy) enum Arrived {
     Nothing,
     Bytes,
     End,
@@ -84,15 +82,15 @@ enum Part<'a> {
     More(&'a [u8]),
 }
 
-/// SECURITY: what is held is a request, with its token.
+/// SECURITY: the buffer contains a request with its token.
 impl fmt::Debug for BackendConn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BackendConn").field("server", &self.server.0).finish_non_exhaustive()
     }
 }
 
-/// Whether all that has come so far are interim answers (RFC 9110 §15.2): the server goes on to take
-/// the request, and the final answer follows.
+/// Whether everything that has arrived so far is interim answers (RFC 9110 §15.2): the server goes
+/// on reading the request, and the final answer follows.
 fn is_interim(mut answers: &[u8]) -> bool {
     const INTERIM: &[u8] = b"HTTP/1.? 1";
     if answers.len() > INTERIM_BYTES {
@@ -119,7 +117,7 @@ impl BackendConn {
             early: None,
             reused: false,
             quiet: false,
-            unasked: false,
+            unsolicited: false,
             answered: false,
             whole: false,
             unflushed: false,
@@ -127,14 +125,15 @@ impl BackendConn {
         }
     }
 
-    /// Has these bytes, which were read already, be read again first.
+    /// Makes these bytes, which were read already, be read again first.
     pub(in crate::proxy) fn unread(&mut self, bytes: BytesMut) {
         let mut bytes = bytes;
         bytes.extend_from_slice(self.early.as_deref().unwrap_or_default());
         self.early = Some(bytes);
     }
 
-    /// The bare connection, for what follows a switch of protocols, and what was read of that.
+    /// The underlying connection, for what follows a switch of protocols, and the data of it that
+    /// was read.
     pub(in crate::proxy) fn into_stream(self) -> (Io, BytesMut) {
         (self.io, self.early.unwrap_or_default())
     }
@@ -143,7 +142,7 @@ impl BackendConn {
         self.server
     }
 
-    /// Where the head of a request is put.
+    /// The buffer that the head of a request is written to.
     pub(in crate::proxy) fn held(&mut self) -> &mut BytesMut {
         &mut self.held
     }
@@ -153,40 +152,40 @@ impl BackendConn {
         self.reused && !self.answered
     }
 
-    /// Nothing more of the request comes. Pingora's client, which has to see that a request is a HEAD to read
-    /// the answer, may write a head of its own.
+    /// Marks the request as complete. Pingora's client, which has to see that a request is a HEAD
+    /// to read the answer, may write a head of its own.
     pub(in crate::proxy) fn set_whole(&mut self) {
         self.whole = true;
     }
 
-    /// Makes it ready for another request, if the server has taken this one as a whole and has not answered
-    /// before.
+    /// Prepares the connection for another request, if the server has read this one completely and
+    /// has not answered before.
     ///
-    /// SECURITY: a server that answers early may take the rest of a request for another one, and the answer to
-    /// that would go to the next client.
+    /// SECURITY: a server that answers early may parse the rest of a request as another one, and
+    /// the answer to that would go to the next client.
     pub(in crate::proxy) fn make_reusable(&mut self) -> bool {
         self.reused = true;
         self.quiet = false;
         self.answered = false;
         self.whole = false;
-        self.held.is_empty() && self.early.is_none() && !self.unasked && !self.unflushed
+        self.held.is_empty() && self.early.is_none() && !self.unsolicited && !self.unflushed
     }
 
-    /// What has come since the last answer. The socket itself is asked: what has come while this thread was
-    /// busy, tokio does not know yet.
-    pub(in crate::proxy) fn came(&mut self) -> Came {
-        let came = match &mut self.io {
-            Io::Tcp(stream) => came_in_cleartext(stream),
-            Io::Tls(stream) => came_over_tls(stream),
+    /// What has arrived since the last answer. The socket itself is asked, as tokio does not know
+    /// yet what arrived while this thread was busy.
+    pub(in crate::proxy) fn arrived(&mut self) -> Arrived {
+        let arrived = match &mut self.io {
+            Io::Tcp(stream) => arrived_in_cleartext(stream),
+            Io::Tls(stream) => arrived_over_tls(stream),
         };
-        self.quiet = came == Came::Nothing;
-        came
+        self.quiet = arrived == Arrived::Nothing;
+        arrived
     }
 
-    /// Writes a part of the request, and notes whether anything came before it.
+    /// Writes a part of the request, and records whether anything arrived before it.
     fn poll_send(&mut self, cx: &mut Context<'_>, part: Part<'_>) -> Poll<io::Result<usize>> {
-        if !std::mem::take(&mut self.quiet) && self.came() != Came::Nothing {
-            self.unasked = true;
+        if !std::mem::take(&mut self.quiet) && self.arrived() != Arrived::Nothing {
+            self.unsolicited = true;
         }
         self.quiet = false;
         let part = match part {
@@ -198,8 +197,8 @@ impl BackendConn {
         self.unless_answered(cx, written)
     }
 
-    /// Has TLS send what it holds, while the answer is read: a server that answers before it has taken the whole
-    /// request may never take the rest.
+    /// Sends what TLS buffers while the answer is read: a server that answers before it has read
+    /// the whole request may never read the rest.
     fn poll_send_rest(&mut self, cx: &mut Context<'_>) {
         if Pin::new(&mut self.io).poll_flush(cx).is_ready() {
             self.unflushed = false;
@@ -214,7 +213,7 @@ impl BackendConn {
         Poll::Ready(Ok(()))
     }
 
-    /// A server that refuses a large body answers without taking it, and takes nothing more: then
+    /// A server that refuses a large body answers without reading it, and reads nothing more: then
     /// the rest is not written, and its answer counts.
     fn unless_answered(
         &mut self,
@@ -224,7 +223,7 @@ impl BackendConn {
         match written {
             Poll::Ready(Ok(1..)) => return written,
             Poll::Ready(_) => {
-                // What it may have said before it closed is still to be read.
+                // What it may have sent before it closed is still to be read.
                 self.early.get_or_insert_default();
             }
             Poll::Pending => loop {
@@ -243,32 +242,33 @@ impl BackendConn {
     }
 }
 
-fn came_in_cleartext(stream: &TcpStream) -> Came {
+fn arrived_in_cleartext(stream: &TcpStream) -> Arrived {
     match SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]) {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Came::Nothing,
-        Ok(1..) => Came::Bytes,
-        _ => Came::End,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Arrived::Nothing,
+        Ok(1..) => Arrived::Bytes,
+        _ => Arrived::End,
     }
 }
 
-/// What has come within TLS: session tickets come at any time, and are nothing to the connection above.
-fn came_over_tls(stream: &mut TlsStream<TcpStream>) -> Came {
+/// What has arrived within TLS: session tickets arrive at any time, and do not concern the
+/// connection above.
+fn arrived_over_tls(stream: &mut TlsStream<TcpStream>) -> Arrived {
     let (socket, session) = stream.get_mut();
     let socket = SockRef::from(&*socket);
     for _ in 0..MAX_RECORDS {
         match session.process_new_packets() {
-            Ok(state) if state.plaintext_bytes_to_read() > 0 => return Came::Bytes,
-            Ok(state) if state.peer_has_closed() => return Came::End,
+            Ok(state) if state.plaintext_bytes_to_read() > 0 => return Arrived::Bytes,
+            Ok(state) if state.peer_has_closed() => return Arrived::End,
             Ok(_) => {}
-            Err(_) => return Came::End,
+            Err(_) => return Arrived::End,
         }
         match session.read_tls(&mut &*socket) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Came::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Arrived::Nothing,
             Ok(1..) => {}
-            _ => return Came::End,
+            _ => return Arrived::End,
         }
     }
-    Came::Bytes
+    Arrived::Bytes
 }
 
 /// Whether a server that was spoken to in cleartext has shown that it speaks TLS.
@@ -298,7 +298,7 @@ impl AsyncRead for BackendConn {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.held.is_empty() {
-            // A request that was not taken may have been answered all the same.
+            // A request that the server did not read may have been answered anyway.
             let _ = ready!(this.poll_drain(cx));
         }
         if this.unflushed {
@@ -314,9 +314,9 @@ impl AsyncRead for BackendConn {
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         if !this.answered {
-            let came = &buf.filled()[before..];
-            this.answered = !came.is_empty();
-            this.alerted = tls::is_alert(came) && matches!(this.io, Io::Tcp(_));
+            let arrived = &buf.filled()[before..];
+            this.answered = !arrived.is_empty();
+            this.alerted = tls::is_alert(arrived) && matches!(this.io, Io::Tcp(_));
         }
         Poll::Ready(Ok(()))
     }
@@ -340,7 +340,7 @@ impl AsyncWrite for BackendConn {
         this.poll_send(cx, Part::More(bytes))
     }
 
-    /// The reading of the answer flushes.
+    /// Reading the answer flushes.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -364,22 +364,7 @@ impl UniqueID for BackendConn {
     }
 }
 
-#[async_trait]
-impl Peek for BackendConn {}
-
-impl Ssl for BackendConn {}
-
-impl GetTimingDigest for BackendConn {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for BackendConn {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
+stream_without_details!(BackendConn);
 
 impl GetSocketDigest for BackendConn {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {

@@ -20,14 +20,14 @@ use crate::tls::client::Secured;
 use super::io::Io;
 use super::{lack, tls};
 
-/// Where a connection goes, and what it is secured by.
+/// Where a connection goes, and how it is secured.
 #[derive(Debug, Clone)]
 pub(in crate::proxy) struct Destination {
     pub address: SocketAddr,
     pub secured: Option<Arc<Secured>>,
 }
 
-/// What connections have in common that can be used in place of each other.
+/// The properties that connections share if one can replace another.
 pub(in crate::proxy) type Key = (SocketAddr, Option<NonZeroU64>);
 
 impl Destination {
@@ -35,17 +35,17 @@ impl Destination {
         (self.address, self.secured.as_ref().map(|secured| secured.id()))
     }
 
-    /// The Host that the server gets; `None`: the client's.
+    /// The Host that the server receives; `None`: the client's.
     pub(in crate::proxy) fn host(&self) -> Option<&str> {
         self.secured.as_ref()?.host()
     }
 
-    /// Connects, and has verified the certificate then.
+    /// Connects; with TLS the certificate has been verified then.
     pub(super) async fn connect(&self, timeout: Duration) -> Result<Io> {
         let deadline = Instant::now() + timeout;
         let stream = tokio::time::timeout_at(deadline, TcpStream::connect(self.address)).await;
         let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        // What is held back is held back here; the kernel is not to wait for more.
+        // Buffering is done here; the kernel is not to wait for more data.
         let stream = stream.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
         let stream = stream.map_err(cannot_connect)?;
         let Some(secured) = &self.secured else { return Ok(Io::Tcp(stream)) };
@@ -57,7 +57,7 @@ impl Destination {
     }
 }
 
-/// What Pingora's own way to the backend connects with.
+/// The connector for Pingora's own path to the backend.
 #[derive(Debug)]
 pub(super) struct Dial {
     pub destination: Destination,

@@ -25,15 +25,15 @@ pub(in crate::proxy) const SCIM_GUARD_REPAIRED: &str = "Scim-Guard-Repaired";
 pub(in crate::proxy) const X_REQUEST_ID: &str = "X-Request-Id";
 pub(in crate::proxy) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 
-/// What asks for a switch to WebSocket, and agrees to it, between two neighbours.
+/// The headers that request a switch to WebSocket and agree to it, between two hops.
 const SWITCH: [(&str, &str); 2] = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
 
 /// How the body of a forwarded request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::proxy) enum BodyFraming {
-    /// The body was read: it goes with its length.
+    /// The body was read: it is sent with its length.
     Length(usize),
-    /// No body goes.
+    /// No body is sent.
     Nothing,
     /// As it arrives: with its length if it has one, else chunked by Pingora.
     Streamed,
@@ -46,7 +46,7 @@ pub(in crate::proxy) struct OutboundHead<'a> {
     pub framing: BodyFraming,
     /// The version that the client speaks, for Via.
     pub version: Version,
-    /// The Host that the backend gets; `None`: the client's.
+    /// The Host that the backend receives; `None`: the client's.
     pub host: Option<&'a str>,
     pub request_id: &'a HeaderValue,
     /// The value for X-Forwarded-For.
@@ -57,11 +57,12 @@ pub(in crate::proxy) struct OutboundHead<'a> {
     /// The cookies of a request that came in several lines, as HTTP/2 may send them, joined to the one
     /// that HTTP/1 has (RFC 9113 §8.2.3).
     pub cookies: Option<Vec<u8>>,
-    /// The trace that the backend's part belongs to; `None`: the client's headers about it are left alone.
+    /// The trace that the backend's part belongs to; `None`: the client's headers about it are not
+    /// changed.
     pub trace: Option<&'a Trace>,
     /// The repairs that have changed the request.
     pub repaired: Repairs,
-    /// The body leaves without the coding that it came with.
+    /// The body is sent without the content coding that it arrived with.
     pub inflated: bool,
 }
 
@@ -101,7 +102,7 @@ impl OutboundHead<'_> {
             && !nominated.iter().any(|nominated| is(nominated.as_str()))
     }
 
-    /// Puts what the guard adds.
+    /// Adds the guard's own headers.
     fn add(&self, mut put: impl FnMut(&'static str, &[u8]) -> Result<()>) -> Result<()> {
         if let Some(host) = self.host {
             put("Host", host.as_bytes())?;
@@ -136,7 +137,7 @@ impl OutboundHead<'_> {
     }
 }
 
-/// Turns the client's head into the one that the backend gets.
+/// Turns the client's head into the one that is sent to the backend.
 pub(in crate::proxy) fn request(
     head: &mut RequestHeader,
     leaving: &OutboundHead<'_>,
@@ -145,7 +146,7 @@ pub(in crate::proxy) fn request(
     let authority = head.uri.authority().cloned();
     // SECURITY: the very bytes that were judged, or their canonical form.
     if let Some(target) = leaving.target {
-        // Pingora takes nothing but what is part of a URI.
+        // Pingora accepts only what is valid in a URI.
         head.set_raw_path(target::encoded(target).as_deref().unwrap_or(target))?;
     }
     let nominated = nominated(&head.headers);
@@ -163,7 +164,7 @@ pub(in crate::proxy) fn request(
     leaving.add(|name, value| head.append_header(name, value).map(drop))
 }
 
-/// Writes the head that the backend gets, as HTTP/1 has it (RFC 9112 §3).
+/// Writes the head that is sent to the backend, as HTTP/1 has it (RFC 9112 §3).
 pub(in crate::proxy) fn write(
     head: &RequestHeader,
     leaving: &OutboundHead<'_>,
@@ -206,8 +207,8 @@ fn line(out: &mut impl BufMut, name: &[u8], value: &[u8]) {
     }
 }
 
-/// Turns the backend's head into the one that the client gets. An error: it is none that can be
-/// handed on.
+/// Turns the backend's head into the one that is sent to the client. An error: it cannot be passed
+/// on.
 pub(in crate::proxy) fn response(
     head: &mut ResponseHeader,
     request_id: &HeaderValue,
@@ -218,7 +219,8 @@ pub(in crate::proxy) fn response(
     end_to_end(head, request_id)
 }
 
-/// Turns the backend's answer to a request that switches to WebSocket into the one that the client gets.
+/// Turns the backend's answer to a request that switches to WebSocket into the one that is sent to
+/// the client.
 pub(in crate::proxy) fn switched(
     head: &mut ResponseHeader,
     request_id: &HeaderValue,
@@ -237,7 +239,7 @@ pub(in crate::proxy) fn switched(
     Ok(())
 }
 
-/// Leaves the headers that are meant for the client, and the guard's own.
+/// Keeps the headers that are meant for the client, and adds the guard's own.
 fn end_to_end(head: &mut ResponseHeader, request_id: &HeaderValue) -> Result<()> {
     let chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !head.headers.get_all(header::TRANSFER_ENCODING).iter().all(chunked) {
@@ -246,8 +248,8 @@ fn end_to_end(head: &mut ResponseHeader, request_id: &HeaderValue) -> Result<()>
     one_framing(head)?;
     // The version is that of the next hop, whatever the backend speaks (RFC 9110 §6.2).
     head.set_version(Version::HTTP_11);
-    // SECURITY: these have no body, and a reader that believes a length here waits for one, or takes
-    // the next answer for it (RFC 9112 §6.1, §6.3).
+    // SECURITY: these have no body, and a reader that believes a length here waits for one, or
+    // reads the next answer as the body (RFC 9112 §6.1, §6.3).
     if head.status.is_informational() || head.status == StatusCode::NO_CONTENT {
         head.remove_header(&header::TRANSFER_ENCODING);
         head.remove_header(&header::CONTENT_LENGTH);
@@ -260,14 +262,14 @@ fn end_to_end(head: &mut ResponseHeader, request_id: &HeaderValue) -> Result<()>
     }
     head.remove_header("keep-alive");
     head.remove_header("proxy-connection");
-    // SECURITY: only the guard says which of its rules answered.
+    // SECURITY: only the guard may say which of its rules answered.
     head.remove_header(SCIM_GUARD_RULE);
     head.remove_header(SCIM_GUARD_REPAIRED);
     head.insert_header(X_REQUEST_ID, request_id.clone())
 }
 
-/// Frames an answer for a client of HTTP/1.0, which has no chunks: where no length is given, its end is
-/// that of the connection (RFC 9112 §6.3).
+/// Frames an answer for an HTTP/1.0 client, which does not support chunks: without a length, the
+/// body ends with the connection (RFC 9112 §6.3).
 pub(in crate::proxy) fn unchunk(session: &mut Session, head: &mut ResponseHeader) {
     head.remove_header(&header::TRANSFER_ENCODING);
     let bodiless = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
@@ -277,8 +279,8 @@ pub(in crate::proxy) fn unchunk(session: &mut Session, head: &mut ResponseHeader
     }
 }
 
-/// Leaves one thing that says how long the answer is. Backends that say it twice are read as Pingora
-/// reads them: chunks count for more than a length, and equal lengths are one (RFC 9112 §6.3).
+/// Keeps one indication of how long the answer is. Backends that give two are read as Pingora reads
+/// them: chunks take precedence over a length, and equal lengths are one (RFC 9112 §6.3).
 fn one_framing(head: &mut ResponseHeader) -> Result<()> {
     if head.headers.contains_key(header::TRANSFER_ENCODING) {
         head.remove_header(&header::CONTENT_LENGTH);
@@ -302,8 +304,8 @@ fn improper(what: &'static str) -> BError {
 }
 
 /// Headers between the client and the guard only (RFC 9110 §7.6.1), and those that the guard
-/// answers itself or that only it may set. Transfer-Encoding and Trailer stay as well: the guard
-/// frames what it forwards anew.
+/// answers itself or that only it may set. Transfer-Encoding and Trailer are not forwarded either:
+/// the guard frames what it forwards.
 fn stays_here(name: &[u8]) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     match name.len() {
@@ -330,15 +332,16 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .iter()
         .flat_map(|value| value.as_bytes().split(|b| *b == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        // A backend that names these would have its answer cut; framing is Pingora's to say.
+        // A backend that names these would have its answer truncated; framing is up to Pingora.
         .filter(|name| *name != header::CONTENT_LENGTH && *name != header::TRANSFER_ENCODING)
         .collect()
 }
 
-/// Whether `Z-*` headers are passed on: by them Wire's nginx tells its services who is logged in.
+/// Whether `Z-*` headers are forwarded: with them Wire's nginx tells its services which user is
+/// logged in.
 ///
-/// SECURITY: kept only where the operator says that nginx is in front, and only on the API
-/// whose login nginx has checked.
+/// SECURITY: forwarded only if the operator says that nginx is in front, and only on the API whose
+/// login nginx has checked.
 pub(in crate::proxy) fn keeps_z_headers(
     rule: &ZHeaders,
     handler: Handler,
@@ -438,7 +441,7 @@ mod tests {
         let mut written = Vec::new();
         write(&head, &leaving, &mut written).unwrap();
         request(&mut head, &leaving).unwrap();
-        // Both ways to the backend say the same.
+        // Both paths to the backend send the same.
         let text = String::from_utf8(written).unwrap();
         let mut lines: Vec<&str> = text.split("\r\n").collect();
         assert_eq!(lines.remove(0), "POST /scim/v2/Users HTTP/1.1");

@@ -1,4 +1,4 @@
-//! The bytes of a backend connection: of the socket, or of TLS on it.
+//! The byte stream of a backend connection: the socket, or TLS on it.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// A connection that is open, and with TLS: whose certificate was verified.
+/// An open connection; with TLS the certificate was verified.
 #[derive(Debug)]
 pub(in crate::proxy) enum Io {
     Tcp(TcpStream),
@@ -72,7 +72,7 @@ impl AsyncWrite for Io {
     }
 }
 
-/// What Pingora streams over: it opens no TLS itself.
+/// The stream for Pingora's own path: it opens no TLS itself.
 impl VirtualSocket for Io {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
         match option {

@@ -43,7 +43,7 @@ fn system_error(error: &Error) -> Option<&io::Error> {
     }
 }
 
-/// The error that a request ends with for it. It is logged, but not for each request.
+/// The error that ends a request because of it. It is logged, but not for each request.
 pub(in crate::proxy) fn error() -> BError {
     static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
     // If it is locked, another thread logs the line.

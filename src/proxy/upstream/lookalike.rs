@@ -1,13 +1,13 @@
 //! Header names that some servers read as another name.
 //!
-//! SECURITY: CGI and what follows it (WSGI, Rack, PHP) turn a header into a variable in which every
-//! byte that is no letter or digit is `_`; nginx does the same with `-` and, where
-//! `underscores_in_headers` or `ignore_invalid_headers` let such names pass, with what was `_`
-//! already. To them `Z_User` is `Z-User`. A header that the guard judges, sets or removes must not
-//! reach the backend under such a name either.
+//! SECURITY: CGI and its successors (WSGI, Rack, PHP) turn a header into a variable in which every
+//! byte that is not a letter or digit becomes `_`; nginx does the same with `-` and, where
+//! `underscores_in_headers` or `ignore_invalid_headers` let such names pass, with names that
+//! contain `_` already. To them `Z_User` is `Z-User`. A header that the guard judges, sets or
+//! removes must not reach the backend under such a name either.
 
-/// The names with a `-` that the guard judges, sets or removes. Names without one have no lookalikes:
-/// there is nothing in them that is folded.
+/// The names with a `-` that the guard judges, sets or removes. Names without one have no
+/// lookalikes, as nothing in them is folded.
 const GUARDED: [&str; 9] = [
     "content-encoding",
     "content-length",
@@ -20,10 +20,10 @@ const GUARDED: [&str; 9] = [
     "x-request-id",
 ];
 
-/// Families of names that are guarded whatever follows.
+/// Families of names that are guarded whatever follows the prefix.
 const FAMILIES: [&str; 3] = ["scim-guard-", "x-forwarded-", "z-"];
 
-/// Whether a name is none of those that the guard looks at, but is read as one by some servers.
+/// Whether a name is not one that the guard handles, but is read as one by some servers.
 pub(in crate::proxy) fn is_one(name: &[u8]) -> bool {
     if !name.first().is_some_and(may_begin_one) {
         return false;
@@ -43,7 +43,8 @@ fn may_begin_one(first: &u8) -> bool {
     matches!(first.to_ascii_lowercase(), b'c' | b'h' | b'k' | b'p' | b's' | b't' | b'x' | b'z')
 }
 
-/// Whether `name` is `canonical` once every byte that is no letter or digit has become a `-`.
+/// Whether `name` equals `canonical` once every byte that is not a letter or digit is replaced by
+/// `-`.
 fn folds_to(name: &[u8], canonical: &str) -> bool {
     let folded = |byte: &u8| {
         if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }

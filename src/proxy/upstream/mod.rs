@@ -1,7 +1,8 @@
-//! The way to the backend: `servers` chooses a server and `check` asks whether they are healthy;
-//! `dial` opens connections, over TLS (`tls`) where the server speaks it, `pool` keeps them (`conn`), and `lack` recognises a shortage on this machine. `forward`
-//! decides which headers leave and come back, with `lookalike`; `origin` finds the client's address,
-//! and `throttle` translates the answers by which Wire's nginx throttles.
+//! The path to the backend: `servers` chooses a server and `check` asks whether they are healthy;
+//! `dial` opens connections, over TLS (`tls`) where the server speaks it, `pool` keeps them
+//! (`conn`), and `lack` recognises a shortage on this machine. `forward` decides which headers are
+//! forwarded in each direction, with `lookalike`; `origin` finds the client's address, and
+//! `throttle` translates the answers by which Wire's nginx throttles.
 
 pub(in crate::proxy) mod check;
 pub(in crate::proxy) mod conn;

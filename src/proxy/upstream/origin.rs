@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::forward::X_FORWARDED_FOR;
 
-/// The client's address, and the X-Forwarded-For that says so.
+/// The client's address, and the X-Forwarded-For header that reports it.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::proxy) struct Origin {
     pub client: Option<IpAddr>,
@@ -17,11 +17,11 @@ pub(in crate::proxy) struct Origin {
 /// Finds the client, walking X-Forwarded-For from its end through the trusted proxies.
 ///
 /// Wire's nginx takes the LAST element for the client and limits requests by it, so the client's
-/// address has to be there: what trusted proxies appended after it is cut off, and an untrusted peer
-/// is appended itself. What is before it is kept, unverified.
+/// address has to be there: what trusted proxies appended after it is removed, and an untrusted
+/// peer is appended itself. What precedes it is kept, unverified.
 ///
 /// SECURITY: an untrusted peer's X-Forwarded-For is never believed; the walk ends at the first
-/// element that is no address.
+/// element that is not an address.
 pub(in crate::proxy) fn find(
     headers: &HeaderMap,
     peer: Option<IpAddr>,

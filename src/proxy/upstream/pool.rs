@@ -11,13 +11,13 @@ use pingora::protocols::Stream;
 
 use crate::config::Limits;
 
-use super::conn::{BackendConn, Came};
+use super::conn::{Arrived, BackendConn};
 use super::dial::{Destination, Key};
 
 /// Idle connections to each server.
 const MAX_IDLE: usize = 128;
 
-/// A server that closes a connection so soon after its answer should have announced it.
+/// A server that closes a connection this soon after its answer should have announced it.
 const SOON: Duration = Duration::from_secs(1);
 
 /// How long connections to a server are not reused after it was seen to misuse one.
@@ -31,20 +31,20 @@ pub(in crate::proxy) struct Pool {
 
 #[derive(Debug, Default)]
 struct Idle {
-    /// The most recently used one is last, and is used first.
+    /// The most recently used connection is last, and is used first.
     conns: HashMap<Key, Vec<IdleConn>>,
     /// Servers whose connections are not kept, and until when.
     distrusted: HashMap<Key, Instant>,
-    /// A task closes what is idle for too long.
+    /// A task that closes connections that are idle too long.
     swept: bool,
 }
 
 impl Idle {
     /// Closes the connections to a server, and keeps none for a while.
     ///
-    /// SECURITY: an answer that comes after another request has been sent is taken for the answer to that one.
-    /// It comes from a server that has been seen to send such answers, or to close at a moment when a request may
-    /// be on its way, only if a connection is used again.
+    /// SECURITY: an answer that arrives after another request has been sent is taken for the answer
+    /// to that request. A server that has been seen to send such answers, or to close when a
+    /// request may be in flight, can do so only if a connection is reused.
     fn distrust(&mut self, server: Key, why: &str) {
         self.conns.remove(&server);
         self.distrusted.retain(|_, until| Instant::now() < *until);
@@ -86,17 +86,17 @@ impl Pool {
         let conns = idle.conns.get_mut(&server)?;
         while let Some(IdleConn { mut conn, since, .. }) = conns.pop() {
             let age = since.elapsed();
-            match conn.came() {
-                Came::Nothing if age < limits.upstream_idle_timeout => return Some(conn),
-                Came::Bytes => {
+            match conn.arrived() {
+                Arrived::Nothing if age < limits.upstream_idle_timeout => return Some(conn),
+                Arrived::Bytes => {
                     idle.distrust(server, "it sends bytes without a request");
                     return None;
                 }
-                Came::End if age < SOON => {
+                Arrived::End if age < SOON => {
                     idle.distrust(server, "it closes connections without announcing it");
                     return None;
                 }
-                Came::Nothing | Came::End => {}
+                Arrived::Nothing | Arrived::End => {}
             }
         }
         None
@@ -123,14 +123,14 @@ impl Pool {
         }
     }
 
-    /// Closes what is idle for too long, until nothing is idle.
+    /// Closes connections that are idle too long, until none is idle.
     async fn sweep(self: Arc<Self>, every: Duration) {
         loop {
             tokio::time::sleep(every).await;
             let mut idle = self.idle();
             idle.conns.retain(|_, conns| {
                 conns.retain_mut(|conn| {
-                    Instant::now() < conn.until && conn.conn.came() == Came::Nothing
+                    Instant::now() < conn.until && conn.conn.arrived() == Arrived::Nothing
                 });
                 !conns.is_empty()
             });

@@ -1,5 +1,5 @@
-//! The backend servers: their names are resolved at intervals, they are used in turn, and skipped for
-//! a while after failures.
+//! The backend servers: their names are resolved at intervals, and they are used in turn, but
+//! skipped for a while after failures.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ use super::tls;
 /// How often names are resolved again.
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// The shortest time between two resolutions that failures ask for.
+/// The minimum time between two resolutions that failures request.
 const MIN_RESOLVE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a server is skipped after a failure, as long as there are others.
@@ -42,13 +42,13 @@ pub struct Upstreams {
     found: ArcSwap<Vec<Arc<Found>>>,
     turn: AtomicUsize,
     started: Instant,
-    /// Asks for an early resolution.
+    /// Requests an early resolution.
     wanted: Notify,
-    /// Says that another configuration is the newest.
+    /// Signals that another configuration is the newest.
     adopted: watch::Sender<()>,
 }
 
-/// The addresses that the servers of one configuration have.
+/// The addresses of the servers of one configuration.
 #[derive(Debug, Default)]
 struct Found {
     config: Weak<Config>,
@@ -60,9 +60,10 @@ pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
     /// The server that has this address. Over TLS each name at an address is a server of its own.
     pub(super) server: Server,
-    /// Milliseconds since the start until which the server is skipped, as requests failed there.
+    /// Milliseconds since the start until which the server is skipped because requests failed
+    /// there.
     skipped_until: AtomicU64,
-    /// The same, as its health check failed.
+    /// The same because its health check failed.
     unhealthy_until: AtomicU64,
     /// Requests in a row that it accepted without a valid answer.
     failures: AtomicU32,
@@ -100,9 +101,9 @@ impl Endpoint {
 #[derive(Debug, Default)]
 pub struct Attempts {
     found: Option<Arc<Found>>,
-    /// Those that did not take the connection; empty for nearly every request.
+    /// Those that did not accept the connection; empty for nearly every request.
     refused: Vec<usize>,
-    /// The one that is tried now.
+    /// The server that is tried now.
     at: Option<usize>,
 }
 
@@ -136,7 +137,8 @@ impl Upstreams {
         upstreams
     }
 
-    /// Makes this configuration the newest. Servers that were there before keep their addresses and their state.
+    /// Makes this configuration the newest. Servers that it shares with the previous one keep their
+    /// addresses and their state.
     pub(in crate::proxy) fn adopt(&self, config: &Arc<Config>) {
         let mut answers = self.answers();
         self.add_answers(&mut answers, config);
@@ -145,8 +147,8 @@ impl Upstreams {
         self.adopted.send_replace(());
     }
 
-    /// Finds the servers of a configuration that may become the newest, for at most `time`. Says whether any of
-    /// them has an address.
+    /// Resolves the servers of a configuration that may become the newest, for at most `time`.
+    /// Returns whether any of them has an address.
     pub(in crate::proxy) async fn prepare(&self, config: &Arc<Config>, time: Duration) -> bool {
         {
             let mut answers = self.answers();
@@ -171,13 +173,13 @@ impl Upstreams {
         });
         for server in &config.upstream {
             if !answers.iter().any(|(known, _)| known == server) {
-                // Addresses need no resolution and are there from the first request on.
+                // Literal addresses need no resolution and are available from the first request on.
                 answers.push((server.clone(), literal(server).into_iter().collect()));
             }
         }
     }
 
-    /// The servers of a configuration. One that was never taken has those of the newest.
+    /// The servers of a configuration. One that was never adopted has those of the newest.
     fn found(&self, config: &Arc<Config>) -> Arc<Found> {
         let all = self.found.load();
         let of = |found: &&Arc<Found>| std::ptr::eq(found.config.as_ptr(), Arc::as_ptr(config));
@@ -191,7 +193,7 @@ impl Upstreams {
     /// The next server in turn that this request has not tried; `None` when all were tried.
     ///
     /// Skipped servers come last, so that a request is refused only when every server refuses it,
-    /// and a single server that comes back is found at once.
+    /// and a single server that recovers is found immediately.
     pub(in crate::proxy) fn next(
         &self,
         attempts: &mut Attempts,
@@ -216,8 +218,8 @@ impl Upstreams {
         at.map(|at| found.endpoints[at].address)
     }
 
-    /// Notes that the server that is tried now did not take the connection. Says whether another
-    /// one is left to try.
+    /// Records that the current server did not accept the connection. Returns whether another one
+    /// is left to try.
     pub(in crate::proxy) fn refused(&self, attempts: &mut Attempts, error: &Error) -> bool {
         if let Some(endpoint) = attempts.endpoint() {
             self.skip(endpoint, tls::sentence(error).unwrap_or("it takes no connection"));
@@ -226,14 +228,14 @@ impl Upstreams {
         Self::pass_over(attempts)
     }
 
-    /// Notes that no connection to the server that is tried now could be opened, for a reason that is not the
-    /// server's. Says whether another one is left to try.
+    /// Records that no connection to the current server could be opened, for a reason that is not
+    /// the server's. Returns whether another one is left to try.
     pub(in crate::proxy) fn pass_over(attempts: &mut Attempts) -> bool {
         attempts.refused.extend(attempts.at.take());
         attempts.found.as_ref().is_some_and(|found| attempts.refused.len() < found.endpoints.len())
     }
 
-    /// Notes that the server that is tried now accepted the request and gave no valid answer.
+    /// Records that the current server accepted the request and gave no valid answer.
     pub(in crate::proxy) fn failed(&self, attempts: &Attempts, error: &Error) {
         if let Some(endpoint) = attempts.endpoint()
             && endpoint.failures.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_FAILURES
@@ -242,14 +244,14 @@ impl Upstreams {
         }
     }
 
-    /// Notes that the server that is tried now has answered, to the end of its answer.
+    /// Records that the current server has answered, to the end of its answer.
     pub(in crate::proxy) fn answered(&self, attempts: &Attempts) {
         if let Some(endpoint) = attempts.endpoint() {
             self.works(endpoint);
         }
     }
 
-    /// A server has answered. Written only where that changes something: all workers read it.
+    /// A server has answered. Written only if that changes something: all workers read it.
     fn works(&self, endpoint: &Endpoint) {
         if endpoint.failures.load(Ordering::Relaxed) != 0 {
             endpoint.failures.store(0, Ordering::Relaxed);
@@ -267,7 +269,8 @@ impl Upstreams {
         }
     }
 
-    /// Notes the outcome of a server's health check: why it is unhealthy, and how long that counts.
+    /// Records the outcome of a server's health check: why it is unhealthy, and how long that
+    /// counts.
     pub(super) fn checked(&self, endpoint: &Endpoint, fault: Option<String>, counts: Duration) {
         match fault {
             None => {
@@ -381,8 +384,9 @@ impl Upstreams {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lists the addresses of every configuration in use, each once and in order; those that were there before keep
-    /// their state. `added`: a configuration that is used from now on, and its place among the others.
+    /// Lists the addresses of every configuration in use, each once and in order; existing ones
+    /// keep their state. `added`: a configuration that is used from now on, and its place among the
+    /// others.
     fn use_answers(
         &self,
         answers: &[(Server, Vec<SocketAddr>)],
@@ -421,13 +425,13 @@ impl Upstreams {
         self.found.store(Arc::new(found));
     }
 
-    /// Milliseconds since the start, on a clock that no administrator sets. Never 0.
+    /// Milliseconds since the start, on a monotonic clock. Never 0.
     fn now(&self) -> u64 {
         self.started.elapsed().as_millis() as u64 + 1
     }
 }
 
-/// A server as Pingora's own way to the backend takes it, with the configured limits.
+/// A server in the form that Pingora's own path to the backend uses, with the configured limits.
 pub(in crate::proxy) fn peer(server: SocketAddr, limits: &Limits) -> HttpPeer {
     let mut peer = HttpPeer::new(server, false, String::new());
     let options = &mut peer.options;
@@ -437,12 +441,12 @@ pub(in crate::proxy) fn peer(server: SocketAddr, limits: &Limits) -> HttpPeer {
     options.read_timeout = Some(limits.upstream_timeout);
     options.write_timeout = Some(limits.upstream_timeout);
     options.idle_timeout = Some(limits.upstream_idle_timeout);
-    // The request filter drops hop-by-hop headers, by its own stricter rules.
+    // The request filter drops hop-by-hop headers by its own, stricter rules.
     options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     peer
 }
 
-/// The same for a server that may speak TLS, which Pingora is not to open itself.
+/// The same for a server that may speak TLS, which Pingora must not open itself.
 pub(in crate::proxy) fn peer_at(destination: Destination, limits: &Limits) -> HttpPeer {
     let mut peer = peer(destination.address, limits);
     if destination.secured.is_some() {

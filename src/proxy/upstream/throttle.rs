@@ -1,5 +1,5 @@
-//! Answers by which Wire's nginx says that requests come too fast: 420, or 429 where its operator
-//! set that. Clients get 429 with Retry-After, which they know and wait for.
+//! Answers with which Wire's nginx reports that requests come too fast: 420, or 429 if its operator
+//! configured that. Clients receive 429 with Retry-After, which they know and wait for.
 
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
@@ -13,14 +13,15 @@ pub(in crate::proxy) fn is_throttling(status: u16) -> bool {
     matches!(status, 420 | 429)
 }
 
-/// nginx lets 50 requests in every second, so that one second is enough for it to forget.
+/// nginx admits 50 requests in every second, so one second is enough for its counter to drain.
 const WAIT: u32 = 1;
 
-/// The error by which an answer without a body asks for one. Its context is how long to wait.
+/// The error with which an answer without a body requests one. Its context is how long to wait.
 const THROTTLED: ErrorType = ErrorType::Custom("throttled by the backend");
 
-/// Turns the head of a throttling answer into that of a 429. What nginx sends has no body, and none
-/// can follow a head that said so: it is given up with an error, for which [`refusal`] has an answer.
+/// Turns the head of a throttling answer into that of a 429. nginx's answer has no body, and none
+/// can follow a head that announced none: it is replaced by an error, for which [`refusal`] has an
+/// answer.
 pub(in crate::proxy) fn translate(head: &mut ResponseHeader) -> Result<()> {
     if head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0") {
         return Err(without_body(head));
@@ -33,18 +34,18 @@ pub(in crate::proxy) fn translate(head: &mut ResponseHeader) -> Result<()> {
     Ok(())
 }
 
-/// Gives up an answer that turned out to have no body.
+/// Abandons an answer that turned out to have no body.
 pub(in crate::proxy) fn without_body(head: &ResponseHeader) -> BError {
     let wait = head.headers.get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok());
     Error::explain(THROTTLED, wait.unwrap_or_default().to_owned())
 }
 
-/// Whether an answer was given up because it has no body.
+/// Whether an answer was abandoned because it has no body.
 pub(in crate::proxy) fn is_throttled(error: &Error) -> bool {
     error.etype() == &THROTTLED
 }
 
-/// The answer in place of one without a body.
+/// The answer that replaces one without a body.
 pub(in crate::proxy) fn refusal(error: &Error) -> Option<Refusal> {
     let wait = error.context.as_ref().and_then(|wait| wait.as_str().parse().ok());
     is_throttled(error).then(|| Refusal {

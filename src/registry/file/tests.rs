@@ -7,29 +7,29 @@ fn hash(token: &str) -> String {
     StoredHash::wire(token.as_bytes()).to_string()
 }
 
-fn mistakes(text: &str) -> Vec<String> {
+fn errors(text: &str) -> Vec<String> {
     parse(text).err().unwrap_or_default().iter().map(ToString::to_string).collect()
 }
 
 fn entry(lines: &str) -> Entry {
     let text = format!("tokens:\n- label: a\n  hash: \"{}\"\n  {lines}\n", hash(TOKEN));
-    let mut register = parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    let mut register = parse(&text).unwrap_or_else(|errors| panic!("{errors:?}"));
     register.entries.remove(0)
 }
 
 #[test]
 fn the_example_is_valid() {
-    let register = parse(EXAMPLE).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    let register = parse(EXAMPLE).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert!(register.entries().len() > 2);
 }
 
 #[test]
-fn a_text_without_entries_is_a_register_that_knows_no_token() {
+fn a_file_without_entries_is_a_registry_without_tokens() {
     for text in ["", "# nobody\n", "tokens: []\n", "{}"] {
         assert_eq!(parse(text).unwrap().entries().len(), 0, "{text:?}");
     }
-    // A key without a value is more likely a slip than a wish to refuse everybody.
-    assert_eq!(mistakes("tokens:\n").len(), 1);
+    // A key without a value is more likely a error than the intention to refuse all tokens.
+    assert_eq!(errors("tokens:\n").len(), 1);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_day_counts_to_its_end() {
 }
 
 #[test]
-fn the_first_and_the_last_day_there_are_can_be_written() {
+fn the_first_and_the_last_possible_day_can_be_written() {
     let now = SystemTime::now();
     assert!(entry("expires: 0000-01-01").has_expired(now));
     assert!(entry("expires: 1969-12-31").has_expired(now));
@@ -66,7 +66,7 @@ fn the_first_and_the_last_day_there_are_can_be_written() {
 }
 
 #[test]
-fn all_mistakes_come_at_once_with_their_places() {
+fn all_errors_are_reported_at_once_with_their_positions() {
     let hash = hash(TOKEN);
     let text = format!(
         "tokens:\n\
@@ -77,15 +77,15 @@ fn all_mistakes_come_at_once_with_their_places() {
          token: 1\n"
     );
     assert_eq!(
-        mistakes(&text),
+        errors(&text),
         [
             "2:10: tokens[0].label: a label has 1 to 64 characters out of a-z A-Z 0-9 . _ -",
             "3:9: tokens[0].hash: 64 hexadecimal digits must follow `sha256:`",
-            "4:12: tokens[0].expires: \"soon\" is no time; write a day such as 2027-06-30, which counts to \
+            "4:12: tokens[0].expires: \"soon\" is not a time; write a day such as 2027-06-30, which counts to \
              its end in UTC, or 2027-06-30T12:00:00Z",
             "5:13: tokens[0].networks: the list is empty; leave it out to allow all networks",
             "6:129: tokens[1].methods[0]: \"get\" is none of: GET, HEAD, POST, PUT, PATCH, DELETE",
-            "6:141: tokens[1].rate: \"5\" is no rate; write 1 to 1000000 requests in a second, a minute or an \
+            "6:141: tokens[1].rate: \"5\" is not a rate; write 1 to 1000000 requests in a second, a minute or an \
              hour, such as 20/s or 600/m",
             "6:144: tokens[1].expired is an unknown key; did you mean `expires`?",
             "7:3: the hash of a is given twice; first on line 6",
@@ -99,7 +99,7 @@ fn all_mistakes_come_at_once_with_their_places() {
 }
 
 #[test]
-fn a_register_is_bounded() {
+fn a_registry_is_bounded() {
     let entries = |count: usize| {
         let entry = |n: usize| {
             format!("- {{label: t{n}, hash: \"{}\"}}\n", StoredHash::short(&n.to_be_bytes()))
@@ -108,13 +108,13 @@ fn a_register_is_bounded() {
     };
     assert_eq!(parse(&entries(MAX_ENTRIES)).unwrap().entries().len(), MAX_ENTRIES);
     assert_eq!(
-        mistakes(&entries(MAX_ENTRIES + 1)),
+        errors(&entries(MAX_ENTRIES + 1)),
         ["2:3: tokens: the list has 10001 items; 10000 are the most that is read here"]
     );
 }
 
 #[test]
-fn no_mistake_repeats_a_token() {
+fn no_error_repeats_a_token() {
     for text in [
         TOKEN.to_string(),
         format!("tokens: {TOKEN}"),
@@ -129,8 +129,8 @@ fn no_mistake_repeats_a_token() {
         format!("tokens: !{TOKEN} a"),
         format!("? {TOKEN}\n: : {TOKEN}"),
     ] {
-        let mistakes = mistakes(&text);
-        assert!(!mistakes.is_empty(), "{text}");
-        assert!(!mistakes.concat().contains(&TOKEN[..20]), "{mistakes:?}");
+        let errors = errors(&text);
+        assert!(!errors.is_empty(), "{text}");
+        assert!(!errors.concat().contains(&TOKEN[..20]), "{errors:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The sentences of refusals of a PATCH, for the admin of the client.
+//! The messages of refusals of a PATCH, for the admin of the client.
 
 use super::emails;
 use super::{is_operators, operations, rule_of};
@@ -9,13 +9,13 @@ use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Step};
 use crate::wire::filter::{Attribute, CORE_USER, ValuePath, WIRE_PROFILE, WIRE_USER, read_path};
 
-/// The sentence for a fault against the schema of a PATCH.
+/// The message for a fault against the schema of a PATCH.
 pub fn detail_of(fault: &Fault, value: Value<'_>) -> String {
     let fix = match rule_of(fault) {
         _ if is_operators(fault) => {
             "The operator of this proxy requires it in the schema patch.json."
         }
-        // A string is missing in the array; the schema's keyword alone would not say which.
+        // A string is missing in the array; the schema's keyword alone would not say which one.
         Rule::PatchSchemas if matches!(fault.kind, FaultKind::Keyword { .. }) => {
             return format!(
                 "schemas does not contain {PATCH_OP}, which every PATCH has to name, spelled so."
@@ -44,7 +44,7 @@ const SUPPORTED: &str = "Wire changes userName, displayName, externalId, active,
      emails[type eq \"work\"].value. A single unsupported path makes Wire \
      refuse the whole PATCH: remove that attribute from the mapping.";
 
-/// Wire keeps the language, and changes it in a PUT alone.
+/// Wire stores the language, but changes it only in a PUT.
 const ONLY_AT_CREATION: &str = "Map preferredLanguage for the creation of users only (Entra ID: `Apply this mapping: \
      Only during object creation`), as one unsupported path makes Wire refuse the whole PATCH; a PUT of the user \
      changes it.";
@@ -93,9 +93,10 @@ pub fn mistyped(at: usize, attribute: &str, name: Option<Name>, value: Value<'_>
     format!("Operations[{at}]: the value of {} {fault}.", shortened(attribute))
 }
 
-/// A value without a path that is no object of the attributes that Wire changes.
+/// A value without a path that is not an object of the attributes that Wire changes.
 pub fn pathless(at: usize, key: Option<&str>) -> String {
-    let found = key.map_or_else(String::new, |key| format!(" (`{}` is too many)", shortened(key)));
+    let found =
+        key.map_or_else(String::new, |key| format!(" (`{}` is not allowed)", shortened(key)));
     format!(
         "Operations[{at}] has no path, so its value must be an object with no other attributes \
          than userName, displayName, externalId, active and roles, each once{found}. Send one \
@@ -104,7 +105,7 @@ pub fn pathless(at: usize, key: Option<&str>) -> String {
     )
 }
 
-/// A value without a path that Wire cannot read as a user.
+/// A value without a path that Wire cannot parse as a user.
 pub fn pathless_user(at: usize, fault: &Fault) -> String {
     format!(
         "Operations[{at}] has no path, so Wire reads its value as a whole user, and there {}. \
@@ -114,7 +115,7 @@ pub fn pathless_user(at: usize, fault: &Fault) -> String {
     )
 }
 
-/// The sentence for a path that Wire cannot read.
+/// The message for a path that Wire cannot parse.
 fn unreadable_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
     const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
     let [_, Step::Index(at), ..] = fault.path.as_slice() else { return None };
@@ -134,8 +135,8 @@ fn unreadable_path_detail(fault: &Fault, value: Value<'_>) -> Option<String> {
         "has a slash or a space around it, which does not belong there"
     } else if let Some(urn) = [WIRE_USER, WIRE_PROFILE, CORE_USER].into_iter().find(is_of) {
         return Some(format!(
-            "Operations[{at}].path begins with a URN and cannot be read: it has to be {urn}, in exactly this \
-             spelling, then a `:` and a name that begins with a letter and goes on with letters, digits, `-` \
+            "Operations[{at}].path begins with a URN and cannot be read: it must be {urn}, in exactly this \
+             spelling, then a `:` and a name that begins with a letter and continues with letters, digits, `-` \
              or `_`, all ASCII."
         ));
     } else if begins_with("urn:") {

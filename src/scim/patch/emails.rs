@@ -6,18 +6,18 @@ use crate::place::Place;
 use crate::wire::email;
 use crate::wire::filter::{Comparison, Literal, Operator};
 
-/// An entry of `emails`, as far as filters and rules look at it.
+/// An entry of `emails`, reduced to what filters and rules use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The address in the form that Wire stores.
     pub address: String,
-    /// The empty string where it is absent: Wire compares it so.
+    /// The empty string if it is absent: that is how Wire compares it.
     pub kind: String,
     pub primary: Option<bool>,
 }
 
 impl Entry {
-    /// Reads an entry; the error is the attribute that has a wrong value, `None` for the entry
+    /// Parses an entry; the error is the attribute that has a wrong value, `None` for the entry
     /// itself.
     pub fn read(value: Value<'_>) -> Result<Self, Option<Name>> {
         let entry = value.as_object().ok_or(None)?;
@@ -39,7 +39,7 @@ fn present(entry: Object<'_>, name: Name) -> Option<Value<'_>> {
     entry.value(name).filter(|value| !value.is_null())
 }
 
-/// A boolean, or one of the strings that Wire reads as a boolean.
+/// A boolean, or one of the strings that Wire accepts as a boolean.
 pub fn boolean(value: Value<'_>) -> Option<bool> {
     match value.get() {
         Type::Bool(value) => Some(value),
@@ -49,7 +49,7 @@ pub fn boolean(value: Value<'_>) -> Option<bool> {
     }
 }
 
-/// Which entries an operation is about.
+/// Which entries an operation applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
     Address(Operator, String),
@@ -59,7 +59,7 @@ pub enum Filter {
         value: bool,
         equal: bool,
     },
-    /// A comparison that no entry satisfies, which is no fault.
+    /// A comparison that no entry satisfies, which is not a fault.
     Nothing,
 }
 
@@ -94,7 +94,7 @@ impl Filter {
     }
 }
 
-/// Compares by code points, with regard to case. The order of UTF-8 is that of code points.
+/// Compares by code points, case-sensitively. The byte order of UTF-8 is that of code points.
 fn compare(operator: Operator, value: &str, with: &str) -> bool {
     match operator {
         Operator::Equal => value == with,
@@ -130,12 +130,12 @@ pub struct Change {
 /// Why the value of an operation cannot be applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The sub-attribute is none of value, type and primary.
+    /// The sub-attribute is not value, type or primary.
     SubAttribute,
     Address,
     Kind,
     Primary,
-    /// An entry is wrong: its index where it is in an array, and its attribute.
+    /// An entry is wrong: its index if it is in an array, and its attribute.
     Entry(Option<usize>, Option<Name>),
 }
 
@@ -192,7 +192,7 @@ impl Change {
         })
     }
 
-    /// Makes the change; an entry that no filter matched may be appended.
+    /// Applies the change; an entry that no filter matched may be appended.
     pub fn apply(&self, entries: &mut Vec<Entry>) {
         let matched = entries.iter().any(|entry| self.filter.matches(entry));
         if !matched {
@@ -214,7 +214,7 @@ impl Change {
         }
     }
 
-    /// What is appended where no entry matches.
+    /// What is appended if no entry matches.
     fn appended(&self) -> Option<Entry> {
         match (&self.action, &self.filter) {
             (Action::Replace(entry), _) => Some(entry.clone()),

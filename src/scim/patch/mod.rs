@@ -1,4 +1,4 @@
-//! A PATCH of a user. Wire folds all operations into the stored user and judges the result; the
+//! A PATCH of a user. Wire applies all operations to the stored user and judges the result; the
 //! guard does not know that user, so it judges what the operations themselves determine.
 
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ use result::{Clearing, Setting};
 
 const ENVELOPE: NameSet = NameSet::new(&[Name::Schemas, Name::Operations]);
 const OPERATION: NameSet = NameSet::new(&[Name::Op, Name::Path, Name::Value]);
-/// What Wire can change, and all that a value without a path may contain.
+/// What Wire can change: everything that a value without a path may contain.
 const CHANGEABLE: [Name; 5] =
     [Name::UserName, Name::DisplayName, Name::ExternalId, Name::Active, Name::Roles];
 
@@ -49,9 +49,9 @@ struct Changes<'d> {
     external_id: Change<'d>,
     /// Roles that were set, and by which operation.
     roles: Option<(usize, Array<'d>)>,
-    /// What `active` was set to last.
+    /// The value that `active` was set to last.
     account: AccountChange,
-    /// Rich info keys, folded, with what they were set to last.
+    /// Rich info keys, folded, with the values that they were set to last.
     rich_info: HashMap<String, (&'d str, &'d str)>,
     /// What is done to addresses, in order.
     emails: Vec<emails::Change>,
@@ -119,7 +119,7 @@ impl<'d> Changes<'d> {
         user_schema: &Schema,
         findings: &mut Findings<'_>,
     ) -> Result<(), Refusal> {
-        // What cannot be read was only reported, or the judging would have ended.
+        // What cannot be parsed was only reported, or the judging would have ended.
         let Some(op) = operation.string(Name::Op).and_then(Op::read) else { return Ok(()) };
         let value = operation.value(Name::Value).filter(|value| !value.is_null());
         let Some(path) = operation.value(Name::Path).filter(|path| !path.is_null()) else {
@@ -145,7 +145,7 @@ impl<'d> Changes<'d> {
         }
     }
 
-    /// A value path: none up to 5.34, from 5.35 those into `emails`.
+    /// A value path: not supported up to 5.34, from 5.35 those into `emails`.
     fn change_elements(
         &mut self,
         at: usize,
@@ -279,8 +279,8 @@ impl<'d> Changes<'d> {
         Ok(())
     }
 
-    /// A value without a path is read as a whole user: what it does not name is cleared, and its
-    /// roles are read, but not applied.
+    /// A value without a path is parsed as a whole user: attributes that it does not name are
+    /// cleared, and its roles are parsed, but not applied.
     fn set_without_path(
         &mut self,
         at: usize,
@@ -392,7 +392,7 @@ fn repetition(value: Value<'_>) -> Option<Repetition> {
     })
 }
 
-/// What repeats in the entries that an operation puts into `emails`.
+/// What is repeated in the entries that an operation puts into `emails`.
 fn repetition_in_emails(
     path: &str,
     value: Value<'_>,
@@ -412,7 +412,7 @@ fn repetition_in_emails(
     into_emails.then_some(repetition)
 }
 
-/// The rules that faults against the schema belong to.
+/// The rules for faults against the schema.
 const SCHEMA_RULES: [Rule; 5] =
     [Rule::PatchSchema, Rule::PatchSchemas, Rule::PatchOperations, Rule::PatchOp, Rule::PatchPath];
 
@@ -435,7 +435,7 @@ fn rule_of(fault: &Fault) -> Rule {
     }
 }
 
-/// Whether an operator's schema requires it, and Wire does not.
+/// Whether an operator's schema requires it, but Wire does not.
 fn is_operators(fault: &Fault) -> bool {
     fault.beyond_wire
         || match &fault.kind {

@@ -33,7 +33,7 @@ impl Setting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clearing {
     Removed(usize),
-    /// A value without a path leaves it out.
+    /// A value without a path omits it.
     LeftOut(usize),
 }
 
@@ -45,7 +45,7 @@ impl Clearing {
         }
     }
 
-    /// The sentence for an attribute that every user must have.
+    /// The message for an attribute that every user must have.
     fn detail(self, attribute: &str, why: &str) -> String {
         match self {
             Self::Removed(at) => format!(
@@ -104,7 +104,7 @@ impl<'d> Changes<'d> {
             (Change::Set(by, name), ..) => {
                 user::judge_display_name(name, || by.place(Name::DisplayName), findings)
             }
-            // With SAML the name then comes from externalId alone; else from the stored emails.
+            // With SAML the name then comes only from externalId; else from the stored emails.
             (Change::Cleared(by), Change::Set(_, id), Mode::Saml) => {
                 let name = email::canonical(id);
                 let name = name.as_deref().unwrap_or(id);
@@ -158,7 +158,7 @@ impl<'d> Changes<'d> {
                 Rule::UserDisplayNameRequired,
                 || by.place(),
                 || {
-                    let why = "Wire would show the email address or externalId in its place";
+                    let why = "Wire would show the email address or externalId instead";
                     by.detail("displayName", why)
                 },
             )?;
@@ -179,7 +179,7 @@ const TWO_PRIMARY: &str = "The operations leave the user with more than one emai
      release 5.35 Wire refuses that (RFC 7643 §2.4). Mark one address as primary at most, or replace the \
      addresses with a PUT of the user.";
 
-const NO_ADDRESS: &str = "The operations leave the user without any email address, and externalId is none. For teams \
+const NO_ADDRESS: &str = "The operations leave the user without any email address, and externalId is not one. For teams \
      without SAML Wire knows users by their email address: keep an entry of emails, or map externalId from mail.";
 
 const LONG_ADDRESS: &str = "displayName is removed, and the email address that Wire would take as the name has more than \

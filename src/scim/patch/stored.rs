@@ -7,15 +7,16 @@ use std::collections::HashMap;
 use super::emails::{Action, Change, Entry, Filter};
 use crate::wire::email;
 
-/// The most operations on addresses that are judged: more are left to Wire.
+/// The maximum number of operations on addresses that are judged: more are left to Wire.
 const MAX_CHANGES: usize = 24;
-/// The most strings of filters from which stored entries are generated, for each of type and value.
+/// The maximum number of strings in filters from which stored entries are generated, for each of
+/// type and value.
 const MAX_STRINGS: usize = 4;
-/// The most kinds of stored entries that are tried.
+/// The maximum number of kinds of stored entries that are tried.
 const MAX_KINDS: usize = 24;
-/// Up to this many kinds three stored entries are combined, above it two.
+/// Up to this many kinds, combinations of three stored entries are tried; above it, of two.
 const FEW_KINDS: usize = 12;
-/// The longest address that Wire takes as a name.
+/// The longest address that Wire uses as a name.
 const MAX_NAME: usize = 128;
 
 /// Whether every stored user ends with entries of which `holds` is true after these changes.

@@ -1,4 +1,4 @@
-//! The sentences of refusals of a user, for the admin of the client.
+//! The messages of refusals of a user, for the admin of the client.
 
 use super::rule_of;
 use crate::json::Name;
@@ -11,11 +11,11 @@ pub(super) const EXTERNAL_ID_MISSING: &str = "externalId is missing. It must be 
      provider sends as NameID (Entra ID: externalId from userPrincipalName or mail; Okta: turn on the \
      externalId mapping; ldap-scim-bridge: `externalId: mail`).";
 
-pub(super) const DISPLAY_NAME_MISSING: &str = "displayName is missing. Wire would show the email address or externalId in its place. Map it \
+pub(super) const DISPLAY_NAME_MISSING: &str = "displayName is missing. Wire would show the email address or externalId instead. Map it \
      from displayName of the directory (Entra ID and Okta: displayName; ldap-scim-bridge: \
      `displayName: displayName` or `displayName: cn`).";
 
-/// The sentence for a fault against the schema, with what to change in the mapping.
+/// The message for a fault against the schema, with what to change in the mapping.
 pub(super) fn detail_of(fault: &Fault) -> String {
     let mistyped = matches!(fault.kind, FaultKind::Type { .. });
     let fix = match fault.attribute() {
@@ -53,13 +53,13 @@ pub(super) fn detail_of(fault: &Fault) -> String {
             return "password must not be sent at all: remove it from the attribute mapping."
                 .into();
         }
-        // They may be null by the schema, and are refused by another rule then.
+        // The schema accepts null for them; another rule refuses it then.
         Some(Name::ExternalId) if mistyped => {
-            return "externalId must be a string: the email address or the SAML NameID. Map it so."
+            return "externalId must be a string: the email address or the SAML NameID. Map it as such."
                 .into();
         }
         Some(Name::DisplayName) if mistyped => {
-            return "displayName must be a string. Map it so, from displayName of the directory."
+            return "displayName must be a string. Map it as such, from displayName of the directory."
                 .into();
         }
         _ if matches!(&fault.kind, FaultKind::Type { expected } if expected.contains("a string")) => {

@@ -1,4 +1,4 @@
-//! The attributes that Wire reads of a user, and which of them a body repeats.
+//! The attributes of a user that Wire reads, and which of them a body repeats.
 
 use crate::json::{Name, NameSet, Object, Type};
 use crate::place::IntoPlace;
@@ -25,10 +25,10 @@ const ADDRESS: NameSet = NameSet::new(&[
     Name::Type, Name::Primary,
 ]);
 
-/// The attribute that appears more than once where Wire reads it, if any does.
+/// The attribute that is repeated although Wire reads only one, if any.
 pub(super) fn repetition(user: Object<'_>) -> Option<Repetition> {
     if !user.document_may_repeat() {
-        // Only keys that are free to choose may still repeat.
+        // Only keys that can be chosen freely may still be repeated.
         return repeated::in_rich_info(Name::WireUser, user.value(Name::WireUser)?);
     }
     if let Some(name) = repeated::name(user, ATTRIBUTES) {

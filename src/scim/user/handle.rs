@@ -1,4 +1,5 @@
-//! The handle that Wire makes of userName: its form, the reserved ones, and what is wrong with one.
+//! The handle that Wire derives from userName: its form, reserved handles, and what is wrong with
+//! one.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -20,13 +21,13 @@ pub fn is_reserved(handle: &str) -> bool {
     RESERVED.contains(&handle)
 }
 
-/// Whether Wire accepts a handle by its form.
+/// Whether Wire accepts the form of a handle.
 pub(crate) fn is_handle(handle: &str) -> bool {
     HANDLE.contains(&handle.len()) && handle.bytes().all(is_handle_byte)
 }
 
-/// The handle that Wire makes of a userName. Nearly every one is ASCII; of other letters U+212A
-/// alone becomes ASCII in lower case.
+/// The handle that Wire derives from a userName. Nearly every one is ASCII; of other letters only
+/// U+212A becomes ASCII in lower case.
 pub(crate) fn handle(user_name: &str) -> Cow<'_, str> {
     if user_name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
         Cow::Owned(user_name.to_lowercase())
@@ -39,7 +40,7 @@ pub(super) fn is_handle_byte(byte: u8) -> bool {
     matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-')
 }
 
-/// The sentence for a userName whose handle, of this length, has another form.
+/// The message for a userName whose handle, of this length, has another form.
 pub(super) fn detail(user_name: &str, length: usize) -> String {
     const FORM: &str = "userName becomes the @handle in Wire and must be 2 to 256 characters out of \
                         a-z 0-9 _ . -";

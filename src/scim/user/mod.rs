@@ -29,8 +29,8 @@ use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema};
 use crate::wire::language;
 
-/// Whether the user is being created. A handle that Wire reserves may be an old one of an
-/// existing user, who keeps it.
+/// Whether the user is being created. A reserved handle may be an old one of an existing user, who
+/// keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifecycle {
     New,
@@ -49,14 +49,14 @@ pub enum Mode {
 pub struct User<'d> {
     object: Object<'d>,
     rich_info: RichInfo<'d>,
-    // What several rules read is looked up once.
+    // Values that several rules use are looked up once.
     user_name: Option<&'d str>,
     display_name: Option<&'d str>,
     external_id: Option<&'d str>,
     emails: Option<Array<'d>>,
 }
 
-/// Judges a user. `Ok` gives the user and the mode in which Wire accepts it.
+/// Judges a user. `Ok` returns the user and the mode in which Wire accepts it.
 pub fn judge<'d>(
     value: Value<'d>,
     lifecycle: Lifecycle,
@@ -93,7 +93,7 @@ pub fn judge<'d>(
     Ok(Some((user, mode)))
 }
 
-/// Runs rules in the mode that is configured; where none is, only what both modes refuse is
+/// Applies rules in the configured mode; if none is configured, only what both modes refuse is
 /// refused, with the answer of the email mode.
 pub(super) fn in_mode(
     findings: &mut Findings<'_>,
@@ -145,7 +145,7 @@ impl<'d> User<'d> {
                  Remove password from the attribute mapping (Okta: turn off Sync Password)."
             })?;
         }
-        // Most users have one address at most.
+        // Most users have at most one address.
         if release >= Release::R5_35 && self.emails.is_some_and(|emails| emails.len() > 1) {
             rules::judge_primary(self.emails(), findings)?;
         }
@@ -181,7 +181,7 @@ impl<'d> User<'d> {
         Ok(())
     }
 
-    /// The guard's own rules, on what Wire itself would serve; after Wire's, so that what Wire
+    /// The guard's own rules, for what Wire itself would serve; after Wire's, so that what Wire
     /// refuses is answered as Wire would.
     fn own_rules(&self, lifecycle: Lifecycle, findings: &mut Findings<'_>) -> Result<(), Refusal> {
         if let Some(user_name) = self.user_name {
@@ -208,16 +208,16 @@ impl<'d> User<'d> {
         }
     }
 
-    /// Whether the other kind of team would refuse the user that `mode` accepts. The mode with an
-    /// identity provider is taken only where the email mode refuses; the email mode may take a name
-    /// that the other one does not.
+    /// Whether the other kind of team would refuse the user that `mode` accepts. The SAML mode is
+    /// used only if the email mode refuses; the email mode may use a name that the other one does
+    /// not.
     fn depends_on_identity(&self, mode: Mode) -> bool {
         let no_name = || self.default_name(Mode::Saml).is_some_and(|name| !is_name(&name));
         mode == Mode::Saml || (self.display_name.is_none() && no_name())
     }
 }
 
-/// The rules that faults against the schema belong to.
+/// The rules for faults against the schema.
 const SCHEMA_RULES: [Rule; 6] = [
     Rule::UserSchema,
     Rule::UserUserName,

@@ -1,4 +1,4 @@
-//! What Wire makes of a user: its address, its name, and what is stored.
+//! How Wire reads a user: its address, its name, and what is stored.
 
 use std::borrow::Cow;
 
@@ -75,7 +75,7 @@ impl<'d> User<'d> {
     }
 }
 
-/// Whether Wire reads a user as active.
+/// Whether Wire considers a user active.
 pub(crate) fn is_active(user: Object<'_>) -> bool {
     match user.value(Name::Active).map(Value::get) {
         Some(Type::Bool(active)) => active,
@@ -84,7 +84,7 @@ pub(crate) fn is_active(user: Object<'_>) -> bool {
     }
 }
 
-/// Whether Wire reads an entry of emails as primary.
+/// Whether Wire considers an entry of emails primary.
 pub(crate) fn is_primary(entry: Object<'_>) -> bool {
     match entry.value(Name::Primary).map(Value::get) {
         Some(Type::Bool(primary)) => primary,

@@ -16,7 +16,7 @@ const NAME: RangeInclusive<usize> = 1..=128;
 /// The role names that Wire knows.
 const ROLES: [&str; 4] = ["owner", "admin", "member", "partner"];
 
-/// Judges that one entry of emails at most is primary.
+/// Judges whether at most one entry of emails is primary.
 pub(super) fn judge_primary<'d>(
     emails: impl Iterator<Item = (usize, Object<'d>)>,
     findings: &mut Findings<'_>,
@@ -29,7 +29,7 @@ pub(super) fn judge_primary<'d>(
         format!(
             "emails[{second}] is the second entry whose primary is true; a user has one primary address at \
              most (RFC 7643 §2.4), and Wire refuses more from release 5.35. Mark one entry of emails as \
-             primary, or none: then the first one counts."
+             primary, or none: then the first one is used."
         )
     })
 }
@@ -48,7 +48,7 @@ pub(in crate::scim) fn judge_user_name(
     findings.hit(Rule::UserUserName, at, || handle::detail(user_name, length))
 }
 
-/// Judges whether userName is its own handle.
+/// Judges whether userName equals its handle.
 pub(in crate::scim) fn judge_user_name_case(
     user_name: &str,
     at: impl IntoPlace,
@@ -104,7 +104,7 @@ pub(crate) fn is_name(name: &str) -> bool {
     NAME.contains(&name.chars().count())
 }
 
-/// Judges the name that Wire uses where displayName is absent.
+/// Judges the name that Wire uses if displayName is absent.
 pub(in crate::scim) fn judge_default_name(
     name: &str,
     at: impl IntoPlace,
@@ -116,7 +116,7 @@ pub(in crate::scim) fn judge_default_name(
     let length = name.chars().count();
     findings.hit(Rule::UserDisplayName, at, || {
         format!(
-            "displayName is missing, and what Wire takes in its place (the email address or externalId) \
+            "displayName is missing, and what Wire uses instead (the email address or externalId) \
              has {length} characters; a name must have 1 to 128. Map displayName."
         )
     })

@@ -125,7 +125,7 @@ pub fn validate(user: &User, mode: Mode, release: Release) -> Result<Reading, Fa
         return Err(Fault::Rule { status: 413, scim_type: Some("invalidValue"), detail });
     }
     let locale = match user.preferred_language.as_deref().map(language) {
-        Some(None) => return Err(Fault::value("preferredLanguage is no ISO 639-1 code")),
+        Some(None) => return Err(Fault::value("preferredLanguage is not an ISO 639-1 code")),
         Some(code) => code,
         None => None,
     };

@@ -1,17 +1,17 @@
-//! Paths as RFC 7644 §3.5.2 has them, of which Wire reads a part: any URN, and filters with `and`, `or`, `not`,
-//! `pr` and parentheses.
+//! Paths according to RFC 7644 §3.5.2, of which Wire supports a part: any URN, and filters with
+//! `and`, `or`, `not`, `pr` and parentheses.
 
 use super::{Reader, is_blank};
 
-/// What a path names.
+/// The components of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RfcPath<'a> {
-    /// The URN in front, if there is one.
+    /// The preceding URN, if there is one.
     pub schema: Option<&'a str>,
     pub name: &'a str,
 }
 
-/// Reads a path, without spaces around it.
+/// Parses a path, without spaces around it.
 pub fn read_rfc_path(text: &str) -> Option<RfcPath<'_>> {
     let (attribute, rest) = text.split_at(text.find('[').unwrap_or(text.len()));
     let path = read_attribute(attribute)?;
@@ -35,7 +35,7 @@ fn read_attribute(text: &str) -> Option<RfcPath<'_>> {
         None => (None, text),
     };
     let (name, sub) = attribute.split_once('.').map_or((attribute, None), |(a, b)| (a, Some(b)));
-    // `$ref` is the one name that does not begin with a letter.
+    // `$ref` is the only name that does not begin with a letter.
     let is_sub = |sub: &str| is_name(sub) || sub == "$ref";
     (is_name(name) && sub.is_none_or(is_sub)).then_some(RfcPath { schema, name })
 }
@@ -55,7 +55,7 @@ fn is_urn(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"()<>[]\\^`{|}".contains(&byte))
 }
 
-/// A filter with every operator of the RFC. There is no recursion, so that depth costs no stack.
+/// A filter with every operator of the RFC. Without recursion, so that depth takes no stack.
 fn read_filter(text: &str) -> Option<()> {
     let mut reader = Reader { rest: text };
     let mut depth = 0_usize;

@@ -8,10 +8,11 @@ pub(super) const SHORTEST: usize = SIGNATURE.len();
 /// The longest header of version 1, with the end of its line.
 pub(super) const V1_MAX: usize = 107;
 
-/// What every header of version 2 begins with.
+/// The part that every version 2 header begins with.
 pub const V2_HEAD: usize = 16;
 
-/// The most bytes of addresses and additional fields in version 2. Load balancers send some hundred.
+/// The maximum size of addresses and additional fields in version 2. Load balancers send a few
+/// hundred bytes.
 pub(super) const V2_MAX: usize = 4096;
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -44,7 +45,7 @@ pub fn preamble(first: &[u8]) -> Result<Preamble, Malformed> {
     }
 }
 
-/// Reads a header of version 1, with the end of its line. `None`: it names no client.
+/// Parses a version 1 header, including the end of its line. `None`: it names no client.
 pub fn v1(line: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
     if line.len() > V1_MAX {
         return Err(Malformed::LONG);
@@ -83,7 +84,7 @@ fn port(text: &str) -> Result<u16, Malformed> {
     text.parse().ok().filter(|_| plain).ok_or(Malformed("has a port that is no decimal number"))
 }
 
-/// How many bytes follow the first ones of version 2.
+/// How many bytes follow the fixed part of version 2.
 pub fn v2_length(head: &[u8; V2_HEAD]) -> Result<usize, Malformed> {
     if head[12] >> 4 != 2 {
         return Err(Malformed("is of another version than 1 and 2"));
@@ -92,9 +93,10 @@ pub fn v2_length(head: &[u8; V2_HEAD]) -> Result<usize, Malformed> {
     if length > V2_MAX { Err(Malformed("is longer than 4096 bytes")) } else { Ok(length) }
 }
 
-/// Reads a header of version 2. `None`: it names no client.
+/// Parses a version 2 header. `None`: it names no client.
 ///
-/// Checksums and other additional fields are not read: TCP has its own, and nothing here depends on the others.
+/// Checksums and other additional fields are not read: TCP has its own checksums, and nothing here
+/// depends on the other fields.
 pub fn v2(head: &[u8; V2_HEAD], rest: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
     match head[12] & 0xf {
         // LOCAL: the load balancer's own connection.

@@ -1,6 +1,7 @@
-//! The header by which a load balancer says whose connection it hands on: PROXY protocol, version 1 and 2.
+//! The header in which a load balancer names the client whose connection it forwards: PROXY
+//! protocol, version 1 and 2.
 //!
-//! It is read to its last byte and not further, as what follows belongs to TLS or HTTP.
+//! It is read to its last byte and no further, as what follows belongs to TLS or HTTP.
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,15 +34,16 @@ impl From<Malformed> for Missing {
     }
 }
 
-/// Reads the header. `None`: the load balancer speaks for itself, as in its health checks.
+/// Reads the header. `None`: the load balancer connects for itself, for example for a health check.
 ///
-/// SECURITY: no more than `V2_MAX` bytes are read, and memory is taken for what has arrived only. The caller bounds
-/// the time.
+/// SECURITY: no more than `V2_MAX` bytes are read, and memory is allocated only for what has
+/// arrived. The caller bounds the time.
 pub(in crate::proxy::downstream) async fn read(
     stream: &mut TcpStream,
 ) -> Result<Option<SocketAddr>, Missing> {
     let mut first = [0; header::SHORTEST];
-    // Byte by byte until it cannot be a header any more, so that a client without one is not waited for.
+    // Byte by byte until the bytes can no longer be a header, so that a client without one fails
+    // immediately.
     let mut read = 0;
     while read < first.len() {
         let more = stream.read(&mut first[read..]).await?;
@@ -73,7 +75,7 @@ pub(in crate::proxy::downstream) async fn read(
     }
 }
 
-/// Reads to the end of a line. One that has arrived as a whole takes one look and one read.
+/// Reads to the end of a line. A line that has arrived as a whole takes one peek and one read.
 async fn read_line(stream: &mut TcpStream, line: &mut Vec<u8>) -> Result<(), Missing> {
     let mut ahead = [0; V1_MAX];
     let seen = stream.peek(&mut ahead).await?;

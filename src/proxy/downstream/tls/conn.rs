@@ -1,4 +1,4 @@
-//! A connection over TLS, in the form in which Pingora takes connections.
+//! A TLS connection in the form in which Pingora accepts connections.
 
 use std::fmt;
 use std::io;
@@ -8,16 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, UniqueIDType,
-};
+use pingora::protocols::{GetSocketDigest, Shutdown, SocketDigest, UniqueID, UniqueIDType};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-/// What is under a `ClientConn` whose client speaks TLS.
+use crate::proxy::pingora_internals::stream_without_details;
+
+/// The inner stream of a `ClientConn` whose client speaks TLS.
 pub(in crate::proxy::downstream) struct TlsConn {
     io: Box<TlsStream<TcpStream>>,
     socket: Arc<SocketDigest>,
@@ -74,29 +72,13 @@ impl Shutdown for TlsConn {
     }
 }
 
-/// Nothing is peeked at: `ClientConn` has read it before.
-impl Peek for TlsConn {}
-
-/// Pingora needs to know nothing of TLS: HTTP/2 begins with its preface here as well.
-impl Ssl for TlsConn {}
-
 impl UniqueID for TlsConn {
     fn id(&self) -> UniqueIDType {
         self.io.get_ref().0.as_raw_fd()
     }
 }
 
-impl GetTimingDigest for TlsConn {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for TlsConn {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
+stream_without_details!(TlsConn);
 
 impl GetSocketDigest for TlsConn {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {

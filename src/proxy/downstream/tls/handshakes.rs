@@ -1,24 +1,25 @@
-//! How many handshakes a worker has under way at one time.
+//! Limits the handshakes that a worker has in progress at a time.
 //!
-//! SECURITY: a handshake takes memory and computing before anything is known of the client. Those that have waited
-//! for their client for a second give way to others, so that silent clients do not keep others out.
+//! SECURITY: a handshake takes memory and computing time before anything is known of the client.
+//! Handshakes that have waited for their client for a second give way to others, so that silent
+//! clients do not keep others out.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-/// How many at one time.
-const AT_ONCE: usize = 128;
+/// The maximum number of concurrent handshakes.
+const MAX_CONCURRENT: usize = 128;
 
-/// How long one is let alone.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a handshake may take before it may have to give way.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The handshakes of one worker.
 #[derive(Debug)]
 pub(in crate::proxy::downstream) struct Handshakes {
     places: Semaphore,
-    /// One for each handshake that waits for a place: whoever takes it gives way.
+    /// One for each handshake that waits for a place: the handshake that receives it gives way.
     wanted: Semaphore,
     waiting: AtomicUsize,
 }
@@ -26,17 +27,17 @@ pub(in crate::proxy::downstream) struct Handshakes {
 impl Default for Handshakes {
     fn default() -> Self {
         let waiting = AtomicUsize::new(0);
-        Self { places: Semaphore::new(AT_ONCE), wanted: Semaphore::new(0), waiting }
+        Self { places: Semaphore::new(MAX_CONCURRENT), wanted: Semaphore::new(0), waiting }
     }
 }
 
 impl Handshakes {
-    /// Does a handshake when there is a place for it. `None`: it gave way to another one.
+    /// Runs a handshake when there is a place for it. `None`: it gave way to another one.
     pub(super) async fn run<T>(&self, handshake: impl Future<Output = T>) -> Option<T> {
         let _place = match self.places.try_acquire() {
             Ok(place) => place,
             Err(_) => {
-                let _wish = Wish::new(self);
+                let _waiting = Waiting::new(self);
                 self.places.acquire().await.ok()?
             }
         };
@@ -49,17 +50,17 @@ impl Handshakes {
 
     /// Waits until the handshake is old and another one waits for its place.
     async fn gives_way(&self) {
-        tokio::time::sleep(PATIENCE).await;
-        if let Ok(wish) = self.wanted.acquire().await {
-            wish.forget();
+        tokio::time::sleep(GRACE).await;
+        if let Ok(permit) = self.wanted.acquire().await {
+            permit.forget();
         }
     }
 }
 
 /// A handshake that waits for a place.
-struct Wish<'h>(&'h Handshakes);
+struct Waiting<'h>(&'h Handshakes);
 
-impl<'h> Wish<'h> {
+impl<'h> Waiting<'h> {
     fn new(handshakes: &'h Handshakes) -> Self {
         handshakes.waiting.fetch_add(1, Ordering::Relaxed);
         handshakes.wanted.add_permits(1);
@@ -67,8 +68,9 @@ impl<'h> Wish<'h> {
     }
 }
 
-impl Drop for Wish<'_> {
-    /// Withdraws the wish, unless another one gave way for it: then those that are left are the others'.
+impl Drop for Waiting<'_> {
+    /// Withdraws the request, unless another handshake gave way for it: then the remaining ones
+    /// belong to others.
     fn drop(&mut self) {
         let Handshakes { wanted, waiting, .. } = self.0;
         let others = waiting.fetch_sub(1, Ordering::Relaxed) - 1;
@@ -86,7 +88,7 @@ mod tests {
     async fn old_handshakes_give_way_one_for_each_that_waits() {
         let handshakes = Arc::new(Handshakes::default());
         let mut silent = tokio::task::JoinSet::new();
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_CONCURRENT {
             let handshakes = Arc::clone(&handshakes);
             silent.spawn(async move { handshakes.run(std::future::pending::<()>()).await });
         }
@@ -95,12 +97,12 @@ mod tests {
         }
         let began = tokio::time::Instant::now();
         assert_eq!(handshakes.run(async { 1 }).await, Some(1));
-        assert!(began.elapsed() >= PATIENCE);
+        assert!(began.elapsed() >= GRACE);
         assert_eq!(silent.join_next().await.unwrap().unwrap(), None);
-        // There is a place again, and nobody else gave way.
+        // A place is free again, and no other handshake gave way.
         assert_eq!(handshakes.run(async { 2 }).await, Some(2));
-        tokio::time::sleep(10 * PATIENCE).await;
-        assert_eq!(silent.len(), AT_ONCE - 1);
+        tokio::time::sleep(10 * GRACE).await;
+        assert_eq!(silent.len(), MAX_CONCURRENT - 1);
         assert!(silent.try_join_next().is_none());
     }
 }

@@ -20,18 +20,19 @@ mod handshakes;
 pub(super) use conn::TlsConn;
 pub(super) use handshakes::Handshakes;
 
-/// What is encrypted and not sent yet: one record. Less than what rustls would take, so that a client that takes
-/// little by little is not mistaken for one that takes nothing, and that is all the memory it holds.
+/// The limit of encrypted data that is not sent yet: one record. It is less than rustls' default,
+/// so that a client that reads slowly is not mistaken for one that reads nothing, and so that no
+/// more memory is held.
 const WRITE_BUFFER: usize = 16 * 1024;
 
-/// What a client and the guard have agreed on.
+/// What the handshake negotiated.
 pub(super) struct Negotiated {
     pub http2: bool,
     /// The names of the client's verified certificate; empty without one.
     pub names: Vec<SubjectName>,
 }
 
-/// Shakes hands until the deadline.
+/// Performs the handshake, until the deadline.
 pub(super) async fn handshake(
     server: &ServerTls,
     stream: TcpStream,
@@ -56,7 +57,8 @@ pub(super) async fn handshake(
     Ok((stream, Negotiated { http2, names: names.unwrap_or_default() }))
 }
 
-/// The names of a certificate that rustls has verified. One that cannot be read has none, so that it opens nothing.
+/// The names of a certificate that rustls has verified. A certificate that cannot be parsed has
+/// none, so that it grants no access.
 fn names(certificate: &CertificateDer<'_>) -> Vec<SubjectName> {
     Certificate::read(certificate.to_vec(), 1).map(|read| read.names).unwrap_or_default()
 }

@@ -152,7 +152,7 @@ fn a_request_goes_to_the_servers_of_its_own_configuration() {
     let port = |config| next_of(&upstreams, &mut Attempts::default(), config);
     assert_eq!((port(&before), port(&after)), (Some(1), Some(2)));
     assert_eq!(in_rotation(&upstreams), [2]);
-    // What nobody uses is forgotten.
+    // Configurations that nothing uses are dropped.
     let third = config(&[server("127.0.0.1", 3)]);
     drop(after);
     upstreams.adopt(&third);

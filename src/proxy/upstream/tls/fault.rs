@@ -1,21 +1,22 @@
-//! What a failed handshake with a backend server means, and what to do about it, as the end of a sentence.
+//! What a failed handshake with a backend server means, and how to fix it, as the end of a
+//! sentence.
 
 use std::io;
 
 use pingora::{BError, Error};
 use rustls::{AlertDescription, CertificateError};
 
-/// Why a server does not go on with a client that has no certificate, or one that it does not accept.
+/// Why a server refuses a client that has no certificate, or one that it does not accept.
 pub(super) const NO_CERTIFICATE: &str =
     "it requires a client certificate: name one with upstream.tls.certificate and upstream.tls.key";
 pub(super) const REFUSED_CERTIFICATE: &str =
     "it does not accept the client certificate (upstream.tls.certificate)";
 
-/// How the end of a connection shows: without a word, or with unread bytes.
+/// How the end of a connection appears: a plain end of stream, or a reset because of unread bytes.
 const ENDS: [io::ErrorKind; 3] =
     [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
 
-/// Why a handshake failed with a server that has to prove this name.
+/// Why a handshake with a server that has to prove this name failed.
 pub(super) fn of_handshake(error: &io::Error, name: &str) -> String {
     match rustls_error(error) {
         Some(fault) => of_tls(fault, name),
@@ -28,8 +29,8 @@ pub(super) fn of_handshake(error: &io::Error, name: &str) -> String {
     }
 }
 
-/// Why an answer could not be read, if the server ended TLS with an alert: over TLS 1.3 that is how it refuses a
-/// client's certificate.
+/// Why an answer could not be read, if the server ended TLS with an alert: in TLS 1.3 that is how
+/// it refuses a client certificate.
 pub(super) fn of_alert(error: &Error) -> Option<String> {
     let mut error = error;
     loop {
@@ -111,7 +112,7 @@ fn of_certificate(fault: &CertificateError, name: &str) -> String {
     }
 }
 
-/// A name of a certificate, which comes with the kind of it around it.
+/// A name in a certificate, without the kind that is written around it.
 fn bare(name: &str) -> &str {
     name.split_once("(\"").and_then(|(_, name)| name.strip_suffix("\")")).unwrap_or(name)
 }

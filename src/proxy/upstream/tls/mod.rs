@@ -1,4 +1,5 @@
-//! TLS to a backend server: the handshake, and the errors that it and a mismatch of TLS and cleartext end in.
+//! TLS to a backend server: the handshake, and the errors that follow from it and from a mismatch
+//! of TLS and cleartext.
 
 use std::sync::Arc;
 
@@ -17,14 +18,15 @@ mod fault;
 
 const TLS: ErrorType = ErrorType::Custom("TLS to the backend");
 
-/// What nginx answers over HTTP, with status 400, where TLS is why, and what that means.
+/// What nginx answers over HTTP, with status 400, if TLS is the cause, and what that means.
 const NGINX: [(&[u8], &str); 3] = [
     (b"The plain HTTP request was sent to HTTPS port", TLS_ON_CLEARTEXT),
     (b"No required SSL certificate was sent", fault::NO_CERTIFICATE),
     (b"The SSL certificate error", fault::REFUSED_CERTIFICATE),
 ];
 
-/// How the first record of a server begins that speaks TLS and was not spoken to in TLS: an alert.
+/// The first record of a server that speaks TLS and received cleartext begins with these bytes: an
+/// alert.
 const ALERT: [u8; 2] = [0x15, 0x03];
 
 const TLS_ON_CLEARTEXT: &str =
@@ -49,8 +51,8 @@ fn failed(why: String) -> BError {
     Error::explain(TLS, why).into_up()
 }
 
-/// The error for an answer that could not be read, if TLS is why. `alerted`: the server was spoken to in
-/// cleartext, and answered with an alert.
+/// The error for an answer that could not be read, if TLS is the cause. `alerted`: the server
+/// received cleartext, and answered with an alert.
 pub(in crate::proxy) fn of_answer(error: BError, alerted: bool) -> BError {
     if alerted {
         return failed(TLS_ON_CLEARTEXT.to_owned());
@@ -66,7 +68,7 @@ pub(super) fn is_alert(answer: &[u8]) -> bool {
     answer.starts_with(&ALERT)
 }
 
-/// The error for an answer by which nginx says that TLS, or the lack of it, is wrong.
+/// The error for an answer with which nginx reports that TLS, or the lack of it, is wrong.
 pub(in crate::proxy) fn of_body(status: u16, body: &[u8]) -> Option<BError> {
     if status != 400 {
         return None;
@@ -75,7 +77,7 @@ pub(in crate::proxy) fn of_body(status: u16, body: &[u8]) -> Option<BError> {
     Some(failed((*why).to_owned()))
 }
 
-/// What is wrong, for the operator, if TLS is.
+/// What is wrong, for the operator, if TLS is the cause.
 pub(in crate::proxy) fn sentence(error: &Error) -> Option<&str> {
     let mut error = error;
     loop {

@@ -10,7 +10,7 @@ SECONDS ?= 60
 MINUTES ?= 30
 PGO ?= on
 
-.PHONY: help setup setup-test demo build dist test test-browser test-helm test-ldap test-prometheus test-redis test-tls test-traces differential pgo bench bench-e2e bench-preflight bench-shared bench-check fuzz soak deny sbom clean
+.PHONY: $(shell sed -n 's/^\([a-z][a-z0-9-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
@@ -30,8 +30,27 @@ build: setup ## a debug build
 dist: setup ## the build that ships; PGO=off: without a profile of the training run
 	@CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh
 
-test: setup-test ## run all checks of CI
+package: dist ## make the .deb and the .rpm, in dist/; MAINTAINER='Name <address>'
+	@scripts/setup.sh package
+	@MAINTAINER='$(MAINTAINER)' scripts/package.sh $${CARGO_TARGET_DIR:-target}/dist/wire-scim-guard dist
+
+image: setup ## make the image, as an archive in dist/; IMAGE=registry.example.com/wire-scim-guard
+	@scripts/setup.sh image
+	@LINK=static CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh
+	@IMAGE='$(IMAGE)' scripts/image.sh $${CARGO_TARGET_DIR:-target}/dist-static/wire-scim-guard dist
+
+release: setup ## VERSION=1.2.3: make all files of a release, in dist/, twice, and compare them
+	@CARGO='$(CARGO)' MAINTAINER='$(MAINTAINER)' IMAGE='$(IMAGE)' scripts/release.sh '$(VERSION)'
+
+test: setup-test ## run the checks of every change
 	@scripts/test.sh
+
+test-all: ## run `make test` and every `make test-...`, as CI does; takes up to an hour
+	@scripts/test-all.sh
+
+book: ## build the book of docs/ into target/book, and check its links
+	@scripts/setup.sh book
+	@python3 scripts/book.py
 
 test-prometheus: build ## evaluate the dashboard and the alerts with a real Prometheus
 	@scripts/setup.sh prometheus
@@ -61,6 +80,15 @@ test-helm: build ## render, check and try the Helm chart, and its placements wit
 	@scripts/setup.sh helm
 	@target/helm/venv/bin/python tests/helm/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 	@target/helm/venv/bin/python tests/helm/placements.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
+
+test-image: setup ## build the image and run it in podman
+	@scripts/setup.sh image
+	@LINK=static BUILD=debug CARGO='$(CARGO)' scripts/dist.sh
+	@python3 tests/image/run.py --binary $${CARGO_TARGET_DIR:-target}/debug-static/wire-scim-guard
+
+test-systemd: build ## install, upgrade and remove the packages on a machine with systemd, in podman
+	@scripts/setup.sh systemd
+	@python3 tests/systemd/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 
 differential: setup ## compare the guard with a slow reference, CASES=1000000 SEED=1
 	@$(CARGO) build --release --bin wire-scim-guard

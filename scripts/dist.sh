@@ -1,8 +1,13 @@
 #!/usr/bin/env bash
 # The build that ships: profile `dist`, optimised by the profile of the training run (pgo/dist.profdata, `make pgo`).
 #
-#     scripts/dist.sh            builds the program, into target/dist/wire-scim-guard
-#     scripts/dist.sh EXAMPLE    builds an example in the same way, into target/dist/examples/EXAMPLE
+#     scripts/dist.sh                          builds the program, into target/dist/wire-scim-guard
+#     scripts/dist.sh EXAMPLE                  builds an example in the same way, into target/dist/examples/EXAMPLE
+#     LINK=static scripts/dist.sh              builds a static program, for images, into target/dist-static/
+#     LINK=static BUILD=debug scripts/dist.sh  the same for tests, without optimisation, into target/debug-static/
+#
+# A static program must run in images only: where /etc/nsswitch.conf names modules for host names, it would load those of the
+# host's C library into its own, and crash if that is of another version.
 #
 # A profile of other sources or of another compiler is refused, because the compiler would silently ignore its counts
 # for every function that has changed. Where there is none, and with PGO=off, the build has no profile, and says so.
@@ -13,6 +18,15 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 profile=pgo/dist.profdata
 pgo=${PGO:-on}
+triple=$(host)
+case "${BUILD:-dist}" in
+dist) options=(--profile dist --target "$triple") built=$target/$triple/dist out=$target/dist ;;
+debug) options=() built=$target/debug out=$target/debug pgo=none ;;
+*)
+    printf 'dist: BUILD is `%s`; it can be `dist` or `debug`.\n' "$BUILD" >&2
+    exit 1
+    ;;
+esac
 if [ "$pgo" = on ] && [ ! -e "$profile" ]; then
     printf 'dist: there is no profile yet (`make pgo` trains one); the program will be slower.\n' >&2
     pgo=none
@@ -44,9 +58,20 @@ name=wire-scim-guard kind=--bin folder=
 if [ $# -gt 0 ]; then
     name=$1 kind=--example folder=examples/
 fi
-triple=$(host)
-"${CARGO:-cargo}" build --profile dist --target "$triple" "$kind" "$name"
-mkdir -p "$target/dist/$folder"
-# Replaced as a whole, so that a program that runs from there does not matter.
-cp "$target/$triple/dist/$folder$name" "$target/dist/$folder$name.new"
-mv "$target/dist/$folder$name.new" "$target/dist/$folder$name"
+if [ "${LINK:-}" = static ]; then
+    # Only the last step differs, so that the crates need not be compiled again.
+    out=$out-static
+    "${CARGO:-cargo}" rustc "${options[@]}" "$kind" "$name" -- -Ctarget-feature=+crt-static
+else
+    "${CARGO:-cargo}" build "${options[@]}" "$kind" "$name"
+fi
+mkdir -p "$out/$folder"
+if [ "$out" != "$built" ]; then
+    # Replaced as a whole, so that a program that runs from there does not matter.
+    cp "$built/$folder$name" "$out/$folder$name.new"
+    mv "$out/$folder$name.new" "$out/$folder$name"
+fi
+if [ "${LINK:-}" = static ] && [ "${BUILD:-dist}" = debug ]; then
+    # What the other tests expect at this place.
+    "${CARGO:-cargo}" build --quiet "$kind" "$name"
+fi

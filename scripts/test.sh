@@ -7,7 +7,7 @@ export CARGO_TERM_COLOR=never INSTA_UPDATE=no
 passed=0
 failed=0
 step() { # step NAME COMMAND...: runs a step and counts the result
-    local name=$1
+    local name=$1 began=$SECONDS
     shift
     printf -- '--- %s\n' "$name"
     if "$@"; then
@@ -16,6 +16,7 @@ step() { # step NAME COMMAND...: runs a step and counts the result
         failed=$((failed + 1))
         printf 'FAILED: %s\n' "$name"
     fi
+    printf '    %d s\n' $((SECONDS - began))
 }
 
 # What an embedding service compiles has no dependency of the program's. (Pingora depends on clap itself.)
@@ -27,22 +28,49 @@ library_is_alone() {
         ! grep -E '^clap ' <<<"$direct"
 }
 
+# What only reads sources and keeps a processor busy.
+checks() {
+    step 'lints' cargo clippy --quiet --all-targets -- -D warnings
+    step 'the library alone' cargo clippy --quiet --lib --no-default-features -- -D warnings
+    step 'dependencies of the library alone' library_is_alone
+    step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items
+}
+
+# What runs the program, and mostly waits.
+tests() {
+    step 'differential, 20,000 cases' python3 tests/differential/run.py --binary "$binary" --cases 20000 --seed 7
+    step 'real clients' target/venv/bin/python tests/clients/run.py --binary "$binary"
+    step 'preflight, with a real OpenLDAP' python3 tests/preflight/run.py --binary "$binary"
+    step 'hostile HTTP/2' target/venv/bin/python tests/http2/run.py --binary "$binary"
+    step 'hostile HTTP/2 over TLS' target/venv/bin/python tests/http2/run.py --tls --binary "$binary"
+    step 'nginx in front' target/venv/bin/python tests/nginx/run.py --binary "$binary"
+    step 'nginx behind, over TLS' target/venv/bin/python tests/nginx/tls.py --binary "$binary"
+    step 'configs, documents and commands of the book' python3 tests/book/run.py --binary "$binary"
+    step 'pictures of the book' python3 scripts/pictures.py --check
+    step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
+    step 'WebSocket over TLS' target/venv/bin/python tests/websocket/run.py --tls --binary "$binary"
+    # The last of these, as it waits for the cargo that checks.
+    step 'unit and socket tests' cargo test --quiet
+}
+
 binary=${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 step 'format' cargo fmt --check
-step 'lints' cargo clippy --quiet --all-targets -- -D warnings
-step 'the library alone' cargo clippy --quiet --lib --no-default-features -- -D warnings
-step 'dependencies of the library alone' library_is_alone
 step 'build' cargo build --quiet --all-targets
-step 'unit and socket tests' cargo test --quiet
-step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items
-step 'differential, 20,000 cases' python3 tests/differential/run.py --binary "$binary" --cases 20000 --seed 7
-step 'real clients' target/venv/bin/python tests/clients/run.py --binary "$binary"
-step 'preflight, with a real OpenLDAP' python3 tests/preflight/run.py --binary "$binary"
-step 'hostile HTTP/2' target/venv/bin/python tests/http2/run.py --binary "$binary"
-step 'hostile HTTP/2 over TLS' target/venv/bin/python tests/http2/run.py --tls --binary "$binary"
-step 'nginx in front' target/venv/bin/python tests/nginx/run.py --binary "$binary"
-step 'nginx behind, over TLS' target/venv/bin/python tests/nginx/tls.py --binary "$binary"
-step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
+
+# Side by side; the output of the checks follows that of the tests.
+beside=$(mktemp)
+(
+    passed=0 failed=0
+    checks
+    printf '%d %d\n' "$passed" "$failed" >"$beside.counts"
+) >"$beside" 2>&1 &
+tests
+wait
+cat "$beside"
+read -r more_passed more_failed <"$beside.counts"
+rm -f "$beside" "$beside.counts"
+passed=$((passed + more_passed))
+failed=$((failed + more_failed))
 
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

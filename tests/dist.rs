@@ -1,89 +1,16 @@
-//! `make dist` never silently uses a profile of other sources. Cargo and rustc are replaced by
-//! scripts that record how they are called.
+//! `make dist` never uses a profile of other sources unnoticed, and `make release` gives what it says. Cargo, rustc and what is
+//! made of the program are stand-ins here that record what they are asked for.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
+#[path = "dist/project.rs"]
+mod project;
+#[path = "dist/release.rs"]
+mod release;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
-const SCRIPTS: [&str; 3] = ["dist.sh", "profile-inputs.sh", "profiled.sh"];
-
-const CARGO: &str = r#"#!/bin/sh
-printf '%s\n' "$*" "$CARGO_ENCODED_RUSTFLAGS" >>calls
-mkdir -p target/any-host/dist
-echo built >target/any-host/dist/wire-scim-guard
-"#;
-
-const RUSTC: &str = "#!/bin/sh\nprintf 'rustc 1.0.0\\nhost: any-host\\n'\n";
-
-/// A project in its own folder, with a profile that fits its sources.
-struct Project(PathBuf);
-
-impl Project {
-    fn new(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let _ = fs::remove_dir_all(&folder);
-        for folder in ["scripts", "src", "pgo"].map(|name| folder.join(name)) {
-            fs::create_dir_all(folder).unwrap();
-        }
-        let project = Self(folder);
-        for script in SCRIPTS {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(script);
-            fs::copy(path, project.0.join("scripts").join(script)).unwrap();
-        }
-        project.write("src/main.rs", "fn main() {}\n");
-        project.write("Cargo.lock", "version = 4\n");
-        project.write("Cargo.toml", "[package]\nname = \"any\"\n\n[profile.dist]\nlto = \"fat\"\n");
-        project.write("pgo/dist.profdata", "counts");
-        project.program("cargo", CARGO);
-        project.program("rustc", RUSTC);
-        let inputs = project.run("scripts/profile-inputs.sh", &[]).stdout;
-        fs::write(project.0.join("pgo/dist.inputs"), inputs).unwrap();
-        project
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        fs::write(self.0.join(path), text).unwrap();
-    }
-
-    fn program(&self, path: &str, text: &str) {
-        self.write(path, text);
-        fs::set_permissions(self.0.join(path), fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
-    fn run(&self, script: &str, variables: &[(&str, &str)]) -> Output {
-        Command::new("bash")
-            .arg(self.0.join(script))
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .env_remove("CARGO_TARGET_DIR")
-            .env_remove("PGO")
-            .env("CARGO", self.0.join("cargo"))
-            .env("RUSTC", self.0.join("rustc"))
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap()
-    }
-
-    fn dist(&self, variables: &[(&str, &str)]) -> Output {
-        self.run("scripts/dist.sh", variables)
-    }
-
-    /// How cargo was called: its arguments, and the compiler's.
-    fn calls(&self) -> Vec<String> {
-        let calls = fs::read_to_string(self.0.join("calls")).unwrap_or_default();
-        calls.lines().map(Into::into).collect()
-    }
-
-    fn is_built(&self) -> bool {
-        self.0.join("target/dist/wire-scim-guard").exists()
-    }
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
+use crate::project::{Project, RUSTC, error};
 
 #[test]
 fn a_fresh_profile_is_used_together_with_the_flags_of_the_environment() {
@@ -158,6 +85,31 @@ fn a_build_without_a_profile_succeeds_and_reports_it() {
     let output = project.dist(&[]);
     assert!(output.status.success());
     assert!(error(&output).contains("there is no profile yet (`make pgo`"), "{}", error(&output));
+}
+
+#[test]
+fn a_static_program_differs_in_the_last_step_only() {
+    let project = Project::new("static");
+    assert!(project.dist(&[("LINK", "static")]).status.success());
+    let [arguments, flags] = &project.calls()[..] else { panic!("{:?}", project.calls()) };
+    let step = "rustc --profile dist --target any-host --bin wire-scim-guard -- -Ctarget-feature=+crt-static";
+    assert_eq!(arguments, step);
+    assert!(flags.starts_with("-Cprofile-use="), "{flags}");
+    assert_eq!(project.read("target/dist-static/wire-scim-guard"), "built\n");
+    assert!(!project.is_built());
+}
+
+#[test]
+fn a_static_program_for_tests_needs_no_profile_and_leaves_the_other_one_in_its_place() {
+    let project = Project::new("debug");
+    project.write("src/main.rs", "fn main() { loop {} }\n");
+    let output = project.dist(&[("LINK", "static"), ("BUILD", "debug")]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", error(&output));
+    assert_eq!(project.read("target/debug-static/wire-scim-guard"), "built\n");
+    let calls = project.calls();
+    assert_eq!(calls[0], "rustc --bin wire-scim-guard -- -Ctarget-feature=+crt-static");
+    assert_eq!(calls[2], "build --quiet --bin wire-scim-guard");
+    assert!(!project.is_built() && !project.dist(&[("BUILD", "fast")]).status.success());
 }
 
 /// Ordinary builds call the compiler directly, so that the user's own RUSTC_WRAPPER keeps working.

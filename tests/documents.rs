@@ -58,6 +58,37 @@ fn the_chart_has_the_alerts_of_prometheus() {
     assert_eq!(of_chart, read(&Path::new("conf/prometheus").join(alerts)), "copy it to the chart");
 }
 
+/// The rows of a table: each alert with what its description says to do.
+fn what_to_do(rules: &str) -> String {
+    let value = |line: &str| line.split_once(": ").unwrap().1.trim_matches('\'').replace("''", "'");
+    let mut rows = String::from("| alert | what to do |\n|---|---|\n");
+    let mut alert = String::new();
+    for line in rules.lines() {
+        if line.trim_start().starts_with("- alert:") {
+            alert = value(line);
+        } else if line.trim_start().starts_with("description:") {
+            rows.push_str(&format!("| `{alert}` | {} |\n", value(line).replace('|', "\\|")));
+        }
+    }
+    rows
+}
+
+#[test]
+fn monitoring_md_says_what_to_do_about_each_alert() {
+    let path = Path::new("docs/monitoring.md");
+    let text = read(path);
+    let (before, rest) = text.split_once("<!-- alerts -->\n").unwrap();
+    let (written, after) = rest.split_once("<!-- end -->").unwrap();
+    let rows = what_to_do(&read(Path::new("conf/prometheus/wire-scim-guard.rules.yaml")));
+    assert!(rows.lines().count() > 15, "{rows}");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, format!("{before}<!-- alerts -->\n{rows}<!-- end -->{after}"))
+            .unwrap();
+        return;
+    }
+    assert!(written == rows, "{} is out of date: run this test with UPDATE_DOCS=1", path.display());
+}
+
 #[test]
 fn every_linked_file_exists() {
     let mut links = 0;

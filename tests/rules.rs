@@ -1,10 +1,12 @@
 //! Every rule of the guard over real sockets: a request that hits it and the most similar one that does not, in
 //! front of a backend that counts its connections. The answers are stored in `tests/snapshots`, and
-//! `docs/rules.md` is generated from them.
+//! `docs/rules.md` and `docs/refusals.md` are generated from them.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 #[path = "rules/cases.rs"]
 mod cases;
+#[path = "rules/page.rs"]
+mod page;
 mod support;
 
 use std::collections::BTreeMap;
@@ -186,9 +188,11 @@ fn golden(response: &Response) -> String {
 #[test]
 fn every_rule_refuses_its_case_and_not_the_nearest_valid_one() {
     let mut answers: BTreeMap<Rule, Response> = BTreeMap::new();
+    let mut requests: BTreeMap<Rule, Vec<u8>> = BTreeMap::new();
     for case in cases() {
         let rule = case.rule;
         answers.insert(rule, hit(&case));
+        requests.insert(rule, case.hit);
     }
     for (rule, response) in multi_request_cases() {
         response.refused(rule.id());
@@ -203,6 +207,7 @@ fn every_rule_refuses_its_case_and_not_the_nearest_valid_one() {
     }
     insta::assert_snapshot!("refusals", all);
     compare_with_docs(&document(&answers));
+    page::check(&requests, &answers);
 }
 
 /// The contents of `docs/rules.md`, from the rule table and the answers.
@@ -231,7 +236,8 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
     text.push_str("\n`always`: cannot be switched; the reason is given with the rule.\n");
     for entry in &TABLE {
         let answer = &answers[&entry.rule];
-        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        // Placeholders such as <host> are text, not tags.
+        let detail = answer.json()["detail"].as_str().unwrap().replace('<', "&lt;");
         write!(text, "\n## `{}`\n\n{}", entry.id, entry.checks).unwrap();
         if let Some(how) = entry.by_release {
             write!(text, " {how}").unwrap();

@@ -21,6 +21,8 @@ const MAX_FILE: u64 = 2 * 1024 * 1024;
 pub(super) struct Files {
     config: PathBuf,
     schemas: Option<PathBuf>,
+    /// Keys, tokens and passwords.
+    secrets: Vec<PathBuf>,
     /// Files with their own watchers: the token registry, and certificates.
     others: Vec<PathBuf>,
 }
@@ -31,6 +33,7 @@ impl Files {
         Self {
             config: path.into(),
             schemas: config.and_then(|config| config.schemas.clone()),
+            secrets: config.map(|config| config.secret_files.clone()).unwrap_or_default(),
             others: config.map(others).unwrap_or_default(),
         }
     }
@@ -45,6 +48,9 @@ impl Contents {
     pub(super) fn of(files: &Files) -> Self {
         let mut hash = Sha256::new();
         add_file(&mut hash, &files.config);
+        for path in &files.secrets {
+            add_file(&mut hash, path);
+        }
         if let Some(folder) = &files.schemas {
             for name in schema_names(folder) {
                 add(&mut hash, name.as_bytes());
@@ -75,7 +81,6 @@ fn others(config: &Config) -> Vec<PathBuf> {
         }
         paths.extend(tls.client_auth.iter().map(|auth| auth.ca.clone()));
     }
-    paths.extend(config.shared.iter().flat_map(|shared| shared.store.files.iter().cloned()));
     paths
 }
 
@@ -112,4 +117,29 @@ fn content(path: &Path) -> Result<Vec<u8>, std::io::ErrorKind> {
         Ok(content)
     };
     read().map_err(|error: std::io::Error| error.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file;
+
+    #[test]
+    fn a_changed_password_of_the_store_is_another_content() {
+        let folder = std::env::temp_dir().join(format!("contents-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("config.yaml");
+        let text = "listen: [\"127.0.0.1:8080\"]\nupstream: {servers: [\"127.0.0.1:8088\"]}\n\
+                    shared: {redis: \"redis://a\", password_file: password}\n";
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(folder.join("password"), "one").unwrap();
+        let (config, _) = file::load(&path, file::Overrides::default());
+        let files = Files::new(&path, config.as_ref());
+        let before = Contents::of(&files);
+        std::fs::write(folder.join("password"), "two").unwrap();
+        assert_ne!(Contents::of(&files), before);
+        std::fs::write(folder.join("password"), "one").unwrap();
+        assert_eq!(Contents::of(&files), before);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

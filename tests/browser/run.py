@@ -64,7 +64,7 @@ def inspect(folder, admin):
     for personal in ("king", "user.1", "User.Upper", "@example.com", "no good"):
         check(f"the page does not show {personal!r}", personal not in page)
     pictures = {
-        "wide-light": ("1280,1600",), "phone-light": ("390,1600",),
+        "wide-light": ("1280,1600",), "phone-light": ("390,1600",), "book": ("1000,1100",),  # docs/images/page.png
         "wide-dark": ("1280,1600", "--blink-settings=preferredColorScheme=0"),
         "phone-dark": ("390,1600", "--blink-settings=preferredColorScheme=0"),
     }

@@ -1,21 +1,18 @@
 """The rendered container, in podman: its user, its security context, its mounts as Kubernetes lays them out."""
 
-import contextlib
-import http.client
 import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
+import podman
 from chart import FOLDER, ROOT, container, example, mounted, one
 from guard import WAIT_TIMEOUT, expect
+from podman import wait_until
 
-# Test machines are assumed to lack systemd's cgroups and overlay file systems.
-PODMAN = ["podman", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"]
 TOKEN = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # the stand-in's
 ADMIN_TOKEN = "sixteen-characters"
 
@@ -33,7 +30,7 @@ def serves_in_a_container(binary):
 
 class Pod:
     def __init__(self, binary, folder):
-        self.folder, self.binary = folder, binary
+        self.folder, self.binary, self.podman = folder, binary, podman.Podman(folder)
         tokens = folder / "tokens.yaml"
         tokens.write_text(f'tokens: [{{label: test, hash: "{hashed(binary)}"}}]\n')
         # A pod has its own address; here the backend shares the guard's, and needs another port.
@@ -54,30 +51,19 @@ class Pod:
             (root / name).mkdir(exist_ok=True)
         (root / FOLDER.lstrip("/")).mkdir(parents=True)
 
-    def podman(self, *arguments):
-        storage = ["--root", self.folder / "storage", "--runroot", self.folder / "run"]
-        done = subprocess.run([*PODMAN, *storage, *arguments], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"podman {arguments[0]}: {done.stderr[-1500:]}")
-        return done.stdout.strip()
-
     def __enter__(self):
         user, context = self.spec["securityContext"], container(self.documents)["securityContext"]
         options = ["--user", f"{user['runAsUser']}:{user['runAsGroup']}", "--group-add", str(user["fsGroup"])]
         expect("the context", (context["readOnlyRootFilesystem"], context["allowPrivilegeEscalation"]), (True, False))
         options += ["--read-only", "--read-only-tmpfs=false", "--security-opt", "no-new-privileges"]
         options += [f"--cap-drop={name}" for name in context["capabilities"]["drop"]]
-        options += ["--runtime", "runc", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]
         for mount in container(self.documents)["volumeMounts"]:
             part = mount["mountPath"].removeprefix(FOLDER).lstrip("/")
             options += ["--volume", f"{self.folder}/mounts/{part}:{mount['mountPath']}:ro"]
         arguments = container(self.documents)["args"]
-        command = ["run", "--detach", "--network", "none", *options, "--rootfs", self.folder / "image", "/guard", *arguments]
-        self.id = self.podman(*command)
-        self.process = int(self.podman("inspect", "--format", "{{.State.Pid}}", self.id))
-        log = (self.folder / "standin.log").open("w")
-        inside = ["nsenter", "--target", str(self.process), "--net"]
-        self.backend = subprocess.Popen([*inside, self.binary, "standin", "--listen", "127.0.0.1:8081"], stdout=log, stderr=log)
+        image = ["--rootfs", self.folder / "image", "/guard"]
+        self.id, self.process = self.podman.run("--network", "none", *options, *image, *arguments)
+        self.backend = podman.backend(self.binary, self.process, 8081, (self.folder / "standin.log").open("w"))
         return self
 
     def __exit__(self, *_):
@@ -85,16 +71,8 @@ class Pod:
         self.backend.wait(WAIT_TIMEOUT)
         self.podman("rm", "--force", self.id)
 
-    def request(self, port, method, path, body=None, headers=None):
-        """A request from within the pod's network."""
-        with inside_network(self.process):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_TIMEOUT)
-            connection.connect()
-        connection.request(method, path, body, headers or {})
-        answer = connection.getresponse()
-        answer.read()
-        connection.close()
-        return answer.status, answer.headers.get("Scim-Guard-Rule")
+    def request(self, port, *arguments):
+        return podman.request(self.process, port, *arguments)
 
     def answers_its_probes(self):
         ports = {port["name"]: port["containerPort"] for port in container(self.documents)["ports"]}
@@ -111,16 +89,8 @@ class Pod:
         return self.podman("logs", self.id)
 
     def is_confined(self):
-        status = Path(f"/proc/{self.process}/status").read_text()
-        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        user = str(self.spec["securityContext"]["runAsUser"])
-        expect("user", fields["Uid"].split(), [user] * 4)
-        expect("capabilities", {fields[name] for name in ["CapEff", "CapPrm", "CapBnd"]}, {"0" * 16})
-        expect("no new privileges, seccomp", (fields["NoNewPrivs"], fields["Seccomp"]), ("1", "2"))
-        mounts = [line.split() for line in Path(f"/proc/{self.process}/mounts").read_text().splitlines()]
-        writable = [m[1] for m in mounts if "rw" in m[3].split(",") and not m[1].startswith(("/proc", "/sys", "/dev"))]
-        # Files of the container engine, which Kubernetes mounts too.
-        expect("writable", set(writable) - {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/run/.containerenv"}, set())
+        writable = podman.confined(self.process, self.spec["securityContext"]["runAsUser"])
+        expect("writable", writable - podman.OF_THE_ENGINE, set())
 
     def create(self, name):
         body = json.dumps({"userName": name, "externalId": f"{name}@example.com", "displayName": name})
@@ -132,35 +102,7 @@ class Pod:
 
     def stop(self):
         self.podman("stop", "--time", str(self.spec["terminationGracePeriodSeconds"]), self.id)
-        return int(self.podman("inspect", "--format", "{{.State.ExitCode}}", self.id))
-
-
-@contextlib.contextmanager
-def inside_network(process):
-    """Sockets that this thread opens belong to the network of that process."""
-    with open("/proc/thread-self/ns/net") as own, open(f"/proc/{process}/ns/net") as other:
-        set_namespace(other.fileno())
-        try:
-            yield
-        finally:
-            set_namespace(own.fileno())
-
-
-def set_namespace(descriptor):
-    import ctypes  # Python has os.setns from 3.12 on
-
-    if ctypes.CDLL(None, use_errno=True).setns(descriptor, 0) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
-
-
-def wait_until(what, condition, logs=lambda: ""):
-    end = time.monotonic() + WAIT_TIMEOUT
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            if condition():
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"{what}: not within {WAIT_TIMEOUT} s {logs()[-1500:]}")
+        return self.podman.exit_code(self.id)
 
 
 def hashed(binary):

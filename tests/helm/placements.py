@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import yaml
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "clients")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "clients"), str(HERE.parent / "containers")]
 import container as pods  # noqa: E402
 from chart import CHART, HELMS, ROOT, config, example, one, render  # noqa: E402
 from guard import WAIT_TIMEOUT, Process, expect, free_port, request, run  # noqa: E402

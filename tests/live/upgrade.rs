@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::guard::{Guard, Place};
 use crate::load::{Ask, Load};
@@ -164,6 +165,32 @@ fn a_second_upgrade_is_refused_and_a_stop_ends_the_one_in_progress() {
     guard.signal("-TERM");
     assert_eq!(guard.exit_code(), Some(0));
     assert!(!is_running(started().unwrap()));
+}
+
+#[test]
+fn process_1_of_a_container_is_not_replaced() {
+    let backend = Backend::fine();
+    let place = Place::new("upgrade-process-1");
+    place.write(&place.text(&backend, ""));
+    let id = Command::new("id").arg("-u").output().unwrap();
+    let mut command = Command::new("unshare");
+    if id.stdout != b"0\n" {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--pid", "--fork", "--kill-child", PROGRAM, "serve", "--config"]);
+    command.arg(place.config());
+    let outer = place.spawn(command);
+    place.wait_ready();
+    let children =
+        Command::new("pgrep").args(["-P", &outer.child.id().to_string()]).output().unwrap();
+    let guard: u32 = String::from_utf8(children.stdout).unwrap().trim().parse().unwrap();
+    send_signal("-USR2", guard);
+    wait_until("the refusal", || {
+        place.metric("scim_guard_program_upgrades_total{outcome=\"refused\"}") > 0.0
+    });
+    let said = "SIGUSR2 is ignored: an upgrade needs a process of its own to be replaced, and this one is process 1";
+    assert!(outer.logged().contains(said));
+    assert_eq!(place.status(), 200);
 }
 
 #[test]

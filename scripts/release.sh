@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# A release, in one command: `make release VERSION=1.2.3`.
+#
+# Sets the version where it is written, dates the section of the changelog, trains the profile if it is stale, and commits and tags
+# that. Then builds all files twice, in folders of their own, and compares them. Can be repeated: what is done already is
+# left as it is. Nothing is published.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+fail() {
+    printf 'release: %s\n' "$1" >&2
+    exit 1
+}
+
+version=${1:-}
+[[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+$ ]] || fail 'please name the version: make release VERSION=1.2.3'
+[ -z "$(git status --porcelain)" ] || fail 'there are changes that are not committed; see git status.'
+
+set_version() {
+    local old
+    old=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    sed -i "0,/^version = \"$old\"/s//version = \"$version\"/" Cargo.toml
+    # The line after the name of this package.
+    sed -i "/^name = \"wire-scim-guard\"\$/{n;s/.*/version = \"$version\"/}" Cargo.lock
+    sed -i -e "s/^version: .*/version: $version/" -e "s/^appVersion: .*/appVersion: \"$version\"/" conf/helm/wire-scim-guard/Chart.yaml
+}
+
+# The items of a section of the changelog.
+changes() { # changes HEADING
+    awk -v heading="## $1" 'index($0, heading) == 1 { within = 1; next } /^## / { within = 0 } within && /^- /' CHANGELOG.md
+}
+
+if grep -q "^## $version " CHANGELOG.md; then
+    section="$version "
+else
+    section=Unreleased
+fi
+[ -n "$(changes "$section")" ] || fail "CHANGELOG.md says nothing about $version; write it below \`## Unreleased\`, and commit it."
+set_version
+if [ "$section" = Unreleased ]; then
+    sed -i "s/^## Unreleased\$/&\n\n## $version - $(date --utc +%Y-%m-%d)/" CHANGELOG.md
+fi
+if [ "$(cat pgo/dist.inputs 2>/dev/null)" != "$(scripts/profile-inputs.sh)" ]; then
+    scripts/setup.sh pgo
+    scripts/pgo.sh
+fi
+if [ -n "$(git status --porcelain)" ]; then
+    git commit --quiet --all --message "Release $version"
+fi
+if ! git rev-parse --quiet --verify "refs/tags/v$version" >/dev/null; then
+    git tag --annotate "v$version" --message "wire-scim-guard $version"
+elif [ "$(git rev-parse "v$version^{commit}")" != "$(git rev-parse HEAD)" ]; then
+    fail "the tag v$version is another commit; a release that was published keeps its version."
+fi
+
+scripts/setup.sh package image sbom
+build() { # build TARGET FOLDER
+    CARGO_TARGET_DIR=$1 scripts/dist.sh
+    CARGO_TARGET_DIR=$1 LINK=static scripts/dist.sh
+    scripts/artefacts.sh "$1/dist/wire-scim-guard" "$1/dist-static/wire-scim-guard" "$2"
+}
+
+build "${CARGO_TARGET_DIR:-target}" "dist/$version"
+build target/again dist/again
+rm -rf target/again
+scripts/compare-artefacts.py "dist/$version" dist/again || fail "dist/$version and dist/again differ; see the lines above."
+rm -rf dist/again
+cat "dist/$version/SHA256SUMS"

@@ -80,7 +80,7 @@ impl Queue {
         let Err(TrySendError::Full(line)) = self.0.try_send(line) else { return };
         let sender = self.0.clone();
         let thread = std::thread::Builder::new().name("audit-wait".into());
-        if let Err(error) = thread.spawn(move || sender.blocking_send(line)) {
+        if let Err(error) = thread.spawn(move || drop(sender.blocking_send(line))) {
             UNWRITTEN.fetch_sub(1, Ordering::Release);
             tracing::error!(%error, "a line of the audit log is lost: no thread to be had");
         }

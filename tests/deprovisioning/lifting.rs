@@ -116,7 +116,7 @@ fn an_allowance_that_cannot_be_written_is_reported_and_the_file_stays() {
         ("brigde", "5", "2099-06-30", "bridge"),
         ("bridge", "0", "2099-06-30", "0 is not in 1..=1000000"),
         ("bridge", "5", "2020-06-30", "--until is in the past"),
-        ("bridge", "5", "tomorrow", "--until: \"tomorrow\" is no time"),
+        ("bridge", "5", "tomorrow", "--until: \"tomorrow\" is not a time"),
     ] {
         let failed = allow(&register, label, count, until);
         assert_eq!(failed.status.code(), Some(2), "{failed:?}");

@@ -3,14 +3,11 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use crate::guard::{Guard, Place};
 use crate::load::{Ask, Load};
 use crate::support::program::{PROGRAM, send_signal};
-use crate::support::{Backend, Client, control, ok, wait_until};
+use crate::support::{Backend, Client, control, wait_until};
 
 fn is_running(process: u32) -> bool {
     // A process that has ended and was not waited for is a zombie.
@@ -60,14 +57,7 @@ fn ten_upgrades_under_load_fail_no_connection() {
 
 #[test]
 fn requests_in_flight_finish_in_the_old_process() {
-    let (go, held) = mpsc::channel::<()>();
-    let held = Mutex::new(held);
-    let backend = Backend::start(move |seen| {
-        if seen.line().contains("Slow") {
-            let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(30));
-        }
-        ok("{}")
-    });
+    let (backend, go) = Backend::slow();
     let place = Place::new("upgrade-in-flight");
     place.write(&place.text(&backend, "other_paths: forward\n"));
     let mut guard = place.start();

@@ -179,5 +179,5 @@ impl Upgrade {
 
 fn failed(running: &Running, why: &str) {
     running.metrics().upgrades().failed.inc();
-    tracing::error!("the upgrade failed, and this process goes on serving: {why}");
+    tracing::error!("the upgrade failed, and this process continues to serve: {why}");
 }

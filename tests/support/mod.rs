@@ -163,7 +163,6 @@ pub fn shared(port: u16, timeout: Duration, on_failure: OnFailure) -> Shared {
         key: None,
         username: None,
         password: None,
-        files: Vec::new(),
     };
     Shared { store, timeout, on_failure }
 }

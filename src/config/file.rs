@@ -240,10 +240,10 @@ fn read_shield(mut section: Section<'_, '_>) -> (RefusalCacheSettings, Option<At
     let refused_for = section.field("refused_for");
     set(&mut shield.refused_for, refused_for.and_then(|field| field.duration()));
     let failures = section.field("failures");
-    let count = failures.as_ref().and_then(|field| field.count());
+    let count = failures.as_ref().and_then(Field::count);
     set(&mut shield.failures, count.and_then(|count| u32::try_from(count).ok()));
     let window = section.field("window");
-    let time = window.as_ref().and_then(|field| field.duration());
+    let time = window.as_ref().and_then(Field::duration);
     set(&mut shield.window, time);
     shield.by_address = section.field("by_address").and_then(|field| field.flag());
     section.close();

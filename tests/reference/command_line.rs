@@ -20,7 +20,7 @@ fn the_page_of_the_command_line_is_current() {
     for command in &leaves {
         let name = command.get_bin_name().unwrap();
         let about = command.get_about().unwrap();
-        writeln!(text, "| [`{name}`](#{}) | {} |", name.replace(' ', "-"), inline(about)).unwrap();
+        writeln!(text, "| [`{name}`](#{}) | {} |", name.replace(' ', "-"), inline(&about)).unwrap();
     }
     text.push_str("\nExit codes: 0 success; 1 refused (`check`), differences (`compare`), or failed while running; 2 unusable \
                    arguments, input or config.\n");
@@ -53,7 +53,7 @@ fn section(text: &mut String, command: &Command) {
     shown.sort_by_key(|argument| !argument.is_positional());
     for argument in &shown {
         let help = argument.get_long_help().or(argument.get_help()).unwrap();
-        write!(text, "- `{argument}`: {}", inline(help)).unwrap();
+        write!(text, "- `{argument}`: {}", inline(&help)).unwrap();
         let values: Vec<String> = argument
             .get_possible_values()
             .iter()
@@ -79,7 +79,7 @@ fn section(text: &mut String, command: &Command) {
 }
 
 /// Help as one line of Markdown.
-fn inline(help: impl ToString) -> String {
+fn inline(help: &impl ToString) -> String {
     prose(&help.to_string().split_whitespace().collect::<Vec<_>>().join(" "))
 }
 

@@ -72,7 +72,7 @@ fn render(path: &Path) -> String {
         .unwrap();
     let warnings = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && warnings.is_empty(), "{}: {warnings}", path.display());
-    String::from_utf8(output.stdout).unwrap().replace('\u{2010}', "-").replace('\u{2212}', "-")
+    String::from_utf8(output.stdout).unwrap().replace(['\u{2010}', '\u{2212}'], "-")
 }
 
 #[test]

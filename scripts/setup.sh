@@ -193,6 +193,10 @@ if [ "$target" = test ]; then
     need ldapsearch ldap-utils
     need unshare util-linux
     need openssl openssl
+    [ -n "$(compgen -G '/usr/lib/*/faketime/libfaketime.so.1')" ] || packages+=(libfaketime)
+    need zsh zsh
+    need fish fish
+    need groff groff-base
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 fi
 done

@@ -48,6 +48,7 @@ tests() {
     step 'configs, documents and commands of the book' python3 tests/book/run.py --binary "$binary"
     step 'pictures of the book' python3 scripts/pictures.py --check
     step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
+    step 'WebSocket over TLS' target/venv/bin/python tests/websocket/run.py --tls --binary "$binary"
     # The last of these, as it waits for the cargo that checks.
     step 'unit and socket tests' cargo test --quiet
 }

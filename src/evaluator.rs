@@ -500,7 +500,8 @@ fn lowered(target: &Target<'_>, raw: &[u8]) -> Option<Vec<u8>> {
 ///
 /// SECURITY: always enforced, as nothing would judge the bytes in a tunnel.
 pub(crate) fn no_tunnel() -> Refusal {
-    let detail = "CONNECT is not served: this is no tunnel. Wire serves GET and HEAD everywhere.";
+    let detail =
+        "CONNECT is not served: this proxy opens no tunnels. Wire serves GET and HEAD everywhere.";
     let refusal = Refusal::new(Rule::MethodNotAllowed, detail);
     Refusal { allow: Some("GET, HEAD"), ..refusal }
 }

@@ -21,6 +21,7 @@ pub mod deprovisioning;
 pub mod digest;
 pub mod evaluator;
 pub mod findings;
+mod fingerprint;
 pub mod fraction;
 pub mod hash_key;
 mod headers;

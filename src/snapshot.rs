@@ -7,24 +7,27 @@
 //! (refusal cache, rates, memory budget, connections, pools, health of servers, metrics) is kept
 //! outside it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::config::{Config, warnings};
+use crate::deprovisioning::AllowanceChange;
+use crate::fingerprint;
 use crate::refusals::RefusalLimits;
+use crate::registry::TokenRegistry;
 use crate::registry::file::LoadError;
 use crate::registry::watch::RegistryFile;
-use crate::registry::{Entry, TokenRegistry};
 use crate::schema::{SchemaErrors, Schemas};
 use crate::shared::SharedState;
 use crate::tls::LoadedTls;
+
+mod allowances;
+
+use allowances::Auditor;
 
 /// How often the registry file is checked for changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -56,6 +59,17 @@ pub struct LoadErrors {
     pub schemas: Option<SchemaErrors>,
     pub registry: Option<LoadError>,
     pub tls: Vec<LoadError>,
+}
+
+impl LoadErrors {
+    /// Without those of certificates and keys that are missing.
+    pub fn without_missing(mut self) -> Self {
+        self.tls.retain(|error| match error {
+            LoadError::Unreadable { path, .. } => path.exists(),
+            _ => true,
+        });
+        self
+    }
 }
 
 impl fmt::Display for LoadErrors {
@@ -110,6 +124,17 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    /// A number that differs between replicas whose config files, own schemas or token registries differ. What replicas may
+    /// each have for themselves is not part of it: certificates, and files with keys and tokens, which no number must be of.
+    pub fn fingerprint(&self) -> u64 {
+        let schemas = self.config.schemas.as_ref().map(|_| self.schemas.fingerprint());
+        let registry = self.registry.as_ref().map(|registry| registry.tokens.fingerprint);
+        let parts = schemas.into_iter().chain(registry);
+        parts.fold(self.config.fingerprint, |all, part| {
+            fingerprint::of([all.to_le_bytes(), part.to_le_bytes()])
+        })
+    }
+
     /// What the files contain although it is probably unintended, and which certificates expire
     /// soon; in addition to the warnings of the configuration.
     pub fn warnings(&self, now: SystemTime) -> Vec<String> {
@@ -141,29 +166,6 @@ impl Snapshot {
     }
 }
 
-/// Logs which tokens may delete or deactivate more users than their limit, if that is new.
-fn log_allowances(new: &TokenRegistry, old: &TokenRegistry) {
-    if !new.limits_removals() {
-        return;
-    }
-    let allowed = |entry: &Entry| entry.deprovisioning.and_then(|own| own.allow);
-    let before: HashMap<&str, _> =
-        old.entries().iter().map(|entry| (entry.label.as_str(), allowed(entry))).collect();
-    for entry in new.entries() {
-        let label = entry.label.as_str();
-        let Some(allowance) = allowed(entry) else { continue };
-        if before.get(label) != Some(&Some(allowance)) {
-            let until = OffsetDateTime::from(allowance.until).format(&Rfc3339).unwrap_or_default();
-            tracing::warn!(
-                token = label,
-                count = allowance.count,
-                until,
-                "the token may delete or deactivate more users than its limit"
-            );
-        }
-    }
-}
-
 /// The current snapshot.
 #[derive(Debug)]
 pub struct Snapshots {
@@ -174,6 +176,7 @@ pub struct Snapshots {
     watching: AtomicBool,
     /// A thread that does so is running.
     watched: AtomicBool,
+    auditor: Auditor,
 }
 
 impl Snapshots {
@@ -183,6 +186,7 @@ impl Snapshots {
             publishing: Mutex::new(()),
             watching: AtomicBool::new(false),
             watched: AtomicBool::new(false),
+            auditor: Auditor::default(),
         })
     }
 
@@ -211,12 +215,24 @@ impl Snapshots {
             && !Arc::ptr_eq(&new.tokens, &old.tokens)
         {
             new.tokens = Arc::new(new.tokens.continuing(&old.tokens));
-            log_allowances(&new.tokens, &old.tokens);
         }
-        self.current.store(Arc::new(next));
+        let next = Arc::new(next);
+        self.current.store(Arc::clone(&next));
+        self.auditor.note(&next, Some(&current));
         if self.watching.load(Ordering::Relaxed) {
             self.watch();
         }
+    }
+
+    /// Has `audit` told what tokens may do beyond their limits of deprovisioning: now, and whenever that changes while the
+    /// configuration has an audit log.
+    pub(crate) fn audit_allowances(
+        self: &Arc<Self>,
+        audit: impl Fn(AllowanceChange) + Send + Sync + 'static,
+    ) {
+        self.auditor.set(Arc::new(audit));
+        let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.auditor.note(&self.current(), None);
     }
 
     /// Publishes a new snapshot whenever the registry file has changed, on a thread that runs as

@@ -122,7 +122,7 @@ fn read_scim<'a>(
     }
     let resource = tail.iter().position(|s| *s != b"v2").map_or(&[][..], |at| &tail[at..]);
     let handler = match resource {
-        [] => return Err(not_found("the base URL alone is no resource")),
+        [] => return Err(not_found("the base URL alone is not a resource")),
         [b"v1", ..] => return Err(not_found("Wire speaks SCIM 2.0 only")),
         [b"scim", ..] => return Err(not_found("it contains the base URL twice")),
         [name, ids @ ..] => match (api::find(name, !ids.is_empty()), ids) {

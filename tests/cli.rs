@@ -87,6 +87,9 @@ fn every_command_has_help_and_version() {
         &["token", "hash"],
         &["deprovisioning"],
         &["deprovisioning", "allow"],
+        &["config", "schema"],
+        &["completions"],
+        &["man"],
     ] {
         let (code, out, err) = run(&[command, &["--help"]].concat());
         assert_eq!((code, err.as_str()), (0, ""), "{command:?}");
@@ -100,6 +103,9 @@ fn every_command_has_help_and_version() {
         (&["serve"][..], "wire-scim-guard serve --config"),
         (&["demo"], "wire-scim-guard demo --listen"),
         (&["config", "check"], "wire-scim-guard config check --config"),
+        (&["config", "schema"], "wire-scim-guard config schema >"),
+        (&["completions"], "wire-scim-guard completions bash >"),
+        (&["man"], "wire-scim-guard man /usr"),
         (&["rules"], "wire-scim-guard rules --json | jq"),
         (&["check"], "wire-scim-guard check --kind patch"),
         (&["preflight"], "wire-scim-guard preflight --bridge-config"),
@@ -356,6 +362,47 @@ fn errors_in_a_config_and_in_the_files_it_names_are_reported_together() {
         );
         assert_eq!(err.lines().count(), 3, "{err}");
     }
+}
+
+#[test]
+fn a_bad_key_is_named_beside_a_missing_certificate() {
+    let folder = Folder::new("pairs");
+    let key = |name: &str| {
+        let text =
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        folder.file(name, text);
+    };
+    key("listener.key");
+    key("admin.key");
+    key("backend.key");
+    folder.file("ca.pem", "");
+    let pair = |name: &str| format!("certificate: missing-{name}.pem, key: {name}.key");
+    let config = folder.file(
+        "guard.yaml",
+        format!(
+            "listen:\n- address: \"127.0.0.1:8443\"\n  tls: {{certificates: [{{{}}}], client_auth: {{ca: missing-ca.pem}}}}\n\
+             admin: {{tls: {{certificates: [{{{}}}]}}}}\nupstream:\n  servers: [\"https://a\"]\n  tls: {{ca: ca.pem, {}}}\n",
+            pair("listener"),
+            pair("admin"),
+            pair("backend")
+        ),
+    );
+    let (code, _, err) = run(&["config", "check", "--config", &config]);
+    assert_eq!(code, 2);
+    for wanted in [
+        "guard.yaml:3:38: listen[0].tls.certificates[0].certificate: ",
+        "guard.yaml:3:99: listen[0].tls.client_auth.ca: ",
+        "guard.yaml:4:44: admin.tls.certificates[0].certificate: ",
+        "guard.yaml:7:34: upstream.tls.certificate: ",
+        "listener.key:1:1: the key is encrypted",
+        "admin.key:1:1: the key is encrypted",
+        "backend.key:1:1: the key is encrypted",
+        "ca.pem: the file is empty",
+    ] {
+        assert_eq!(err.matches(wanted).count(), 1, "{wanted} in:\n{err}");
+    }
+    // Each missing file is named once, and where the config names it.
+    assert_eq!(err.lines().count(), 8, "{err}");
 }
 
 #[test]

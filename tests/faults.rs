@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Scope;
 
+use support::client::complete;
 use support::program::{PROGRAM, Place, send_signal};
 use support::{Backend, Client, WAIT_TIMEOUT, control, head, last, user, wait_until, with_length};
 
@@ -29,14 +30,8 @@ fn ask(stream: &mut TcpStream, request: &[u8]) -> Outcome {
         return Outcome::Nothing;
     }
     loop {
-        let text = String::from_utf8_lossy(&seen);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let field =
-                |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-            if body.len() == field("Content-Length:").unwrap().parse::<usize>().unwrap() {
-                let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-                return Outcome::Answered(status, field("Connection:") != Some("close"));
-            }
+        if let Some((status, stays_open)) = complete(&seen) {
+            return Outcome::Answered(status, stays_open);
         }
         let mut chunk = [0; 4096];
         match stream.read(&mut chunk) {

@@ -17,6 +17,8 @@ mod load;
 mod reload;
 #[path = "live/sockets.rs"]
 mod sockets;
+#[path = "live/stop.rs"]
+mod stop;
 #[path = "upstream_tls/terminator.rs"]
 mod terminator;
 #[path = "live/upgrade.rs"]

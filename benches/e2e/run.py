@@ -369,6 +369,12 @@ def report(contenders, works, spent, arguments):
             if work.name == "POST":
                 plot.append((contender.name, middle))
         print(f"| {contender.name} | " + " | ".join(cells) + " |")
+    print("\nthe same in microseconds, medians\n")
+    print("| | " + " | ".join(names) + " |\n|---" * 1 + "|---" * len(names) + "|")
+    for contender in contenders:
+        costs = [spent.get((contender.name, name)) for name in names]
+        cells = [f"{statistics.median(cost):.1f}" if cost else "" for cost in costs]
+        print(f"| {contender.name} | " + " | ".join(cells) + " |")
     print(f"\nplain nginx, POST: {statistics.median(spent[('nginx', 'POST')]):.1f} µs a request in this run")
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)

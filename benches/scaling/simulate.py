@@ -39,14 +39,14 @@ class Rhythm:
     every: float  # seconds from the start of a run to that of the next
     share: float  # of the people that a run is about
     streams: int  # requests at a time
-    requests: tuple  # for each of these people
+    requests: int  # for each of these people
 
 
 RHYTHMS = [
-    Rhythm("ldap-scim-bridge, everyone every 5 minutes", 300, 1, 1, ("GET", "PUT")),
-    Rhythm("Entra ID, 2 % changed in a cycle of 40 minutes", 2400, 0.02, 4, ("GET", "PATCH")),
-    Rhythm("Entra ID, everyone in each cycle", 2400, 1, 4, ("GET", "PATCH")),
-    Rhythm("Okta, everyone pushed once an hour", 3600, 1, 4, ("GET", "PUT")),
+    Rhythm("ldap-scim-bridge, everyone every 5 minutes", 300, 1, 1, 2),
+    Rhythm("Entra ID, 2 % changed in a cycle of 40 minutes", 2400, 0.02, 4, 2),
+    Rhythm("Entra ID, everyone in each cycle", 2400, 1, 4, 2),
+    Rhythm("Okta, everyone pushed once an hour", 3600, 1, 4, 2),
 ]
 
 
@@ -61,10 +61,10 @@ def load(rhythm, sizes, chance):
     """Requests a second in each minute, and how many streams are active at most."""
     minutes = HOURS * 60
     requests, streams = [0.0] * minutes, [0.0] * minutes
-    each = WIRE + sum(map(cost, rhythm.requests)) / len(rhythm.requests)
+    each = WIRE + cost()
     rate = rhythm.streams / each
     for size in sizes:
-        count = max(1, round(size * rhythm.share)) * len(rhythm.requests)
+        count = max(1, round(size * rhythm.share)) * rhythm.requests
         # A run that takes longer than the interval has the next start skipped.
         every = rhythm.every * math.ceil(count / rate / rhythm.every)
         start = chance.uniform(-every, 0)
@@ -84,20 +84,20 @@ def spread(requests, streams, width, start, count, rate):
         minute += 1
 
 
-def cost(method):
+def cost():
     """Seconds of a processor that a request over TLS takes."""
     costs = MEASURED["processor_us"]
-    return (costs[method] + costs["TLS"]) / 1e6
+    return (costs["request"] + costs["TLS"]) / 1e6
 
 
-def waiting(rate, methods, processors, chance):
+def waiting(rate, processors, chance):
     """The time that 99 % of requests wait for a processor at most, in milliseconds."""
     free = [0.0] * processors
     now, waits = 0.0, []
     for _ in range(min(ARRIVALS, max(2_000, int(rate * MINUTE)))):
         now += chance.expovariate(rate)
         began = max(now, heapq.heappop(free))
-        heapq.heappush(free, began + cost(chance.choice(methods)))
+        heapq.heappush(free, began + cost())
         waits.append(began - now)
     return sorted(waits)[int(len(waits) * 0.99)] * 1000
 
@@ -106,13 +106,12 @@ def row(people, teams, rhythm):
     chance = random.Random(f"{people} {rhythm.name}")
     per_minute, streams = load(rhythm, team_sizes(people, teams, chance), chance)
     peak, mean = max(per_minute), sum(per_minute) / len(per_minute)
-    busy = peak * sum(map(cost, rhythm.requests)) / len(rhythm.requests)
+    busy = peak * cost()
     needed = max(1, math.ceil(busy / (CORES * BUSY)))
     # One more than needed, as one may be restarting.
-    wait = waiting(peak, rhythm.requests, needed * CORES, chance)
+    wait = waiting(peak, needed * CORES, chance)
     memory = streams * MEASURED["connection_kib"]["TLS"] / 1024
-    scripts = MEASURED["redis_scripts_a_second"]
-    store = f"{100 * peak / scripts:.1f} %" if scripts else "-"
+    store = f"{100 * peak * MEASURED['redis_script_us'] / 1e6:.1f} %"
     return (f"| {people:,} in {teams:,} | {rhythm.name} | {mean:,.1f} | {peak:,.1f} | {busy:.3f} | {needed + 1} | {wait:.2f} "
             f"| {streams:,.0f} ({memory:,.1f} MiB) | {store} |")
 

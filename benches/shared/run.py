@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import importlib.util
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,8 @@ def main():
                     took[contender.name] += e2e.latencies(contender, work, arguments.seconds, arguments.rate, CONNECTIONS)
             lookups = metric(in_redis, 'scim_guard_shared_lookups_total{outcome="answered"}')
             missed = metric(in_redis, 'scim_guard_shared_lookups_total{outcome="timeout"}')
+            stats = subprocess.run(["redis-cli", "-p", str(port), "info", "commandstats"], capture_output=True, text=True, check=True)
+            of_scripts = re.search(r"cmdstat_evalsha:.*usec_per_call=([\d.]+)", stats.stdout).group(1)
         finally:
             for contender in started:
                 contender.stop()
@@ -82,7 +85,7 @@ def main():
         values.sort()
         at = lambda share: values[min(int(len(values) * share), len(values) - 1)]  # noqa: E731
         print(f"{name:14} median {at(0.5):.3f} ms, p99 {at(0.99):.3f} ms, p99.9 {at(0.999):.3f} ms, most {values[-1]:.3f} ms")
-    print(f"{lookups:.0f} look-ups were answered, {missed:.0f} were given up")
+    print(f"{lookups:.0f} look-ups were answered, {missed:.0f} were given up; Redis took {of_scripts} us for each script")
 
 
 main()

@@ -121,7 +121,7 @@ impl Page {
         ]);
         for summary in rules {
             let Counts { refused, reported, confirmed, overruled, missed, .. } = summary.lately;
-            self.0.push_str("<tr>");
+            self.begin_row();
             let checks = Rule::from_id(summary.rule).map_or(
                 "Wire refused what the guard let pass: run wire-scim-guard compare.",
                 |rule| rule.entry().checks,
@@ -136,10 +136,8 @@ impl Page {
             self.number("Reported", reported, "")?;
             self.number("Wire served", overruled, "warn")?;
             self.number("Wire refused", confirmed + missed, if missed > 0 { "bad" } else { "" })?;
-            self.cell("Routes", &counted(&summary.handlers, 0))?;
-            self.cell("Tokens", &counted(&summary.tokens, summary.other_tokens))?;
-            self.cell("Last", &[summary.last.seconds(), summary.example.clone()])?;
-            self.0.push_str("</tr>\n");
+            let last = [summary.last.seconds(), summary.example.clone()];
+            self.usage(&summary.handlers, &summary.tokens, summary.other_tokens, &last)?;
         }
         self.end_table();
         Ok(())
@@ -158,13 +156,11 @@ impl Page {
                 Answer::Policy => ("warn", "your policy"),
                 Answer::Unknown => ("faint", "unknown"),
             };
-            writeln!(
-                self.0,
-                "<tr><td data-label=\"Rule\"><code>{}</code></td><td data-label=\"Safe\" \
-                 class=\"{class}\">{word}</td><td data-label=\"Why\">{}</td></tr>",
-                Escaped(rule),
-                Escaped(why)
-            )?;
+            self.begin_row();
+            self.code("Rule", rule)?;
+            self.text("Safe", class, word)?;
+            self.text("Why", "", why)?;
+            self.end_row();
         }
         self.end_table();
         Ok(())
@@ -177,13 +173,11 @@ impl Page {
         }
         self.table(&["Repair", "Repaired", "Routes", "Tokens", "Last"]);
         for summary in repairs {
-            let name = Escaped(summary.repair);
-            write!(self.0, "<tr><td data-label=\"Repair\"><code>{name}</code></td>")?;
+            self.begin_row();
+            self.code("Repair", summary.repair)?;
             self.number("Repaired", summary.lately, "")?;
-            self.cell("Routes", &counted(&summary.handlers, 0))?;
-            self.cell("Tokens", &counted(&summary.tokens, summary.other_tokens))?;
-            self.cell("Last", &[summary.last.seconds(), summary.example.clone()])?;
-            self.0.push_str("</tr>\n");
+            let last = [summary.last.seconds(), summary.example.clone()];
+            self.usage(&summary.handlers, &summary.tokens, summary.other_tokens, &last)?;
         }
         self.end_table();
         Ok(())
@@ -194,13 +188,10 @@ impl Page {
         self.table(&["Server", "State"]);
         for Server { server, state } in servers {
             let class = if *state == "in rotation" { "good" } else { "bad" };
-            writeln!(
-                self.0,
-                "<tr><td data-label=\"Server\"><code>{}</code></td><td data-label=\"State\" \
-                 class=\"{class}\">{}</td></tr>",
-                Escaped(server),
-                Escaped(state)
-            )?;
+            self.begin_row();
+            self.code("Server", server)?;
+            self.text("State", class, state)?;
+            self.end_row();
         }
         self.end_table();
         Ok(())
@@ -214,12 +205,12 @@ impl Page {
         self.table(&["Token", "Lately", "Limit", "Since the start"]);
         for Deprovisioning { token, used, at_most, within, total } in tokens {
             let class = if *used >= u64::from(*at_most) { "bad" } else { "" };
-            let token = Escaped(token.as_deref().unwrap_or("outside of the registry"));
-            write!(self.0, "<tr><td data-label=\"Token\">{token}</td>")?;
+            self.begin_row();
+            self.text("Token", "", token.as_deref().unwrap_or("outside of the registry"))?;
             self.number("Lately", *used, class)?;
-            write!(self.0, "<td data-label=\"Limit\">{at_most} in {within}</td>")?;
+            self.text("Limit", "", format_args!("{at_most} in {within}"))?;
             self.number("Since the start", *total, "")?;
-            self.0.push_str("</tr>\n");
+            self.end_row();
         }
         self.end_table();
         Ok(())
@@ -260,14 +251,11 @@ impl Page {
         }
         self.table(&["Listener", "File", "Expires"]);
         for Certificate { certificate, file, expires } in certificates {
-            writeln!(
-                self.0,
-                "<tr><td data-label=\"Listener\"><code>{}</code></td><td \
-                 data-label=\"File\"><code>{}</code></td><td data-label=\"Expires\">{}</td></tr>",
-                Escaped(certificate),
-                Escaped(file),
-                expires.seconds()
-            )?;
+            self.begin_row();
+            self.code("Listener", certificate)?;
+            self.code("File", file)?;
+            self.text("Expires", "", expires.seconds())?;
+            self.end_row();
         }
         self.end_table();
         Ok(())
@@ -326,9 +314,41 @@ impl Page {
         self.0.push_str("</tbody></table>\n");
     }
 
+    fn begin_row(&mut self) {
+        self.0.push_str("<tr>");
+    }
+
+    fn end_row(&mut self) {
+        self.0.push_str("</tr>\n");
+    }
+
+    fn code(&mut self, label: &str, code: impl Display) -> fmt::Result {
+        write!(self.0, "<td data-label=\"{label}\"><code>{}</code></td>", Escaped(code))
+    }
+
+    fn text(&mut self, label: &str, class: &str, text: impl Display) -> fmt::Result {
+        let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
+        write!(self.0, "<td data-label=\"{label}\"{class}>{}</td>", Escaped(text))
+    }
+
     fn number(&mut self, label: &str, number: u64, class: &str) -> fmt::Result {
         let class = if number == 0 { "zero" } else { class };
         write!(self.0, "<td data-label=\"{label}\" class=\"number {class}\">{number}</td>")
+    }
+
+    /// The last cells of a rule or a repair: its routes, its tokens, and its last request.
+    fn usage(
+        &mut self,
+        routes: &[(&str, u64)],
+        tokens: &[(String, u64)],
+        other_tokens: u64,
+        last: &[String],
+    ) -> fmt::Result {
+        self.cell("Routes", &counted(routes, 0))?;
+        self.cell("Tokens", &counted(tokens, other_tokens))?;
+        self.cell("Last", last)?;
+        self.end_row();
+        Ok(())
     }
 
     fn cell(&mut self, label: &str, lines: &[String]) -> fmt::Result {

@@ -154,7 +154,7 @@ impl State {
                 last_reload: admin.reloads.last_at().map(Timestamp),
                 failure: admin.reloads.failure().map(|errors| errors.to_string()),
                 file: config.file.as_deref().map(shown),
-                fingerprint: format!("{:012x}", config.fingerprint),
+                fingerprint: format!("{:012x}", snapshot.fingerprint()),
                 warnings: config.warnings.iter().map(ToString::to_string).collect(),
             },
             log_lines_dropped: logging::dropped_lines(),

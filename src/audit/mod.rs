@@ -1,5 +1,5 @@
-//! The audit log: a line for each request that changes a user, a group or a token: who, what, on
-//! which id, which attributes, and the outcome.
+//! The audit log: a line for each request that changes a user, a group or a token, with who, what, on which id,
+//! which attributes, and how it ended; and one for each change of what a token may delete or deactivate.
 //!
 //! SECURITY: a line has names of attributes and never a value. Its slot in the queue is reserved
 //! before anything of the request is forwarded, and the request is refused if there is none: no
@@ -8,9 +8,11 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use crate::deprovisioning::AllowanceChange;
 use crate::logging::AccessLog;
 
 mod action;
+mod allowance;
 mod contents;
 mod entry;
 mod line;
@@ -21,7 +23,8 @@ pub use contents::Contents;
 pub use entry::Entry;
 pub use queue::flush;
 
-use queue::Queue;
+use allowance::AllowanceLine;
+use queue::{Queue, Queued};
 
 /// Writes the lines of audited requests.
 #[derive(Clone)]
@@ -40,9 +43,17 @@ impl AuditLog {
 
     /// A line for a request, in a slot of the queue; `None`: the queue is full.
     pub fn begin(&self, action: Action, resource: Resource) -> Option<Box<Entry>> {
-        let queue = self.queue.get_or_init(|| Queue::start(&self.access));
-        let slot = queue.reserve()?;
+        let slot = self.queue().reserve()?;
         Some(Box::new(Entry::new(slot, action, resource)))
+    }
+
+    /// Writes what a token may do beyond its limit from now on. It does not wait: the change is in use already.
+    pub fn write_allowance(&self, change: AllowanceChange) {
+        self.queue().push(Queued::Allowance(AllowanceLine::new(change)));
+    }
+
+    fn queue(&self) -> &Queue {
+        self.queue.get_or_init(|| Queue::start(&self.access))
     }
 }
 

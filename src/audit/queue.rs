@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::logging::AccessLog;
 
+use super::allowance::AllowanceLine;
 use super::line::AuditLine;
 
 /// Lines that wait to be written, and requests in progress that will have one.
@@ -34,11 +36,17 @@ pub fn flush() {
     }
 }
 
+/// One line.
+pub(super) enum Queued {
+    Request(AuditLine),
+    Allowance(AllowanceLine),
+}
+
 #[derive(Clone)]
-pub(super) struct Queue(mpsc::Sender<AuditLine>);
+pub(super) struct Queue(mpsc::Sender<Queued>);
 
 /// Room in the queue for one line.
-pub(super) struct Slot(mpsc::OwnedPermit<AuditLine>);
+pub(super) struct Slot(mpsc::OwnedPermit<Queued>);
 
 impl Queue {
     /// Starts the thread, which ends with the last sender. Without a thread the queue has no room
@@ -49,7 +57,10 @@ impl Queue {
         let thread = std::thread::Builder::new().name("audit".into());
         let started = thread.spawn(move || {
             while let Some(line) = lines.blocking_recv() {
-                access.write_certainly(&line, write);
+                match &line {
+                    Queued::Request(line) => access.write_certainly(line, write),
+                    Queued::Allowance(line) => access.write_certainly(line, write),
+                }
                 UNWRITTEN.fetch_sub(1, Ordering::Release);
             }
         });
@@ -62,12 +73,38 @@ impl Queue {
     pub(super) fn reserve(&self) -> Option<Slot> {
         self.0.clone().try_reserve_owned().ok().map(Slot)
     }
+
+    /// Adds a line that has no slot: a thread waits with it if there is no room now.
+    pub(super) fn push(&self, line: Queued) {
+        UNWRITTEN.fetch_add(1, Ordering::AcqRel);
+        let line = match self.0.try_send(line) {
+            Ok(()) => return,
+            Err(TrySendError::Full(line)) => line,
+            Err(TrySendError::Closed(_)) => return lost(),
+        };
+        let sender = self.0.clone();
+        let thread = std::thread::Builder::new().name("audit-wait".into());
+        let wait = move || {
+            if sender.blocking_send(line).is_err() {
+                lost();
+            }
+        };
+        if let Err(error) = thread.spawn(wait) {
+            lost();
+            tracing::error!(%error, "a line of the audit log is lost: no thread could be started");
+        }
+    }
+}
+
+/// Nobody waits for a line that will not be written.
+fn lost() {
+    UNWRITTEN.fetch_sub(1, Ordering::Release);
 }
 
 impl Slot {
     pub(super) fn write(self, line: AuditLine) {
         UNWRITTEN.fetch_add(1, Ordering::AcqRel);
-        self.0.send(line);
+        self.0.send(Queued::Request(line));
     }
 }
 

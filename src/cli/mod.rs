@@ -18,11 +18,13 @@ use crate::secret;
 mod backend;
 mod check;
 mod compare;
+mod completions;
 mod config;
 #[cfg(feature = "standin")]
 mod demo;
 mod deprovisioning;
 mod documents;
+mod man;
 #[cfg(feature = "preflight")]
 mod preflight;
 mod register;
@@ -66,6 +68,8 @@ enum Command {
     Preflight(preflight::Arguments),
     Token(token::Arguments),
     Deprovisioning(deprovisioning::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
     #[cfg(feature = "standin")]
     #[command(hide = true)]
     Standin(standin::Arguments),
@@ -98,6 +102,11 @@ const UNUSABLE: u8 = 2;
 /// How a command ended.
 type Outcome = Result<ExitCode, Failure>;
 
+/// The command line, from which the program's manual pages, completions and reference are generated.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse_from(std::env::args_os()) {
@@ -117,6 +126,8 @@ pub fn run() -> ExitCode {
         Command::Preflight(arguments) => preflight::run(&arguments, &mut out),
         Command::Token(arguments) => token::run(&arguments, &mut out),
         Command::Deprovisioning(arguments) => deprovisioning::run(&arguments, &mut out),
+        Command::Completions(arguments) => completions::run(&arguments, &mut out),
+        Command::Man(arguments) => man::run(&arguments, &mut out),
         #[cfg(feature = "standin")]
         Command::Standin(arguments) => standin::run(&arguments, &mut out),
     };
@@ -177,7 +188,7 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// The program and the commands on the command line, for the hint at `--help`.
 fn command_line() -> String {
-    let program = Arguments::command();
+    let program = command();
     let (mut line, mut command) = (program.get_name().to_owned(), &program);
     for word in std::env::args_os().skip(1) {
         let Some(named) = command.find_subcommand(&word) else { break };

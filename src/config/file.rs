@@ -1,17 +1,15 @@
 //! The config file: YAML text to a [`Config`], or every error in it at once.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use sha2::{Digest as _, Sha256};
 
 use super::addresses::check_addresses;
 use super::words::{IDENTITIES, PATH_POLICIES};
 use super::{
-    Config, RefusalCacheSettings, Tracing, ZHeaders, deprovisioning, limits, listen, log, repairs,
-    rules, shared, upstream, value, warnings,
+    Config, KEYS, RefusalCacheSettings, Tracing, ZHeaders, deprovisioning, limits, listen, log,
+    repairs, rules, shared, upstream, value, warnings,
 };
 use crate::admin::AdminToken;
+use crate::fingerprint;
 use crate::fraction::Fraction;
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::input::field::Field;
@@ -22,9 +20,6 @@ use crate::input::yaml;
 use crate::policy::{Action, Identity, Policy, Profile};
 use crate::release::Releases;
 use crate::repair::Repairs;
-
-/// The bounds of `wire.rich_info_limit`, in characters.
-const RICH_INFO_LIMIT: std::ops::RangeInclusive<u64> = 0..=1_000_000;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -91,7 +86,7 @@ fn read(
     if unreadable {
         return None;
     }
-    let mut top = Section::top(node.as_ref(), diagnostics);
+    let mut top = Section::top(node.as_ref(), &KEYS, diagnostics);
     let listen =
         top.required("listen", "write where clients connect: listen: [\"127.0.0.1:8080\"]");
     let listen = listen.and_then(|field| {
@@ -126,7 +121,7 @@ fn read(
     config.admin_tls = admin.field("tls").map(|field| listen::read_tls(field.section(), folder));
     admin.close();
 
-    let threads = top.field("threads").and_then(|field| field.count(1..=1024));
+    let threads = top.field("threads").and_then(|field| field.count());
     set(&mut config.threads, threads.and_then(|threads| usize::try_from(threads).ok()));
     let passage = |field: Field<'_, '_>| field.choice(&PATH_POLICIES);
     set(&mut config.other_paths, top.field("other_paths").and_then(passage));
@@ -181,28 +176,26 @@ fn read(
         warnings::find_idle_limit(&config, at, diagnostics);
     }
     config.warnings = diagnostics.warnings();
-    config.fingerprint = fingerprint(text);
+    config.secret_files = diagnostics.files();
+    config.fingerprint = fingerprint::of([text]);
     Some(config)
 }
 
-/// A part of the text's hash, small enough for a metric to show exactly.
-fn fingerprint(text: &str) -> u64 {
-    let hash = Sha256::digest(text);
-    hash.iter().take(6).fold(0, |number, byte| number << 8 | u64::from(*byte))
+/// The path of a file or folder beside this one, which has to be there.
+pub(super) fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
+    named_or_missing(field, folder).filter(|path| folder.is_none() || path.exists())
 }
 
-/// The path of a file or folder relative to this file's folder, which has to exist.
-pub(super) fn named(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
+/// As [`named`], but the path is returned even if the file is missing, which is noted: what belongs to the file is looked
+/// at all the same.
+pub(super) fn named_or_missing(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<PathBuf> {
     let path = field.parsed(value::file)?;
     let Some(folder) = folder else { return Some(path) };
     let path = folder.join(path);
-    match std::fs::metadata(&path) {
-        Ok(_) => Some(path),
-        Err(error) => {
-            field.error(format_args!("{} cannot be read: {error}", path.display()));
-            None
-        }
+    if let Err(error) = std::fs::metadata(&path) {
+        field.error(format_args!("{} cannot be read: {error}", path.display()));
     }
+    Some(path)
 }
 
 /// The content of a file that only the guard should be able to read. Without the folder, nothing is
@@ -212,8 +205,12 @@ pub(super) fn secret_file<T>(
     folder: Option<&Path>,
     read: impl FnOnce(&str) -> Result<T, String>,
 ) -> Option<T> {
-    let path = named(field, folder)?;
+    let path = named_or_missing(field, folder)?;
     folder?;
+    field.note_file(&path);
+    if !path.exists() {
+        return None;
+    }
     match read_file(&path, MAX_SECRET, |text| Ok(read(text))) {
         Ok(Ok(secret)) => Some(secret),
         Ok(Err(why)) => {
@@ -231,7 +228,7 @@ pub(super) fn secret_file<T>(
 fn read_wire(mut section: Section<'_, '_>, policy: &mut Policy) {
     let releases = section.field("release").and_then(|field| field.string(value::releases));
     set(&mut policy.releases, releases);
-    let limit = section.field("rich_info_limit").and_then(|field| field.count(RICH_INFO_LIMIT));
+    let limit = section.field("rich_info_limit").and_then(|field| field.count());
     set(&mut policy.rich_info_limit, limit.and_then(|limit| usize::try_from(limit).ok()));
     section.close();
 }
@@ -240,17 +237,13 @@ fn read_wire(mut section: Section<'_, '_>, policy: &mut Policy) {
 fn read_shield(mut section: Section<'_, '_>) -> (RefusalCacheSettings, Option<At>) {
     let default = RefusalCacheSettings::default();
     let mut shield = default;
-    let hour = Duration::from_secs(3600);
     let refused_for = section.field("refused_for");
-    set(
-        &mut shield.refused_for,
-        refused_for.and_then(|field| field.duration(Duration::ZERO..=hour)),
-    );
+    set(&mut shield.refused_for, refused_for.and_then(|field| field.duration()));
     let failures = section.field("failures");
-    let count = failures.as_ref().and_then(|field| field.count(1..=1_000_000));
+    let count = failures.as_ref().and_then(Field::count);
     set(&mut shield.failures, count.and_then(|count| u32::try_from(count).ok()));
     let window = section.field("window");
-    let time = window.as_ref().and_then(|field| field.duration(Duration::from_secs(1)..=hour));
+    let time = window.as_ref().and_then(Field::duration);
     set(&mut shield.window, time);
     shield.by_address = section.field("by_address").and_then(|field| field.flag());
     section.close();

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
-use super::file::named;
-use super::value;
+use super::file::named_or_missing;
+use super::{forms, value};
 use crate::input::field::Field;
+use crate::input::key::{Absent, Key, Kind, MAX_ITEMS};
 use crate::input::section::Section;
 use crate::input::value::network;
 
@@ -58,6 +59,78 @@ impl From<SocketAddr> for Listener {
     }
 }
 
+/// The keys of an entry of `listen` that is a mapping.
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "address",
+        forms::ADDRESS,
+        Absent::Refused("\"0.0.0.0:8443\""),
+        "An address as above.",
+    ),
+    Key::new(
+        "tls",
+        Kind::Map(TLS),
+        Absent::Otherwise("cleartext", ""),
+        "TLS 1.2 and 1.3, with HTTP/1.1 and HTTP/2 (ALPN). docs/tls.md describes it.",
+    ),
+    Key::new(
+        "proxy_protocol",
+        forms::SOME_NETWORKS,
+        Absent::Otherwise("no PROXY protocol", "[\"10.0.0.0/8\"]"),
+        "Networks of load balancers that send a header of the PROXY protocol (version 1 or 2) \
+         before anything else. From there the header is mandatory, from elsewhere it is an \
+         error. Its address counts as the peer's.",
+    ),
+];
+
+/// The keys of `tls` of a listener.
+pub(super) const TLS: &[Key] = &[
+    Key::new(
+        "certificates",
+        Kind::List(&Kind::Map(CERTIFICATE), 1, MAX_ITEMS),
+        Absent::Refused(""),
+        "The certificates, of which one is chosen by the name that the client asks for; the \
+         first one is the default. Files are PEM.",
+    ),
+    Key::new(
+        "client_auth",
+        Kind::Map(CLIENT_AUTH),
+        Absent::Otherwise("client certificates are not asked for", ""),
+        "Which client certificates are accepted.",
+    ),
+];
+
+const CERTIFICATE: &[Key] = &[
+    Key::new(
+        "certificate",
+        forms::FILE,
+        Absent::Refused("server.pem"),
+        "The file with the server's own certificate first, then its issuers.",
+    ),
+    Key::new(
+        "key",
+        forms::FILE,
+        Absent::Refused("server.key"),
+        "The file with the private key of the certificate.",
+    ),
+];
+
+const CLIENT_AUTH: &[Key] = &[
+    Key::new(
+        "ca",
+        forms::FILE,
+        Absent::Refused("clients-ca.pem"),
+        "The file with the authorities by which client certificates are verified.",
+    ),
+    Key::new(
+        "required",
+        Kind::Flag,
+        Absent::Otherwise("`true`", "false"),
+        "`true`: without a certificate there is no connection. `false`: only tokens whose entry \
+         in the token registry says `client_certificate` need one.",
+    ),
+];
+
 /// An address, or a mapping with an address and more.
 pub(super) fn read(field: &Field<'_, '_>, folder: Option<&Path>) -> Option<Listener> {
     if !field.is_mapping() {
@@ -90,8 +163,8 @@ pub(super) fn read_tls(mut section: Section<'_, '_>, folder: Option<&Path>) -> L
                 section.required("certificate", "name the file with the certificate and its chain");
             let key = section.required("key", "name the file with the certificate's private key");
             section.close();
-            let certificate = certificate.and_then(|field| named(&field, folder));
-            let key = key.and_then(|field| named(&field, folder));
+            let certificate = certificate.and_then(|field| named_or_missing(&field, folder));
+            let key = key.and_then(|field| named_or_missing(&field, folder));
             Some(CertificateFiles { certificate: certificate?, key: key? })
         })
     });
@@ -101,7 +174,7 @@ pub(super) fn read_tls(mut section: Section<'_, '_>, folder: Option<&Path>) -> L
             section.required("ca", "name the file with the authorities of client certificates");
         let required = section.field("required").and_then(|field| field.flag());
         section.close();
-        let ca = ca.and_then(|field| named(&field, folder))?;
+        let ca = ca.and_then(|field| named_or_missing(&field, folder))?;
         Some(ClientAuth { ca, required: required.unwrap_or(true) })
     });
     section.close();

@@ -18,6 +18,8 @@ use crate::repair::Repairs;
 mod addresses;
 pub mod deprovisioning;
 pub mod file;
+pub(crate) mod forms;
+mod keys;
 mod limits;
 mod listen;
 mod log;
@@ -29,6 +31,7 @@ pub(crate) mod value;
 pub(crate) mod warnings;
 pub mod words;
 
+pub use keys::CONFIG as KEYS;
 pub use listen::{CertificateFiles, ClientAuth, Listener, ListenerTls};
 pub use shared::{OnFailure, Shared};
 pub use upstream::{Server, UpstreamCheck, UpstreamHost, UpstreamTls};
@@ -85,6 +88,8 @@ pub struct Config {
     pub limits: Limits,
     /// The file that it was read from.
     pub file: Option<std::path::PathBuf>,
+    /// The files with keys and tokens that were read with it.
+    pub secret_files: Vec<std::path::PathBuf>,
     /// A number that differs if the file's text differs; 0 without a file.
     pub fingerprint: u64,
     /// Whether changed files are applied without a signal.
@@ -239,7 +244,9 @@ pub struct Limits {
     pub upstream_idle_timeout: Duration,
     /// How long a PATCH of a group waits for others of the same group.
     pub group_patch_wait: Duration,
-    /// How long requests in flight may take to finish after SIGTERM.
+    /// How long connections are still accepted after SIGTERM, while `/i/ready` fails.
+    pub shutdown_delay: Duration,
+    /// How long requests in flight may take to finish after that.
     pub shutdown_timeout: Duration,
     /// Concurrent connections that switched to WebSocket.
     pub upgrades: usize,
@@ -267,6 +274,7 @@ impl Default for Limits {
             upstream_timeout: Duration::from_secs(60),
             upstream_idle_timeout: Duration::from_secs(15),
             group_patch_wait: Duration::from_secs(10),
+            shutdown_delay: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
             upgrades: 1000,
             upgrade_idle_timeout: Duration::from_secs(3600),
@@ -306,6 +314,7 @@ impl Config {
             tracing: None,
             limits: Limits::default(),
             file: None,
+            secret_files: Vec::new(),
             fingerprint: 0,
             reload_watch: false,
             warnings: Vec::new(),

@@ -1,9 +1,13 @@
 //! Lists of repairs, in the config and in the token registry.
 
 use crate::input::field::Field;
+use crate::input::key::{Kind, MAX_ITEMS};
 use crate::input::near;
 use crate::input::value::quoted;
 use crate::repair::{Repairs, preset};
+
+/// A list of repairs and presets.
+pub const KIND: Kind = Kind::List(&Kind::Word(|| preset::names().collect()), 0, MAX_ITEMS);
 
 /// Reads a list of repairs and presets.
 pub fn read(field: &Field<'_, '_>) -> Option<Repairs> {

@@ -1,21 +1,22 @@
 //! `shared`: the store that several replicas keep budgets and refusals in.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::file::{named, secret_file};
 use super::words::ON_FAILURE;
-use super::{Server, value};
+use super::{Server, forms, value};
 use crate::hash_key::HashKey;
 use crate::input::diagnostic::Diagnostics;
 use crate::input::field::Field;
+use crate::input::key::{Absent, Form, Key, Kind, name_of, names};
 use crate::input::section::set;
-use crate::input::value::quoted;
+use crate::input::value::{duration_text, quoted};
 use crate::secret::Secret;
 
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+const DEFAULT_TIMEOUT: Duration = Duration::from_millis(20);
+const DEFAULT_PREFIX: &str = "scim-guard:";
 
 /// Ports that servers and Sentinels listen on by default.
 const PORT: u16 = 6379;
@@ -30,6 +31,77 @@ const MAX_PREFIX: usize = 64;
 const EXAMPLE: &str = "write redis://redis.example.com:6379/0, rediss:// for TLS, or \
                        redis-sentinel://s1.example.com,s2.example.com/0#NAME for Sentinels and the name of their master, \
                        redis-cluster://r1.example.com,r2.example.com for a cluster";
+
+const DEFAULT_ON_FAILURE: OnFailure = OnFailure::Local;
+
+const URL: Form = Form {
+    name: "URL of a Redis or Valkey server, of Sentinels, or of a cluster",
+    pattern: Some("^(redis|valkey)s?(-sentinel|-cluster)?://"),
+    number: false,
+};
+const PREFIX: Form =
+    Form { name: "1 to 64 characters", pattern: Some("^[!-z|~]{1,64}$"), number: false };
+
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "redis",
+        Kind::Text(&URL),
+        Absent::Refused("\"rediss-sentinel://redis-1.example.com,redis-2.example.com/0#mymaster\""),
+        "The server (`redis://HOST:PORT/DATABASE`), Sentinels and the name of their master, or \
+         members of a cluster (`redis-cluster://HOST:PORT,HOST:PORT`); with `rediss` over TLS. \
+         Users and passwords are in files.",
+    ),
+    Key::new(
+        "prefix",
+        Kind::Text(&PREFIX),
+        Absent::Value(|| format!("\"{DEFAULT_PREFIX}\"")),
+        "What keys and channels begin with: the same in all replicas, and another one for each \
+         other group of them.",
+    ),
+    Key::new(
+        "timeout",
+        Kind::Duration(Duration::from_millis(1), Duration::from_secs(10)),
+        Absent::Value(|| duration_text(DEFAULT_TIMEOUT)),
+        "How long a request that a budget concerns waits for the store. After three that got no \
+         answer none waits, until the store answers again.",
+    ),
+    Key::new(
+        "on_failure",
+        Kind::Word(|| names(&ON_FAILURE)),
+        Absent::Value(|| name_of(&ON_FAILURE, &DEFAULT_ON_FAILURE)),
+        "What happens to requests that a budget concerns while the store does not answer: \
+         `local` decides by what this process has counted, `refuse` answers 503. All others are \
+         served.",
+    ),
+    Key::new(
+        "key_file",
+        forms::FILE,
+        Absent::Otherwise(
+            "hashes are not keyed, and failures by address are not shared",
+            "shared.key",
+        ),
+        "A file with a key for the hashes in the store, of 32 characters at least: `openssl rand \
+         -base64 32`. The same in all replicas.",
+    ),
+    Key::new(
+        "username_file",
+        forms::FILE,
+        Absent::Otherwise("the default user", "shared.user"),
+        "A file with the user, in one line; it takes `password_file`.",
+    ),
+    Key::new(
+        "password_file",
+        forms::FILE,
+        Absent::Otherwise("no password", "shared.password"),
+        "A file with the password, in one line.",
+    ),
+    Key::new(
+        "ca",
+        forms::FILE,
+        Absent::Otherwise("those of the platform", "redis-ca.pem"),
+        "The authorities that issue the server's certificate.",
+    ),
+];
 
 /// State that is shared with other replicas.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +144,6 @@ pub struct Store {
     pub key: Option<HashKey>,
     pub username: Option<String>,
     pub password: Option<Password>,
-    /// The files that were read.
-    pub files: Vec<PathBuf>,
 }
 
 /// Where the server is.
@@ -144,23 +214,25 @@ pub(super) fn read(
     let at = field.at;
     let mut section = field.section();
     let url = section.required("redis", EXAMPLE).and_then(|field| field.parsed(url));
-    let mut prefix = "scim-guard:".to_owned();
+    let mut prefix = DEFAULT_PREFIX.to_owned();
     set(&mut prefix, section.field("prefix").and_then(|field| field.parsed(prefix_of)));
-    let mut timeout = Duration::from_millis(20);
-    set(&mut timeout, section.field("timeout").and_then(|field| field.duration(TIMEOUT)));
+    let mut timeout = DEFAULT_TIMEOUT;
+    set(&mut timeout, section.field("timeout").and_then(|field| field.duration()));
     let on_failure = section.field("on_failure").and_then(|field| field.choice(&ON_FAILURE));
-    let mut files = Vec::new();
     let ca = section.field("ca");
     let key_file = section.field("key_file");
     let has_key = key_file.is_some();
-    let key = secret(key_file, folder, &mut files, HashKey::read);
+    let key = secret(key_file, folder, HashKey::read);
     let (username, password) = (section.field("username_file"), section.field("password_file"));
     if let (Some(field), None) = (&username, &password) {
         field.error("a user takes a password as well: name its file with shared.password_file");
     }
-    let username = secret(username, folder, &mut files, single_line);
-    let password = secret(password, folder, &mut files, single_line);
+    let username = secret(username, folder, single_line);
+    let password = secret(password, folder, single_line);
     let ca_path = ca.as_ref().and_then(|field| named(field, folder));
+    if let (Some(field), Some(path)) = (&ca, &ca_path) {
+        field.note_file(path);
+    }
     if let (Some(field), Some(url)) = (&ca, &url)
         && !url.tls
     {
@@ -170,29 +242,24 @@ pub(super) fn read(
     if !has_key {
         diagnostics.warn(
             at,
-            "shared: without key_file, hashes in the store are not keyed, and failures by address are not shared, as \
-             an address could be found by trying; write openssl rand -base64 32 into a file, and name it in each \
-             replica with key_file",
+            "shared: without key_file, hashes in the store are not keyed, and failures by \
+             address are not shared, as an address could be found by trying; write openssl rand \
+             -base64 32 into a file, and name it in each replica with key_file",
         );
     }
     let Url { location, database, tls } = url?;
     let password = password.map(|text| Password(Secret::new(text)));
-    files.extend(ca_path.clone());
-    let store =
-        Store { location, database, tls, ca: ca_path, prefix, key, username, password, files };
-    Some(Shared { store, timeout, on_failure: on_failure.unwrap_or(OnFailure::Local) })
+    let store = Store { location, database, tls, ca: ca_path, prefix, key, username, password };
+    Some(Shared { store, timeout, on_failure: on_failure.unwrap_or(DEFAULT_ON_FAILURE) })
 }
 
-/// Reads what is in a file, and notes its path.
+/// Reads the content of a file, if one is named.
 fn secret<T>(
     field: Option<Field<'_, '_>>,
     folder: Option<&Path>,
-    files: &mut Vec<PathBuf>,
     read: impl FnOnce(&str) -> Result<T, String>,
 ) -> Option<T> {
-    let field = field?;
-    files.extend(field.parsed(value::file).and_then(|path| Some(folder?.join(path))));
-    secret_file(&field, folder, read)
+    secret_file(&field?, folder, read)
 }
 
 /// A user or a password: one line, without the line's end. The error is the end of a sentence about the file.
@@ -211,7 +278,8 @@ fn prefix_of(text: &str) -> Result<String, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));
     if text.is_empty() || !plain || text.len() > MAX_PREFIX {
         return Err(format!(
-            "{} is no prefix; write 1 to {MAX_PREFIX} characters of ASCII without blanks and braces, such as scim-guard:",
+            "{} is no prefix; write 1 to {MAX_PREFIX} characters of ASCII without blanks and \
+             braces, such as scim-guard:",
             quoted(text)
         ));
     }
@@ -219,7 +287,7 @@ fn prefix_of(text: &str) -> Result<String, String> {
 }
 
 /// What a URL names.
-enum Kind {
+enum Named {
     Server,
     Sentinel,
     Cluster,
@@ -242,13 +310,13 @@ fn url(text: &str) -> Result<Url, String> {
             .into());
     }
     let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
-    let (kind, tls) = match scheme {
-        "redis" | "valkey" => (Kind::Server, false),
-        "rediss" | "valkeys" => (Kind::Server, true),
-        "redis-sentinel" | "valkey-sentinel" => (Kind::Sentinel, false),
-        "rediss-sentinel" | "valkeys-sentinel" => (Kind::Sentinel, true),
-        "redis-cluster" | "valkey-cluster" => (Kind::Cluster, false),
-        "rediss-cluster" | "valkeys-cluster" => (Kind::Cluster, true),
+    let (named, tls) = match scheme {
+        "redis" | "valkey" => (Named::Server, false),
+        "rediss" | "valkeys" => (Named::Server, true),
+        "redis-sentinel" | "valkey-sentinel" => (Named::Sentinel, false),
+        "rediss-sentinel" | "valkeys-sentinel" => (Named::Sentinel, true),
+        "redis-cluster" | "valkey-cluster" => (Named::Cluster, false),
+        "rediss-cluster" | "valkeys-cluster" => (Named::Cluster, true),
         _ => return Err(wrong()),
     };
     let (rest, master) = match rest.split_once('#') {
@@ -280,21 +348,21 @@ fn url(text: &str) -> Result<Url, String> {
         }
         Ok(members)
     };
-    let location = match (kind, master) {
-        (Kind::Server, None) => Location::Server(server(servers, PORT)?),
-        (Kind::Cluster, None) if database != 0 => {
+    let location = match (named, master) {
+        (Named::Server, None) => Location::Server(server(servers, PORT)?),
+        (Named::Cluster, None) if database != 0 => {
             return Err(format!("{found} has a database, which a cluster has not"));
         }
-        (Kind::Cluster, None) => Location::Cluster(list(PORT)?),
-        (Kind::Server | Kind::Cluster, Some(_)) => {
+        (Named::Cluster, None) => Location::Cluster(list(PORT)?),
+        (Named::Server | Named::Cluster, Some(_)) => {
             return Err(format!("{found} has a name after a #, which only redis-sentinel:// has"));
         }
-        (Kind::Sentinel, None | Some("")) => {
+        (Named::Sentinel, None | Some("")) => {
             return Err(format!(
                 "{found} does not name the master; write its name at the end: #mymaster"
             ));
         }
-        (Kind::Sentinel, Some(master)) => {
+        (Named::Sentinel, Some(master)) => {
             Location::Sentinels { sentinels: list(SENTINEL_PORT)?, master: master.into() }
         }
     };

@@ -4,11 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::file::named;
-use super::{CertificateFiles, value};
+use super::file::named_or_missing;
+use super::{CertificateFiles, forms, value};
 use crate::input::diagnostic::At;
 use crate::input::field::Field;
+use crate::input::key::{Absent, Key, Kind, MAX_ITEMS};
 use crate::input::section::{Section, set};
+use crate::input::value::duration_text;
 
 /// One backend server as written: a name or address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -80,6 +82,84 @@ pub(super) struct Upstream {
     pub tls: UpstreamTls,
 }
 
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "servers",
+        Kind::List(&forms::SERVER, 1, MAX_ITEMS),
+        Absent::Refused("[\"127.0.0.1:8088\"]"),
+        "nginz, spar itself, or Wire Cloud: `host:port` or `http://host[:port]` in cleartext, \
+         `https://host[:port]` over TLS (1.2 and 1.3); IPv6 addresses in brackets. Names are \
+         resolved at start and every 30 seconds, sooner when servers fail, and each keeps its \
+         last successful result. Requests are balanced over several servers round-robin; one \
+         that refuses a connection, or fails three consecutive requests, is skipped for 5 \
+         seconds while others are available. The certificate of an `https://` entry is always \
+         verified, for the entry's own name or address.",
+    ),
+    Key::new(
+        "check",
+        Kind::Map(CHECK),
+        Absent::Otherwise("only failing requests show that a server is unhealthy", ""),
+        "Every server is also health-checked, by a GET that a healthy server answers with a \
+         status below 400.",
+    ),
+    Key::new(
+        "host",
+        forms::HOST,
+        Absent::Otherwise(
+            "`https://` entries get their own name, others the client's Host",
+            "keep",
+        ),
+        "The Host that the backend gets. `keep`: the client's for all. A name: this one for all, \
+         which `https://` entries then have to prove instead of their own.",
+    ),
+    Key::new(
+        "tls",
+        Kind::Map(TLS),
+        Absent::Otherwise("the authorities of this machine", ""),
+        "How `https://` entries are verified, and what the guard identifies itself with. Files \
+         are PEM.",
+    ),
+];
+
+const CHECK: &[Key] = &[
+    Key::new(
+        "path",
+        forms::PATH,
+        Absent::Refused("/status"),
+        "The path of the GET: nginz has `/status`, spar `/i/status`.",
+    ),
+    Key::new(
+        "every",
+        Kind::Duration(Duration::from_secs(1), Duration::from_secs(3600)),
+        Absent::Value(|| duration_text(CHECK_EVERY)),
+        "How often.",
+    ),
+];
+
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+const TLS: &[Key] = &[
+    Key::new(
+        "ca",
+        forms::FILE,
+        Absent::Otherwise("those of this machine", "backend-ca.pem"),
+        "The authorities that issue the backend's certificates, or a self-signed certificate \
+         itself.",
+    ),
+    Key::new(
+        "certificate",
+        forms::FILE,
+        Absent::Otherwise("none", "guard.pem"),
+        "The certificate that the guard identifies itself with; it takes `key`.",
+    ),
+    Key::new(
+        "key",
+        forms::FILE,
+        Absent::Otherwise("none", "guard.key"),
+        "The private key of `certificate`.",
+    ),
+];
+
 pub(super) fn read(mut section: Section<'_, '_>, folder: Option<&Path>) -> Upstream {
     let servers = section
         .required("servers", "write where Wire listens: upstream: {servers: [\"nginz:8080\"]}");
@@ -94,8 +174,9 @@ pub(super) fn read(mut section: Section<'_, '_>, folder: Option<&Path>) -> Upstr
     let over_tls = all.clone().any(|(_, server)| server.tls);
     if let Some((field, _)) = tls.as_ref().filter(|_| servers.is_some() && !over_tls) {
         field.error(
-            "no entry of upstream.servers begins with https://, so that all connections are in cleartext; write \
-             https:// before the entries that speak TLS, or leave out upstream.tls",
+            "no entry of upstream.servers begins with https://, so that all connections are in \
+             cleartext; write https:// before the entries that speak TLS, or leave out \
+             upstream.tls",
         );
     }
     let host = host.unwrap_or(UpstreamHost::ByScheme);
@@ -105,12 +186,8 @@ pub(super) fn read(mut section: Section<'_, '_>, folder: Option<&Path>) -> Upstr
 fn read_check(mut section: Section<'_, '_>) -> Option<UpstreamCheck> {
     let path = section.required("path", "write what a healthy server answers: path: /status");
     let path = path.and_then(|field| field.parsed(value::path));
-    let mut every = Duration::from_secs(5);
-    let second = Duration::from_secs(1);
-    set(
-        &mut every,
-        section.field("every").and_then(|field| field.duration(second..=3600 * second)),
-    );
+    let mut every = CHECK_EVERY;
+    set(&mut every, section.field("every").and_then(|field| field.duration()));
     section.close();
     path.map(|path| UpstreamCheck { path, every })
 }
@@ -129,8 +206,9 @@ fn read_tls(mut section: Section<'_, '_>, folder: Option<&Path>) -> UpstreamTls 
     let certificate = section.field("certificate");
     let key = section.field("key");
     section.close();
-    let file =
-        |field: &Option<Field<'_, '_>>| field.as_ref().and_then(|field| named(field, folder));
+    let file = |field: &Option<Field<'_, '_>>| {
+        field.as_ref().and_then(|field| named_or_missing(field, folder))
+    };
     let (path, key_path) = (file(&certificate), file(&key));
     match (&certificate, &key) {
         (Some(alone), None) => {

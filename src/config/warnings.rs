@@ -55,7 +55,7 @@ pub(crate) fn why_no_limit(config: &Config) -> Option<&'static str> {
     match config.policy.action(Rule::LimitsDeprovisioning) {
         Action::Enforce => None,
         Action::Report => Some(
-            "it holds nothing back, as rules.mode or rules.actions has limits.deprovisioning only reported",
+            "it refuses nothing, as rules.mode or rules.actions has limits.deprovisioning only reported",
         ),
         Action::Off => {
             Some("it has no effect, as rules.mode or rules.actions has limits.deprovisioning off")

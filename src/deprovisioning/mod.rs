@@ -62,6 +62,15 @@ pub struct Allowance {
     pub until: SystemTime,
 }
 
+/// What a token may do beyond its limit from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowanceChange {
+    /// The token's label in the registry.
+    pub label: String,
+    /// `None`: nothing any more.
+    pub allowance: Option<Allowance>,
+}
+
 /// The registry's settings for one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenLimit {

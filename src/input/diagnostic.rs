@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use crate::secret;
 
@@ -60,16 +61,14 @@ impl fmt::Display for Warning {
 /// How many errors are reported; nobody reads more.
 pub(super) const MAX_REPORTED: usize = 200;
 
-/// The errors and warnings collected while a file is read.
+/// The errors and warnings collected while a file is read, and the files that it names.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     errors: RefCell<Vec<Diagnostic>>,
     warnings: RefCell<Vec<Warning>>,
     /// How many more there are.
     more: Cell<usize>,
-    /// The full names of all keys that the reader looked up, present or not.
-    #[cfg(test)]
-    pub asked: RefCell<Vec<String>>,
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl Diagnostics {
@@ -85,6 +84,16 @@ impl Diagnostics {
         if self.warnings.borrow().len() < MAX_REPORTED {
             self.warnings.borrow_mut().push(Warning(Diagnostic::new(at, message)));
         }
+    }
+
+    /// Notes a file that is read with the text.
+    pub fn note_file(&self, path: &Path) {
+        self.files.borrow_mut().push(path.into());
+    }
+
+    /// The files that were read with the text.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
     }
 
     /// The warnings so far, in the order of the file.

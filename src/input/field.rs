@@ -1,17 +1,14 @@
 //! One value of a file, read as the expected type; errors are recorded.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use super::diagnostic::{At, Diagnostics};
+use super::key::{self, Kind};
 use super::near;
 use super::value::{self, quoted};
 use super::yaml::{Node, Value};
-
-/// The maximum number of list items: those of some lists are compared with each other, those of
-/// others with every request.
-const MAX_ITEMS: usize = 1000;
 
 /// One value of the file, under its full name.
 #[derive(Clone)]
@@ -19,6 +16,8 @@ pub struct Field<'n, 't> {
     pub(super) path: String,
     pub at: At,
     pub(super) node: &'n Node<'t>,
+    /// What it has to be.
+    pub(super) kind: &'static Kind,
     pub(super) diagnostics: &'n Diagnostics,
 }
 
@@ -36,6 +35,11 @@ impl<'n, 't> Field<'n, 't> {
             format!("{}: {message}", self.path)
         };
         self.diagnostics.error(at, message);
+    }
+
+    /// Notes that this value names a file which is read with the text.
+    pub fn note_file(&self, path: &Path) {
+        self.diagnostics.note_file(path);
     }
 
     pub(super) fn wants<T>(&self, wanted: &str) -> Option<T> {
@@ -56,15 +60,11 @@ impl<'n, 't> Field<'n, 't> {
 
     /// The items of a list, each read by `read`, except those that it could not read.
     pub fn list<T>(&self, read: impl Fn(&Field<'n, 't>) -> Option<T>) -> Option<Vec<T>> {
-        self.list_of(MAX_ITEMS, read)
-    }
-
-    /// As `list`, with at most this many items.
-    pub fn list_of<T>(
-        &self,
-        most: usize,
-        read: impl Fn(&Field<'n, 't>) -> Option<T>,
-    ) -> Option<Vec<T>> {
+        let Some(&Kind::List(kind, _, most)) =
+            self.kind.find(|kind| matches!(kind, Kind::List(..)))
+        else {
+            return self.misdefined();
+        };
         let Value::List(items) = &self.node.value else {
             return self.wants("a list, such as [a, b]");
         };
@@ -79,6 +79,7 @@ impl<'n, 't> Field<'n, 't> {
             path: format!("{}[{index}]", self.path),
             at: node.at,
             node,
+            kind,
             diagnostics: self.diagnostics,
         };
         Some(items.iter().enumerate().map(field).filter_map(|item| read(&item)).collect())
@@ -141,6 +142,9 @@ impl<'n, 't> Field<'n, 't> {
     }
 
     pub fn flag(&self) -> Option<bool> {
+        if self.kind.find(|kind| matches!(kind, Kind::Flag)).is_none() {
+            return self.misdefined();
+        }
         match &self.node.value {
             Value::Scalar { text, plain: true } if text == "true" => Some(true),
             Value::Scalar { text, plain: true } if text == "false" => Some(false),
@@ -150,6 +154,10 @@ impl<'n, 't> Field<'n, 't> {
 
     /// One of a few words.
     pub fn choice<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
+        match self.kind.find(|kind| matches!(kind, Kind::Word(_))) {
+            Some(Kind::Word(defined)) if defined() == key::names(words) => {}
+            _ => return self.misdefined(),
+        }
         self.parsed(|text| {
             words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
                 let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
@@ -160,43 +168,57 @@ impl<'n, 't> Field<'n, 't> {
     }
 
     /// A whole number.
-    pub fn count(&self, range: RangeInclusive<u64>) -> Option<u64> {
+    pub fn count(&self) -> Option<u64> {
+        let Some(&Kind::Count(least, most)) =
+            self.kind.find(|kind| matches!(kind, Kind::Count(..)))
+        else {
+            return self.misdefined();
+        };
         self.parsed(|text| {
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             match text.parse::<u64>() {
-                Ok(number) if digits && range.contains(&number) => Ok(number),
-                _ if digits => Err(out_of_range(text, range.start(), range.end())),
+                Ok(number) if digits && (least..=most).contains(&number) => Ok(number),
+                _ if digits => Err(out_of_range(text, least, most)),
                 _ => Err(format!(
-                    "{} is not a whole number; write one from {} to {}",
-                    quoted(text),
-                    range.start(),
-                    range.end()
+                    "{} is not a whole number; write one from {least} to {most}",
+                    quoted(text)
                 )),
             }
         })
     }
 
     /// A number of bytes.
-    pub fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
+    pub fn size(&self) -> Option<u64> {
+        let Some(&Kind::Size(least, most)) = self.kind.find(|kind| matches!(kind, Kind::Size(..)))
+        else {
+            return self.misdefined();
+        };
         self.parsed(|text| match value::size(text)? {
-            size if range.contains(&size) => Ok(size),
+            size if (least..=most).contains(&size) => Ok(size),
+            _ => Err(out_of_range(text, value::size_text(least), value::size_text(most))),
+        })
+    }
+
+    /// A time.
+    pub fn duration(&self) -> Option<Duration> {
+        let Some(&Kind::Duration(least, most)) =
+            self.kind.find(|kind| matches!(kind, Kind::Duration(..)))
+        else {
+            return self.misdefined();
+        };
+        self.parsed(|text| match value::duration(text)? {
+            duration if (least..=most).contains(&duration) => Ok(duration),
             _ => {
-                let (least, most) =
-                    (value::size_text(*range.start()), value::size_text(*range.end()));
-                Err(out_of_range(text, least, most))
+                let least = value::duration_text(least);
+                Err(out_of_range(text, least, value::duration_text(most)))
             }
         })
     }
 
-    /// A duration.
-    pub fn duration(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
-        self.parsed(|text| match value::duration(text)? {
-            duration if range.contains(&duration) => Ok(duration),
-            _ => {
-                let least = value::duration_text(*range.start());
-                Err(out_of_range(text, least, value::duration_text(*range.end())))
-            }
-        })
+    /// The reader takes the value for something else than its definition.
+    fn misdefined<T>(&self) -> Option<T> {
+        self.error("its definition does not fit its reader, which is a fault of this program");
+        None
     }
 }
 

@@ -3,8 +3,10 @@
 
 pub(crate) mod diagnostic;
 pub(crate) mod field;
+pub mod key;
 pub(crate) mod load;
 pub(crate) mod near;
+pub mod schema;
 pub(crate) mod section;
 pub(crate) mod value;
 pub(crate) mod yaml;

@@ -1,11 +1,13 @@
-//! Reads mappings key by key: every key that is looked up is consumed, the keys left over at the
-//! end are unknown, and errors are recorded while reading continues.
+//! Reads mappings key by key: every key that is asked for is consumed, what is left over at the
+//! end is unknown, and whatever is wrong is noted while the reading goes on. Which keys there are, and what their values have to be,
+//! is in a table of [`Key`]s.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
 use super::diagnostic::{At, Diagnostics};
 use super::field::Field;
+use super::key::{Key, Kind};
 use super::near;
 use super::value::quoted;
 use super::yaml::{Node, Value};
@@ -18,7 +20,9 @@ pub struct Section<'n, 't> {
     entries: Vec<Entry<'n, 't>>,
     /// The value is not a mapping; keys that it lacks are not reported.
     misshapen: bool,
-    asked: Vec<&'static str>,
+    keys: &'static [Key],
+    /// What values have to be if the keys are data.
+    values: Option<&'static Kind>,
     diagnostics: &'n Diagnostics,
 }
 
@@ -30,26 +34,35 @@ struct Entry<'n, 't> {
 
 impl<'n, 't> Section<'n, 't> {
     /// A section that is not in the file: all its keys are absent.
-    fn absent(path: String, at: At, diagnostics: &'n Diagnostics) -> Self {
-        Self { path, at, entries: Vec::new(), misshapen: false, asked: Vec::new(), diagnostics }
+    fn absent(path: String, at: At, kind: &'static Kind, diagnostics: &'n Diagnostics) -> Self {
+        let values = match kind {
+            Kind::Names(values, _) => Some(*values),
+            _ => None,
+        };
+        let (entries, misshapen, keys) = (Vec::new(), false, kind.keys());
+        Self { path, at, entries, misshapen, keys, values, diagnostics }
     }
 
-    /// The whole document; `None` if it is empty.
-    pub fn top(node: Option<&'n Node<'t>>, diagnostics: &'n Diagnostics) -> Self {
+    /// The whole document, a mapping; `None` if it is empty.
+    pub fn top(
+        node: Option<&'n Node<'t>>,
+        kind: &'static Kind,
+        diagnostics: &'n Diagnostics,
+    ) -> Self {
         match node {
             Some(Node { value: Value::Null, .. }) | None => {
-                Self::absent(String::new(), At::START, diagnostics)
+                Self::absent(String::new(), At::START, kind, diagnostics)
             }
-            Some(node) => Field { path: String::new(), at: node.at, node, diagnostics }.section(),
+            Some(node) => {
+                Field { path: String::new(), at: node.at, node, kind, diagnostics }.section()
+            }
         }
     }
 
     /// The value of a key, if the key is there and has one.
     pub fn field(&mut self, key: &'static str) -> Option<Field<'n, 't>> {
         let path = join(&self.path, key);
-        #[cfg(test)]
-        self.diagnostics.asked.borrow_mut().push(path.clone());
-        self.asked.push(key);
+        let kind = self.kind_of(key)?;
         let at = self.entries.iter().position(|entry| entry.name == key)?;
         let Entry { at, value, .. } = self.entries.remove(at);
         match value.value {
@@ -60,8 +73,22 @@ impl<'n, 't> Section<'n, 't> {
                 None
             }
             Value::Unread => None,
-            _ => Some(Field { path, at: value.at, node: value, diagnostics: self.diagnostics }),
+            _ => {
+                let diagnostics = self.diagnostics;
+                Some(Field { path, at: value.at, node: value, kind, diagnostics })
+            }
         }
+    }
+
+    /// What the value of a key has to be. Every key that a reader asks for is defined.
+    fn kind_of(&self, key: &str) -> Option<&'static Kind> {
+        let defined = self.keys.iter().find(|defined| defined.name == key);
+        if defined.is_none() {
+            let path = join(&self.path, key);
+            let message = format!("{path} has no definition, which is a fault of this program");
+            self.diagnostics.error(self.at, message);
+        }
+        defined.map(|defined| &defined.kind)
     }
 
     /// Whether the key is there, with a value or not.
@@ -89,29 +116,35 @@ impl<'n, 't> Section<'n, 't> {
     /// A section within this one; all its keys are absent if it is.
     pub fn section(&mut self, key: &'static str) -> Section<'n, 't> {
         let (path, at, diagnostics) = (join(&self.path, key), self.at, self.diagnostics);
+        let kind = self.keys.iter().find(|defined| defined.name == key);
         match self.field(key) {
             Some(field) => field.section(),
-            None => Self::absent(path, at, diagnostics),
+            None => {
+                let kind = kind.map_or(&Kind::Map(&[]), |defined| &defined.kind);
+                Self::absent(path, at, kind, diagnostics)
+            }
         }
     }
 
     /// Returns the keys and values that are left: for mappings whose keys are data.
     pub fn rest(&mut self) -> Vec<(&'n str, At, Field<'n, 't>)> {
         let (path, diagnostics) = (&self.path, self.diagnostics);
+        let kind = self.values.unwrap_or(&Kind::Map(&[]));
         let field = |entry: Entry<'n, 't>| {
             let path = join(path, entry.name);
             let at = entry.value.at;
-            (entry.name, entry.at, Field { path, at, node: entry.value, diagnostics })
+            (entry.name, entry.at, Field { path, at, node: entry.value, kind, diagnostics })
         };
         self.entries.drain(..).map(field).collect()
     }
 
     /// Reports the keys that were not looked up.
     pub fn close(self) {
+        let keys: Vec<&str> = self.keys.iter().map(|key| key.name).collect();
         for entry in &self.entries {
-            let hint = near::hint(entry.name, self.asked.iter().copied());
+            let hint = near::hint(entry.name, keys.iter().copied());
             let known = if hint.is_empty() {
-                format!("; the keys here are {}", self.asked.join(", "))
+                format!("; the keys here are {}", keys.join(", "))
             } else {
                 hint
             };
@@ -124,7 +157,7 @@ impl<'n, 't> Section<'n, 't> {
 impl<'n, 't> Field<'n, 't> {
     /// The mapping at this position. Repeated keys are reported, and the first one is used.
     pub fn section(self) -> Section<'n, 't> {
-        let mut section = Section::absent(self.path.clone(), self.at, self.diagnostics);
+        let mut section = Section::absent(self.path.clone(), self.at, self.kind, self.diagnostics);
         let Value::Map(entries) = &self.node.value else {
             self.wants::<()>("a mapping (key: value)");
             section.misshapen = true;

@@ -31,7 +31,7 @@ impl Settings {
         let families = Families {
             fingerprint: Gauge::new(
                 "scim_guard_config_fingerprint",
-                "A number that differs between replicas whose config files differ.",
+                "A number that differs between replicas whose config files, own schemas or token registers differ; certificates and files with keys and tokens are not part of it.",
             )?,
             connections: IntGauge::new(
                 "scim_guard_connections_limit",
@@ -51,9 +51,9 @@ impl Collector for Settings {
     fn collect(&self) -> Vec<MetricFamily> {
         // Concurrent scrapes take turns to fill and read them.
         let families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-        let config = Arc::clone(&self.snapshots.current().config);
-        families.fingerprint.set(config.fingerprint as f64);
-        let connections = i64::try_from(config.limits.connections).unwrap_or(i64::MAX);
+        let snapshot = self.snapshots.current();
+        families.fingerprint.set(snapshot.fingerprint() as f64);
+        let connections = i64::try_from(snapshot.config.limits.connections).unwrap_or(i64::MAX);
         families.connections.set(connections);
         families.all().iter().flat_map(|family| family.collect()).collect()
     }

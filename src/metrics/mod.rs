@@ -184,7 +184,7 @@ impl Metrics {
             IntCounterVec::new(
                 Opts::new(
                     "scim_guard_rule_hits_total",
-                    "Rules that requests hit; those of validation are counted before the request is forwarded, the others when they refuse it.",
+                    "Rules that requests hit; those of validation are counted before the request is forwarded, the others when they refuse it; limits.connections and limits.address also count connections that were closed without an answer.",
                 ),
                 &["rule", "action"],
             )?,

@@ -39,7 +39,10 @@ impl MemoryMetrics {
         let families = Families {
             connections: IntGauge::new("scim_guard_connections", "Open client connections.")?,
             used: IntGaugeVec::new(
-                Opts::new("scim_guard_buffered_bytes", "Bytes buffered for clients, by purpose."),
+                Opts::new(
+                    "scim_guard_buffered_bytes",
+                    "Bytes buffered for clients, by purpose; stream: HTTP/2 requests with a body that are streamed without being judged.",
+                ),
                 &["kind"],
             )?,
             limit: IntGauge::new(

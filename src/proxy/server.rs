@@ -4,8 +4,9 @@
 //! period on SIGTERM even when it is idle, and then aborts requests that still run. An embedding
 //! service that wants it hosts the [`Downstream`] as a `ServerApp`.
 //!
-//! Stopping: no more connections are accepted, idle ones are closed, requests in flight are
-//! finished, and the workers end as soon as that is done, or after `limits.shutdown_timeout`.
+//! Stopping: after `limits.shutdown_delay` no more connections are accepted, idle ones are closed,
+//! requests in flight are finished, and the workers end as soon as that is done, or after
+//! `limits.shutdown_timeout`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -131,6 +132,7 @@ fn start_with(
     let connections = Arc::new(Connections::default());
     let reloads = Arc::new(ReloadStatus::new(Arc::clone(&metrics)));
     let (stop, stopping) = watch::channel(false);
+    let (leave, leaving) = watch::channel(false);
     let (replaced, mut is_replaced) = watch::channel(false);
 
     let operators = Admin {
@@ -138,7 +140,7 @@ fn start_with(
         servers,
         snapshots: Arc::clone(&snapshots),
         reloads: Arc::clone(&reloads),
-        stopping: stopping.clone(),
+        stopping: leaving,
     };
     control.spawn(async move {
         tokio::select! {
@@ -188,8 +190,7 @@ fn start_with(
         let proxy = GuardProxy::new(Arc::clone(&filter), Arc::clone(&upstreams));
         let app = Arc::new(http_app(proxy));
         let downstream = Downstream::new(app, &filter, Arc::clone(&connections));
-        let snapshots = Arc::clone(&snapshots);
-        let worker = Worker::new(&listeners, downstream, stopping.clone(), snapshots)?;
+        let worker = Worker::new(&listeners, downstream, stopping.clone(), Arc::clone(&snapshots))?;
         let thread = std::thread::Builder::new().name(format!("worker-{number}"));
         workers.push(thread.spawn(move || worker.run())?);
     }
@@ -204,6 +205,7 @@ fn start_with(
         listeners,
         admin,
         replaced,
+        leave,
         stop,
         workers,
         control,
@@ -225,6 +227,8 @@ pub struct Running {
     admin: std::net::TcpListener,
     /// Another process has replaced this one.
     replaced: watch::Sender<bool>,
+    /// The process is about to stop: `/i/ready` fails.
+    leave: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     control: Option<Runtime>,
@@ -265,8 +269,20 @@ impl Running {
         self.join();
     }
 
+    /// Lets `/i/ready` fail, and serves on. Returns how long that is to last.
+    fn leave(&mut self) -> Duration {
+        // A reload could put an end to it.
+        self.reloader = None;
+        self.leave.send_replace(true);
+        self.snapshots.current().config.limits.shutdown_delay
+    }
+
     fn end(&mut self, how: Accepting) {
         self.reloader = None;
+        // Probes that come to this process after another one has replaced it are about that one.
+        if how != Accepting::HandedOver {
+            self.leave.send_replace(true);
+        }
         self.listeners.close(how);
         let _ = self.stop.send(true);
     }

@@ -122,7 +122,6 @@ fn shared_limits() -> RefusalLimits {
         key: Some(HashKey::read(&"k".repeat(32)).unwrap()),
         username: None,
         password: None,
-        files: Vec::new(),
     };
     let (timeout, on_failure) = (Duration::from_millis(20), OnFailure::Local);
     let shared = Arc::new(SharedState::new(Shared { store, timeout, on_failure }));

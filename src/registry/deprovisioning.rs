@@ -1,7 +1,7 @@
 //! The settings of a registry entry about deletions and deactivations.
 
 use super::file::read_time;
-use crate::config::deprovisioning::{COUNT, read_limit};
+use crate::config::deprovisioning::read_limit;
 use crate::deprovisioning::{Allowance, TokenLimit};
 use crate::input::field::Field;
 use crate::input::section::Section;
@@ -25,7 +25,7 @@ pub fn read(field: Field<'_, '_>) -> Option<TokenLimit> {
 
 fn read_allowance(mut section: Section<'_, '_>) -> Option<Allowance> {
     let count = section.required("count", "write how many users more are allowed: count: 500");
-    let count = count.and_then(|field| field.count(COUNT));
+    let count = count.and_then(|field| field.count());
     let until =
         section.required("until", "write how long they are allowed: until: 2027-06-30T18:00:00Z");
     let until = until.and_then(|field| field.parsed(read_time));

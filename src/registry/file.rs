@@ -26,23 +26,24 @@ use time::format_description::well_known::Rfc3339;
 use crate::api::Resource;
 use crate::config::repairs;
 use crate::digest::StoredHash;
+use crate::fingerprint;
 use crate::input::diagnostic::{At, Diagnostic, Diagnostics};
 use crate::input::field::Field;
 pub use crate::input::load::LoadError;
 use crate::input::load::read_file;
 use crate::input::section::Section;
 use crate::input::{value, yaml};
-use crate::policy::Identity;
 use crate::rate::Rate;
 use crate::tls::subject::SubjectName;
 
+use super::keys::{IDENTITIES, REGISTRY};
 use super::{Entry, Methods, Resources, TokenRegistry, deprovisioning};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 8 * 1024 * 1024;
 
-/// The maximum number of tokens in a registry: their labels become label values of a metric.
-const MAX_ENTRIES: usize = 10_000;
+/// Tokens in a registry: their labels become label values of a metric.
+pub(super) const MAX_ENTRIES: usize = 10_000;
 
 /// The longest label.
 const MAX_LABEL: usize = 64;
@@ -62,18 +63,19 @@ pub fn parse(text: &str) -> Result<TokenRegistry, Vec<Diagnostic>> {
     notes.add(errors);
     let mut entries = Vec::new();
     if !unreadable {
-        let mut top = Section::top(node.as_ref(), &notes);
+        let mut top = Section::top(node.as_ref(), &REGISTRY, &notes);
         let tokens = top.field("tokens");
-        let read = tokens
-            .as_ref()
-            .and_then(|field| field.list_of(MAX_ENTRIES, |item| Some(read_entry(item))));
+        let read = tokens.as_ref().and_then(|field| field.list(|item| Some(read_entry(item))));
         top.close();
         let read = read.unwrap_or_default();
         note_repetitions(&read, &notes);
         entries = read.into_iter().filter_map(|(_, entry)| entry).collect();
     }
     let errors = notes.into_errors();
-    if errors.is_empty() { Ok(TokenRegistry::new(entries)) } else { Err(errors) }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(TokenRegistry { fingerprint: fingerprint::of([text]), ..TokenRegistry::new(entries) })
 }
 
 /// Where an entry begins, and what could be read of it.
@@ -101,9 +103,7 @@ fn read_entry(item: &Field<'_, '_>) -> Read {
             item.choice(&Resource::NAMED)
         })
     });
-    let identity = section
-        .field("identity")
-        .and_then(|field| field.choice(&[("email", Identity::Email), ("saml", Identity::Saml)]));
+    let identity = section.field("identity").and_then(|field| field.choice(&IDENTITIES));
     let rate = section.field("rate").and_then(|field| field.parsed(read_rate));
     let repairs = section.field("repairs").and_then(|field| repairs::read(&field));
     let deprovisioning = section.field("deprovisioning").and_then(deprovisioning::read);
@@ -146,7 +146,7 @@ fn note_repetitions(read: &[Read], notes: &Diagnostics) {
 fn read_method(text: &str) -> Result<Methods, String> {
     Methods::named(text).ok_or_else(|| {
         let found = value::quoted(text);
-        format!("{found} is none of: GET, HEAD, POST, PUT, PATCH, DELETE")
+        format!("{found} is none of: {}", Methods::NAMES.join(", "))
     })
 }
 

@@ -24,7 +24,10 @@ use crate::verdict::VerdictLabel;
 
 mod deprovisioning;
 pub mod file;
+mod keys;
 pub mod watch;
+
+pub use keys::REGISTRY as KEYS;
 
 /// All tokens that may be used.
 #[derive(Debug, Default)]
@@ -35,6 +38,8 @@ pub struct TokenRegistry {
     by_sha512: HashMap<u64, Vec<usize>>,
     has_repairs: bool,
     limits_removals: bool,
+    /// A number that differs if the file's text differs; 0 without a file.
+    pub(crate) fingerprint: u64,
 }
 
 /// One token.
@@ -129,7 +134,8 @@ impl TokenRegistry {
             }
             entry
         };
-        Self::new(self.entries.iter().map(continued).collect())
+        let entries = self.entries.iter().map(continued).collect();
+        Self { fingerprint: self.fingerprint, ..Self::new(entries) }
     }
 }
 
@@ -221,9 +227,9 @@ impl fmt::Debug for TokenLabel {
 pub struct Methods(u8);
 
 impl Methods {
-    /// The methods that can be listed.
-    const NAMES: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-    /// All methods, including those that Wire does not serve: a separate rule covers those.
+    /// The methods that can be named.
+    pub const NAMES: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    /// All methods, also those that Wire does not serve: a rule of its own says so.
     pub const ALL: Self = Self(u8::MAX);
     pub const NONE: Self = Self(0);
     /// GET and HEAD.

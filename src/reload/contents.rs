@@ -21,8 +21,8 @@ const MAX_FILE: u64 = 2 * 1024 * 1024;
 pub(super) struct Files {
     config: PathBuf,
     schemas: Option<PathBuf>,
-    /// Keys and passwords of the store that replicas share.
-    store: Vec<PathBuf>,
+    /// Keys, tokens and passwords.
+    secrets: Vec<PathBuf>,
     /// Files with their own watchers: the token registry, and certificates.
     others: Vec<PathBuf>,
 }
@@ -33,7 +33,7 @@ impl Files {
         Self {
             config: path.into(),
             schemas: config.and_then(|config| config.schemas.clone()),
-            store: config.map(of_store).unwrap_or_default(),
+            secrets: config.map(|config| config.secret_files.clone()).unwrap_or_default(),
             others: config.map(others).unwrap_or_default(),
         }
     }
@@ -48,6 +48,9 @@ impl Contents {
     pub(super) fn of(files: &Files) -> Self {
         let mut hash = Sha256::new();
         add_file(&mut hash, &files.config);
+        for path in &files.secrets {
+            add_file(&mut hash, path);
+        }
         if let Some(folder) = &files.schemas {
             for name in schema_names(folder) {
                 add(&mut hash, name.as_bytes());
@@ -55,9 +58,6 @@ impl Contents {
             for (name, _) in FILES {
                 add_file(&mut hash, &folder.join(name));
             }
-        }
-        for path in &files.store {
-            add_file(&mut hash, path);
         }
         Self(hash.finalize().into())
     }
@@ -70,10 +70,6 @@ impl Contents {
         }
         Self(hash.finalize().into())
     }
-}
-
-fn of_store(config: &Config) -> Vec<PathBuf> {
-    config.shared.iter().flat_map(|shared| shared.store.files.iter().cloned()).collect()
 }
 
 fn others(config: &Config) -> Vec<PathBuf> {

@@ -33,7 +33,12 @@ impl ConfigFile {
             (None, Ok(Some(snapshot))) => Ok(snapshot),
             (wrong, snapshot) => {
                 let wrong = wrong.map(|error| error.to_string());
-                let within = snapshot.err().map(|errors| errors.to_string());
+                // The config's reader has named the missing files, with their places in it.
+                let within = snapshot.err().map(|errors| match wrong {
+                    Some(_) => errors.without_missing().to_string(),
+                    None => errors.to_string(),
+                });
+                let within = within.filter(|errors| !errors.is_empty());
                 Err(ReloadErrors::new(wrong.into_iter().chain(within)))
             }
         }

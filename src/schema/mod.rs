@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use jsonschema::{Draft, PatternOptions, Registry, ValidationError, Validator};
 
 use crate::findings::Findings;
+use crate::fingerprint;
 use crate::json::{Folded, Value, folds_alike};
 use crate::refusal::Refusal;
 use crate::rule::Rule;
@@ -60,6 +61,13 @@ const MAX_COLLECTED: usize = 4096;
 const PATTERN_SIZE: usize = 1024 * 1024;
 
 impl Schemas {
+    /// A number that differs if a schema differs.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        fingerprint::of(
+            [&self.user, &self.patch, &self.group].map(|schema| schema.source.to_string()),
+        )
+    }
+
     /// The built-in schemas.
     pub fn built_in() -> Self {
         let [user, patch, group] = FILES.map(|(name, text)| {

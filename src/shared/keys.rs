@@ -95,7 +95,6 @@ mod tests {
             key: key.map(|key| HashKey::read(key).unwrap()),
             username: None,
             password: None,
-            files: Vec::new(),
         })
     }
 

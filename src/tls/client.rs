@@ -62,10 +62,13 @@ pub type SecuredServers = Vec<(Server, Arc<Secured>)>;
 
 /// Reads and checks the files. `None`: the errors are in `files`.
 pub(super) fn load(config: &Config, files: &mut Files) -> Option<(SecuredServers, Option<Expiry>)> {
+    let settings = &config.upstream_tls;
     if !config.upstream.iter().any(|server| server.tls) {
+        // A config whose servers are wrong comes here as well: its files are looked at all the same.
+        settings.ca.as_ref().map(|path| authorities::load(path, files));
+        settings.identity.as_ref().map(|paths| Identity::load(paths, files));
         return Some((Vec::new(), None));
     }
-    let settings = &config.upstream_tls;
     let roots = match &settings.ca {
         Some(path) => authorities::load(path, files),
         None => platform("upstream.servers", "upstream.tls.ca", files),

@@ -31,10 +31,11 @@ LANGUAGES = {
     "sh": {"background", "status", "not-run"},
     "powershell": {"not-run"},
     "rust": {"not-run"},
+    "ini": {"not-run"},
     "http": set(),
     "text": {"file", "output"},
 }
-MUST_NOT_RUN = {"powershell", "rust"}
+MUST_NOT_RUN = {"powershell", "rust", "ini"}
 WITH_VALUE = {"refused", "repairs", "file", "status", "not-run"}
 FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<info>.*)$")
 ATTRIBUTE = re.compile(r' +([a-z-]+)(?:="([^"]*)")?')

@@ -85,7 +85,7 @@ class Page:
         (self.folder / "empty.ldif").write_text("version: 1\n")
         done = self.program("preflight", "--bridge-config", "checked.yaml", "--ldif", "empty.ldif", "--format", "json")
         summary = json.loads(done.stdout.splitlines()[-1])["summary"] if done.stdout else {}
-        faults = [fault for fault in summary.get("config", []) if "the search finds nobody" not in fault["message"]]
+        faults = [fault for fault in summary.get("config", []) if not fault["message"].startswith("the search finds no")]
         if done.returncode != 0 or faults:
             raise Fault(f"preflight: {faults} {done.stderr}")
 

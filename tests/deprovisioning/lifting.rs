@@ -5,7 +5,9 @@ use std::process::{Command, Output};
 
 use crate::requests::{HELD, ask, delete, limited_with, path};
 use crate::support::program::PROGRAM;
-use crate::support::{Backend, TOKEN, entry, registry_file, wait_until};
+use crate::support::{Backend, OTHER, TOKEN, entry, registry_file, wait_until};
+use serde_json::json;
+use wire_scim_guard::config::Audit;
 
 fn allow(register: &Path, label: &str, count: &str, until: &str) -> Output {
     let run = Command::new(PROGRAM)
@@ -54,6 +56,59 @@ fn lifting_the_limit_lets_one_run_finish_and_no_more() {
 }
 
 #[test]
+fn what_is_allowed_beyond_the_limit_is_audited_when_it_changes() {
+    let backend = Backend::fine();
+    let before = entry("before", OTHER, "deprovisioning: {allow: {count: 7, until: 2099-01-01}}");
+    let over = "deprovisioning: {allow: {count: 8, until: 2020-01-01}}";
+    let register = registry_file(&[
+        entry("bridge", TOKEN, "methods: [GET, DELETE]"),
+        before,
+        entry("over", "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=", over),
+    ]);
+    let guarded = limited_with(&backend, 5, |config| {
+        config.tokens = Some(register.clone());
+        config.audit = Some(Audit::default());
+    });
+    let lines = || -> Vec<serde_json::Value> {
+        let lines = guarded.audit_lines().into_iter();
+        let changes = lines.filter(|line| line["resource"] == "deprovisioning");
+        changes
+            .map(|mut line| {
+                assert!(
+                    line.as_object_mut()
+                        .unwrap()
+                        .remove("time")
+                        .is_some_and(|time| time.is_string())
+                );
+                assert_eq!((&line["msgs"][0], &line["outcome"]), (&json!("audit"), &json!("done")));
+                json!([line["token"], line["action"], line["count"], line["until"]])
+            })
+            .collect()
+    };
+    // What the register allowed at the start; what is over is nothing.
+    let first = json!(["before", "allow", 7, "2099-01-02T00:00:00.000Z"]);
+    wait_until("the first line", || lines() == [first.clone()]);
+    assert!(allow(&register, "bridge", "450", "2099-06-30T18:00:00Z").status.success());
+    let second = json!(["bridge", "allow", 450, "2099-06-30T18:00:00.000Z"]);
+    wait_until("the second line", || lines() == [first.clone(), second.clone()]);
+    // A change of something else is no line.
+    let text = std::fs::read_to_string(&register).unwrap();
+    std::fs::write(&register, text.replace("[GET, DELETE]", "[GET, DELETE, POST]")).unwrap();
+    let read = "scim_guard_register_read_timestamp_seconds";
+    let last = guarded.metric(read);
+    wait_until("the register", || guarded.metric(read) > last);
+    assert_eq!(lines().len(), 2);
+    let text = std::fs::read_to_string(&register).unwrap();
+    std::fs::write(
+        &register,
+        text.replace("count: 7, until: 2099-01-01", "count: 7, until: 2021-01-01"),
+    )
+    .unwrap();
+    let third = json!(["before", "disallow", null, null]);
+    wait_until("the third line", || lines() == [first.clone(), second.clone(), third.clone()]);
+}
+
+#[test]
 fn an_allowance_that_cannot_be_written_is_reported_and_the_file_stays() {
     let register = registry_file(&[entry("bridge", TOKEN, "")]);
     let before = std::fs::read_to_string(&register).unwrap();
@@ -61,7 +116,7 @@ fn an_allowance_that_cannot_be_written_is_reported_and_the_file_stays() {
         ("brigde", "5", "2099-06-30", "bridge"),
         ("bridge", "0", "2099-06-30", "0 is not in 1..=1000000"),
         ("bridge", "5", "2020-06-30", "--until is in the past"),
-        ("bridge", "5", "tomorrow", "--until: \"tomorrow\" is no time"),
+        ("bridge", "5", "tomorrow", "--until: \"tomorrow\" is not a time"),
     ] {
         let failed = allow(&register, label, count, until);
         assert_eq!(failed.status.code(), Some(2), "{failed:?}");

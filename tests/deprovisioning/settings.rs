@@ -66,7 +66,7 @@ fn an_entry_may_leave_the_limit_or_the_allowance_out_and_nothing_else() {
         (
             "time",
             "{allow: {count: 5, until: soon}}",
-            "deprovisioning.allow.until: \"soon\" is no time",
+            "deprovisioning.allow.until: \"soon\" is not a time",
         ),
     ] {
         let (code, said) = of(name, own);
@@ -79,9 +79,9 @@ fn an_entry_may_leave_the_limit_or_the_allowance_out_and_nothing_else() {
 fn a_limit_that_refuses_nothing_is_a_warning() {
     let limit = "deprovisioning: {at_most: 5, within: 1h}\n";
     for (name, rules, part) in [
-        ("mode", "rules: {mode: report}\n", "3:17: warning: deprovisioning: it holds nothing back"),
+        ("mode", "rules: {mode: report}\n", "3:17: warning: deprovisioning: it refuses nothing"),
         ("off", "rules: {mode: 'off'}\n", "3:17: warning: deprovisioning: it has no effect"),
-        ("action", "rules: {actions: {limits.deprovisioning: report}}\n", "it holds nothing back"),
+        ("action", "rules: {actions: {limits.deprovisioning: report}}\n", "it refuses nothing"),
     ] {
         let (code, said) = check(name, &format!("{limit}{rules}"));
         assert_eq!(code, Some(0), "{said}");

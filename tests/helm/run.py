@@ -117,6 +117,7 @@ def wrong_values_are_refused():
         "ingress.enabled=true": "hosts",
         "httpRoute.enabled=true": "hosts",
         "config.limits.shutdown_timeout=soon": "shutdown_timeout",
+        "config.limits.shutdown_delay=soon": "shutdown_delay",
         "tokensSecretRef.name=only": "key",
         "schemas.other\\.json=text": "other.json",
         "name=Guard": "name",
@@ -173,9 +174,19 @@ def drain_fits_the_config():
         pod = one(render("helm4", CHART, *set_timeout), "Deployment")["spec"]["template"]["spec"]
         expect(setting, pod["terminationGracePeriodSeconds"], 7 + timeout + 5)
         expect("preStop", pod["containers"][0]["lifecycle"], {"preStop": {"sleep": {"seconds": 7}}})
-    pod = one(render("helm4", CHART, kube=WIRES), "Deployment")["spec"]["template"]["spec"]
+        expect("no other wait", "shutdown_delay" in config(render("helm4", CHART, *set_timeout))["limits"], False)
+    documents = render("helm4", CHART, kube=WIRES)
+    pod = one(documents, "Deployment")["spec"]["template"]["spec"]
     expect("before Kubernetes 1.30", "lifecycle" in pod["containers"][0], False)
+    expect("the guard waits itself", config(documents)["limits"], {"shutdown_delay": "10s"})
     expect("the default", pod["terminationGracePeriodSeconds"], 45)
+    own = ["--set", "config.limits.shutdown_delay=20s", "--set", "config.limits.body=1MiB"]
+    documents = render("helm4", CHART, *own, kube=WIRES)
+    expect("one that is set", config(documents)["limits"], {"shutdown_delay": "20s", "body": "1MiB"})
+    pod = one(documents, "Deployment")["spec"]["template"]["spec"]
+    expect("has room", pod["terminationGracePeriodSeconds"], 65)
+    documents = render("helm4", CHART, "--set", "preStopSeconds=0", kube=WIRES)
+    expect("no wait", "limits" in config(documents), False)
 
 
 def changes_roll_out():

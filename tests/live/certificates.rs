@@ -2,12 +2,14 @@
 //! disconnected.
 
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 
 use crate::guard::{Guard, Place};
-use crate::support::tls::{Authority, Issued, NAME, Wire, client_config};
+use crate::support::program::PROGRAM;
+use crate::support::tls::{Authority, Issued, NAME, Wire, client_config, days};
 use crate::support::{Backend, Client, control, wait_until};
 
 fn write(place: &Place, issued: &Issued) {
@@ -63,6 +65,51 @@ fn a_renewed_certificate_is_used_and_a_faulty_one_is_not() {
     assert_eq!(place.reloads("applied"), 0.0);
     // A reload finds the certificates that are in use.
     guard.reload(&place, "unchanged");
+}
+
+#[test]
+fn a_certificate_that_expires_soon_is_a_warning_a_day() {
+    let backend = Backend::fine();
+    let place = Place::new("expiry");
+    let names = [&*format!("dns:{NAME}")];
+    let expiring =
+        Authority::new("expiring").issue_with(&names, |params| params.not_after = days(10));
+    write(&place, &expiring);
+    let listen = format!(
+        "{{address: \"{}\", tls: {{certificates: [{{certificate: server.pem, key: server.key}}]}}}}",
+        place.addr
+    );
+    place.write(&place.text_for(&listen, &backend, ""));
+    // The clock that the guard sees is in a file; timers go on as they are.
+    let clock = |ahead: &str| place.replace("clock", &format!("{ahead}\n"));
+    clock("+0h");
+    let mut command = place.command(PROGRAM);
+    command
+        .env("LD_PRELOAD", libfaketime())
+        .env("FAKETIME_TIMESTAMP_FILE", place.path("clock"))
+        .envs([("FAKETIME_NO_CACHE", "1"), ("DONT_FAKE_MONOTONIC", "1"), ("NO_FAKE_STAT", "1")]);
+    let guard = place.spawn(command);
+    place.wait_ready();
+    let warnings = || -> Vec<String> {
+        let messages = guard.messages().into_iter();
+        let days = messages.filter_map(|line| {
+            let (_, rest) = line.split_once(" expires in ")?;
+            Some(rest.split(" days").next()?.to_owned())
+        });
+        days.collect()
+    };
+    wait_until("the first warning", || warnings() == ["10"]);
+    clock("+25h");
+    wait_until("the next day's warning", || warnings() == ["10", "9"]);
+    clock("+50h");
+    wait_until("that of the day after", || warnings() == ["10", "9", "8"]);
+}
+
+/// The library that gives programs another clock.
+fn libfaketime() -> PathBuf {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let mut libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
+    libraries.find(|path| path.exists()).expect("the package libfaketime")
 }
 
 #[test]

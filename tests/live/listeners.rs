@@ -1,24 +1,14 @@
 //! Listeners open and close while the guard runs.
 
 use std::net::TcpStream;
-use std::sync::Mutex;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use crate::guard::{Place, free};
 use crate::load::{Ask, Load};
-use crate::support::{Backend, Client, control, ok, wait_until};
+use crate::support::{Backend, Client, control, wait_until};
 
 #[test]
 fn a_closed_listener_finishes_its_requests_and_closes_idle_connections() {
-    let (go, held) = mpsc::channel::<()>();
-    let held = Mutex::new(held);
-    let backend = Backend::start(move |seen| {
-        if seen.line().contains("Slow") {
-            let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(30));
-        }
-        ok("{}")
-    });
+    let (backend, go) = Backend::slow();
     let place = Place::new("listeners");
     let more = "other_paths: forward\n";
     place.write(&place.text(&backend, more));

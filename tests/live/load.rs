@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Scope;
 
+use crate::support::client::complete;
 use crate::support::{WAIT_TIMEOUT, wait_until};
 
 /// What the clients observed.
@@ -95,16 +96,9 @@ fn exchange(addr: SocketAddr, kept: Option<TcpStream>, request: &[u8]) -> Result
     stream.write_all(request).map_err(|error| format!("cannot write: {error}"))?;
     let mut seen = Vec::new();
     loop {
-        let text = String::from_utf8_lossy(&seen);
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let field =
-                |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-            if body.len() == field("Content-Length:").unwrap().parse::<usize>().unwrap() {
-                let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-                let is_open = field("Connection:") != Some("close");
-                let text = text.into_owned();
-                return Ok((status, text, is_open.then_some(stream)));
-            }
+        if let Some((status, stays_open)) = complete(&seen) {
+            let answer = String::from_utf8_lossy(&seen).into_owned();
+            return Ok((status, answer, stays_open.then_some(stream)));
         }
         let mut chunk = [0; 4096];
         match stream.read(&mut chunk) {

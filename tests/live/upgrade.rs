@@ -2,14 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::Command;
 
 use crate::guard::{Guard, Place};
 use crate::load::{Ask, Load};
 use crate::support::program::{PROGRAM, send_signal};
-use crate::support::{Backend, Client, control, ok, wait_until};
+use crate::support::{Backend, Client, control, wait_until};
 
 fn is_running(process: u32) -> bool {
     // A process that has ended and was not waited for is a zombie.
@@ -59,14 +57,7 @@ fn ten_upgrades_under_load_fail_no_connection() {
 
 #[test]
 fn requests_in_flight_finish_in_the_old_process() {
-    let (go, held) = mpsc::channel::<()>();
-    let held = Mutex::new(held);
-    let backend = Backend::start(move |seen| {
-        if seen.line().contains("Slow") {
-            let _ = held.lock().unwrap().recv_timeout(Duration::from_secs(30));
-        }
-        ok("{}")
-    });
+    let (backend, go) = Backend::slow();
     let place = Place::new("upgrade-in-flight");
     place.write(&place.text(&backend, "other_paths: forward\n"));
     let mut guard = place.start();
@@ -174,6 +165,32 @@ fn a_second_upgrade_is_refused_and_a_stop_ends_the_one_in_progress() {
     guard.signal("-TERM");
     assert_eq!(guard.exit_code(), Some(0));
     assert!(!is_running(started().unwrap()));
+}
+
+#[test]
+fn process_1_of_a_container_is_not_replaced() {
+    let backend = Backend::fine();
+    let place = Place::new("upgrade-process-1");
+    place.write(&place.text(&backend, ""));
+    let id = Command::new("id").arg("-u").output().unwrap();
+    let mut command = Command::new("unshare");
+    if id.stdout != b"0\n" {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--pid", "--fork", "--kill-child", PROGRAM, "serve", "--config"]);
+    command.arg(place.config());
+    let outer = place.spawn(command);
+    place.wait_ready();
+    let children =
+        Command::new("pgrep").args(["-P", &outer.child.id().to_string()]).output().unwrap();
+    let guard: u32 = String::from_utf8(children.stdout).unwrap().trim().parse().unwrap();
+    send_signal("-USR2", guard);
+    wait_until("the refusal", || {
+        place.metric("scim_guard_program_upgrades_total{outcome=\"refused\"}") > 0.0
+    });
+    let said = "SIGUSR2 is ignored: an upgrade needs a process of its own to be replaced, and this one is process 1";
+    assert!(outer.logged().contains(said));
+    assert_eq!(place.status(), 200);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use crate::guard::Place;
-use crate::support::{Backend, control, wait_until};
+use crate::support::{Backend, Client, control, wait_until};
 
 const WATCHED: &str = "reload: {watch: true}\n";
 
@@ -70,6 +70,80 @@ fn a_changed_schema_is_applied_and_a_faulty_one_is_not() {
     assert_eq!(place.status(), 200);
     place.replace("schemas/user.json", &schema("\"title\""));
     wait_until("the change", || place.ask(control()).rule() == "user.schema");
+}
+
+#[test]
+fn changed_files_with_a_token_or_a_key_are_applied() {
+    let backend = Backend::fine();
+    let place = Place::new("watch-secrets");
+    place.replace("admin.token", "the-first-of-two-tokens");
+    place.replace("audit.key", &"a".repeat(32));
+    place.write(&format!(
+        "listen: [\"{}\"]\nadmin: {{listen: \"{}\", token_file: admin.token}}\nthreads: 1\n\
+         upstream: {{servers: [\"{}\"]}}\nlog: {{audit: true, audit_key_file: audit.key}}\n{WATCHED}",
+        place.addr, place.admin, backend.addr
+    ));
+    let guard = place.start();
+    let admits = |token: &str| {
+        let mut client = Client::connect(place.admin);
+        client.send(format!("GET /metrics HTTP/1.1\r\nAuthorization: Bearer {token}\r\n\r\n"));
+        client.response().status == 200
+    };
+    assert!(admits("the-first-of-two-tokens") && !admits("the-second-of-two-tokens"));
+    place.replace("admin.token", "the-second-of-two-tokens");
+    wait_until("the new token", || admits("the-second-of-two-tokens"));
+    assert!(!admits("the-first-of-two-tokens"));
+    // The key is in use when the same person has another hash.
+    let person = || {
+        let before = guard.logged().matches("\"person\":").count();
+        assert_eq!(place.status(), 200);
+        wait_until("the audit line", || guard.logged().matches("\"person\":").count() > before);
+        let log = guard.logged();
+        let (_, person) = log.rsplit_once("\"person\":\"").unwrap();
+        person[..64].to_owned()
+    };
+    let first = person();
+    assert_eq!(first, person());
+    place.replace("audit.key", &"b".repeat(32));
+    wait_until("the new key", || person() != first);
+    // One that cannot be used changes nothing, and is applied when it is corrected.
+    let ready = || place.ready();
+    place.replace("admin.token", "short");
+    wait_until("the failure", || ready().contains("admin.token"));
+    assert!(admits("the-second-of-two-tokens"));
+    place.replace("admin.token", "the-third-of-three-tokens");
+    wait_until("the third token", || admits("the-third-of-three-tokens"));
+}
+
+#[test]
+fn replicas_that_have_read_the_same_have_the_same_fingerprint() {
+    let backend = Backend::fine();
+    let place = Place::new("fingerprint");
+    let fingerprint = || place.metric("scim_guard_config_fingerprint");
+    let hash = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let register = |label: &str| {
+        place.replace("tokens.yaml", &format!("tokens:\n- {{label: {label}, hash: \"{hash}\"}}\n"));
+    };
+    let schema = |text: &str| place.replace("schemas/user.json", text);
+    std::fs::create_dir(place.path("schemas")).unwrap();
+    register("a");
+    schema("{}");
+    place
+        .write(&place.text(&backend, &format!("{WATCHED}tokens: tokens.yaml\nschemas: schemas\n")));
+    let guard = place.start();
+    let first = fingerprint();
+    register("b");
+    wait_until("the register", || fingerprint() != first);
+    register("a");
+    wait_until("the first register", || fingerprint() == first);
+    schema("{\"required\": [\"title\"]}");
+    wait_until("the schema", || fingerprint() != first);
+    schema("{}");
+    wait_until("the first schema", || fingerprint() == first);
+    // Another process with these files has the same.
+    drop(guard);
+    let _guard = place.start();
+    assert_eq!(fingerprint(), first);
 }
 
 #[test]

@@ -1,24 +1,47 @@
 #!/usr/bin/env python3
 """A real WebSocket client and server with the guard between them.
 
-    tests/websocket/run.py --binary PATH
+    tests/websocket/run.py --binary PATH [--tls]
 """
 
 import argparse
 import asyncio
 import logging
 import pathlib
+import ssl
 import subprocess
 import sys
 import tempfile
 import urllib.request
 
 import websockets
-from websockets.asyncio.client import connect
+from websockets.asyncio import client
 from websockets.asyncio.server import serve
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
 from guard import WAIT_TIMEOUT, expect, free_port, run  # noqa: E402
+
+
+class Tls:
+    """With `--tls` guards have a certificate, and their clients speak TLS."""
+
+    settings = ""
+    context = None
+
+    @classmethod
+    def switch_on(cls, folder):
+        certificate, key = folder / "certificate.pem", folder / "key.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        cls.settings = f", tls: {{certificates: [{{certificate: {certificate}, key: {key}}}]}}"
+        cls.context = ssl.create_default_context(cafile=certificate)
+
+
+def connect(url, **options):
+    if Tls.context is not None:
+        options["ssl"] = Tls.context
+    return client.connect(url, **options)
 
 
 async def echo(connection):
@@ -48,14 +71,14 @@ class Place:
         folder = pathlib.Path(tempfile.mkdtemp(prefix="websocket"))
         config = folder / "guard.yaml"
         config.write_text(
-            f'listen: ["127.0.0.1:{port}"]\n'
+            f'listen: [{{address: "127.0.0.1:{port}"{Tls.settings}}}]\n'
             f'admin: {{listen: "127.0.0.1:{self.admin}"}}\n'
             f'upstream: {{servers: ["127.0.0.1:{backend_port}"]}}\n'
             f"other_paths: forward\n{self.more}"
         )
         self.log = (folder / "log").open("w+")
         self.guard = subprocess.Popen([self.binary, "serve", "--config", config], stderr=self.log)
-        self.url = f"ws://127.0.0.1:{port}"
+        self.url = f"{'ws' if Tls.context is None else 'wss'}://127.0.0.1:{port}"
         async with asyncio.timeout(WAIT_TIMEOUT):
             while True:
                 try:
@@ -177,7 +200,12 @@ async def stopped(binary):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True)
-    binary = parser.parse_args().binary
+    parser.add_argument("--tls", action="store_true", help="clients speak TLS")
+    arguments = parser.parse_args()
+    binary = arguments.binary
+    folder = tempfile.TemporaryDirectory()
+    if arguments.tls:
+        Tls.switch_on(pathlib.Path(folder.name))
     # The server logs a traceback for each connection that ends without a close frame.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
     scenarios = [

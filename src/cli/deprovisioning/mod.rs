@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use super::register::RegisterFile;
 use super::{Failure, Outcome};
-use crate::config::deprovisioning::COUNT;
+use crate::config::deprovisioning::MOST_USERS;
 use crate::deprovisioning::Allowance;
 use crate::input::near;
 use crate::registry::file;
@@ -46,7 +46,7 @@ struct AllowArguments {
     #[arg(long)]
     label: String,
     /// How many users more than the limit: 1 to 1000000
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(*COUNT.start() as i64..=*COUNT.end() as i64))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MOST_USERS as i64))]
     count: u32,
     /// Until when: a time such as 2027-06-30T18:00:00Z, or a day such as 2027-06-30, which counts to its end in UTC
     #[arg(long, value_name = "TIME")]

@@ -79,6 +79,8 @@ impl RequestFilter {
         evaluator.start_sharing();
         let budget = Budget::new(&evaluator.snapshots().current().config.limits);
         let audit = AuditLog::new(&access);
+        let allowances = audit.clone();
+        evaluator.snapshots().audit_allowances(move |change| allowances.write_allowance(change));
         let recorder = Recorder { metrics, access, audit, tracer: None };
         Self {
             evaluator,

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::Running;
 use super::upgrade::Program;
+use crate::input::value::duration_text;
 use crate::service_manager;
 
 /// SIGTERM, SIGINT, SIGHUP and SIGUSR2, handled from before the guard listens, so that none is
@@ -67,11 +69,21 @@ impl Signals {
                 }
             };
             upgrade.cancel().await;
+            let mut running = running;
+            let mut delay = Duration::ZERO;
             if !replaced {
                 service_manager::stopping();
+                delay = running.leave();
             }
-            tracing::info!("stopping: finishing the requests in flight");
-            let stopped = running.stop_async(replaced);
+            let stopped = async {
+                if !delay.is_zero() {
+                    let delay = duration_text(delay);
+                    tracing::info!("stopping: connections are accepted for another {delay} (limits.shutdown_delay)");
+                }
+                tokio::time::sleep(delay).await;
+                tracing::info!("stopping: finishing the requests in flight");
+                running.stop_async(replaced).await;
+            };
             tokio::pin!(stopped);
             loop {
                 tokio::select! {
@@ -167,5 +179,5 @@ impl Upgrade {
 
 fn failed(running: &Running, why: &str) {
     running.metrics().upgrades().failed.inc();
-    tracing::error!("the upgrade failed, and this process goes on serving: {why}");
+    tracing::error!("the upgrade failed, and this process continues to serve: {why}");
 }

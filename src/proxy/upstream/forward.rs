@@ -295,7 +295,7 @@ fn one_framing(head: &mut ResponseHeader) -> Result<()> {
         return Err(improper("two lengths"));
     }
     let countable = length.filter(|length| *length < u64::MAX);
-    let length = countable.ok_or_else(|| improper("a length that is no number"))?;
+    let length = countable.ok_or_else(|| improper("a length that is not a number"))?;
     head.insert_header(header::CONTENT_LENGTH, length)
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::Identity;
 
 const EXAMPLE: &str = include_str!("../../../conf/tokens.yaml");
 const TOKEN: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

@@ -18,10 +18,16 @@ release: {{ .Release.Name }}
 {{- if eq $unit "ms" }}{{ div (add $number 999) 1000 }}{{ else }}{{ mul $number (get (dict "s" 1 "m" 60 "h" 3600) $unit) }}{{ end }}
 {{- end }}
 
+{{/* Whether preStop can wait without a program in the image. */}}
+{{- define "guard.sleeps" -}}
+{{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}yes{{ end }}
+{{- end }}
+
 {{- define "guard.gracePeriod" -}}
 {{- $limits := .Values.config.limits | default dict -}}
+{{- $delay := include "guard.seconds" ($limits.shutdown_delay | default "0s") | int -}}
 {{- $drain := include "guard.seconds" ($limits.shutdown_timeout | default "30s") | int -}}
-{{- add .Values.preStopSeconds $drain 5 -}}
+{{- add .Values.preStopSeconds $delay $drain 5 -}}
 {{- end }}
 
 {{- define "guard.hasTokens" -}}
@@ -51,5 +57,9 @@ release: {{ .Release.Name }}
 {{- $_ := set $config "admin" $admin -}}
 {{- if include "guard.hasTokens" . }}{{ $_ := set $config "tokens" "/etc/wire/scim-guard/tokens/tokens.yaml" }}{{ end -}}
 {{- if .Values.schemas }}{{ $_ := set $config "schemas" "/etc/wire/scim-guard/schemas" }}{{ end -}}
+{{- $limits := $config.limits | default dict -}}
+{{- if and .Values.preStopSeconds (not (include "guard.sleeps" .)) (not (hasKey $limits "shutdown_delay")) -}}
+{{- $_ := set $config "limits" (merge (dict "shutdown_delay" (printf "%ds" (int .Values.preStopSeconds))) $limits) -}}
+{{- end -}}
 {{- toYaml $config }}
 {{- end }}

@@ -81,7 +81,7 @@ pub fn v1(line: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
 fn port(text: &str) -> Result<u16, Malformed> {
     let decimal = text.bytes().all(|byte| byte.is_ascii_digit());
     let plain = decimal && (text == "0" || !text.starts_with('0'));
-    text.parse().ok().filter(|_| plain).ok_or(Malformed("has a port that is no decimal number"))
+    text.parse().ok().filter(|_| plain).ok_or(Malformed("has a port that is not a decimal number"))
 }
 
 /// How many bytes follow the fixed part of version 2.

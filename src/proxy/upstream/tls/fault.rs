@@ -100,7 +100,7 @@ fn of_certificate(fault: &CertificateError, name: &str) -> String {
         }
         E::Revoked => "its certificate was revoked".into(),
         fault if fault.to_string().contains("CaUsedAsEndEntity") => {
-            "its certificate is that of an authority (CA:TRUE), which is no certificate for a server: issue one with \
+            "its certificate is that of an authority (CA:TRUE), which cannot be used by a server: issue one with \
              basicConstraints CA:FALSE, and name what it is signed by as upstream.tls.ca"
                 .into()
         }

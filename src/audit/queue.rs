@@ -77,14 +77,28 @@ impl Queue {
     /// Adds a line that has no slot: a thread waits with it if there is no room now.
     pub(super) fn push(&self, line: Queued) {
         UNWRITTEN.fetch_add(1, Ordering::AcqRel);
-        let Err(TrySendError::Full(line)) = self.0.try_send(line) else { return };
+        let line = match self.0.try_send(line) {
+            Ok(()) => return,
+            Err(TrySendError::Full(line)) => line,
+            Err(TrySendError::Closed(_)) => return lost(),
+        };
         let sender = self.0.clone();
         let thread = std::thread::Builder::new().name("audit-wait".into());
-        if let Err(error) = thread.spawn(move || drop(sender.blocking_send(line))) {
-            UNWRITTEN.fetch_sub(1, Ordering::Release);
-            tracing::error!(%error, "a line of the audit log is lost: no thread to be had");
+        let wait = move || {
+            if sender.blocking_send(line).is_err() {
+                lost();
+            }
+        };
+        if let Err(error) = thread.spawn(wait) {
+            lost();
+            tracing::error!(%error, "a line of the audit log is lost: no thread could be started");
         }
     }
+}
+
+/// Nobody waits for a line that will not be written.
+fn lost() {
+    UNWRITTEN.fetch_sub(1, Ordering::Release);
 }
 
 impl Slot {

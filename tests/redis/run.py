@@ -82,11 +82,21 @@ def budgets_are_exact(folder, program):
         check("who is counted costs nothing again at either guard", again.passed() == 50, again.by)
         other = delete_all(pair.guards, new_token(), new_users(10))
         check("another token has its own budget", other.passed() == 10, other.by)
-        calls = int(store.info("commandstats", "cmdstat_evalsha").split("calls=")[1].split(",")[0])
+        # 460 were asked about, and what became of those that passed is told afterwards.
+        calls = wait_until("the store to be told", lambda: (now := scripts(store)) == scripts_after(store, 0.3) and now)
         reads = read_all(pair.guards, token, 100)
-        after = int(store.info("commandstats", "cmdstat_evalsha").split("calls=")[1].split(",")[0])
+        after = scripts(store)
         check("requests that no budget concerns ask the store nothing", (reads.passed(), after) == (100, calls), after - calls)
         what_is_kept_is_hashed_and_expires(store, token, passed)
+
+
+def scripts(store):
+    return int(store.info("commandstats", "cmdstat_evalsha").split("calls=")[1].split(",")[0])
+
+
+def scripts_after(store, seconds):
+    time.sleep(seconds)
+    return scripts(store)
 
 
 def what_is_kept_is_hashed_and_expires(store, token, users):
@@ -234,6 +244,11 @@ def refused_tokens_and_failures_are_told(folder, program):
         check("one channel is used", len(published) == 1, published)
 
 
+def given_up(pair):
+    """How many requests waited for the store and got no answer in time."""
+    return sum(guard.metric('scim_guard_shared_lookups_total{outcome="timeout"}') for guard in pair.guards)
+
+
 def fault(folder, program, name, hit, mend, on_failure, is_steady=True):
     """Hits the store while both guards serve, with the figures of each phase."""
     token = new_token()
@@ -243,13 +258,13 @@ def fault(folder, program, name, hit, mend, on_failure, is_steady=True):
         hit(store)
         during = delete_all(pair.guards, token, new_users(200), threads=4)
         figures(f"{name}, {on_failure}: 200 deletions during the fault", during)
-        slow = sum(seconds > 0.09 for seconds in during.seconds)
         # Three requests in a row at each guard that got no answer in time, and those that waited beside them.
-        check(f"{name}: a few requests wait for the store at most", slow <= 16, slow)
+        check(f"{name}: a few requests wait for the store at most", given_up(pair) <= 16, given_up(pair))
         wait_until("both guards to notice", lambda: not any(guard.is_up() for guard in pair.guards))
+        before = given_up(pair)
         later = delete_all(pair.guards, token, new_users(100), threads=4)
         figures(f"{name}, {on_failure}: 100 later", later)
-        check(f"{name}: then none waits", sum(seconds > 0.09 for seconds in later.seconds) <= (2 if is_steady else 8))
+        check(f"{name}: then none waits", given_up(pair) - before <= (0 if is_steady else 8), given_up(pair) - before)
         reads = read_all(pair.guards, token, 50, threads=2)
         check(f"{name}: what no budget concerns is served", reads.passed() == 50, reads.by)
         if on_failure == "refuse":

@@ -62,7 +62,7 @@ def main():
         folder = pathlib.Path(name)
         upstream = e2e.free_port()
         backend = e2e.nginx("upstream", "upstream.conf", folder, upstream, processor=1)
-        guard = e2e.guard("guard", sys.argv[1], folder, upstream, access="true")
+        guard = e2e.guard("guard", sys.argv[1], folder, upstream, log="access: true")
         try:
             for at, (method, path, body, times) in enumerate(workload()):
                 command = ["h2load", "-t", "1", "-c", "16", "-H", f"Authorization: {e2e.TOKEN}"]

@@ -80,7 +80,7 @@ def measure(arguments, folder):
     try:
         def guard(name, source):
             contender = run.Contender(name, folder, upstream)
-            config = contender.template(source, admin=run.free_port(), access="false")
+            config = contender.template(source, admin=run.free_port(), log="access: false", more="")
             started.append(contender.start([str(arguments.binary), "serve", "--config", str(config)]))
             return contender
 

@@ -72,7 +72,7 @@ def requests(work, folder):
         for times in (200, 1200):
             out = folder / f"{work.name}-{times}"
             contender = e2e.Contender("guard", folder, upstream)
-            config = contender.template("guard.yaml", admin=e2e.free_port(), access="false")
+            config = contender.template("guard.yaml", admin=e2e.free_port(), log="access: false", more="")
             contender.start(callgrind(out) + [str(RELEASE / "wire-scim-guard"), "serve", "--config", str(config)])
             e2e.load(contender, work, times, 1)
             contender.stop()

@@ -103,11 +103,11 @@ fn advice_for_users() {
         ),
         (
             format!(r#""{WIRE_USER}":{{"Floor":"5","Floor":"6"}}"#),
-            &["User: `Floor` appears more than once. Readers"],
+            &["User: `Floor` appears more than once. Servers"],
         ),
         (
             r#""urn:wire:scim:schemas:profile:1.0":{"richInfo":[{"type":"a","type":"b","value":"c"}]}"#.into(),
-            &["profile:1.0: type of field 0 appears more than once. Readers"],
+            &["profile:1.0: type of field 0 appears more than once. Servers"],
         ),
     ];
     for (more, phrases) in repeated {
@@ -161,10 +161,10 @@ fn advice_for_patches() {
         ),
         (json!({"op": "remove"}), &["has no path", "\"path\": \"roles\""]),
         (remove("externalId"), &["Operations[0] removes externalId", "Every user must have one"]),
-        (remove("displayName"), &["Operations[0] removes displayName", "in its place"]),
+        (remove("displayName"), &["Operations[0] removes displayName", "instead"]),
         (
             json!({"op": "replace", "value": {"id": "x", "active": false}}),
-            &["Operations[0] has no path", "`id` is too many", "aadOptscim062020"],
+            &["Operations[0] has no path", "`id` is not allowed", "aadOptscim062020"],
         ),
     ];
     for (operation, phrases) in cases {

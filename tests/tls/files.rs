@@ -295,10 +295,7 @@ fn config_check_reports_errors_and_warnings_of_certificates() {
     let wrong = registry_file(&[entry_of("idp", TOKEN, "client_certificate: idp.example")]);
     let (errors, code) = check(&entry(&soon), &format!("tokens: {}\n", wrong.display()));
     assert_eq!(code, 2);
-    assert!(
-        errors.contains("client_certificate: \"idp.example\" says no kind of name"),
-        "{errors}"
-    );
+    assert!(errors.contains("client_certificate: \"idp.example\" has no kind of name"), "{errors}");
     let missing = CertificateFiles { key: "no.key".into(), ..soon };
     let (errors, code) = check(&entry(&missing), "");
     assert_eq!(code, 2);

@@ -47,6 +47,7 @@ tests() {
     step 'nginx behind, over TLS' target/venv/bin/python tests/nginx/tls.py --binary "$binary"
     step 'configs, documents and commands of the book' python3 tests/book/run.py --binary "$binary"
     step 'pictures of the book' python3 scripts/pictures.py --check
+    step 'sizes in the book' python3 benches/scaling/simulate.py --check
     step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
     step 'WebSocket over TLS' target/venv/bin/python tests/websocket/run.py --tls --binary "$binary"
     # The last of these, as it waits for the cargo that checks.

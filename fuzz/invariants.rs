@@ -260,11 +260,13 @@ pub fn search_by_name(bytes: &[u8]) {
     let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
     let query = parts.next().unwrap_or_default();
     let answer = parts.next().unwrap_or_default();
-    // A head never has other bytes in its target.
-    if query.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
+    let target_of = |path: &str| [path.as_bytes(), b"?", query].concat();
+    // A head never has blanks in its target, and what no target may have is refused before it is a search.
+    let is_blank = query.iter().any(|byte| *byte <= b' ' || *byte == 0x7f);
+    let is_read = |path| target::read(&target_of(path)).is_ok();
+    if is_blank || !is_read("/scim/v2/Groups") || !is_read("/scim/v2/Users") {
         return;
     }
-    let target_of = |path: &str| [path.as_bytes(), b"?", query].concat();
     let asked = |target: &[u8], handler: Handler| {
         let read = target::read(target);
         let read = read.unwrap_or_else(|_| panic!("asks for {}", shown(target)));

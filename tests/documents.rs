@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    // What tests have installed there may be large, and links in it may lead anywhere.
+    let entries = entries.filter(|path| path != Path::new("./target"));
     let within = |path: PathBuf| match path.is_dir() {
         true => files(&path, ending),
         false => vec![path],
@@ -93,7 +95,7 @@ fn monitoring_md_says_what_to_do_about_each_alert() {
 fn every_linked_file_exists() {
     let mut links = 0;
     let documents = [files(Path::new("docs"), ".md"), files(Path::new("."), ".md")].concat();
-    for path in documents.iter().filter(|path| !path.starts_with("./target")) {
+    for path in &documents {
         for link in read(path).split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
             if link.starts_with("http") || link.starts_with('#') {
                 continue;

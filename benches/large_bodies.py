@@ -15,10 +15,14 @@ import pathlib
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/clients"))
+from ports import free_port  # noqa: E402
 
 TOKEN = base64.b64encode(os.urandom(32)).decode()
 CONFIG = """\
@@ -71,12 +75,6 @@ class Backend(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def head(method, target, *lines):

@@ -51,7 +51,7 @@ tests() {
     step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
     step 'WebSocket over TLS' target/venv/bin/python tests/websocket/run.py --tls --binary "$binary"
     # The last of these, as it waits for the cargo that checks.
-    step 'unit and socket tests' cargo test --quiet
+    step 'unit and socket tests' cargo test --quiet --no-fail-fast
 }
 
 binary=${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard

@@ -207,7 +207,7 @@ pub fn hit_rate(wait: Duration, findings: &mut Findings<'_>) -> Result<(), Refus
 const UNKNOWN: &str = "This proxy does not know the token. Use one that is registered here, or ask the operator of \
      this proxy to register it (`wire-scim-guard token hash`).";
 const EXPIRED: &str = "The token has expired according to the token registry of this proxy. Create a new one in Wire, have its \
-     hash added to the register, and put it into the client.";
+     hash added to the registry, and put it into the client.";
 const NETWORK: &str = "The token may not be used from this network address. Ask the proxy's operator to add \
      the client's network to the token's entry, or use the token from a network that is allowed.";
 const CERTIFICATE: &str = "The token may be used with its client's certificate only, and this connection has none with the name that the \

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -194,7 +194,7 @@ fn failures_of_compare_are_one_sentence() {
     let (known, unknown) = (token_file(TOKEN), token_file(support::TOKEN));
     let (known, unknown) = (known.to_str().unwrap(), unknown.to_str().unwrap());
     let other = "3aab60e5-5f1f-4c4d-a7d6-1b2d0ee8d4f3";
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = support::unused_addr();
     let elsewhere = Backend::start(|_| Reply::Bytes(answer(404, "")));
     for (addr, more, sentence) in [
         (closed, &[][..], "cannot be reached"),

@@ -9,13 +9,9 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use support::{Backend, Client, Reply, answer, control, wait_until};
+use support::{Backend, Client, Reply, answer, control, unused_addr, wait_until};
 use wire_scim_guard::config::{Config, Server};
 use wire_scim_guard::evaluator::Evaluator;
-
-fn free() -> std::net::SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 fn terminate() {
     let kill = format!("kill -TERM {}", std::process::id());
@@ -32,9 +28,9 @@ fn sigterm_finishes_requests_in_flight_and_exits_at_once_when_idle() {
     });
     let servers = vec![Server::cleartext("127.0.0.1", backend.addr.port())];
     for busy in [true, false] {
-        let addr = free();
+        let addr = unused_addr();
         let mut config = Config::new(vec![addr], servers.clone());
-        config.admin = free();
+        config.admin = unused_addr();
         config.log.access = wire_scim_guard::config::AccessLines::None;
         let guard = Evaluator::new(&config).unwrap();
         let serving = std::thread::spawn(move || wire_scim_guard::proxy::serve(guard, None));

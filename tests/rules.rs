@@ -11,7 +11,6 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use cases::{Case, authorized, cases, changed, post_user, with_token};
@@ -78,8 +77,8 @@ fn multi_request_cases() -> Vec<(Rule, Response)> {
         refused
     };
     let connect = {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        Guarded::configured(&[port], |_| {}).ask(control())
+        let unused = support::unused_addr();
+        Guarded::configured(&[unused], |_| {}).ask(control())
     };
     let answered = |reply: fn() -> Reply| {
         let backend = Backend::start(move |_| reply());

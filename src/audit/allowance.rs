@@ -8,7 +8,7 @@ use crate::deprovisioning::AllowanceChange;
 use crate::logging::Line;
 use crate::timestamp::Timestamp;
 
-/// Written when the register of tokens says something new: there is no request, and no answer.
+/// Written when the token registry says something new: there is no request, and no answer.
 #[derive(Debug, Serialize)]
 pub struct AllowanceLine {
     level: &'static str,

@@ -26,7 +26,7 @@ enum Command {
     Schema(SchemaArguments),
 }
 
-/// Check a config file, and the schemas, certificates and the token register that it names.
+/// Check a config file, and the schemas, certificates and the token registry that it names.
 ///
 /// Prints `FILE: ok`, or every error as FILE:LINE:COLUMN: message on standard error, with exit
 /// code 2. Warnings, as FILE:LINE:COLUMN: warning: message on standard error, do not change the exit code.
@@ -49,7 +49,7 @@ struct CheckArguments {
                         wire-scim-guard config schema > wire-scim-guard.schema.json\n  \
                         wire-scim-guard config schema --register > tokens.schema.json")]
 struct SchemaArguments {
-    /// Print that of the token register instead
+    /// Print that of the token registry instead
     #[arg(long)]
     register: bool,
 }
@@ -76,7 +76,7 @@ fn check(path: &Path, out: &mut impl Write) -> Outcome {
 
 fn print_schema(of_register: bool, out: &mut impl Write) -> Outcome {
     let schema = match of_register {
-        true => schema::of_file("The token register of wire-scim-guard", &registry::KEYS),
+        true => schema::of_file("The token registry of wire-scim-guard", &registry::KEYS),
         false => schema::of_file("The config of wire-scim-guard", &config::KEYS),
     };
     serde_json::to_writer_pretty(&mut *out, &schema)

@@ -27,7 +27,7 @@ mod documents;
 mod man;
 #[cfg(feature = "preflight")]
 mod preflight;
-mod register;
+mod registry_file;
 mod rules;
 mod serve;
 #[cfg(feature = "standin")]

@@ -31,7 +31,7 @@ impl Settings {
         let families = Families {
             fingerprint: Gauge::new(
                 "scim_guard_config_fingerprint",
-                "A number that differs between replicas whose config files, own schemas or token registers differ; certificates and files with keys and tokens are not part of it.",
+                "A number that differs between replicas whose config files, own schemas or token registries differ; certificates and files with keys and tokens are not part of it.",
             )?,
             connections: IntGauge::new(
                 "scim_guard_connections_limit",

@@ -282,16 +282,16 @@ mod tests {
 
     #[test]
     fn a_token_is_found_by_either_form_of_its_hash_and_no_other_is() {
-        let register = TokenRegistry::new(vec![
+        let registry = TokenRegistry::new(vec![
             Entry::new("wire", StoredHash::wire(b"one")),
             Entry::new("short", StoredHash::short(b"two")),
         ]);
-        let found = |token: &[u8]| register.find(token, None).map(|entry| entry.label.as_str());
+        let found = |token: &[u8]| registry.find(token, None).map(|entry| entry.label.as_str());
         assert_eq!(found(b"one"), Some("wire"));
         assert_eq!(found(b"two"), Some("short"));
         assert_eq!(found(b"three"), None);
         let digest = Some(TokenDigest::of(b"two"));
-        assert_eq!(register.find(b"two", digest).map(|e| e.label.as_str()), Some("short"));
+        assert_eq!(registry.find(b"two", digest).map(|e| e.label.as_str()), Some("short"));
         assert!(TokenRegistry::default().find(b"one", None).is_none());
     }
 
@@ -301,11 +301,11 @@ mod tests {
         if let StoredHash::Sha256(bytes) = &mut other {
             bytes[31] ^= 1;
         }
-        let register = TokenRegistry::new(vec![
+        let registry = TokenRegistry::new(vec![
             Entry::new("other", other),
             Entry::new("one", StoredHash::short(b"one")),
         ]);
-        assert_eq!(register.find(b"one", None).map(|e| e.label.as_str()), Some("one"));
+        assert_eq!(registry.find(b"one", None).map(|e| e.label.as_str()), Some("one"));
     }
 
     #[test]
@@ -348,8 +348,8 @@ mod tests {
         };
         let old = with_rate(1);
         let now = crate::rate::now();
-        let take = |register: &TokenRegistry| {
-            let entry = &register.entries[0];
+        let take = |registry: &TokenRegistry| {
+            let entry = &registry.entries[0];
             entry.rate.is_some_and(|rate| entry.meter.take(rate, now).is_ok())
         };
         old.entries[0].label.count(VerdictLabel::Refused);

@@ -9,7 +9,8 @@ import tempfile
 import urllib.parse
 from pathlib import Path
 
-from guard import WAIT_TIMEOUT, Demo, expect, free_port
+from guard import WAIT_TIMEOUT, Demo, expect
+from ports import free_port
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 BASE = "dc=nodomain"

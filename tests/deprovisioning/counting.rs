@@ -12,7 +12,7 @@ use crate::requests::{
 };
 use crate::support::{
     Backend, Client, Guarded, OTHER, Reply, Seen, TOKEN, answer, entry, ok, registry_file,
-    wait_until,
+    unused_addr, wait_until,
 };
 
 /// A backend that answers every request with this status.
@@ -122,7 +122,7 @@ fn a_timeout_and_a_lost_connection_keep_the_place_and_an_unreachable_backend_doe
         guarded.wait_metric(USED, 1.0);
         guarded.ask(delete(2)).refused(HELD);
     }
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = unused_addr();
     let guarded = Guarded::configured(&[nobody], |config| config.deprovisioning = Some(at_most(1)));
     for user in 1..4 {
         guarded.ask(delete(user)).refused("upstream.connect");

@@ -23,7 +23,8 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "clients"), str(HERE.parent / "containers")]
 import container as pods  # noqa: E402
 from chart import CHART, HELMS, ROOT, config, example, one, render  # noqa: E402
-from guard import WAIT_TIMEOUT, Process, expect, free_port, request, run  # noqa: E402
+from guard import WAIT_TIMEOUT, Process, expect, request, run  # noqa: E402
+from ports import free_port  # noqa: E402
 
 EXAMPLES = ROOT / "conf/helm/examples"
 PLACEMENTS = ROOT / "conf/placements"

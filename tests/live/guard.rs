@@ -8,11 +8,7 @@ use std::process::{Child, Command, Stdio};
 use command_fds::{CommandFdExt, FdMapping};
 
 use crate::support::program::{PROGRAM, send_signal};
-use crate::support::{Backend, Client, Response, control, wait_until};
-
-pub fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+use crate::support::{Backend, Client, Response, control, unused_addr, wait_until};
 
 /// A folder with the config in it.
 pub struct Place {
@@ -26,7 +22,7 @@ impl Place {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("live-{name}"));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).unwrap();
-        Self { folder, addr: free(), admin: free() }
+        Self { folder, addr: unused_addr(), admin: unused_addr() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

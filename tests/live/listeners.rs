@@ -2,9 +2,9 @@
 
 use std::net::TcpStream;
 
-use crate::guard::{Place, free};
+use crate::guard::Place;
 use crate::load::{Ask, Load};
-use crate::support::{Backend, Client, control, wait_until};
+use crate::support::{Backend, Client, control, unused_addr, wait_until};
 
 #[test]
 fn a_closed_listener_finishes_its_requests_and_closes_idle_connections() {
@@ -19,7 +19,7 @@ fn a_closed_listener_finishes_its_requests_and_closes_idle_connections() {
     let mut busy = Client::connect(place.addr);
     busy.send("GET /Slow HTTP/1.1\r\nHost: wire.example\r\n\r\n");
     backend.wait(2);
-    let other = free();
+    let other = unused_addr();
     place.write(&place.text_for(&format!("\"{other}\""), &backend, more));
     guard.reload(&place, "applied");
     wait_until("the old one to close", || TcpStream::connect(place.addr).is_err());
@@ -52,7 +52,7 @@ fn a_listener_that_stays_open_loses_no_connection_while_others_open_and_close() 
         load.run(scope, place.addr, &asks);
         for _ in 0..6 {
             load.wait(60);
-            let listen = format!("\"{}\", \"{}\"", free(), place.addr);
+            let listen = format!("\"{}\", \"{}\"", unused_addr(), place.addr);
             place.write(&place.text_for(&listen, &backend, "log: {access: false}\n"));
             guard.reload(&place, "applied");
         }

@@ -133,9 +133,9 @@ fn replicas_that_have_read_the_same_have_the_same_fingerprint() {
     let guard = place.start();
     let first = fingerprint();
     register("b");
-    wait_until("the register", || fingerprint() != first);
+    wait_until("the registry", || fingerprint() != first);
     register("a");
-    wait_until("the first register", || fingerprint() == first);
+    wait_until("the first registry", || fingerprint() == first);
     schema("{\"required\": [\"title\"]}");
     wait_until("the schema", || fingerprint() != first);
     schema("{}");

@@ -13,8 +13,8 @@ use wire_scim_guard::fraction::Fraction;
 use wire_scim_guard::policy::Action;
 
 use crate::support::{
-    Backend, Guarded, Reply, TOKEN, USER, answer, control, entry, head, registry_file, user,
-    wait_until, with_length,
+    Backend, Guarded, Reply, TOKEN, USER, answer, control, entry, head, registry_file, unused_addr,
+    user, wait_until, with_length,
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -187,7 +187,7 @@ fn a_tracestate_is_passed_on_with_its_trace_only() {
 #[test]
 fn a_dead_or_refusing_collector_costs_only_its_spans() {
     let backend = Backend::fine();
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = unused_addr();
     let refusing = Backend::start(|_| Reply::Bytes(answer(503, "")));
     for collector in [unused, refusing.addr] {
         let guarded = Guarded::configured(&[backend.addr], |config| {

@@ -11,7 +11,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "clients"))
-from guard import WAIT_TIMEOUT, Process, free_port, request  # noqa: E402
+from guard import WAIT_TIMEOUT, Process, request  # noqa: E402
+from ports import free_port  # noqa: E402
 
 
 class Chain:

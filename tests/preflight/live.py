@@ -10,7 +10,7 @@ from pathlib import Path
 from people import BASE, CONFIG, directory, person, record, tree
 from program import WAIT_TIMEOUT, contains, expect, preflight, run
 
-from guard import free_port
+from ports import free_port
 
 SLAPD = """
 include /etc/ldap/schema/core.schema

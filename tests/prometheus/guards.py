@@ -6,7 +6,7 @@ import time
 import urllib.error
 import urllib.request
 
-from guard import free_port
+from ports import free_port
 
 WAIT_TIMEOUT = 120
 failures = []

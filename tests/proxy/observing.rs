@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 
 use crate::support::{
-    Backend, Client, Guarded, Reply, TOKEN, control, head, ok, user, wait_until, with_length,
+    Backend, Client, Guarded, Reply, TOKEN, control, head, ok, unused_addr, user, wait_until,
+    with_length,
 };
 
 fn requests(handler: &str, method: &str, status: u16, verdict: &str) -> String {
@@ -86,7 +87,7 @@ fn the_config_in_use_appears_in_metrics() {
 #[test]
 fn servers_in_rotation_dropped_lines_and_processor_time_are_metrics() {
     let backend = Backend::fine();
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let unused = unused_addr();
     let guarded = Guarded::configured(&[backend.addr, unused], |config| {
         let host = "does-not-exist.invalid";
         config.upstream.push(wire_scim_guard::config::Server::cleartext(host, 7));

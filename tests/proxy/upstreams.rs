@@ -1,29 +1,16 @@
 //! Failing backends: a SCIM error in bounded time, failover where no byte has been sent, and no request sent
 //! twice.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::{
-    Backend, Guarded, Reply, USER, answer, control, head, user, wait_until, with_length,
+    Backend, Guarded, Reply, USER, answer, control, head, unused_addr, user, wait_until,
+    with_length,
 };
 use wire_scim_guard::config::UpstreamCheck;
-
-/// An address without a listener.
-fn unused_addr() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-/// An address that refuses connections as long as the socket lives: bound, so that no other test
-/// receives its port.
-fn refusing_addr() -> (socket2::Socket, SocketAddr) {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, addr)
-}
 
 #[test]
 fn each_backend_failure_is_a_scim_error_and_no_post_is_retried() {
@@ -109,8 +96,8 @@ fn a_dead_server_gives_502_until_it_recovers() {
 #[test]
 fn a_refused_connection_fails_over_to_the_next_server() {
     let backend = Backend::fine();
-    let (first, last) = (refusing_addr(), refusing_addr());
-    let guarded = Guarded::configured(&[first.1, backend.addr, last.1], |_| {});
+    let (first, last) = (unused_addr(), unused_addr());
+    let guarded = Guarded::configured(&[first, backend.addr, last], |_| {});
     for nth in 1..=6 {
         for size in [300, 100_000] {
             let body = user(size + nth);

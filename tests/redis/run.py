@@ -11,7 +11,8 @@ import threading
 import time
 from pathlib import Path
 
-from stores import Proxy, Sentinel, Store, free_port, valkey_server, wait_until
+from stores import Proxy, Sentinel, Store, valkey_server, wait_until
+from ports import free_port
 from world import Backend, Connection, Guard, delete_all, new_token, new_users, read_all, send_all
 
 ROOT = Path(__file__).resolve().parent.parent.parent

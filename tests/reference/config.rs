@@ -1,4 +1,4 @@
-//! `docs/config-reference.md`: every key of the config and of the token register.
+//! `docs/config-reference.md`: every key of the config and of the token registry.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use super::is_current;
 #[test]
 fn the_page_of_the_config_is_current() {
     let mut text = String::from(
-        "# Config reference\n\nEvery key of the config file and of the [token register](#the-token-register).\n\
+        "# Config reference\n\nEvery key of the config file and of the [token registry](#the-token-registry).\n\
          [conf/wire-scim-guard.yaml](../conf/wire-scim-guard.yaml) has all of them with their defaults, and\n\
          `wire-scim-guard config check --config FILE` reports all errors of a file at once.\n\n\
          - A **size** is a number of bytes, or a whole number with `KiB`, `MiB` or `GiB`; a **duration** is a whole number with\n  \
@@ -18,7 +18,7 @@ fn the_page_of_the_config_is_current() {
          - `[]` in the name of a key stands for each item of a list.\n\
          - A change is applied by a [reload](reload.md#reload), unless *restart* says otherwise.\n\n\
          Editors complete and check a config whose first line is\n`# yaml-language-server: $schema=wire-scim-guard.schema.json`; \
-         `wire-scim-guard config schema` prints that schema, and `config schema\n--register` that of the token register.\n",
+         `wire-scim-guard config schema` prints that schema, and `config schema\n--register` that of the token registry.\n",
     );
     for key in config::KEYS.keys() {
         writeln!(text, "\n## {}", key.name).unwrap();
@@ -26,7 +26,7 @@ fn the_page_of_the_config_is_current() {
         nested(&mut text, &key.kind, key.name);
     }
     text.push_str(
-        "\n## The token register\n\nThe file that `tokens` names; a change is applied within 5 seconds. [tokens.md](tokens.md) describes it.\n",
+        "\n## The token registry\n\nThe file that `tokens` names; a change is applied within 5 seconds. [tokens.md](tokens.md) describes it.\n",
     );
     for key in registry::KEYS.keys() {
         write_key(&mut text, key, key.name);

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::path::Path;
 
 use super::is_current;
 use crate::support::program::Place;
 use crate::support::tls::Authority;
-use crate::support::{Backend, Client, TOKEN, entry, registry_file, wait_until};
+use crate::support::{Backend, Client, TOKEN, entry, registry_file, unused_addr, wait_until};
 
 /// What is served only with an option.
 const OPTIONS: &[(&str, &str)] = &[
@@ -42,7 +41,7 @@ const LABELS: &[(&str, &str)] = &[
     ("rule", "a [rule](rules.md); of agreement also `none`"),
     ("server", "an entry of `upstream.servers`"),
     ("status_code", "`100` to `599`"),
-    ("token", "a label in the token register; of deprovisioning also `other`"),
+    ("token", "a label in the token registry; of deprovisioning also `other`"),
     (
         "verdict",
         "`forwarded`, `refused` or `reported`; of requests that have ended also `failed`: the backend failed, or the client \
@@ -116,11 +115,11 @@ fn the_page_of_the_metrics_is_current() {
     let files = Authority::new("metrics").issue(&["dns:guard.example"]).files();
     let listener = format!(
         "{{address: \"{}\", tls: {{certificates: [{{certificate: {}, key: {}}}]}}}}, ",
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
+        unused_addr(),
         files.certificate.display(),
         files.key.display()
     );
-    // All options that add metrics; the control request's token is in the register.
+    // All options that add metrics; the control request's token is in the registry.
     let more = format!(
         "metrics: {{wire_dashboard: true}}\ntracing: {{otlp: \"http://127.0.0.1:1\"}}\ntokens: {}\n\
          deprovisioning: {{at_most: 50, within: 1h}}\nshared: {{redis: \"redis://127.0.0.1:1\"}}\n",

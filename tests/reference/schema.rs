@@ -1,4 +1,4 @@
-//! The JSON Schemas of config and token register, beside the reader of each.
+//! The JSON Schemas of config and token registry, beside the reader of each.
 
 use std::fs;
 use std::path::Path;

@@ -22,7 +22,8 @@ import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "clients"))
-from guard import WAIT_TIMEOUT, free_port  # noqa: E402
+from guard import WAIT_TIMEOUT  # noqa: E402
+from ports import free_port  # noqa: E402
 
 import attackers  # noqa: E402
 

@@ -2,7 +2,7 @@
 //! of it on free ports, and clients that write raw bytes.
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -165,6 +165,24 @@ pub fn shared(port: u16, timeout: Duration, on_failure: OnFailure) -> Shared {
         password: None,
     };
     Shared { store, timeout, on_failure }
+}
+
+/// An address that nobody listens on, for a server that starts later, or for none. Its port is below those
+/// that the system gives to clients and to listeners without a port of their own, so that no other test takes it.
+pub fn unused_addr() -> SocketAddr {
+    const FIRST: usize = 10_000;
+    const COUNT: usize = 20_000;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Processes that test at the same time begin at different ports.
+    let start = std::process::id() as usize * 101;
+    loop {
+        let nth = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + nth % COUNT).unwrap();
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
 }
 
 /// Waits for a condition that another thread meets.

@@ -1,16 +1,12 @@
 //! The program as a separate process, started by a shell script.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::{Backend, Client, Response, control, wait_until};
+use super::{Backend, Client, Response, control, unused_addr, wait_until};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wire-scim-guard");
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 /// The addresses and files of a guard.
 pub struct Place {
@@ -26,7 +22,7 @@ impl Place {
     }
 
     pub fn before(name: &str, backends: &[&Backend], more: &str) -> Self {
-        let (addr, admin) = (free(), free());
+        let (addr, admin) = (unused_addr(), unused_addr());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let (config, log) =
             (folder.join(format!("faults-{name}.yaml")), folder.join(format!("faults-{name}.log")));

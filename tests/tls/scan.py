@@ -15,16 +15,13 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests/clients"))
+from ports import free_port  # noqa: E402
+
 # Findings that depend on the installed openssl, on the certificate's authority, on DNS or on the
 # time, and those that testssl reports for every server.
 CERTIFICATE = re.compile(r"^(engine_problem|cert_|OCSP|CAA|DNS_|chain_of_trust|cert$|trust|security_headers|HSTS|HPKP|banner|overall_grade|grade_cap)")
 KEYS = {"ECDSA": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "RSA": ["-newkey", "rsa:2048"]}
-
-
-def free():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def certificate(folder, kind):
@@ -37,11 +34,11 @@ def certificate(folder, kind):
 
 class Guard:
     def __init__(self, binary, folder):
-        self.port = free()
+        self.port = free_port()
         config = folder / "guard.yaml"
         config.write_text(
             f'listen: [{{address: "127.0.0.1:{self.port}", tls: {{certificates: [{{certificate: cert.pem, key: key.pem}}]}}}}]\n'
-            f'admin: {{listen: "127.0.0.1:{free()}"}}\nupstream: {{servers: ["127.0.0.1:{free()}"]}}\nlog: {{access: false}}\n')
+            f'admin: {{listen: "127.0.0.1:{free_port()}"}}\nupstream: {{servers: ["127.0.0.1:{free_port()}"]}}\nlog: {{access: false}}\n')
         self.process = subprocess.Popen([binary, "serve", "--config", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while True:

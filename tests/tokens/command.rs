@@ -17,7 +17,7 @@ use wire_scim_guard::standin::{ADMIN_EMAIL, ADMIN_PASSWORD, Standin, USER_ID};
 
 use crate::program::{PROGRAM, folder, run};
 use crate::request;
-use crate::support::{Backend, Guarded, Reply, TOKEN, answer, wait_until};
+use crate::support::{Backend, Guarded, Reply, TOKEN, answer, unused_addr, wait_until};
 
 fn wire() -> Standin {
     Standin::start("127.0.0.1:0".parse().unwrap()).unwrap()
@@ -169,7 +169,7 @@ fn every_failure_is_one_sentence_and_an_exit_code() {
     let nothing = Backend::start(|_| Reply::Bytes(answer(404, "")));
     let wire = wire();
     let closed = Guarded::configured(&[wire.addr()], |_| {});
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = unused_addr();
     let tokens = "/scim/auth-tokens";
     let backends = [
         (labelled("/login", 403, "invalid-credentials"), "this email address with this password"),

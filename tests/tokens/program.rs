@@ -1,16 +1,12 @@
 //! The program as operators run it, with a token registry.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{Client, TOKEN, entry, registry_file, wait_until};
+use crate::support::{Client, TOKEN, entry, registry_file, unused_addr, wait_until};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wire-scim-guard");
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 /// A new folder.
 pub fn folder(name: &str) -> PathBuf {
@@ -37,7 +33,7 @@ pub struct Process {
 
 impl Process {
     pub fn start(folder: &Path, backend: SocketAddr, more: &str) -> Self {
-        let (addr, admin) = (free(), free());
+        let (addr, admin) = (unused_addr(), unused_addr());
         let config = folder.join("config.yaml");
         std::fs::write(&config, text(addr, admin, backend, more)).unwrap();
         let output = folder.join("output");
@@ -84,7 +80,11 @@ fn text(addr: SocketAddr, admin: SocketAddr, backend: SocketAddr, more: &str) ->
 fn an_invalid_registry_prevents_the_start_and_reports_all_errors() {
     let folder = folder("bad");
     let config = folder.join("config.yaml");
-    std::fs::write(&config, text(free(), free(), free(), "tokens: tokens.yaml\n")).unwrap();
+    std::fs::write(
+        &config,
+        text(unused_addr(), unused_addr(), unused_addr(), "tokens: tokens.yaml\n"),
+    )
+    .unwrap();
     let tokens = folder.join("tokens.yaml");
     std::fs::write(&tokens, "tokens:\n- label: a\n- hash: sha256:00\n  label: a b\n").unwrap();
     let (config, tokens) = (config.to_str().unwrap(), tokens.to_str().unwrap());
@@ -109,7 +109,11 @@ fn a_relative_registry_path_is_resolved_from_the_config_folder() {
     let folder = folder("relative");
     std::fs::copy(registry_file(&[entry("known", TOKEN, "")]), folder.join("known.yaml")).unwrap();
     let config = folder.join("config.yaml");
-    std::fs::write(&config, text(free(), free(), free(), "tokens: known.yaml\n")).unwrap();
+    std::fs::write(
+        &config,
+        text(unused_addr(), unused_addr(), unused_addr(), "tokens: known.yaml\n"),
+    )
+    .unwrap();
     let (code, out, errors) = run(&["config", "check", "--config", config.to_str().unwrap()]);
     assert_eq!((code, errors.as_str()), (0, ""));
     assert!(out.ends_with(": ok\n"));

@@ -19,7 +19,8 @@ from websockets.asyncio import client
 from websockets.asyncio.server import serve
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
-from guard import WAIT_TIMEOUT, expect, free_port, run  # noqa: E402
+from guard import WAIT_TIMEOUT, expect, run  # noqa: E402
+from ports import free_port  # noqa: E402
 
 
 class Tls:

@@ -1,4 +1,4 @@
-//! Writes an allowance into an entry of a register that people edit by hand: everything else in the text stays byte
+//! Writes an allowance into an entry of a registry that people edit by hand: everything else in the text stays byte
 //! for byte.
 
 use std::ops::Range;
@@ -27,7 +27,7 @@ pub fn with_allowance(text: &str, index: usize, count: u32, until: &str) -> Opti
     Some(format!("{bom}{out}"))
 }
 
-/// Whether two registers are the same but for the allowance of one entry.
+/// Whether two registries are the same but for the allowance of one entry.
 pub fn differ_only_in_allowance(
     before: &TokenRegistry,
     after: &TokenRegistry,

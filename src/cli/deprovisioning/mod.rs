@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use clap::Subcommand;
 
-use super::register::RegisterFile;
+use super::registry_file::RegistryFile;
 use super::{Failure, Outcome};
 use crate::config::deprovisioning::MOST_USERS;
 use crate::deprovisioning::Allowance;
@@ -30,7 +30,7 @@ enum Command {
 
 /// Let a token delete or deactivate more users than its limit, up to a number and a time.
 ///
-/// Writes `deprovisioning: {allow: {count: N, until: TIME}}` into the token's entry in the register; everything else
+/// Writes `deprovisioning: {allow: {count: N, until: TIME}}` into the token's entry in the registry; everything else
 /// in the file stays byte for byte. A running guard applies it within 5 seconds. Another allowance of the same token
 /// is replaced, and the new one begins unused.
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ enum Command {
                   --label okta --count 450 --until 2027-06-30T18:00:00Z"
 )]
 struct AllowArguments {
-    /// The token register (YAML)
+    /// The token registry (YAML)
     #[arg(long, value_name = "FILE")]
     register: PathBuf,
     /// The label of the token's entry
@@ -55,29 +55,29 @@ struct AllowArguments {
 
 pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
     let Command::Allow(arguments) = &arguments.command;
-    let AllowArguments { register, label, count, until } = arguments;
+    let AllowArguments { register: registry, label, count, until } = arguments;
     let end = file::read_time(until).map_err(|why| Failure::Unusable(format!("--until: {why}")))?;
     if end <= SystemTime::now() {
         return Err(Failure::Unusable("--until is in the past".into()));
     }
     let allowance = Allowance { count: *count, until: end };
-    let register = RegisterFile::at(register);
-    if !register.path().exists() {
-        let path = register.path().display();
+    let registry = RegistryFile::at(registry);
+    if !registry.path().exists() {
+        let path = registry.path().display();
         return Err(Failure::Unusable(format!("{path}: there is no such file")));
     }
     let mut has_limit = false;
-    register.change(|before| {
-        let entries = register.parse(before, "")?;
+    registry.change(|before| {
+        let entries = registry.parse(before, "")?;
         let Some(at) = entries.entries().iter().position(|entry| entry.label.as_str() == label)
         else {
-            return Err(unknown(register.path(), label, &entries));
+            return Err(unknown(registry.path(), label, &entries));
         };
         let entry = &entries.entries()[at];
         has_limit = entry.deprovisioning.is_some_and(|own| own.limit.is_some());
         let after = edit::with_allowance(before, at, *count, until);
         let is_meant = |after: &String| {
-            register
+            registry
                 .parse(after, "")
                 .is_ok_and(|after| edit::differ_only_in_allowance(&entries, &after, at, allowance))
         };
@@ -85,10 +85,10 @@ pub fn run(arguments: &Arguments, out: &mut impl Write) -> Outcome {
             Failure::Unusable(format!(
                 "{}: the entry of {label} is written in a way that this command cannot change; add this to it by \
                  hand:\ndeprovisioning: {{allow: {{count: {count}, until: {until}}}}}",
-                register.path().display()
+                registry.path().display()
             ))
         })?;
-        register.check_size(&after)?;
+        registry.check_size(&after)?;
         Ok(after)
     })?;
     writeln!(

@@ -1,4 +1,4 @@
-//! `token create`: creates a token, and adds its entry to the register.
+//! `token create`: creates a token, and adds its entry to the registry.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use super::{Access, Failure, report_error, with_code};
 use crate::digest::StoredHash;
 use crate::tls::subject::SubjectName;
 
-/// Create a SCIM token, and add its hash to the register with --register.
+/// Create a SCIM token, and add its hash to the registry with --register.
 ///
 /// The token is written once to standard output, and nowhere else; all other output goes to standard
 /// error.
 ///
 /// The first token of a team turns off the creation of users by their first SSO login; deleting the
 /// last one turns it on again. A token outlives the admin who created it. It is valid in all of Wire
-/// until it is deleted there: an expiry in the register is enforced by the guard alone.
+/// until it is deleted there: an expiry in the registry is enforced by the guard alone.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: wire-scim-guard token create --backend https://wire.example.com \\\n    \
@@ -40,16 +40,16 @@ pub struct Arguments {
     /// The second-factor code for creating a token, if Wire requires one; without it, you are asked for it
     #[arg(long, value_name = "CODE")]
     token_code: Option<String>,
-    /// A token register to which the hash is added
+    /// A token registry to which the hash is added
     #[arg(long, value_name = "FILE", requires = "label")]
     register: Option<PathBuf>,
-    /// The token's label in the register
+    /// The token's label in the registry
     #[arg(long, requires = "register")]
     label: Option<String>,
-    /// The token's last day in the register (2027-06-30), or a time (2027-06-30T12:00:00Z)
+    /// The token's last day in the registry (2027-06-30), or a time (2027-06-30T12:00:00Z)
     #[arg(long, value_name = "WHEN", requires = "register")]
     expires: Option<String>,
-    /// A name that the client's certificate must have, in the register: dns:NAME, uri:URI or email:ADDRESS
+    /// A name that the client's certificate must have, in the registry: dns:NAME, uri:URI or email:ADDRESS
     #[arg(long, value_name = "NAME", requires = "register", value_parser = SubjectName::parse)]
     client_certificate: Option<SubjectName>,
 }

@@ -1,18 +1,18 @@
-//! A new entry in a register file that people edit by hand: everything else in the file is kept as it is, comments
+//! A new entry in a registry file that people edit by hand: everything else in the file is kept as it is, comments
 //! included.
 
 use std::path::Path;
 use std::time::SystemTime;
 
 use super::Failure;
-use crate::cli::register::RegisterFile;
+use crate::cli::registry_file::RegistryFile;
 use crate::digest::StoredHash;
 use crate::registry::file;
 use crate::tls::subject::SubjectName;
 
 /// An entry that can be added as soon as its hash is known.
 pub struct Addition {
-    file: RegisterFile,
+    file: RegistryFile,
     label: String,
     expires: Option<String>,
     client_certificate: Option<SubjectName>,
@@ -27,7 +27,7 @@ impl Addition {
         client_certificate: Option<&SubjectName>,
     ) -> Result<Self, Failure> {
         let addition = Self {
-            file: RegisterFile::at(path),
+            file: RegistryFile::at(path),
             label: label.into(),
             expires: expires.map(Into::into),
             client_certificate: client_certificate.cloned(),
@@ -58,7 +58,7 @@ impl Addition {
         })
     }
 
-    /// The text with the entry added after the last one. The result is parsed: it must be a register with exactly one
+    /// The text with the entry added after the last one. The result is parsed: it must be a registry with exactly one
     /// more entry.
     fn with(&self, before: &str, hash: &StoredHash) -> Result<String, Failure> {
         let count = self.file.parse(before, "")?.entries().len();
@@ -117,7 +117,7 @@ mod tests {
 
     fn added(before: &str, label: &str, expires: Option<&str>) -> Result<String, Failure> {
         let addition = Addition {
-            file: RegisterFile::at(Path::new("tokens.yaml")),
+            file: RegistryFile::at(Path::new("tokens.yaml")),
             label: label.into(),
             expires: expires.map(Into::into),
             client_certificate: None,
@@ -151,14 +151,14 @@ mod tests {
         for name in ["dns:idp.example", "uri:urn:a\"b\\c#d", "email:idp@example.com"] {
             let name = SubjectName::parse(name).unwrap();
             let addition = Addition {
-                file: RegisterFile::at(Path::new("tokens.yaml")),
+                file: RegistryFile::at(Path::new("tokens.yaml")),
                 label: "a".into(),
                 expires: None,
                 client_certificate: Some(name.clone()),
             };
             let text = addition.with("", &StoredHash::short(b"a")).ok().unwrap();
-            let register = file::parse(&text).unwrap();
-            assert_eq!(register.entries()[0].client_certificate, Some(name), "{text}");
+            let registry = file::parse(&text).unwrap();
+            assert_eq!(registry.entries()[0].client_certificate, Some(name), "{text}");
         }
     }
 
@@ -171,7 +171,7 @@ mod tests {
         std::thread::scope(|scope| {
             for label in labels {
                 let addition = Addition {
-                    file: RegisterFile::at(&path),
+                    file: RegistryFile::at(&path),
                     label: label.into(),
                     expires: None,
                     client_certificate: None,
@@ -181,8 +181,8 @@ mod tests {
                 });
             }
         });
-        let register = file::load(&path).unwrap();
-        assert_eq!(register.entries().len(), labels.len());
+        let registry = file::load(&path).unwrap();
+        assert_eq!(registry.entries().len(), labels.len());
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -194,7 +194,7 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o777;
         let add = |label: &str| {
             let addition = Addition {
-                file: RegisterFile::at(&path),
+                file: RegistryFile::at(&path),
                 label: label.into(),
                 expires: None,
                 client_certificate: None,
@@ -223,7 +223,7 @@ mod tests {
         assert!(before > file::MAX_FILE);
         assert!(Addition::prepare(&path, "b", None, None).is_err());
         let addition = Addition {
-            file: RegisterFile::at(&path),
+            file: RegistryFile::at(&path),
             label: "b".into(),
             expires: None,
             client_certificate: None,

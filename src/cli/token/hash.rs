@@ -1,4 +1,4 @@
-//! `token hash`: prints the hashes of a token for the register.
+//! `token hash`: prints the hashes of a token for the registry.
 
 use std::io::{self, IsTerminal as _, Read as _, Write};
 
@@ -7,7 +7,7 @@ use crate::digest::StoredHash;
 use crate::secret::Secret;
 use crate::token;
 
-/// Print the hashes of a token, in both forms that the register accepts.
+/// Print the hashes of a token, in both forms that the registry accepts.
 ///
 /// The token is read from standard input, so that it appears in no process list and in no shell history;
 /// on a terminal you are asked for it without echo.

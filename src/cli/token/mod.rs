@@ -1,4 +1,4 @@
-//! `token`: manages Wire's SCIM tokens, and hashes them for the token register.
+//! `token`: manages Wire's SCIM tokens, and hashes them for the token registry.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ mod wire;
 
 use wire::Login;
 
-/// Create, list, rename and delete the SCIM tokens of a Wire team; hash tokens for the register.
+/// Create, list, rename and delete the SCIM tokens of a Wire team; hash tokens for the registry.
 ///
 /// Logs in to the Wire backend as an admin of the team. Through a guard, that needs `other_paths:
 /// forward` and `auth_tokens: forward` in the guard's config; or name Wire itself as --backend.

@@ -14,14 +14,14 @@ fn errors(text: &str) -> Vec<String> {
 
 fn entry(lines: &str) -> Entry {
     let text = format!("tokens:\n- label: a\n  hash: \"{}\"\n  {lines}\n", hash(TOKEN));
-    let mut register = parse(&text).unwrap_or_else(|errors| panic!("{errors:?}"));
-    register.entries.remove(0)
+    let mut registry = parse(&text).unwrap_or_else(|errors| panic!("{errors:?}"));
+    registry.entries.remove(0)
 }
 
 #[test]
 fn the_example_is_valid() {
-    let register = parse(EXAMPLE).unwrap_or_else(|errors| panic!("{errors:?}"));
-    assert!(register.entries().len() > 2);
+    let registry = parse(EXAMPLE).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert!(registry.entries().len() > 2);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The token register's file, as commands change it: it is replaced as a whole, so that no reader sees half of it,
+//! The token registry's file, as commands change it: it is replaced as a whole, so that no reader sees half of it,
 //! and keeps its owner and its mode.
 
 use std::fs::File;
@@ -10,11 +10,11 @@ use super::Failure;
 use crate::input::load::{LoadError, read_file};
 use crate::registry::{TokenRegistry, file};
 
-pub struct RegisterFile {
+pub struct RegistryFile {
     path: PathBuf,
 }
 
-impl RegisterFile {
+impl RegistryFile {
     pub fn at(path: &Path) -> Self {
         // The file itself, so that a symbolic link to it is not replaced.
         Self { path: path.canonicalize().unwrap_or_else(|_| path.into()) }

@@ -1,9 +1,9 @@
 //! A refusal of the guard, and the SCIM error (RFC 7644 §3.12) that the client receives for it.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use serde::Serialize;
-
+use crate::json;
 use crate::place::Place;
 use crate::rate;
 use crate::rule::{Rule, ScimType};
@@ -12,7 +12,7 @@ use crate::rule::{Rule, ScimType};
 pub const SCIM_JSON: &str = "application/scim+json;charset=utf-8";
 
 /// The schema of a SCIM error (RFC 7644 §3.12).
-const ERROR_SCHEMA: [&str; 1] = ["urn:ietf:params:scim:api:messages:2.0:Error"];
+const ERROR_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
 /// A refusal: the rule that was hit, and a message for the admin of the client.
 ///
@@ -63,22 +63,20 @@ impl Refusal {
 
 /// A SCIM error as JSON, its keys in alphabetical order as Wire writes them.
 pub(crate) fn error_json(status: u16, scim_type: Option<ScimType>, detail: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct ScimError<'a> {
-        detail: &'a str,
-        schemas: [&'a str; 1],
-        #[serde(skip_serializing_if = "Option::is_none")]
-        scim_type: Option<&'a str>,
-        status: String,
+    // The other members have about 100 bytes.
+    let mut json = String::with_capacity(detail.len() + 192);
+    json.push_str("{\"detail\":");
+    json::push_string(&mut json, detail);
+    json.push_str(",\"schemas\":[\"");
+    json.push_str(ERROR_SCHEMA);
+    json.push_str("\"],");
+    if let Some(scim_type) = scim_type {
+        json.push_str("\"scimType\":\"");
+        json.push_str(scim_type.as_str());
+        json.push_str("\",");
     }
-    let error = ScimError {
-        detail,
-        schemas: ERROR_SCHEMA,
-        scim_type: scim_type.map(ScimType::as_str),
-        status: status.to_string(),
-    };
-    serde_json::to_vec(&error).unwrap_or_default()
+    let _ = write!(json, "\"status\":\"{status}\"}}");
+    json.into_bytes()
 }
 
 /// The beginning of a name that the client chose, short enough to be repeated in a message.

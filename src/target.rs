@@ -290,7 +290,19 @@ fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 /// The bytes that need no encoding anywhere in a path and a query (RFC 3986 §3.3, §3.4), and some
 /// that all readers accept unencoded.
 fn is_uri_byte(byte: u8) -> bool {
-    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'z' | b'|' | b'~')
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = matches!(
+                byte as u8,
+                b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'z' | b'|' | b'~'
+            );
+            byte += 1;
+        }
+        table
+    };
+    TABLE[usize::from(byte)]
 }
 
 /// An API version segment: `v` and a decimal number without leading zeros.

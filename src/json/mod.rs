@@ -8,11 +8,13 @@ mod name;
 mod parse;
 mod spans;
 mod validate;
+mod write;
 
 pub use name::{Name, NameSet, fold, folds_alike};
 pub use parse::{JsonError, MAX_DEPTH, MAX_NUMBER, parse};
 pub use spans::Spans;
 pub use validate::Folded;
+pub(crate) use write::push_string;
 
 /// A parsed document.
 #[derive(Debug, Default)]

@@ -122,7 +122,8 @@ impl Name {
         }
     }
 
-    fn of_ascii(key: &[u8]) -> Option<Self> {
+    /// The same, for keys in ASCII; no other is found.
+    pub(super) fn of_ascii(key: &[u8]) -> Option<Self> {
         if key.is_empty() || key.len() > MAX_LENGTH {
             return None;
         }

@@ -163,9 +163,18 @@ impl Parser<'_> {
         if self.peek() != Some(b'"') {
             return self.fault("no name in quotes where a member begins");
         }
+        let start = self.at + 1;
         self.string()?;
+        let written = &self.bytes[start..self.at - 1];
         let key = self.document.nodes.len() - 1;
-        let name = Name::of(self.document.text(self.document.nodes[key]));
+        let node = self.document.nodes[key];
+        // Most keys are found as they are written.
+        let name = match Name::of_ascii(written) {
+            None if node.kind == Kind::Escaped || !written.is_ascii() => {
+                Name::of(self.document.text(node))
+            }
+            found => found,
+        };
         self.document.nodes[key].mark = name.map_or(0, |name| name as u8 + 1);
         self.skip_space();
         if self.peek() != Some(b':') {
@@ -353,7 +362,7 @@ impl Parser<'_> {
 
 /// Where a string's run of plain characters ends: at a quote, a backslash, a control character, or
 /// the end of the bytes.
-fn plain_until(bytes: &[u8], from: usize) -> usize {
+pub(super) fn plain_until(bytes: &[u8], from: usize) -> usize {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = ONES << 7;
     let mut at = from;

@@ -210,6 +210,11 @@ impl<'a> Iterator for Lines<'a> {
     }
 }
 
+/// Whether one of the bytes is `wanted`. All are looked at, so that the compiler compares many at a time.
+fn any(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(false, |found, byte| found | wanted(*byte))
+}
+
 fn bare_lf() -> Refusal {
     Refusal::new(Rule::FramingMessage, "A line of the request head does not end in CR LF.")
 }
@@ -227,7 +232,7 @@ impl<'a> RequestLine<'a> {
         if line.first().is_some_and(|first| !is_tchar(*first)) {
             return Err(no_method(line));
         }
-        if line.iter().any(|b| matches!(b, 0..=0x1f | 0x7f)) {
+        if any(line, |byte| matches!(byte, 0..=0x1f | 0x7f)) {
             return malformed("The request line has a control byte.");
         }
         let mut parts = line.split(|b| *b == b' ');
@@ -296,7 +301,7 @@ impl<'a> Fields<'a> {
                 "A header line does not begin with a name and a colon.",
             );
         }
-        if value.iter().any(|b| matches!(b, 0..=8 | 0x0a..=0x1f | 0x7f)) {
+        if any(value, |byte| matches!(byte, 0..=8 | 0x0a..=0x1f | 0x7f)) {
             return refuse(Rule::FramingHeader, "A header value has a control byte.");
         }
         let value = value.trim_ascii();

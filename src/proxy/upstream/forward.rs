@@ -23,7 +23,20 @@ use super::lookalike;
 pub(in crate::proxy) const SCIM_GUARD_RULE: &str = "Scim-Guard-Rule";
 pub(in crate::proxy) const SCIM_GUARD_REPAIRED: &str = "Scim-Guard-Repaired";
 pub(in crate::proxy) const X_REQUEST_ID: &str = "X-Request-Id";
-pub(in crate::proxy) const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+const X_FORWARDED_FOR: &str = "X-Forwarded-For";
+
+/// What an answer of the backend does not pass on: the headers of one connection (RFC 9110 §7.6.1),
+/// and those of the guard. SECURITY: only the guard may say which of its rules answered.
+static NOT_PASSED_ON: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::TRAILER,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("scim-guard-rule"),
+    HeaderName::from_static("scim-guard-repaired"),
+];
 
 /// The headers that request a switch to WebSocket and agree to it, between two hops.
 const SWITCH: [(&str, &str); 2] = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
@@ -257,14 +270,10 @@ fn end_to_end(head: &mut ResponseHeader, request_id: &HeaderValue) -> Result<()>
     for name in nominated(&head.headers) {
         head.remove_header(&name);
     }
-    for name in [&header::CONNECTION, &header::UPGRADE, &header::TE, &header::TRAILER] {
-        head.remove_header(name);
+    let present = head.headers.keys().filter(|name| NOT_PASSED_ON.contains(name));
+    for name in present.cloned().collect::<Vec<_>>() {
+        head.remove_header(&name);
     }
-    head.remove_header("keep-alive");
-    head.remove_header("proxy-connection");
-    // SECURITY: only the guard may say which of its rules answered.
-    head.remove_header(SCIM_GUARD_RULE);
-    head.remove_header(SCIM_GUARD_REPAIRED);
     head.insert_header(X_REQUEST_ID, request_id.clone())
 }
 
@@ -357,7 +366,8 @@ pub(in crate::proxy) fn keeps_z_headers(
 
 /// The client's request id if it is well-formed and the only one, else a new one.
 pub(in crate::proxy) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let mut given = headers.get_all(X_REQUEST_ID).iter();
+    static NAME: HeaderName = HeaderName::from_static("x-request-id");
+    let mut given = headers.get_all(&NAME).iter();
     match (given.next(), given.next()) {
         (Some(id), None) if is_request_id(id.as_bytes()) => id.clone(),
         _ => {

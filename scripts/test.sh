@@ -50,9 +50,20 @@ tests() {
     step 'sizes in the book' python3 benches/scaling/simulate.py --check
     step 'WebSocket' target/venv/bin/python tests/websocket/run.py --binary "$binary"
     step 'WebSocket over TLS' target/venv/bin/python tests/websocket/run.py --tls --binary "$binary"
-    # The last of these, as it waits for the cargo that checks.
-    step 'unit and socket tests' cargo test --quiet --no-fail-fast
+    # The last of these, as they wait for the cargo that checks.
+    step 'tests that mostly wait' cargo test --quiet --no-fail-fast "${waiting[@]}" -- --test-threads=8
+    step 'unit and socket tests' cargo test --quiet --no-fail-fast --lib --bins "${others[@]}"
 }
+
+# Of tests/*.rs, those that leave the processors idle, and the others.
+waiting=() others=()
+for file in tests/*.rs; do
+    name=$(basename "$file" .rs)
+    case $name in
+    compare | live) waiting+=(--test "$name") ;;
+    *) others+=(--test "$name") ;;
+    esac
+done
 
 binary=${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 step 'format' cargo fmt --check

@@ -37,14 +37,23 @@ class Podman:
 
 def request(process, port, method, path, body=None, headers=None):
     """A request from within the network of a process; returns status and rule."""
+    answer, _ = ask(process, port, method, path, body, headers)
+    return answer.status, answer.headers.get("Scim-Guard-Rule")
+
+
+def text(process, port, path):
+    """The body of an answer."""
+    return ask(process, port, "GET", path)[1].decode()
+
+
+def ask(process, port, method, path, body=None, headers=None):
     with inside_network(process):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_TIMEOUT)
         connection.connect()
     with contextlib.closing(connection):
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
-        answer.read()
-    return answer.status, answer.headers.get("Scim-Guard-Rule")
+        return answer, answer.read()
 
 
 def connect(port):

@@ -105,6 +105,9 @@ class Machine:
     def request(self, port, method, path, body=None, headers=None):
         return podman.request(self.process, port, method, path, body, headers)
 
+    def text(self, port, path):
+        return podman.text(self.process, port, path)
+
     def create_somebody(self):
         """A user who does not exist yet."""
         return self.create(f"person{next(self.numbers)}")

@@ -44,6 +44,24 @@ def installation(machine, format, package):
     expect("reference", machine("wire-scim-guard config check --config /usr/share/wire-scim-guard/config.yaml").split()[-1], "ok")
 
 
+def from_report_to_enforcing(machine):
+    """The way of a newcomer through docs/installing.md and docs/rolling-out.md."""
+    check = f"wire-scim-guard config check --config {CONFIG}"
+    config = machine.read(CONFIG).replace("127.0.0.1:8088", "127.0.0.1:8081")
+    with machine.changed(CONFIG, config):
+        machine(check)
+        machine(f"systemctl enable --now {SOCKET} {SERVICE}")
+        expect("readiness", machine.request(9090, "GET", "/i/ready"), (200, None))
+        expect("Wire's refusal", machine.create("Dave D"), (400, None))
+        confirmed = 'scim_guard_agreement_total{outcome="confirmed",rule="user.user_name"} 1'
+        wait_until("the agreement of Wire", lambda: confirmed in machine.text(9090, "/metrics"))
+        expect("the rule on the page", "user.user_name" in machine.text(9090, "/"), True)
+        machine.write(CONFIG, config.replace("mode: report", "mode: enforce"))
+        machine(f"{check} && systemctl reload {SERVICE}")
+        wait_until("enforcing", lambda: machine.create("Dave D") == (400, "user.user_name"))
+        machine(f"systemctl disable --now {SOCKET} {SERVICE}")
+
+
 def first_start(machine):
     """`systemctl start` returns when the guard serves."""
     config = machine.read(CONFIG).replace("127.0.0.1:8088", "127.0.0.1:8081").replace("mode: report", "mode: enforce")
@@ -218,6 +236,7 @@ def main():
                 functools.partial(packages.contents_of_the_rpm, old_rpm),
                 functools.partial(packages.the_same_bytes_twice, binary, [old, old_rpm]),
                 functools.partial(installation, machine, Debian, old),
+                functools.partial(from_report_to_enforcing, machine),
                 functools.partial(first_start, machine),
                 functools.partial(activation_by_its_socket, machine),
                 functools.partial(sandbox, machine),

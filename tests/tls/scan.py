@@ -19,8 +19,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests/clie
 from ports import free_port  # noqa: E402
 
 # Findings that depend on the installed openssl, on the certificate's authority, on DNS or on the
-# time, and those that testssl reports for every server.
-CERTIFICATE = re.compile(r"^(engine_problem|cert_|OCSP|CAA|DNS_|chain_of_trust|cert$|trust|security_headers|HSTS|HPKP|banner|overall_grade|grade_cap)")
+# time, those that testssl reports for every server, and whether its client has read a ticket before it closes.
+CERTIFICATE = re.compile(r"^(engine_problem|cert_|OCSP|CAA|DNS_|chain_of_trust|cert$|trust|security_headers|HSTS|HPKP|banner|overall_grade|grade_cap|sessionresumption_ticket)")
 KEYS = {"ECDSA": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "RSA": ["-newkey", "rsa:2048"]}
 
 

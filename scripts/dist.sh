@@ -15,6 +15,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/profiled.sh
 
+# The allocator, in C, contains the time of its compilation.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)}
 target=${CARGO_TARGET_DIR:-target}
 profile=pgo/dist.profdata
 pgo=${PGO:-on}

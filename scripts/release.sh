@@ -2,7 +2,7 @@
 # A release, in one command: `make release VERSION=1.2.3`.
 #
 # Sets the version where it is written, dates the section of the changelog, trains the profile if it is stale, and commits and tags
-# that. Then builds all files twice, in folders of their own, and compares them. Can be repeated: what is done already is
+# that. Then builds all files twice, from nothing, and compares them. Can be repeated: what is done already is
 # left as it is. Nothing is published.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -54,15 +54,18 @@ elif [ "$(git rev-parse "v$version^{commit}")" != "$(git rev-parse HEAD)" ]; the
 fi
 
 scripts/setup.sh package image sbom
-build() { # build TARGET FOLDER
-    CARGO_TARGET_DIR=$1 scripts/dist.sh
-    CARGO_TARGET_DIR=$1 LINK=static scripts/dist.sh
-    scripts/artefacts.sh "$1/dist/wire-scim-guard" "$1/dist-static/wire-scim-guard" "$2"
+# Each time in the same folder, made anew: names of symbols, and so the order of the code, depend on the profile's path.
+target=${CARGO_TARGET_DIR:-target}/release-build
+build() { # build FOLDER
+    rm -rf "$target"
+    CARGO_TARGET_DIR=$target scripts/dist.sh
+    CARGO_TARGET_DIR=$target LINK=static scripts/dist.sh
+    scripts/artefacts.sh "$target/dist/wire-scim-guard" "$target/dist-static/wire-scim-guard" "$1"
 }
 
-build "${CARGO_TARGET_DIR:-target}" "dist/$version"
-build target/again dist/again
-rm -rf target/again
+build "dist/$version"
+build dist/again
+rm -rf "$target"
 scripts/compare-artefacts.py "dist/$version" dist/again || fail "dist/$version and dist/again differ; see the lines above."
 rm -rf dist/again
 cat "dist/$version/SHA256SUMS"

@@ -12,7 +12,7 @@ const CHANGELOG: &str = "# Changelog\n\n## Unreleased\n\n### Added\n- Something.
 const ARTEFACTS: &str = r#"
 mkdir -p "$3"
 cat "$1" "$2" >"$3/program"
-[ ! -e unstable ] || echo "$1" >>"$3/program"
+[ ! -e unstable ] || echo "$3" >>"$3/program"
 (cd "$3" && sha256sum program >SHA256SUMS)
 "#;
 
@@ -138,7 +138,7 @@ fn two_builds_that_differ_are_listed_with_their_parts() {
     let output = release(&project, "0.2.0");
     assert!(!output.status.success());
     let printed = String::from_utf8(output.stdout.clone()).unwrap();
-    assert!(printed.contains("program: differs\n    program: 40 bytes, sha256 "), "{printed}");
+    assert!(printed.contains("program: differs\n    program: 23 bytes, sha256 "), "{printed}");
     assert!(printed.contains("0 files are the same, 1 differ\n"), "{printed}");
     assert!(error(&output).contains("dist/0.2.0 and dist/again differ"), "{}", error(&output));
 }

@@ -45,7 +45,7 @@ release: setup ## VERSION=1.2.3: make all files of a release, in dist/, twice, a
 test: setup-test ## run the checks of every change
 	@scripts/test.sh
 
-test-all: ## run `make test`, every `make test-...` and `make book`; takes about 20 minutes
+test-all: ## run `make test`, every `make test-...` and `make book`, as CI does
 	@scripts/test-all.sh
 
 book: ## build the book of docs/ into target/book, and check its links

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from certificate import self_signed
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 INSIDE = "WIRE_SCIM_GUARD_BOOK"
 BACKENDS = "127.0.0.2"
@@ -42,10 +44,10 @@ def loopback_up():
 def shared_files(folder):
     """The files that configs of the book name, once for all pages."""
     folder.mkdir()
-    certificate(folder, "clients-ca.pem", "clients-ca.key", "clients", authority=True)
-    certificate(folder, "backend-ca.pem", "backend-ca.key", "backends", authority=True)
+    self_signed(folder / "clients-ca.pem", folder / "clients-ca.key", "clients", authority=True)
+    self_signed(folder / "backend-ca.pem", folder / "backend-ca.key", "backends", authority=True)
     for name in ("scim.example.com", "wildcard", "guard", "server", "tls"):
-        certificate(folder, f"{name}.pem", f"{name}.key", "scim.example.com")
+        self_signed(folder / f"{name}.pem", folder / f"{name}.key", "scim.example.com")
     shutil.copy(folder / "tls.pem", folder / "tls.crt")
     shutil.copy(ROOT / "conf/tokens.yaml", folder / "tokens.yaml")
     shutil.copy(ROOT / "tests/corpus/ldap-scim-bridge.yaml", folder / "bridge.yaml")
@@ -62,11 +64,3 @@ def shared_files(folder):
     for name in ("user", "patch", "group"):
         shutil.copy(ROOT / f"schemas/{name}.json", schemas)
     return folder
-
-
-def certificate(folder, certificate, key, name, authority=False):
-    constraint = "TRUE" if authority else "FALSE"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "90",
-               "-subj", f"/CN={name}", "-addext", f"basicConstraints=critical,CA:{constraint}",
-               "-addext", f"subjectAltName=DNS:{name}", "-keyout", str(folder / key), "-out", str(folder / certificate)]
-    subprocess.run(command, check=True, capture_output=True)

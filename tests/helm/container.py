@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import podman
+from certificate import self_signed
 from chart import FOLDER, ROOT, container, example, mounted, one
 from guard import WAIT_TIMEOUT, expect
 from podman import wait_until
@@ -117,22 +118,12 @@ def with_certificates(documents):
     if "tls" not in volumes:
         return files
     with tempfile.TemporaryDirectory() as folder:
-        for file in certificate(Path(folder), "scim.example.com"):
-            files[f"{FOLDER}/tls/{file.name}"] = file.read_text()
+        pair = Path(folder) / "tls.crt", Path(folder) / "tls.key"
+        self_signed(*pair, "scim.example.com")
+        files |= {f"{FOLDER}/tls/{file.name}": file.read_text() for file in pair}
     files[f"{FOLDER}/client-ca/ca.pem"] = files[f"{FOLDER}/tls/tls.crt"]
     files[f"{FOLDER}/admin/token"] = ADMIN_TOKEN
     files[f"{FOLDER}/extra/backend-ca/ca.crt"] = files[f"{FOLDER}/tls/tls.crt"]
-    return files
-
-
-def certificate(folder, name):
-    """The files of a new certificate and its key."""
-    files = folder / "tls.crt", folder / "tls.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    extensions = [f"subjectAltName=DNS:{name}", "basicConstraints=critical,CA:FALSE"]
-    command += ["-subj", f"/CN={name}", "-out", files[0], "-keyout", files[1]]
-    command += [argument for extension in extensions for argument in ("-addext", extension)]
-    subprocess.run(command, check=True, capture_output=True)
     return files
 
 

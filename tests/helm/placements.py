@@ -21,7 +21,7 @@ import yaml
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "clients"), str(HERE.parent / "containers")]
-import container as pods  # noqa: E402
+from certificate import self_signed  # noqa: E402
 from chart import CHART, HELMS, ROOT, config, example, one, render  # noqa: E402
 from guard import WAIT_TIMEOUT, Process, expect, request, run  # noqa: E402
 from ports import free_port  # noqa: E402
@@ -290,7 +290,8 @@ def bridge(binary):
 def wire_cloud(binary):
     """A client in cleartext, Wire Cloud over TLS with a verified certificate and with its own name as Host."""
     with tempfile.TemporaryDirectory() as folder, Spar(binary) as spar:
-        certificate, key = pods.certificate(Path(folder), "localhost")
+        certificate, key = Path(folder) / "tls.crt", Path(folder) / "tls.key"
+        self_signed(certificate, key, "localhost")
         port = free_port()
         http = f"""server {{
             listen 127.0.0.1:{port} ssl; server_name localhost; ssl_certificate {certificate}; ssl_certificate_key {key};

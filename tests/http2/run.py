@@ -24,6 +24,7 @@ import h2.exceptions
 import hpack
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
+from certificate import self_signed  # noqa: E402
 from guard import WAIT_TIMEOUT, expect, run  # noqa: E402
 from ports import free_port  # noqa: E402
 
@@ -119,9 +120,7 @@ class Tls:
     @classmethod
     def switch_on(cls, folder):
         certificate, key = folder / "certificate.pem", folder / "key.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
-        subprocess.run(command, check=True, capture_output=True)
+        self_signed(certificate, key, "localhost")
         cls.settings = f"tls: {{certificates: [{{certificate: {certificate}, key: {key}}}]}}"
         cls.context = ssl.create_default_context(cafile=certificate)
         cls.context.check_hostname = False

@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 
+from certificate import self_signed
 from ports import free_port
 
 WAIT_TIMEOUT = 120
@@ -59,15 +60,6 @@ class Program:
             self.process.kill()
 
 
-def certificate(folder):
-    """A certificate of its own authority, and its key."""
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "90",
-               "-subj", "/CN=guard.example", "-addext", "subjectAltName=DNS:guard.example",
-               "-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")]
-    if not (folder / "tls.key").exists():
-        subprocess.run(command, check=True, capture_output=True)
-
-
 def guard(binary, folder, name, backend, token_hash, more=""):
     """Starts a guard; returns its addresses."""
     port, admin = free_port(), free_port()
@@ -75,7 +67,8 @@ def guard(binary, folder, name, backend, token_hash, more=""):
     (folder / f"{name}.tokens.yaml").write_text(
         f"tokens:\n- {{label: okta, hash: \"{token_hash}\", expires: \"{expires}\"}}\n")
     config = folder / f"{name}.yaml"
-    certificate(folder)
+    if not (folder / "tls.key").exists():
+        self_signed(folder / "tls.crt", folder / "tls.key", "guard.example")
     tls = "tls: {certificates: [{certificate: tls.crt, key: tls.key}]}"
     config.write_text(
         f"listen: [\"127.0.0.1:{port}\", {{address: \"127.0.0.1:{free_port()}\", {tls}}}]\nadmin: {{listen: \"127.0.0.1:{admin}\"}}\n"

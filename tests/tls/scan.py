@@ -16,20 +16,12 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests/clients"))
+from certificate import KEYS, self_signed  # noqa: E402
 from ports import free_port  # noqa: E402
 
 # Findings that depend on the installed openssl, on the certificate's authority, on DNS or on the
 # time, those that testssl reports for every server, and whether its client has read a ticket before it closes.
 CERTIFICATE = re.compile(r"^(engine_problem|cert_|OCSP|CAA|DNS_|chain_of_trust|cert$|trust|security_headers|HSTS|HPKP|banner|overall_grade|grade_cap|sessionresumption_ticket)")
-KEYS = {"ECDSA": ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"], "RSA": ["-newkey", "rsa:2048"]}
-
-
-def certificate(folder, kind):
-    subprocess.run(
-        ["openssl", "req", "-x509", *KEYS[kind], "-nodes", "-days", "90", "-subj", "/CN=guard.example",
-         "-addext", "subjectAltName=DNS:guard.example,DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE",
-         "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-        check=True, capture_output=True)
 
 
 class Guard:
@@ -92,7 +84,7 @@ def main():
     for kind in KEYS:
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            certificate(folder, kind)
+            self_signed(folder / "cert.pem", folder / "key.pem", "guard.example", "localhost", kind=kind)
             with Guard(arguments.binary, folder) as guard:
                 for program, (lines, objections) in {"sslscan": sslscan(guard.port), "testssl": testssl(guard.port, folder)}.items():
                     print(f"--- {program}, {kind}", *lines, sep="\n")

@@ -25,8 +25,8 @@ pub(in crate::proxy) const SCIM_GUARD_REPAIRED: &str = "Scim-Guard-Repaired";
 pub(in crate::proxy) const X_REQUEST_ID: &str = "X-Request-Id";
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 
-/// What an answer of the backend does not pass on: the headers of one connection (RFC 9110 §7.6.1),
-/// and those of the guard. SECURITY: only the guard may say which of its rules answered.
+/// Headers that are removed from an answer of the backend: those of one connection (RFC 9110
+/// §7.6.1), and the two of the guard. SECURITY: only the guard may say which of its rules answered.
 static NOT_PASSED_ON: [HeaderName; 8] = [
     header::CONNECTION,
     header::UPGRADE,

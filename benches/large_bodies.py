@@ -22,7 +22,7 @@ import time
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/clients"))
-from ports import free_port  # noqa: E402
+from ports import free_port
 
 TOKEN = base64.b64encode(os.urandom(32)).decode()
 CONFIG = """\

@@ -12,7 +12,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "benches/e2e"))
-import run as e2e  # noqa: E402
+import run as e2e
 
 ONE = "/scim/v2/Users/5b8c4d6e-1f2a-4b3c-8d9e-0a1b2c3d4e5f"
 SEARCH = "Users?filter=userName%20eq%20%22alice.example%22"

@@ -33,6 +33,7 @@ checks() {
     step 'lints' cargo clippy --quiet --all-targets -- -D warnings
     step 'the library alone' cargo clippy --quiet --lib --no-default-features -- -D warnings
     step 'dependencies of the library alone' library_is_alone
+    step 'lints of the Python' target/venv/bin/ruff check --isolated --quiet --no-cache --select F,E4,E9,RUF100 .
     step 'documentation' env RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --document-private-items
 }
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import run  # noqa: E402
+import run
 
 HEAD = b"POST /scim/v2/Users HTTP/1.1\r\nHost: wire.example\r\nX-Drip: " + 100 * b"a"
 

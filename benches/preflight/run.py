@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests/preflight"))
-from people import CONFIG, FAULTS, STOPS, directory  # noqa: E402
+from people import CONFIG, FAULTS, STOPS, directory
 
 
 def measured(command, output):

@@ -9,7 +9,6 @@ import asyncio
 import pathlib
 import resource
 import ssl
-import subprocess
 import sys
 import tempfile
 

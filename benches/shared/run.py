@@ -83,7 +83,7 @@ def main():
     print(f"{arguments.rate} requests a second over {CONNECTIONS} connections, {len(took['plain'])} of each")
     for name, values in took.items():
         values.sort()
-        at = lambda share: values[min(int(len(values) * share), len(values) - 1)]  # noqa: E731
+        at = lambda share: values[min(int(len(values) * share), len(values) - 1)]
         print(f"{name:14} median {at(0.5):.3f} ms, p99 {at(0.99):.3f} ms, p99.9 {at(0.999):.3f} ms, most {values[-1]:.3f} ms")
     print(f"{lookups:.0f} look-ups were answered, {missed:.0f} were given up; Redis took {of_scripts} us for each script")
 

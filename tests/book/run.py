@@ -11,12 +11,12 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "clients"))
-import machine  # noqa: E402
-import prose  # noqa: E402
-from blocks import Block, Fault, blocks  # noqa: E402
-from guard import Process  # noqa: E402
-from machine import ROOT  # noqa: E402
-from session import Session, commands, pattern  # noqa: E402
+import machine
+import prose
+from blocks import Block, Fault, blocks
+from guard import Process
+from machine import ROOT
+from session import Session, commands, pattern
 
 HASH = "sha512:vfEIPKF/aEkAcFoj7PaTbWEdzabRKOt4jwY/cMzWFFi6yyoMMpd3RzK2kDiGPVQKEVvJjxW/7p+oXcF40u0zvQ=="
 NEEDED = {"listen": 'listen: ["127.0.0.1:8080"]', "upstream": 'upstream: {servers: ["nginz.wire:8080"]}'}

@@ -9,8 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -93,7 +91,7 @@ def main():
             sender = threading.Thread(target=traffic, args=(url, token, stop))
             sender.start()
             try:
-                state = lambda: json.loads(ask(f"{admin}/i/state")[1])  # noqa: E731
+                state = lambda: json.loads(ask(f"{admin}/i/state")[1])
                 wait_until("traffic", lambda: len(state()["rules"]) > 5)
                 inspect(folder, admin)
             finally:

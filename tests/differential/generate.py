@@ -4,7 +4,6 @@ A value is serialised by dump(), which takes any Python value, Raw JSON source, 
 pairs in which names may repeat.
 """
 
-import random
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 MAP = "urn:ietf:params:scim:schemas:extension:wire:1.0:User"

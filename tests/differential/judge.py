@@ -7,7 +7,8 @@ to a stored user, sample() by default. judge.determined(kind, raw, release, mode
 request alone: "refuse", "accept", or "depends" if it depends on the stored user.
 """
 
-import re, sys, json, itertools
+import re
+import itertools
 
 RELEASES = ("5.34", "5.35")
 
@@ -303,7 +304,6 @@ def comment(s, i):
     if s[i : i + 1] != "(":
         return None
     d = 0
-    i0 = i
     while i < len(s):
         c = s[i]
         if c == "(":

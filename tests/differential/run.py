@@ -20,8 +20,8 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import generate  # noqa: E402
-import judge  # noqa: E402
+import generate
+import judge
 
 BATCH = 5_000
 RELEASES = ("5.34", "5.35", "any")

@@ -24,9 +24,9 @@ import h2.exceptions
 import hpack
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
-from certificate import self_signed  # noqa: E402
-from guard import WAIT_TIMEOUT, expect, run  # noqa: E402
-from ports import free_port  # noqa: E402
+from certificate import self_signed
+from guard import WAIT_TIMEOUT, expect, run
+from ports import free_port
 
 TOKEN = "Bearer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -7,8 +7,8 @@ import tempfile
 import threading
 from pathlib import Path
 
-from people import BASE, CONFIG, directory, person, record, tree
-from program import WAIT_TIMEOUT, contains, expect, preflight, run
+from people import BASE, CONFIG, person, record, tree
+from program import WAIT_TIMEOUT, contains, expect, preflight
 
 from ports import free_port
 

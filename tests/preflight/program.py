@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "clients"))
-from guard import WAIT_TIMEOUT, expect  # noqa: E402
+from guard import WAIT_TIMEOUT, expect
 
 BINARY = [None]
 

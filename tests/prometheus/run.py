@@ -62,7 +62,7 @@ def panels():
 def evaluate(prometheus):
     for title, expression in panels():
         try:
-            numbers = lambda: [v for s in prometheus.query(filled_in(expression)) if (v := s["value"][1]) != "NaN"]  # noqa: E731
+            numbers = lambda: [v for s in prometheus.query(filled_in(expression)) if (v := s["value"][1]) != "NaN"]
             values = wait_until(title, numbers)
             check(f"panel {title}", True, f"{len(values)} series, such as {values[0]}")
         except (TimeoutError, ValueError) as error:

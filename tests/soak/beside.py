@@ -18,7 +18,7 @@ import time
 import attackers
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
-from ports import free_port  # noqa: E402
+from ports import free_port
 
 CONFIG = """\
 listen: ["127.0.0.1:{port}"]

@@ -22,10 +22,10 @@ import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "clients"))
-from guard import WAIT_TIMEOUT  # noqa: E402
-from ports import free_port  # noqa: E402
+from guard import WAIT_TIMEOUT
+from ports import free_port
 
-import attackers  # noqa: E402
+import attackers
 
 SLOW = 5  # limits.header_timeout and limits.body_timeout, in seconds
 UPSTREAM_TIMEOUT = 3

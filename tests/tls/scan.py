@@ -16,8 +16,8 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests/clients"))
-from certificate import KEYS, self_signed  # noqa: E402
-from ports import free_port  # noqa: E402
+from certificate import KEYS, self_signed
+from ports import free_port
 
 # Findings that depend on the installed openssl, on the certificate's authority, on DNS or on the
 # time, those that testssl reports for every server, and whether its client has read a ticket before it closes.

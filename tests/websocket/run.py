@@ -19,9 +19,9 @@ from websockets.asyncio import client
 from websockets.asyncio.server import serve
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "clients"))
-from certificate import self_signed  # noqa: E402
-from guard import WAIT_TIMEOUT, expect, run  # noqa: E402
-from ports import free_port  # noqa: E402
+from certificate import self_signed
+from guard import WAIT_TIMEOUT, expect, run
+from ports import free_port
 
 
 class Tls:

@@ -1,5 +1,7 @@
 //! Notifications to systemd (`Type=notify`). Without `NOTIFY_SOCKET` none are sent.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 /// The process serves. `took_over`: instead of another one, which was the service's main process so
@@ -18,8 +20,11 @@ pub(crate) fn reloading() {
     }
 }
 
-pub(crate) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+/// A stop has begun, which takes `within` at most. Where that is longer than the unit's
+/// `TimeoutStopSec=`, systemd waits for it nevertheless.
+pub(crate) fn stopping(within: Duration) {
+    let extend = format!("EXTEND_TIMEOUT_USEC={}", within.as_micros());
+    tell(&[NotifyState::Stopping, NotifyState::Custom(&extend)]);
 }
 
 fn tell(states: &[NotifyState<'_>]) {

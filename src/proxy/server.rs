@@ -55,6 +55,9 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long stopping waits for spans to be sent, and for the store to be told what became of requests.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What systemd allows a stop beyond the limits for it, such as for [`FLUSH_TIMEOUT`].
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+
 /// Why the guard cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -267,6 +270,12 @@ impl Running {
     pub fn stop(mut self) {
         self.end(Accepting::Draining);
         self.join();
+    }
+
+    /// How long a stop may take.
+    fn stop_limit(&self) -> Duration {
+        let limits = &self.snapshots.current().config.limits;
+        limits.shutdown_delay + limits.shutdown_timeout + STOP_MARGIN
     }
 
     /// Lets `/i/ready` fail, and serves on. Returns how long that is to last.

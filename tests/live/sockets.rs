@@ -125,7 +125,19 @@ fn systemd_is_notified_of_start_reload_upgrade_and_stop() {
     assert_eq!(main, format!("MAINPID={new}\nREADY=1\n"));
     crate::support::program::send_signal("-TERM", new);
     // The old process did not report that the service stops.
-    assert_eq!(manager.next(), "STOPPING=1\n");
+    assert_eq!(manager.next(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=45000000\n");
+}
+
+#[test]
+fn systemd_waits_for_a_stop_that_takes_longer_than_the_unit_says() {
+    let backend = Backend::fine();
+    let place = Place::new("notify-stop");
+    place.write(&place.text(&backend, "limits: {shutdown_delay: 1h, shutdown_timeout: 1h}\n"));
+    let manager = Manager::new(&place);
+    let guard = manager.start(&place);
+    assert_eq!(manager.next(), "READY=1\n");
+    guard.signal("-TERM");
+    assert_eq!(manager.next(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=7215000000\n");
 }
 
 #[test]

@@ -17,7 +17,7 @@ from machine import SERVICE, SOCKET, Machine  # noqa: E402
 from podman import wait_until  # noqa: E402
 
 CONFIG = "/etc/wire-scim-guard/config.yaml"
-DROP_IN = f"/etc/systemd/system/{SERVICE}.d/credentials.conf"
+DROP_IN = f"/etc/systemd/system/{SERVICE}.d/test.conf"
 ADMIN_TOKEN = "sixteen-characters"
 UNKNOWN_KEY = "listne: 1\n"
 # A tenth of what systemd-analyze prints: 0 to 10, where a service without any sandbox has 9.6.
@@ -173,6 +173,16 @@ def start_with_a_faulty_config(machine):
     expect("a request", machine.create("Alice"), (400, "user.user_name.case"))
 
 
+def stop_that_takes_longer_than_the_unit_says(machine):
+    with machine.changed(CONFIG, machine.read(CONFIG) + "limits: {shutdown_delay: 3s}\n"):
+        machine.write(DROP_IN, "[Service]\nTimeoutStopSec=1\n")
+        machine.restart()
+        machine(f"systemctl stop {SERVICE}")
+        expect("result", machine.show("Result"), "success")
+        machine(f"rm {DROP_IN}")
+    machine.restart()
+
+
 def secret_files(machine):
     """Readable by the group of the service, or by root alone as a credential."""
     config, token = machine.read(CONFIG), "/etc/wire-scim-guard/admin.token"
@@ -246,6 +256,7 @@ def main():
                 functools.partial(upgrade_with_a_faulty_config, machine, Debian, old),
                 functools.partial(upgrade_without_its_socket, machine, Debian, new),
                 functools.partial(start_with_a_faulty_config, machine),
+                functools.partial(stop_that_takes_longer_than_the_unit_says, machine),
                 functools.partial(secret_files, machine),
                 functools.partial(removal, machine, Debian, CONFIG),
                 functools.partial(reinstallation_and_purge, machine, new),

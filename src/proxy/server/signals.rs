@@ -72,7 +72,7 @@ impl Signals {
             let mut running = running;
             let mut delay = Duration::ZERO;
             if !replaced {
-                service_manager::stopping();
+                service_manager::stopping(running.stop_limit());
                 delay = running.leave();
             }
             let stopped = async {

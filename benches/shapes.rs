@@ -48,7 +48,7 @@ pub struct Shape {
 }
 
 /// The time for each of these is proportional to its size.
-pub const SHAPES: [Shape; 14] = [
+pub const SHAPES: [Shape; 17] = [
     Shape { name: "long text", kind: BodyKind::NewUser, make: long_text, small: 8000 },
     Shape { name: "unknown names", kind: BodyKind::NewUser, make: unknown_names, small: 400 },
     Shape { name: "one name again and again", kind: BodyKind::NewUser, make: one_name, small: 400 },
@@ -68,6 +68,14 @@ pub const SHAPES: [Shape; 14] = [
     Shape { name: "members", kind: BodyKind::Group, make: members, small: 60 },
     Shape { name: "operations", kind: BodyKind::Patch, make: operations, small: 60 },
     Shape { name: "operations without a path", kind: BodyKind::Patch, make: pathless, small: 40 },
+    Shape {
+        name: "a filter and an array",
+        kind: BodyKind::Patch,
+        make: filter_and_array,
+        small: 400,
+    },
+    Shape { name: "long filters", kind: BodyKind::Patch, make: long_filters, small: 400 },
+    Shape { name: "letters beyond ASCII", kind: BodyKind::NewUser, make: letters, small: 2000 },
 ];
 
 fn with(name: &str, value: Value) -> Vec<u8> {
@@ -164,6 +172,31 @@ fn patch(operation: &Value, size: usize) -> Vec<u8> {
 
 fn operations(size: usize) -> Vec<u8> {
     patch(&json!({"op": "Replace", "path": "displayName", "value": "Alice"}), size)
+}
+
+/// A long filter, and as many entries for what it selects.
+fn filter_and_array(size: usize) -> Vec<u8> {
+    let path = format!("emails[type eq \"{}\"]", "w".repeat(size));
+    let entries = vec![json!({"value": "a@b", "primary": true}); size];
+    patch(&json!({"op": "replace", "path": path, "value": entries}), 1)
+}
+
+/// Filters of which each could select other addresses.
+fn long_filters(size: usize) -> Vec<u8> {
+    let operations: Vec<Value> = (0..8)
+        .map(|at| {
+            let attribute = if at < 4 { "type" } else { "value" };
+            let path = format!("emails[{attribute} ne \"{at}{}\"]", "w".repeat(size));
+            json!({"op": "replace", "path": path, "value": {"value": "a@b", "primary": true}})
+        })
+        .collect();
+    json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations})
+        .to_string()
+        .into_bytes()
+}
+
+fn letters(size: usize) -> Vec<u8> {
+    with("userName", "\u{436}".repeat(size).into())
 }
 
 fn pathless(size: usize) -> Vec<u8> {

@@ -1,7 +1,11 @@
 //! Behaviour of the program under external failures: it is stopped, killed or aborts under load, its log disk
-//! is full, descriptors are exhausted. Each time it keeps its guarantees and recovers by itself.
+//! is full, descriptors are exhausted, bodies are made to be expensive. Each time it keeps its guarantees and recovers
+//! by itself.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
+#[allow(dead_code, reason = "benchmarks use more of it")]
+#[path = "../benches/shapes.rs"]
+mod shapes;
 mod support;
 
 use std::io::{Read, Write};
@@ -11,9 +15,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Scope;
 
+use shapes::SHAPES;
 use support::client::complete;
 use support::program::{PROGRAM, Place, send_signal};
 use support::{Backend, Client, WAIT_TIMEOUT, control, head, last, user, wait_until, with_length};
+use wire_scim_guard::api::BodyKind;
 
 /// The outcome of one request on a connection.
 enum Outcome {
@@ -247,4 +253,40 @@ fn an_unreadable_schema_prevents_the_start_with_one_sentence() {
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.contains("user.json") && errors.lines().count() == 1, "{errors}");
+}
+
+/// The most memory that a process has used so far, in bytes.
+fn peak(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+}
+
+#[test]
+fn no_body_takes_far_more_memory_than_it_has_bytes() {
+    const BODY: usize = 400_000;
+    const LIMIT: usize = 512 << 10;
+    const ALLOWED: usize = 48 << 20;
+    let backend = Backend::fine();
+    let repairs = "repairs: [entra, user_name.ascii]\n";
+    let place = Place::new("bodies", &backend, repairs);
+    let guard = place.run("exec \"$@\"", Stdio::null());
+    assert_eq!(place.status(), 200);
+    let before = peak(guard.id());
+    for shape in SHAPES {
+        let body = (shape.make)(shape.small * BODY / (shape.make)(shape.small).len());
+        assert!(body.len() < LIMIT, "{}: {} bytes", shape.name, body.len());
+        let (method, target) = match shape.kind {
+            BodyKind::Group => ("POST", "/scim/v2/Groups"),
+            BodyKind::Patch => ("PATCH", "/scim/v2/Users/00000000-0000-4000-8000-000000000000"),
+            _ => ("POST", "/scim/v2/Users"),
+        };
+        let mut client = Client::connect(place.addr);
+        client.send(with_length(method, target, &body));
+        // A repair may make a body larger than the limit.
+        let status = client.response().status;
+        assert!(matches!(status, 200 | 400 | 413), "{}: {status}", shape.name);
+        let used = peak(guard.id()).saturating_sub(before);
+        assert!(used < ALLOWED, "{}: {used} bytes of memory", shape.name);
+    }
 }

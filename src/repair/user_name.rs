@@ -38,8 +38,14 @@ fn local_part(local: &str, domain: &str) -> Option<String> {
     if domain.contains('@') { None } else { spelled(local) }
 }
 
+/// The longest name that is spelled in other letters, in bytes: Wire's handles have at most 256.
+const MAX_NAME: usize = 1024;
+
 /// The handle with only allowed letters, unless fewer than two characters of the name are left.
 fn spelled(name: &str) -> Option<String> {
+    if name.len() > MAX_NAME {
+        return None;
+    }
     let (spelled, kept) = ascii::spelled(name);
     (kept >= 2 && is_handle(&spelled)).then_some(spelled)
 }
@@ -137,6 +143,15 @@ mod tests {
         ] {
             assert!(!may_have_capitals(query), "{}", query.escape_ascii());
         }
+    }
+
+    #[test]
+    fn long_names_are_not_spelled_in_other_letters() {
+        let ascii = with(&[Repair::UserNameAscii]);
+        assert_eq!(ascii(&"\u{e9}".repeat(256)), Some("e".repeat(256)));
+        assert_eq!(ascii(&"\u{e9}".repeat(257)), None);
+        // Most of its characters have no spelling, and few would be left.
+        assert_eq!(ascii(&format!("ab{}", "\u{4e00}".repeat(400))), None);
     }
 
     #[test]

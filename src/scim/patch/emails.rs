@@ -6,6 +6,11 @@ use crate::place::Place;
 use crate::wire::email;
 use crate::wire::filter::{Comparison, Literal, Operator};
 
+/// The most changes of a PATCH that are judged.
+const MAX_CHANGES: usize = 24;
+/// The longest string of a filter or a type that is judged, in bytes. (No address is as long.)
+const MAX_TEXT: usize = 512;
+
 /// An entry of `emails`, reduced to what filters and rules use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -84,6 +89,14 @@ impl Filter {
         }
     }
 
+    /// The string that is compared.
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Address(_, text) | Self::Kind(_, text) => Some(text),
+            Self::Primary { .. } | Self::Nothing => None,
+        }
+    }
+
     pub fn matches(&self, entry: &Entry) -> bool {
         match self {
             Self::Address(operator, text) => compare(*operator, &entry.address, text),
@@ -120,6 +133,26 @@ pub enum Action {
     Remove,
 }
 
+impl Action {
+    /// The type that entries get.
+    fn kind(&self) -> Option<&str> {
+        match self {
+            Self::SetKind(kind) | Self::Replace(Entry { kind, .. }) => Some(kind),
+            Self::SetAddress(_) | Self::SetPrimary(_) | Self::Remove => None,
+        }
+    }
+
+    /// Whether some stored user may end with other addresses than before in a way that a rule
+    /// depends on: addresses may be removed, or become primary.
+    fn may_be_refused(&self) -> bool {
+        match self {
+            Self::Remove | Self::SetPrimary(true) => true,
+            Self::Replace(entry) => entry.primary == Some(true),
+            Self::SetAddress(_) | Self::SetKind(_) | Self::SetPrimary(false) => false,
+        }
+    }
+}
+
 /// One operation on `emails`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -151,15 +184,47 @@ impl Fault {
     }
 }
 
-impl Change {
-    /// The changes that an add or replace makes, in the order in which Wire makes them.
-    pub fn read(filter: &Filter, sub: Option<&str>, value: Value<'_>) -> Result<Vec<Self>, Fault> {
-        let change = |action| Self { filter: filter.clone(), action };
+/// All changes of a PATCH to `emails`, in the order in which Wire makes them.
+///
+/// SECURITY: what is judged is bounded in number and length, as its cost grows with their product.
+#[derive(Debug, Default)]
+pub struct Changes {
+    judged: Vec<Change>,
+    /// There are more, or longer ones: they are left to Wire.
+    too_much: bool,
+    may_be_refused: bool,
+}
+
+impl Changes {
+    /// `None` if they are too many or too long to be judged.
+    pub fn judged(&self) -> Option<&[Change]> {
+        (!self.too_much).then_some(&self.judged)
+    }
+
+    /// Whether Wire may refuse them for some stored user.
+    pub fn may_be_refused(&self) -> bool {
+        self.may_be_refused
+    }
+
+    pub fn remove(&mut self, filter: &Filter) {
+        self.push(filter, Action::Remove);
+    }
+
+    /// What an add or replace does.
+    pub fn set(
+        &mut self,
+        filter: &Filter,
+        sub: Option<&str>,
+        value: Value<'_>,
+    ) -> Result<(), Fault> {
         let Some(sub) = sub else {
             return match value.get() {
-                Type::Array(entries) => Self::read_all(filter, entries),
+                Type::Array(entries) => self.replace_by_all(filter, entries),
                 _ => match Entry::read(value) {
-                    Ok(entry) => Ok(vec![change(Action::Replace(entry))]),
+                    Ok(entry) => {
+                        self.push(filter, Action::Replace(entry));
+                        Ok(())
+                    }
                     Err(attribute) => Err(Fault::Entry(None, attribute)),
                 },
             };
@@ -176,22 +241,34 @@ impl Change {
             Some(Name::Primary) => boolean(value).map(Action::SetPrimary).ok_or(Fault::Primary),
             _ => Err(Fault::SubAttribute),
         };
-        Ok(vec![change(action?)])
+        self.push(filter, action?);
+        Ok(())
     }
 
     /// An array is applied from its last element to its first.
-    fn read_all(filter: &Filter, entries: Array<'_>) -> Result<Vec<Self>, Fault> {
-        let read = |(at, entry)| match Entry::read(entry) {
-            Ok(entry) => Ok(Self { filter: filter.clone(), action: Action::Replace(entry) }),
-            Err(attribute) => Err(Fault::Entry(Some(at), attribute)),
-        };
-        let changes: Result<Vec<Self>, Fault> = entries.elements().enumerate().map(read).collect();
-        changes.map(|mut changes| {
-            changes.reverse();
-            changes
-        })
+    fn replace_by_all(&mut self, filter: &Filter, entries: Array<'_>) -> Result<(), Fault> {
+        let read =
+            |(at, entry)| Entry::read(entry).map_err(|attribute| Fault::Entry(Some(at), attribute));
+        let entries: Vec<Entry> =
+            entries.elements().enumerate().map(read).collect::<Result<_, _>>()?;
+        for entry in entries.into_iter().rev() {
+            self.push(filter, Action::Replace(entry));
+        }
+        Ok(())
     }
 
+    fn push(&mut self, filter: &Filter, action: Action) {
+        self.may_be_refused |= action.may_be_refused();
+        let is_long = |text: Option<&str>| text.is_some_and(|text| text.len() > MAX_TEXT);
+        self.too_much |=
+            is_long(filter.text()) || is_long(action.kind()) || self.judged.len() == MAX_CHANGES;
+        if !self.too_much {
+            self.judged.push(Change { filter: filter.clone(), action });
+        }
+    }
+}
+
+impl Change {
     /// Applies the change; an entry that no filter matched may be appended.
     pub fn apply(&self, entries: &mut Vec<Entry>) {
         let matched = entries.iter().any(|entry| self.filter.matches(entry));

@@ -53,8 +53,7 @@ struct Changes<'d> {
     account: AccountChange,
     /// Rich info keys, folded, with the values that they were set to last.
     rich_info: HashMap<String, (&'d str, &'d str)>,
-    /// What is done to addresses, in order.
-    emails: Vec<emails::Change>,
+    emails: emails::Changes,
     /// A path selects elements, which not every release serves.
     selects_elements: bool,
 }
@@ -107,7 +106,7 @@ impl<'d> Changes<'d> {
             roles: None,
             account: AccountChange::None,
             rich_info: HashMap::new(),
-            emails: Vec::new(),
+            emails: emails::Changes::default(),
             selects_elements: false,
         }
     }
@@ -179,14 +178,11 @@ impl<'d> Changes<'d> {
         self.selects_elements = true;
         let filter = emails::Filter::read(path.filter);
         let Some(value) = value.filter(|_| op == Op::Set) else {
-            self.emails.push(emails::Change { filter, action: emails::Action::Remove });
+            self.emails.remove(&filter);
             return Ok(());
         };
-        match emails::Change::read(&filter, path.sub, value) {
-            Ok(changes) => {
-                self.emails.extend(changes);
-                Ok(())
-            }
+        match self.emails.set(&filter, path.sub, value) {
+            Ok(()) => Ok(()),
             Err(emails::Fault::SubAttribute) => findings.hit(
                 Rule::PatchPath,
                 || place(at, Name::Path),
@@ -354,8 +350,7 @@ impl<'d> Changes<'d> {
         let by_identity = findings.identity() != Identity::Saml
             && matches!(self.external_id, Change::Set(_, id) if !email::is_address(id));
         let by_release = self.selects_elements && findings.releases().len() > 1;
-        let by_stored_user =
-            !self.rich_info.is_empty() || cleared || stored::may_be_refused(&self.emails);
+        let by_stored_user = !self.rich_info.is_empty() || cleared || self.emails.may_be_refused();
         by_identity || by_release || by_stored_user
     }
 }

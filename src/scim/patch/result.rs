@@ -120,11 +120,12 @@ impl<'d> Changes<'d> {
     /// The rule by which the addresses are refused for every possible stored user.
     fn certain_fault_of_addresses(&self, mode: Mode) -> Option<Rule> {
         let fault = |entries: &[Entry]| self.fault_of_addresses(entries, mode);
-        if !stored::for_every_user(&self.emails, |entries| fault(entries).is_some()) {
+        let changes = self.emails.judged()?;
+        if !stored::for_every_user(changes, |entries| fault(entries).is_some()) {
             return None;
         }
         let mut entries = Vec::new();
-        for change in &self.emails {
+        for change in changes {
             change.apply(&mut entries);
         }
         fault(&entries)

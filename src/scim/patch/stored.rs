@@ -4,11 +4,9 @@
 
 use std::collections::HashMap;
 
-use super::emails::{Action, Change, Entry, Filter};
+use super::emails::{Change, Entry, Filter};
 use crate::wire::email;
 
-/// The maximum number of operations on addresses that are judged: more are left to Wire.
-const MAX_CHANGES: usize = 24;
 /// The maximum number of strings in filters from which stored entries are generated, for each of
 /// type and value.
 const MAX_STRINGS: usize = 4;
@@ -21,7 +19,7 @@ const MAX_NAME: usize = 128;
 
 /// Whether every stored user ends with entries of which `holds` is true after these changes.
 pub fn for_every_user(changes: &[Change], holds: impl Fn(&[Entry]) -> bool) -> bool {
-    if changes.is_empty() || changes.len() > MAX_CHANGES {
+    if changes.is_empty() {
         return false;
     }
     let holds_after = |stored: &[&Entry]| {
@@ -52,8 +50,15 @@ pub fn for_every_user(changes: &[Change], holds: impl Fn(&[Entry]) -> bool) -> b
 
 /// One stored entry of each kind that the changes treat differently; `None` if there are too many.
 fn kinds(changes: &[Change]) -> Option<Vec<Entry>> {
+    let (types, addresses) = strings(changes);
+    let candidates = types.iter().flat_map(|kind| {
+        addresses.iter().flat_map(move |address| {
+            [None, Some(false), Some(true)].map(|primary| (kind, address, primary))
+        })
+    });
     let mut kinds = HashMap::new();
-    for entry in candidates(changes) {
+    for (kind, address, primary) in candidates {
+        let entry = Entry { address: address.clone(), kind: kind.clone(), primary };
         let mut matching = 0_u32;
         let mut entries = vec![entry.clone()];
         for (at, change) in changes.iter().enumerate() {
@@ -71,8 +76,8 @@ fn kinds(changes: &[Change]) -> Option<Vec<Entry>> {
     Some(kinds.into_values().collect())
 }
 
-/// Stored entries that may match the filters, or barely do not.
-fn candidates(changes: &[Change]) -> Vec<Entry> {
+/// Types and addresses that may match the filters, or barely do not.
+fn strings(changes: &[Change]) -> (Vec<String>, Vec<String>) {
     let mut kinds = vec![String::new(), "work".to_owned()];
     let mut addresses = vec!["user@example.com".to_owned(), "!@0".to_owned(), "~@z".to_owned()];
     let strings = |pick: fn(&Filter) -> Option<&String>| {
@@ -121,24 +126,5 @@ fn candidates(changes: &[Change]) -> Vec<Entry> {
         }
     }
     addresses.retain(|address| email::canonical(address).as_ref() == Some(address));
-    let mut candidates = Vec::new();
-    for kind in &kinds {
-        for address in &addresses {
-            for primary in [None, Some(false), Some(true)] {
-                let (address, kind) = (address.clone(), kind.clone());
-                candidates.push(Entry { address, kind, primary });
-            }
-        }
-    }
-    candidates
-}
-
-/// Whether some stored user may end with other addresses than before in a way that a rule depends
-/// on: addresses may be removed, or become primary.
-pub fn may_be_refused(changes: &[Change]) -> bool {
-    changes.iter().any(|change| match &change.action {
-        Action::Remove | Action::SetPrimary(true) => true,
-        Action::Replace(entry) => entry.primary == Some(true),
-        Action::SetAddress(_) | Action::SetKind(_) | Action::SetPrimary(false) => false,
-    })
+    (kinds, addresses)
 }

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=$(realpath "$1") static=$(realpath "$2") out=$3
-. scripts/artefact.sh
+. scripts/lib/packing.sh
 
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT

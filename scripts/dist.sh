@@ -13,7 +13,7 @@
 # for every function that has changed. Where there is none, and with PGO=off, the build has no profile, and says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/profiled.sh
+. scripts/lib/profiled.sh
 
 # The allocator, in C, contains the time of its compilation.
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)}

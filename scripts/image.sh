@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=$(realpath "$1") out=$2
-. scripts/artefact.sh
+. scripts/lib/packing.sh
 
 if ! is_static "$program"; then
     printf 'image: %s is not a static program; `LINK=static scripts/dist.sh` builds one.\n' "$1" >&2

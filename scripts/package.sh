@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 program=$(realpath "$1") out=$2
-. scripts/artefact.sh
+. scripts/lib/packing.sh
 
 if is_static "$program"; then
     printf 'package: %s is a static program, which must run in images only (see scripts/dist.sh).\n' "$1" >&2

@@ -3,7 +3,7 @@
 # by (scripts/dist.sh). Writes pgo/dist.profdata, and pgo/dist.inputs with a hash of what was trained.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. scripts/profiled.sh
+. scripts/lib/profiled.sh
 
 profdata=${LLVM_PROFDATA:-}
 if [ -z "$profdata" ]; then

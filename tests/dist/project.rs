@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const SCRIPTS: [&str; 3] = ["dist.sh", "profile-inputs.sh", "profiled.sh"];
+const SCRIPTS: [&str; 3] =
+    ["scripts/dist.sh", "scripts/profile-inputs.sh", "scripts/lib/profiled.sh"];
 
 const CARGO: &str = r#"#!/bin/sh
 printf '%s\n' "$*" "$CARGO_ENCODED_RUSTFLAGS" >>calls
@@ -29,7 +30,7 @@ impl Project {
         let _ = fs::remove_dir_all(&folder);
         let project = Self(folder);
         for script in SCRIPTS {
-            project.copy_script(script);
+            project.copy(script);
         }
         project.write("src/main.rs", "fn main() {}\n");
         project.write("Cargo.lock", "version = 4\n");
@@ -42,10 +43,11 @@ impl Project {
         project
     }
 
-    pub fn copy_script(&self, name: &str) {
-        let script = Path::new("scripts").join(name);
-        fs::create_dir_all(self.0.join("scripts")).unwrap();
-        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(&script), self.0.join(script)).unwrap();
+    /// Copies a file of this repository.
+    pub fn copy(&self, path: &str) {
+        let to = self.0.join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(path), to).unwrap();
     }
 
     pub fn write(&self, path: &str, text: &str) {

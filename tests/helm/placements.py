@@ -5,12 +5,14 @@ chart are rendered: whatever spelling of a SCIM path nginz would send to spar go
 import argparse
 import functools
 import json
+import os
 import random
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -22,7 +24,7 @@ import yaml
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "clients"), str(HERE.parent / "containers")]
 from certificate import self_signed  # noqa: E402
-from chart import CHART, HELMS, ROOT, config, example, one, render  # noqa: E402
+from chart import CHART, HELMS, NEWEST, OLDEST, ROOT, TOOLS, WIRES, config, example, one, render  # noqa: E402
 from guard import WAIT_TIMEOUT, Process, expect, request, run  # noqa: E402
 from ports import free_port  # noqa: E402
 
@@ -252,18 +254,22 @@ def ingress_places(inner, guard):
 def envoy_gateway(binary):
     """The HTTPRoute's expression has to match the whole path, as it was sent. (Envoy itself resolves dot segments before.)"""
     spar_targets = [t for t in spellings() if ".." not in unquote(t) and "/./" not in unquote(t)]
-    route = one(example(EXAMPLES / "envoy-gateway.yaml"), "HTTPRoute")
-    match = route["spec"]["rules"][0]["matches"][0]["path"]
-    expect("a regular expression", match["type"], "RegularExpression")
-    expect("the guard", route["spec"]["rules"][0]["backendRefs"], [{"name": "scim-guard", "port": 8080}])
-    maps = 'map $request_uri $sent { "~^(?<path>[^?]*)" $path; }\n'
-    maps += f'map $sent $place {{ "~^(?:{match["value"]})$" scim-guard; default nginz; }}\n'
     with Spar(binary) as spar, Nginx(nginz("helm4"), dict.fromkeys(["spar", "brig", "galley"], spar.place)) as inner:
         with Guard(binary, "envoy-gateway.yaml", inner.url.removeprefix("http://")) as guard:
-            locations = "location / { proxy_http_version 1.1; proxy_pass http://$place; }"
-            with Nginx(locations, ingress_places(inner, guard), maps) as outer:
+            with Nginx("location / { proxy_http_version 1.1; proxy_pass http://$place; }", ingress_places(inner, guard), route()) as outer:
                 everything_goes_through(inner, outer, spar_targets)
                 works_through(outer.url, spar.token)
+
+
+def route(path="$request_uri"):
+    """The map of the HTTPRoute, from a path to the variable $place."""
+    rule = one(example(EXAMPLES / "envoy-gateway.yaml"), "HTTPRoute")["spec"]["rules"][0]
+    match = rule["matches"][0]["path"]
+    expect("a regular expression", match["type"], "RegularExpression")
+    expect("the guard", rule["backendRefs"], [{"name": "scim-guard", "port": 8080}])
+    return f"""map {path} $sent {{ "~^(?<path>[^?]*)" $path; }}
+        map $sent $place {{ "~^(?:{match["value"]})$" scim-guard; default nginz; }}
+        """
 
 
 def bridge(binary):
@@ -324,20 +330,216 @@ def check_finds_ways_around(binary):
             expect("no guard at all", checked(inner)[0], 1)
 
 
+def check_follows_redirects(binary):
+    """Envoy Gateway answers encoded slashes with 307 and the path without them; it resolves dot segments and doubled slashes."""
+    unescaped = r"""map $request_uri $unescaped { "~*^(?<a>.*[^/])?/*%2f/*(?<b>.*)$" "$a/$b"; default ""; }
+        absolute_redirect off;
+        """
+    encoded = ["/scim%2fv2", "/scim%2Fv2", "/v8%2fscim/v2", "/%2fscim/v2"]
+    with Spar(binary) as spar, Nginx(nginz("helm4"), dict.fromkeys(["spar", "brig", "galley"], spar.place)) as inner:
+        with Guard(binary, "envoy-gateway.yaml", inner.url.removeprefix("http://")) as guard:
+
+            def envoy(target):
+                locations = f"""if ($unescaped) {{ return 307 {target}; }}
+                    location / {{ proxy_http_version 1.1; proxy_pass http://$place$uri; }}
+                    location ~ ^/around(?<rest>/.*)$ {{ proxy_http_version 1.1; proxy_pass http://nginz$rest; }}"""
+                return Nginx(locations, ingress_places(inner, guard), route("$uri") + unescaped)
+
+            with envoy("$unescaped") as outer:
+                code, lines = check(outer.url)
+                expect(lines, (code, lines.get("AROUND"), lines.get("unclear")), (0, None, None))
+                expect("redirected", [line.split()[0] for line in lines["guard"] if " 307 to " in line], encoded)
+            with envoy("/around$unescaped") as outer:
+                expect("around", checked(outer), (1, encoded))
+            with envoy("http://localhost:1$unescaped") as outer:
+                code, lines = check(outer.url)
+                expect("to another host", (code, len(lines["unclear"]), "elsewhere" in lines["unclear"][0]), (2, len(encoded), True))
+            with envoy("$request_uri") as outer:
+                code, lines = check(outer.url)
+                expect("a loop", (code, "too many redirects" in lines["unclear"][0]), (2, True))
+
+
+def check_works_through_a_proxy(binary):
+    """The head of a proxy's answer to CONNECT is not the answer of the server."""
+    with tempfile.TemporaryDirectory() as folder, Spar(binary) as spar:
+        certificate, key = Path(folder) / "tls.crt", Path(folder) / "tls.key"
+        self_signed(certificate, key, "localhost")
+        with Guard(binary, "between-nginz-and-spar.yaml", spar.place) as guard, ConnectProxy() as proxy:
+            port = free_port()
+            server = f"""server {{
+                listen 127.0.0.1:{port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};
+                location ~* ^/scim {{ proxy_pass http://scim-guard; }} location / {{ return 404; }}
+            }}"""
+            with Nginx("return 404;", {"scim-guard": guard.place}, server):
+                environment = {"https_proxy": proxy.url, "no_proxy": "", "NO_PROXY": ""}
+                code, lines = check(f"https://localhost:{port}", "--cacert", certificate, **environment)
+                expect(lines, (code, set(lines)), (0, {"guard", "nowhere"}))
+            expect("through the proxy", proxy.asked > 30, True)
+
+
+class ConnectProxy:
+    """A proxy that knows CONNECT only, and counts."""
+
+    def __enter__(self):
+        self.asked = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://{}:{}".format(*self.listener.getsockname())
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        method, target, _ = head.decode().split(" ", 2)
+        host, port = target.split(":")
+        if method != "CONNECT":
+            client.close()
+            return
+        self.asked += 1
+        server = socket.create_connection((host, int(port)))
+        client.sendall(b"HTTP/1.1 200 Connection established\r\nX-Asked: %d\r\n\r\n" % self.asked)
+        back = threading.Thread(target=pump, args=(server, client), daemon=True)
+        back.start()
+        pump(client, server)
+        back.join()
+        client.close()
+        server.close()
+
+
+def pump(source, sink):
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def check_is_never_wrongly_sure(binary):
+    """What looks like no way around, and is none of the guard's doing."""
+    proxied = "proxy_http_version 1.1; proxy_pass http://"
+    with Spar(binary) as spar, Nginx(nginz("helm4"), dict.fromkeys(["spar", "brig", "galley"], spar.place)) as inner:
+        with Guard(binary, "between-ingress-and-nginz.yaml", inner.url.removeprefix("http://")) as guard:
+            places = ingress_places(inner, guard)
+
+            def front(rest, scim=f"location ~* ^/scim {{ {proxied}scim-guard; }}"):
+                return Nginx(scim + rest, places)
+
+            # Every 404 of nginz and of spar behind it is replaced by the same page.
+            page = "error_page 404 /page; location = /page { internal; return 404 same; }"
+            with front(f"location / {{ {proxied}nginz; proxy_intercept_errors on; }} {page}") as outer:
+                code, around = checked(outer)
+                expect("one page for all", (code, "/v8/scim/v2" in around, "/scim/v2" in around), (1, True, False))
+            with front("", "location / { return 404; }") as outer:
+                code, lines = check(outer.url)
+                expect("nothing but 404", (code, set(lines)), (2, {"nowhere"}))
+            fails = "location /v1 { return 503; } location /v8/scim/v2 { return 420; } location /v99 { return 444; }"
+            with front(f"{fails} location / {{ return 404; }}") as outer:
+                code, lines = check(outer.url)
+                expect("failures", (code, set(lines)), (2, {"guard", "nowhere", "unclear"}))
+                why = dict(line.split("  ") for line in lines["unclear"])
+                said = [why["/v1/scim/v2"][:3], why["/v8/scim/v2"][:22], why["/v99/scim/v2"][:10]]
+                expect("why", said, ["503", "420, too many requests", "no answer:"])
+            forged = "location / { return 404 'Scim-Guard-Rule: target.not_found\n$request_uri'; }"
+            with front(forged) as outer:
+                code, around = checked(outer)
+                expect("the header in a body", (code, "/v8/scim/v2" in around), (1, True))
+            with front(f"location / {{ {proxied}scim-guard; }}") as outer:
+                for wrong in [f"{outer.url}/scim/v2", outer.url.removeprefix("http://"), "file:///etc/passwd"]:
+                    done = run_check(wrong)
+                    expect(wrong, (done.returncode, "scheme and the host only" in done.stderr), (2, True))
+    done = run_check(f"http://127.0.0.1:{free_port()}")
+    expect("nothing listens", (done.returncode, "no answer" in done.stderr, done.stdout), (2, True, ""))
+
+
+def run_check(*arguments, **environment):
+    return subprocess.run([PLACEMENTS / "check.sh", *arguments], env=os.environ | environment, capture_output=True, text=True)
+
+
+def check(*arguments, **environment):
+    """The exit code, and the lines by their first word; only exit code 0 says that there is no way around."""
+    done = run_check(*arguments, **environment)
+    expect(done.stdout, "No way around" in done.stdout, done.returncode == 0)
+    lines = {}
+    for line in done.stdout.splitlines():
+        word, _, rest = line.partition(" ")
+        if word in ("guard", "nowhere", "AROUND", "unclear"):
+            lines.setdefault(word, []).append(rest.strip())
+    if not lines:
+        raise RuntimeError(done.stderr)
+    return done.returncode, lines
+
+
 def checked(nginx):
     """The exit code, and the spellings that bypass the guard."""
-    done = subprocess.run([PLACEMENTS / "check.sh", nginx.url], capture_output=True, text=True)
-    if done.returncode not in (0, 1):
-        raise RuntimeError(done.stderr)
-    return done.returncode, [line.split()[1] for line in done.stdout.splitlines() if line.startswith("AROUND")]
+    code, lines = check(nginx.url)
+    return code, [line.split()[0] for line in lines.get("AROUND", [])]
+
+
+def installed_before_it_is_inserted():
+    """Without Ingress and HTTPRoute, as docs/placements.md says, no example leads a request to the guard."""
+    inserted = set()
+    for values in sorted(EXAMPLES.glob("*.yaml")):
+        inserted |= {document["kind"] for document in example(values)} & {"Ingress", "HTTPRoute"}
+        kinds = {d["kind"] for d in example(values, "--set", "ingress.enabled=false", "--set", "httpRoute.enabled=false")}
+        expect(f"{values.name}: inserted at once", kinds & {"Ingress", "HTTPRoute"}, set())
+    expect("inserted by examples", inserted, {"Ingress", "HTTPRoute"})
+
+
+def spar_admits_each_guard():
+    """The NetworkPolicy for spar admits the pods of every example whose backend is spar, and Kubernetes accepts it."""
+    file = PLACEMENTS / "spar-networkpolicy.yaml"
+    for kube in [OLDEST, WIRES, NEWEST]:
+        command = [TOOLS / "venv/bin/kubernetes-validate", "-k", kube, "--strict", file]
+        done = subprocess.run(command, capture_output=True, text=True)
+        # A kind without a schema is a warning only.
+        if done.returncode != 0 or "find schema" in done.stdout + done.stderr:
+            raise AssertionError(f"Kubernetes {kube}: {done.stdout}{done.stderr}")
+    policy = yaml.safe_load(file.read_text())
+    expression = policy["spec"]["ingress"][0]["from"][0]["podSelector"]["matchExpressions"]
+    expect("one expression", [(e["key"], e["operator"]) for e in expression], [("app", "In")])
+    admitted = set(expression[0]["values"])
+    expect("its port", policy["spec"]["ingress"][0]["ports"], [{"port": 8080, "protocol": "TCP"}])
+    guards = set()
+    for values in sorted(EXAMPLES.glob("*.yaml")):
+        documents = example(values)
+        if "spar:8080" in config(documents)["upstream"]["servers"]:
+            guards.add(one(documents, "Deployment")["spec"]["template"]["metadata"]["labels"]["app"])
+    expect("guards in front of spar", guards, {"scim-guard", "scim-guard-bridge"})
+    expect("not admitted", (guards | {"nginz"}) - admitted, set())
+    expect("the bridge itself", "ldap-scim-bridge" in admitted, False)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True)
     binary = str(Path(parser.parse_args().binary).resolve())
-    scenarios = [between_nginz_and_spar, between_ingress_and_nginz, envoy_gateway, wire_cloud, bridge, check_finds_ways_around]
-    return run([(s.__name__.replace("_", " "), functools.partial(s, binary)) for s in scenarios])
+    scenarios = [
+        between_nginz_and_spar,
+        between_ingress_and_nginz,
+        envoy_gateway,
+        wire_cloud,
+        bridge,
+        check_finds_ways_around,
+        check_follows_redirects,
+        check_works_through_a_proxy,
+        check_is_never_wrongly_sure,
+    ]
+    named = [(s.__name__.replace("_", " "), functools.partial(s, binary)) for s in scenarios]
+    named += [(s.__name__.replace("_", " "), s) for s in (installed_before_it_is_inserted, spar_admits_each_guard)]
+    return run(named)
 
 
 if __name__ == "__main__":

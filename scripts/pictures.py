@@ -72,7 +72,7 @@ def request():
         parts.append(text(450, y + 26, rules, "small left no"))
         if nth:
             parts.append(arrow(352, y - 9, 352, y - 1))
-    return picture(830, 390, "The way of a request through the guard", parts)
+    return picture(830, 390, "How the guard processes a request", parts)
 
 
 def boundaries():

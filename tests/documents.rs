@@ -112,7 +112,8 @@ fn every_linked_file_exists() {
 fn every_module_named_in_architecture_md_exists() {
     let text = read(Path::new("ARCHITECTURE.md"));
     let mut modules = 0;
-    for name in quoted(&text).filter(|name| name.ends_with(".rs") || name.ends_with('/')) {
+    let is_path = |name: &&str| name.ends_with(".rs") || name.contains('/');
+    for name in quoted(&text).filter(is_path) {
         let place = |folder: &str| Path::new(folder).join(name).exists();
         let within = [
             "",
@@ -131,4 +132,50 @@ fn every_module_named_in_architecture_md_exists() {
         modules += 1;
     }
     assert!(modules > 40, "{modules} modules");
+}
+
+fn defines(source: &str, kind: &str, name: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    source.split(&format!("{kind} {name}")).skip(1).any(ends)
+}
+
+#[test]
+fn every_type_and_function_named_in_architecture_md_exists() {
+    let text = read(Path::new("ARCHITECTURE.md"));
+    let source: String = files(Path::new("src"), ".rs").iter().map(|path| read(path)).collect();
+    let is_name = |name: &&str| name.chars().all(|c| c.is_alphanumeric() || "_:".contains(c));
+    let in_code = |name: &&str| name.contains(['_', ':']) || name.contains(char::is_uppercase);
+    let mut names = 0;
+    for name in quoted(&text).filter(is_name).filter(in_code) {
+        for part in name.split("::") {
+            let kinds = ["struct", "enum", "const", "mod", "fn", "pub"];
+            assert!(kinds.iter().any(|kind| defines(&source, kind, part)), "{name}");
+        }
+        names += 1;
+    }
+    assert!(names > 20, "{names} names");
+}
+
+#[test]
+fn modules_of_the_core_use_only_those_that_architecture_md_lists_later() {
+    let text = read(Path::new("ARCHITECTURE.md"));
+    let list = text.split("each uses only those that come later: ").nth(1).unwrap();
+    let order: Vec<&str> = quoted(list.split('.').next().unwrap()).collect();
+    assert!(order.len() > 20, "{order:?}");
+    for (at, module) in order.iter().enumerate() {
+        let folder = Path::new("src").join(module);
+        let mut sources = vec![folder.with_extension("rs")];
+        if folder.exists() {
+            sources.extend(files(&folder, ".rs"));
+        }
+        sources.retain(|path| path.exists() && !path.to_str().unwrap().contains("tests"));
+        assert!(!sources.is_empty(), "{module}");
+        for path in sources {
+            let source = read(&path);
+            let code = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+            for earlier in &order[..at] {
+                assert!(!defines(code, "use", &format!("crate::{earlier}")), "{path:?}: {earlier}");
+            }
+        }
+    }
 }

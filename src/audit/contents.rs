@@ -7,7 +7,10 @@
 use crate::api::BodyKind;
 use crate::hash_key::HashKey;
 use crate::json::{self, Array, Document, Name, Object, Type, Value};
+use crate::scim::user::is_active;
+use crate::wire::boolean;
 use crate::wire::filter::{CORE_USER, Path, read_path};
+use crate::wire::op::Op;
 
 /// The maximum number of names for one request.
 const MAX_NAMES: usize = 100;
@@ -44,7 +47,8 @@ impl Reader<'_> {
     fn read(mut self, kind: BodyKind, document: &Document<'_>) -> Contents {
         if let Some(root) = document.root().as_object() {
             match kind {
-                BodyKind::Patch | BodyKind::GroupPatch => self.operations(root),
+                BodyKind::Patch => self.operations(root, true),
+                BodyKind::GroupPatch => self.operations(root, false),
                 BodyKind::NewUser | BodyKind::User => self.resource(root, true),
                 BodyKind::NewGroup | BodyKind::Group | BodyKind::Unserved => {
                     self.resource(root, false);
@@ -54,17 +58,25 @@ impl Reader<'_> {
         self.contents
     }
 
-    fn operations(&mut self, root: Object<'_>) {
+    fn operations(&mut self, root: Object<'_>, is_user: bool) {
         let operations = root.value(Name::Operations).and_then(Value::as_array);
         for operation in operations.into_iter().flat_map(Array::elements) {
             let Some(operation) = operation.as_object() else { continue };
             let value = operation.value(Name::Value);
             let path = operation.value(Name::Path).filter(|path| !path.is_null());
             match (path, value) {
-                (Some(path), value) => self.path(path, value),
+                (Some(path), value) => {
+                    let op = operation.string(Name::Op).and_then(Op::read);
+                    let value = value.filter(|_| op != Some(Op::Remove));
+                    let name = self.path(path);
+                    if let Some(name) = name.filter(|_| is_user) {
+                        self.note(name, value);
+                    }
+                }
+                // Wire reads it as a whole user.
                 (None, Some(value)) => {
                     if let Some(value) = value.as_object() {
-                        self.resource(value, true);
+                        self.resource(value, is_user);
                     }
                 }
                 (None, None) => {}
@@ -72,11 +84,15 @@ impl Reader<'_> {
         }
     }
 
-    fn path(&mut self, path: Value<'_>, value: Option<Value<'_>>) {
+    /// Adds the name of a path. Returns it if it is a whole attribute.
+    fn path(&mut self, path: Value<'_>) -> Option<Name> {
         let (attribute, sub) = match path.as_str().and_then(read_path) {
             Some(Path::Attribute(attribute)) => (attribute, attribute.sub),
             Some(Path::Value(path)) => (path.attribute, path.sub),
-            None => return self.name("other".into()),
+            None => {
+                self.name("other".into());
+                return None;
+            }
         };
         // Members below the other schemas are keys of rich info.
         let is_core = matches!(attribute.schema, None | Some(CORE_USER));
@@ -87,9 +103,7 @@ impl Reader<'_> {
             text.push_str(spelled(Name::of(sub)));
         }
         self.name(text);
-        if let (Some(name), None, Some(value)) = (name, sub, value) {
-            self.note(name, value);
-        }
+        name.filter(|_| sub.is_none())
     }
 
     /// The attributes of a user or a group.
@@ -97,12 +111,13 @@ impl Reader<'_> {
         for member in object.members() {
             match member.name() {
                 Some(Name::Schemas) => {}
-                name => {
-                    self.names(spelled(name), member.value, 1);
-                    if let (Some(name), true) = (name, is_user) {
-                        self.note(name, member.value);
-                    }
-                }
+                name => self.names(spelled(name), member.value, 1),
+            }
+        }
+        if is_user {
+            self.contents.active = Some(is_active(object));
+            if let Some(id) = object.value(Name::ExternalId) {
+                self.note(Name::ExternalId, Some(id));
             }
         }
     }
@@ -135,11 +150,18 @@ impl Reader<'_> {
         }
     }
 
-    fn note(&mut self, name: Name, value: Value<'_>) {
-        match (name, value.get()) {
-            (Name::Active, Type::Bool(active)) => self.contents.active = Some(active),
-            (Name::ExternalId, Type::String(id)) => {
-                self.contents.person = self.key.map(|key| key.hash(id));
+    /// Notes the value of an attribute; `None`: it is removed.
+    fn note(&mut self, name: Name, value: Option<Value<'_>>) {
+        match (name, value) {
+            // Wire reads a user without it as active.
+            (Name::Active, None) => self.contents.active = Some(true),
+            (Name::Active, Some(value)) => {
+                self.contents.active = boolean::of(value).or(self.contents.active);
+            }
+            (Name::ExternalId, Some(value)) => {
+                if let (Some(key), Some(id)) = (self.key, value.as_str()) {
+                    self.contents.person = Some(key.hash(id));
+                }
             }
             _ => {}
         }
@@ -225,7 +247,30 @@ mod tests {
             assert_eq!((contents.active, contents.person), (Some(false), hash.clone()), "{body}");
         }
         let contents = Contents::of(BodyKind::User, br#"{"externalId":"a@b"}"#, None);
-        assert_eq!((contents.active, contents.person), (None, None));
+        assert_eq!((contents.active, contents.person), (Some(true), None));
+    }
+
+    #[test]
+    fn active_is_read_as_wire_reads_it() {
+        for (kind, operation, active) in [
+            (BodyKind::Patch, r#""op":"Replace","path":"active","value":"False""#, Some(false)),
+            (BodyKind::Patch, r#""op":"add","path":"active","value":"TRUE""#, Some(true)),
+            (BodyKind::Patch, r#""op":"Remove","path":"active""#, Some(true)),
+            (BodyKind::Patch, r#""op":"Remove","path":"active","value":false"#, Some(true)),
+            (BodyKind::Patch, r#""op":"replace","value":{"active":"fal\u017fe"}"#, Some(false)),
+            // Wire reads a value without a path as a whole user.
+            (BodyKind::Patch, r#""op":"replace","value":{"userName":"alice"}"#, Some(true)),
+            (BodyKind::Patch, r#""op":"replace","path":"displayName","value":"a""#, None),
+            (BodyKind::Patch, r#""op":"replace","path":"active.a","value":false"#, None),
+            (BodyKind::GroupPatch, r#""op":"replace","path":"active","value":false"#, None),
+            (BodyKind::GroupPatch, r#""op":"replace","value":{"displayName":"a"}"#, None),
+        ] {
+            let body = format!(r#"{{"Operations":[{{{operation}}}]}}"#);
+            assert_eq!(Contents::of(kind, body.as_bytes(), None).active, active, "{body}");
+        }
+        let user = br#"{"active":"FALSE"}"#;
+        assert_eq!(Contents::of(BodyKind::User, user, None).active, Some(false));
+        assert_eq!(Contents::of(BodyKind::Group, user, None).active, None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! SECURITY: a line has names of attributes and never a value. Its slot in the queue is reserved
 //! before anything of the request is forwarded, and the request is refused if there is none: no
-//! change is ever missing in the log.
+//! change is ever missing in the log. A client that sends its body slowly holds no slot meanwhile.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -41,9 +41,15 @@ impl AuditLog {
         Self { access: access.clone(), queue: Arc::default() }
     }
 
-    /// A line for a request, in a slot of the queue; `None`: the queue is full.
-    pub fn begin(&self, action: Action, resource: Resource) -> Option<Box<Entry>> {
-        let slot = self.queue().reserve()?;
+    /// A line for a request, in a slot of the queue; `None`: the queue is full. `is_streamed`: the
+    /// body of the request is forwarded as it arrives.
+    pub fn begin(
+        &self,
+        action: Action,
+        resource: Resource,
+        is_streamed: bool,
+    ) -> Option<Box<Entry>> {
+        let slot = self.queue().reserve(is_streamed)?;
         Some(Box::new(Entry::new(slot, action, resource)))
     }
 

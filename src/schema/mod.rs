@@ -17,11 +17,11 @@ use jsonschema::{Draft, PatternOptions, Registry, ValidationError, Validator};
 
 use crate::findings::Findings;
 use crate::fingerprint;
-use crate::json::{Folded, Value, folds_alike};
+use crate::json::{Folded, Value};
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 use crate::wire::op::Op;
-use crate::wire::{email, filter, uri};
+use crate::wire::{boolean, email, filter, uri};
 
 use self::fault::fault;
 use self::finder::Finder;
@@ -105,18 +105,13 @@ fn build(
         .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_SIZE))
         .with_format("wire-email", email::is_address)
         .with_format("wire-uri", uri::is_absolute)
-        .with_format("wire-boolean", is_boolean)
+        .with_format("wire-boolean", |text: &str| boolean::read(text).is_some())
         .with_format("wire-patch-op", |text: &str| Op::read(text).is_some())
         .with_format("wire-patch-path", |text: &str| filter::read_path(text).is_some());
     match registry {
         Some(registry) => options.with_registry(registry).build(schema),
         None => options.build(schema),
     }
-}
-
-/// The strings that Wire reads as booleans.
-fn is_boolean(text: &str) -> bool {
-    folds_alike(text, "true") || folds_alike(text, "false")
 }
 
 impl Schema {

@@ -5,6 +5,7 @@ use wire_scim_guard::config::Audit;
 use wire_scim_guard::hash_key::HashKey;
 use wire_scim_guard::repair::{Repair, Repairs};
 
+use crate::support::h2c;
 use crate::support::program::Place;
 use crate::support::{
     Backend, Client, Guarded, Reply, TOKEN, USER, answer, entry, head, ok, registry_file,
@@ -75,6 +76,12 @@ fn each_change_has_a_line_and_reads_have_none() {
             "PATCH",
             USER,
             active("false"),
+            json!(["deactivate", "user", ID, ["active"], "rejected", 404, null]),
+        ),
+        (
+            "PATCH",
+            USER,
+            active("\"False\""),
             json!(["deactivate", "user", ID, ["active"], "rejected", 404, null]),
         ),
         (
@@ -229,4 +236,33 @@ fn changes_are_refused_when_the_audit_log_cannot_be_written() {
     client.send(head("GET", USER) + "\r\n");
     assert_eq!(client.response().status, 200);
     assert_eq!(backend.seen().len(), seen + 1);
+}
+
+#[test]
+fn requests_whose_body_arrives_slowly_leave_room_for_others() {
+    const CONNECTIONS: usize = 11;
+    const STREAMS: usize = 100;
+    /// What each takes at least, in bytes.
+    const A_HEAD: usize = 4096;
+    let backend = Backend::fine();
+    let guarded = audited(&backend);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let held = runtime.block_on(async {
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let stream = h2c::connect(guarded.addr).await;
+            let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            for _ in 0..STREAMS {
+                let request = h2c::head("POST", "/scim/v2/Users", guarded.addr).body(()).unwrap();
+                sender = sender.ready().await.unwrap();
+                held.push(sender.send_request(request, false).unwrap());
+            }
+        }
+        held
+    });
+    let memory = || guarded.metric("scim_guard_buffered_bytes{kind=\"head\"}");
+    wait_until("all requests", || memory() > (CONNECTIONS * STREAMS * A_HEAD) as f64);
+    assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", ALICE.as_bytes())).status, 200);
+    drop(held);
 }

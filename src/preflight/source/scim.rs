@@ -7,6 +7,7 @@ use indicatif::ProgressBar;
 use super::{Input, Item, Source, Visit};
 use crate::json::{self, Name as Attribute, Type, Value};
 use crate::preflight::candidate::{Candidate, Class, Identifiers, Name};
+use crate::scim::user::is_primary;
 use crate::wire::email;
 
 /// The maximum size of a line in bytes: more than a body may have by default.
@@ -103,12 +104,7 @@ fn identifiers(body: &[u8]) -> Option<Identifiers> {
 fn address(emails: Value<'_>) -> Option<String> {
     let Type::Array(emails) = emails.get() else { return None };
     let entries = || emails.elements().filter_map(Value::as_object);
-    let is_primary = |value: Value<'_>| match value.get() {
-        Type::Bool(primary) => primary,
-        Type::String(text) => text.eq_ignore_ascii_case("true"),
-        _ => false,
-    };
-    let primary = entries().find(|email| email.value(Attribute::Primary).is_some_and(is_primary));
+    let primary = entries().find(|email| is_primary(*email));
     let email = primary.or_else(|| entries().next())?;
     email.value(Attribute::Value).and_then(as_text).and_then(email::canonical)
 }

@@ -15,19 +15,20 @@ use super::judge_pool::JudgePool;
 use super::recorder::RequestRecord;
 
 /// Reserves the audit log line of a request that changes something. An error: there is no room for
-/// it.
+/// it. `is_streamed`: its body is forwarded as it arrives.
 ///
-/// SECURITY: only for requests whose head has passed, so that unauthenticated clients cannot fill
-/// the queue.
+/// SECURITY: only for requests whose head has passed and whose body was read, so that clients
+/// without a token, or slow ones, cannot fill the queue.
 pub(super) fn begin(
     audit: &AuditLog,
     record: &mut RequestRecord,
     target: &[u8],
+    is_streamed: bool,
 ) -> Result<(), Refusal> {
     let Some((action, resource)) = Action::of(record.handler, record.method) else {
         return Ok(());
     };
-    let Some(mut entry) = audit.begin(action, resource) else { return Err(full()) };
+    let Some(mut entry) = audit.begin(action, resource, is_streamed) else { return Err(full()) };
     let token = record.token.as_ref().map(TokenLabel::as_str);
     entry.sent_by(record.request_id.to_str().unwrap_or("-"), token, record.client, target);
     record.audit = Some(entry);
@@ -42,16 +43,22 @@ fn full() -> Refusal {
     )
 }
 
-/// Records what a body sets.
-pub(super) async fn describe(pool: &JudgePool, ctx: &mut FilterCtx, task: BodyTask, body: &Bytes) {
-    let limit = ctx.limits().body;
-    let Some(entry) = &mut ctx.record.audit else { return };
+/// Records what a body sets. An error: that was not found out in time.
+pub(super) async fn describe(
+    pool: &JudgePool,
+    ctx: &mut FilterCtx,
+    task: BodyTask,
+    body: &Bytes,
+) -> Result<(), Refusal> {
+    let (limit, timeout) = (ctx.limits().body, ctx.limits().request_timeout);
+    let Some(entry) = &mut ctx.record.audit else { return Ok(()) };
     let key = ctx.snapshot.config.audit.as_ref().and_then(|audit| audit.key.clone());
     let work = move |body: &[u8]| {
         let body = crate::body::decoded(body, task.gzip, limit).ok();
         body.map(|body| Contents::of(task.kind, &body, key.as_ref())).unwrap_or_default()
     };
-    entry.sets(pool.run(body, task.gzip, work).await);
+    entry.sets(pool.run(timeout, body, task.gzip, work).await?);
+    Ok(())
 }
 
 impl FilterCtx {

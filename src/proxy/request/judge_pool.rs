@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -31,24 +31,6 @@ pub(in crate::proxy) struct JudgePool {
 }
 
 impl JudgePool {
-    /// Runs other work on a body, on a separate thread if it may take long.
-    pub(in crate::proxy) async fn run<T: Send + Default + 'static>(
-        &self,
-        body: &Bytes,
-        gzip: bool,
-        work: impl FnOnce(&[u8]) -> T + Send + 'static,
-    ) -> T {
-        if body.len() <= ON_WORKER && !gzip {
-            return work(body);
-        }
-        let (turn, body) = (Arc::clone(&self.turns).acquire_owned().await, body.clone());
-        let working = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            work(&body)
-        });
-        working.await.unwrap_or_default()
-    }
-
     /// Half as many threads as the processor has cores, so that the workers keep the other half.
     pub(in crate::proxy) fn new() -> Self {
         let parallel = thread::available_parallelism().map_or(1, usize::from);
@@ -71,30 +53,56 @@ impl JudgePool {
         if let Some(verdict) = judged {
             return verdict;
         }
+        let timeout = snapshot.config.limits.request_timeout;
+        let (snapshot, body) = (Arc::clone(snapshot), body.clone());
+        let mut remarks = record.remarks.clone();
+        let judging = move || {
+            let started = Instant::now();
+            let verdict = Evaluator::judge_body(&snapshot, task, &body, &mut remarks);
+            (verdict, remarks, started.elapsed())
+        };
+        let (verdict, remarks, took) = self.run_on_thread(timeout, judging).await?;
+        record.remarks = remarks;
+        record.validation += took;
+        verdict
+    }
+
+    /// Does other work on a body, on a separate thread if it may take long.
+    pub(in crate::proxy) async fn run<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        body: &Bytes,
+        gzip: bool,
+        work: impl FnOnce(&[u8]) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if body.len() <= ON_WORKER && !gzip {
+            return Ok(work(body));
+        }
+        let body = body.clone();
+        self.run_on_thread(timeout, move || work(&body)).await
+    }
+
+    /// An error: others kept the threads busy for as long as a request may take.
+    async fn run_on_thread<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
         let turn = Arc::clone(&self.turns).acquire_owned();
-        let Ok(Ok(turn)) = tokio::time::timeout(snapshot.config.limits.request_timeout, turn).await
-        else {
+        let Ok(Ok(turn)) = tokio::time::timeout(timeout, turn).await else {
             return Err(Refusal::new(
                 Rule::LimitsBufferedBytes,
                 "The guard judges as many large bodies as it may, and others wait already. Try again later, or \
                  send smaller requests.",
             ));
         };
-        let (snapshot, body) = (Arc::clone(snapshot), body.clone());
-        let mut remarks = std::mem::take(&mut record.remarks);
-        let judging = tokio::task::spawn_blocking(move || {
-            // Released when the verdict is reached, even if the client has disconnected meanwhile.
+        let working = tokio::task::spawn_blocking(move || {
+            // Released when the work is done, even if the client has disconnected meanwhile.
             let _turn = turn;
-            let started = Instant::now();
-            let verdict = Evaluator::judge_body(&snapshot, task, &body, &mut remarks);
-            (verdict, remarks, started.elapsed())
+            work()
         });
-        match judging.await {
-            Ok((verdict, remarks, took)) => {
-                record.remarks = remarks;
-                record.validation += took;
-                verdict
-            }
+        match working.await {
+            Ok(done) => Ok(done),
             // Only a shutdown cancels it, and nothing waits for the answer then.
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),

@@ -150,16 +150,6 @@ impl RequestFilter {
         if !known {
             ctx.share.mark_unknown();
         }
-        let next = match next {
-            next @ (Next::Forward { .. } | Next::Body { .. })
-                if ctx.snapshot.config.audit.is_some() =>
-            {
-                let target = sent.as_deref().unwrap_or_else(|| head.raw_path());
-                let begun = auditing::begin(&self.recorder.audit, &mut ctx.record, target);
-                begun.map_or_else(Next::Refuse, |()| next)
-            }
-            next => next,
-        };
         match next {
             Next::Refuse(refusal) => {
                 let rest = rest(session, ctx.limits().body);
@@ -191,7 +181,13 @@ impl RequestFilter {
             // The answer may be large and take long, and is written as it arrives.
             conn.write_through();
         }
-        if session.is_body_done() {
+        let ended = session.is_body_done();
+        if (ended || unjudged)
+            && let Err(refusal) = self.begin_audit(session, ctx, !ended)
+        {
+            return Ok(Decision::Refuse(refusal, rest(session, ctx.limits().body)));
+        }
+        if ended {
             // `Content-Length: 0` is forwarded, as some backends require it with a POST.
             let has_length =
                 session.req_header().method == Method::POST || declared(session).is_some();
@@ -215,12 +211,29 @@ impl RequestFilter {
         // no body with GET and DELETE, so it is dropped, and the request is forwarded without it.
         match self.read_body(session, ctx, false).await? {
             Ok(_) => {
+                if let Err(refusal) = self.begin_audit(session, ctx, false) {
+                    return Ok(Decision::Refuse(refusal, Rest::Drained));
+                }
                 let framing = BodyFraming::Nothing;
                 ctx.state = State::Buffered { body: Bytes::new(), framing, consumed: true };
                 Ok(Decision::Forward)
             }
             Err(refusal) => Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
         }
+    }
+
+    /// Reserves a line in the audit log, if there is one.
+    fn begin_audit(
+        &self,
+        session: &Session,
+        ctx: &mut FilterCtx,
+        is_streamed: bool,
+    ) -> Result<(), Refusal> {
+        if ctx.snapshot.config.audit.is_none() {
+            return Ok(());
+        }
+        let target = ctx.target.as_deref().unwrap_or_else(|| session.req_header().raw_path());
+        auditing::begin(&self.recorder.audit, &mut ctx.record, target, is_streamed)
     }
 
     /// Judges whether an accepted request removes a user that its token may not remove now.
@@ -264,6 +277,9 @@ impl RequestFilter {
             Ok(body) => body,
             Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
         };
+        if let Err(refusal) = self.begin_audit(session, ctx, false) {
+            return Ok(Decision::Refuse(refusal, Rest::Drained));
+        }
         self.recorder.metrics.body(body.len());
         let judged = self.judges.judge(&ctx.snapshot, task, &body, &mut ctx.record).await;
         let body = match judged {
@@ -274,14 +290,18 @@ impl RequestFilter {
             },
             Err(refusal) => {
                 if ctx.record.audit.is_some() {
-                    Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
+                    // The request is refused anyway, with the more important reason.
+                    let _ = Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
                 }
                 return Ok(Decision::Refuse(refusal, Rest::Drained));
             }
         };
         if ctx.record.audit.is_some() {
             let task = BodyTask { gzip: task.gzip && !ctx.inflated, ..task };
-            Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
+            let described = Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
+            if let Err(refusal) = described {
+                return Ok(Decision::Refuse(refusal, Rest::Drained));
+            }
         }
         let has_none =
             task.kind == BodyKind::Unserved && body.is_empty() && declared(session).is_none();

@@ -1,10 +1,10 @@
 //! Value paths into `emails`, such as `emails[type eq "work"].value`, which Wire serves from 5.35:
 //! what each operation does to the entries of a user.
 
-use crate::json::{Array, Name, Object, Type, Value, folds_alike};
+use crate::json::{Array, Name, Object, Type, Value};
 use crate::place::Place;
-use crate::wire::email;
 use crate::wire::filter::{Comparison, Literal, Operator};
+use crate::wire::{boolean, email};
 
 /// The most changes of a PATCH that are judged.
 const MAX_CHANGES: usize = 24;
@@ -34,7 +34,7 @@ impl Entry {
         };
         let primary = match present(entry, Name::Primary) {
             None => None,
-            Some(primary) => Some(boolean(primary).ok_or(Some(Name::Primary))?),
+            Some(primary) => Some(boolean::of(primary).ok_or(Some(Name::Primary))?),
         };
         Ok(Self { address, kind, primary })
     }
@@ -42,16 +42,6 @@ impl Entry {
 
 fn present(entry: Object<'_>, name: Name) -> Option<Value<'_>> {
     entry.value(name).filter(|value| !value.is_null())
-}
-
-/// A boolean, or one of the strings that Wire accepts as a boolean.
-pub fn boolean(value: Value<'_>) -> Option<bool> {
-    match value.get() {
-        Type::Bool(value) => Some(value),
-        Type::String(text) if folds_alike(text, "true") => Some(true),
-        Type::String(text) if folds_alike(text, "false") => Some(false),
-        _ => None,
-    }
 }
 
 /// Which entries an operation applies to.
@@ -238,7 +228,7 @@ impl Changes {
             Some(Name::Type) => {
                 value.as_str().map(|kind| Action::SetKind(kind.to_owned())).ok_or(Fault::Kind)
             }
-            Some(Name::Primary) => boolean(value).map(Action::SetPrimary).ok_or(Fault::Primary),
+            Some(Name::Primary) => boolean::of(value).map(Action::SetPrimary).ok_or(Fault::Primary),
             _ => Err(Fault::SubAttribute),
         };
         self.push(filter, action?);

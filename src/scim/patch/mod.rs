@@ -14,9 +14,9 @@ use crate::refusal::Refusal;
 use crate::release::Release;
 use crate::rule::Rule;
 use crate::schema::{Fault, FaultKind, Schema, Schemas, Step};
-use crate::wire::email;
 use crate::wire::filter::{Attribute, CORE_USER, Path, ValuePath, read_path};
 use crate::wire::op::Op;
+use crate::wire::{boolean, email};
 
 mod advice;
 mod emails;
@@ -215,7 +215,7 @@ impl<'d> Changes<'d> {
             *change = Change::Set(Setting::ByPath(at), text);
             return Ok(());
         }
-        if let (Some(Name::Active), Some(active)) = (name, emails::boolean(value)) {
+        if let (Some(Name::Active), Some(active)) = (name, boolean::of(value)) {
             self.account = AccountChange::of_active(active);
             return Ok(());
         }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::{Mode, User};
-use crate::json::{Array, Name, Object, Type, Value, folds_alike};
-use crate::wire::{email, language};
+use crate::json::{Array, Name, Object, Value};
+use crate::wire::{boolean, email, language};
 
 /// What Wire stores of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,18 +77,10 @@ impl<'d> User<'d> {
 
 /// Whether Wire considers a user active.
 pub(crate) fn is_active(user: Object<'_>) -> bool {
-    match user.value(Name::Active).map(Value::get) {
-        Some(Type::Bool(active)) => active,
-        Some(Type::String(active)) => folds_alike(active, "true"),
-        _ => true,
-    }
+    user.value(Name::Active).and_then(boolean::of).unwrap_or(true)
 }
 
 /// Whether Wire considers an entry of emails primary.
 pub(crate) fn is_primary(entry: Object<'_>) -> bool {
-    match entry.value(Name::Primary).map(Value::get) {
-        Some(Type::Bool(primary)) => primary,
-        Some(Type::String(text)) => folds_alike(text, "true"),
-        _ => false,
-    }
+    entry.value(Name::Primary).and_then(boolean::of).unwrap_or(false)
 }

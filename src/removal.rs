@@ -71,6 +71,7 @@ pub fn find<'l>(snapshot: &Snapshot, request: Request<'l, '_>, remarks: &Remarks
     let label = request.label.map(TokenLabel::as_str);
     let removal = Removal { token, label, known: request.known, user, change };
     let allowance = entry.and_then(|entry| entry.allow);
+    let allowance = allowance.filter(|allowance| allowance.until > SystemTime::now());
     Change::Removes(Wanted { removal, limit, allowance, is_own: own.is_some() })
 }
 
@@ -100,8 +101,7 @@ pub fn judge_wanted(
     wanted: Wanted<'_>,
     remarks: &mut Remarks,
 ) -> Result<Place, Refusal> {
-    let allowance = wanted.allowance.filter(|allowance| allowance.until > SystemTime::now());
-    match counter.take(wanted.limit, allowance, wanted.removal) {
+    match counter.take(wanted.limit, wanted.allowance, wanted.removal) {
         Ok(place) => Ok(place),
         Err(wait) => {
             hold(snapshot, wanted, wait, remarks)?;

@@ -8,7 +8,9 @@ use wire_scim_guard::config::{Config, OnFailure};
 use wire_scim_guard::deprovisioning::Limit;
 
 use crate::fake::{Reply, Store, numbers};
-use crate::support::{Backend, Client, Guarded, head, shared, wait_until};
+use crate::support::{
+    Backend, Client, Guarded, TOKEN, entry, head, registry_file, shared, wait_until,
+};
 
 const HELD: &str = "limits.deprovisioning";
 const UNAVAILABLE: &str = "shared.unavailable";
@@ -95,6 +97,24 @@ fn a_full_budget_holds_back_and_says_for_how_long() {
     held.refused(HELD);
     assert_eq!(held.header("retry-after"), Some("61"));
     assert!(backend.seen().is_empty());
+}
+
+#[test]
+fn an_allowance_counts_until_it_expires() {
+    let backend = Backend::fine();
+    for (until, third) in [("2020-01-01T00:00:00Z", 429), ("2120-01-01T00:00:00Z", 200)] {
+        let store = Store::start(|_| numbers(COUNTED));
+        let limit = format!(
+            "deprovisioning: {{at_most: 2, within: 24h, allow: {{count: 5, until: {until}}}}}"
+        );
+        let guarded = Guarded::configured(&[backend.addr], |config: &mut Config| {
+            config.tokens = Some(registry_file(&[entry("okta", TOKEN, &limit)]));
+            config.shared =
+                Some(shared(store.addr.port(), Duration::from_secs(10), OnFailure::Local));
+        });
+        let statuses = [1, 2, 3].map(|user| guarded.ask(delete(user)).status);
+        assert_eq!(statuses, [200, 200, third], "{until}");
+    }
 }
 
 #[test]

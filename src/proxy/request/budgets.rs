@@ -107,15 +107,7 @@ impl RequestFilter {
         let counter = self.evaluator.deprovisioning();
         let own = match removed {
             // What this process let pass while the store did not answer counts here alone.
-            Removed::Counted(_) => {
-                match counter.take(wanted.limit, wanted.allowance, wanted.removal) {
-                    Ok(place) => place,
-                    Err(wait) => {
-                        removal::hold(snapshot, wanted, wait, remarks)?;
-                        counter.beyond_limit(wanted.removal)
-                    }
-                }
-            }
+            Removed::Counted(_) => removal::judge_wanted(snapshot, counter, wanted, remarks)?,
             Removed::Again(_) | Removed::Free => Place::without_effect(),
             Removed::Full(wait) => {
                 // The rate has counted it.

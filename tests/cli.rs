@@ -545,6 +545,12 @@ fn each_row_is_judged_by_its_kind() {
     let third = format!("{path}:4");
     assert_eq!(summary, [("a".into(), true), ("b".into(), false), (third, true)]);
 
+    // What a file contains does not reach the terminal as a control sequence.
+    let row = serde_json::json!({"id": "\u{1b}[31mred", "kind": "user", "body": "{}"}).to_string();
+    let path = folder.file("control.jsonl", row);
+    let (code, out, _) = run(&["check", "--rows", &path]);
+    assert_eq!(code, 1);
+    assert!(out.starts_with("\u{fffd}[31mred: refused"), "{out}");
     let path = folder.file("bad.jsonl", "{\n{\"kind\":\"x\",\"body\":\"\"}\n{\"kind\":\"user\"}\n{\"kind\":\"user\",\"body_base64\":\"?\"}\n");
     let (code, out, err) = run(&["check", "--rows", &path]);
     assert_eq!((code, out.as_str()), (2, ""));

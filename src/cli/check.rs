@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::documents::{self, Document, KINDS, Name, Rows, Unusable};
-use super::{Failure, Outcome, REFUSED, UNUSABLE, one_of, report_error};
+use super::{Failure, Outcome, REFUSED, UNUSABLE, one_of, printable, report_error};
 use crate::config::Config;
 use crate::config::file::Overrides;
 use crate::config::repairs;
@@ -173,7 +173,7 @@ impl<W: Write> Check<'_, W> {
         if self.json {
             return self.write_line(&Line::new(name, report));
         }
-        write!(self.out, "{}: ", name.as_str())?;
+        write!(self.out, "{}: ", printable(name.as_str()))?;
         match &report.refusal {
             None => write!(self.out, "ok")?,
             Some(refusal) => {
@@ -181,7 +181,7 @@ impl<W: Write> Check<'_, W> {
                 if let Some(scim_type) = refusal.rule.entry().scim_type {
                     write!(self.out, " ({})", scim_type.as_str())?;
                 }
-                write!(self.out, ": {}", refusal.detail)?;
+                write!(self.out, ": {}", printable(&refusal.detail))?;
             }
         }
         if let Some(repaired) = &report.repaired {

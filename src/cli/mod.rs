@@ -29,6 +29,7 @@ mod man;
 mod preflight;
 mod registry_file;
 mod rules;
+mod secret_file;
 mod serve;
 #[cfg(feature = "standin")]
 mod standin;

@@ -1,12 +1,13 @@
 //! `preflight`: reports which users of a directory would be refused, before the first synchronisation.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::secret_file::first_line;
 use super::{Failure, Outcome, REFUSED, UNUSABLE, one_of, report_error};
 use crate::config::Config;
 use crate::config::file::Overrides;
@@ -99,9 +100,6 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
 }
-
-/// The most bytes of a file with a password.
-const MAX_PASSWORD: u64 = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -204,12 +202,7 @@ fn password(arguments: &Arguments) -> Result<Option<Secret>, Failure> {
         return asked.map(|text| Some(Secret::new(text))).map_err(failed);
     }
     let Some(path) = &arguments.password_file else { return Ok(None) };
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_PASSWORD).read_to_string(&mut text));
-    read.map_err(|error| {
-        Failure::Unusable(format!("{}: cannot be read: {error}", path.display()))
-    })?;
-    Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
+    first_line(path).map(Some)
 }
 
 /// Judges everybody; `mapped` is the attribute that userName comes from.

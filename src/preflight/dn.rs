@@ -85,7 +85,8 @@ fn value_of(written: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = quoted.unwrap_or(trimmed).as_bytes();
     while let [first, after @ ..] = rest {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = after.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
         let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         rest = match (*first, escaped, after) {
             (b'\\', Some(byte), _) => {
@@ -117,10 +118,8 @@ pub fn folded(text: &str) -> String {
 fn trim(text: &str) -> &str {
     let text = text.trim_start();
     let trimmed = text.trim_end();
-    match trimmed.ends_with('\\') && trimmed.len() < text.len() {
-        true => &text[..=trimmed.len()],
-        false => trimmed,
-    }
+    let blank = text[trimmed.len()..].chars().next().filter(|_| trimmed.ends_with('\\'));
+    &text[..trimmed.len() + blank.map_or(0, char::len_utf8)]
 }
 
 /// Splits at separators that are neither escaped nor in quotes.
@@ -155,6 +154,8 @@ mod tests {
             (r"cn=M\C3\BCller,dc=x", "cn=müller,dc=x"),
             ("cn=a+uid=b,dc=x", "uid=b + cn=a,dc=x"),
             ("cn=a  b,dc=x", "cn=a b,dc=x"),
+            ("cn=a\\\u{a0},dc=x", "cn=a,dc=x"),
+            (r"cn=a\+1,dc=x", r"cn=a\2B1,dc=x"),
         ] {
             assert_eq!(Dn::new(one), Dn::new(other), "{one}");
         }

@@ -188,7 +188,9 @@ async fn read_chunks(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result
         let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
         let size =
             std::str::from_utf8(digits).ok().and_then(|d| usize::from_str_radix(d.trim(), 16).ok());
-        let Some(size) = size.filter(|size| body.len() + size <= MAX_BODY) else { return Ok(None) };
+        let Some(size) = size.filter(|size| *size <= MAX_BODY - body.len()) else {
+            return Ok(None);
+        };
         if size == 0 {
             while let Some(trailer) = read_line(stream, buffer).await? {
                 if trailer.is_empty() {

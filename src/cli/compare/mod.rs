@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::backend::{Answer, Backend};
 use super::{Failure, Outcome, REFUSED, report_error};
-use crate::cli::token::first_line;
+use crate::cli::secret_file::first_line;
 use crate::secret::{Secret, redacted};
 
 mod client;

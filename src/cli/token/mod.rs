@@ -1,13 +1,13 @@
 //! `token`: manages Wire's SCIM tokens, and hashes them for the token registry.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::secret_file::first_line;
 use super::{Failure, Outcome, report_error};
-use crate::input::load::read_any;
 use crate::secret::Secret;
 
 mod create;
@@ -122,16 +122,4 @@ fn ask(what: &str, option: &str) -> Result<Secret, Failure> {
     let text = rpassword::prompt_password(format!("{what}: "))
         .map_err(|error| Failure::Unusable(format!("{what}: cannot be read: {error}")))?;
     Ok(Secret::new(text))
-}
-
-/// The first line of a file that contains a secret.
-pub fn first_line(path: &Path) -> Result<Secret, Failure> {
-    /// Bytes: more than any password has.
-    const MAX_BYTES: u64 = 64 * 1024;
-    let text = read_any(path, MAX_BYTES, |text| Ok(text.to_owned()))
-        .map_err(|error| Failure::Unusable(error.to_string()))?;
-    match text.trim_start_matches('\u{feff}').lines().next() {
-        Some(line) if !line.is_empty() => Ok(Secret::new(line)),
-        _ => Err(Failure::Unusable(format!("{}: the first line is empty", path.display()))),
-    }
 }

@@ -12,11 +12,14 @@ use crate::input::diagnostic::At;
 /// Limits on the number of values and on nesting: far more than any config needs.
 const MAX_NODES: usize = 100_000;
 const MAX_DEPTH: usize = 64;
+const TOO_LARGE: &str = "this is larger or more deeply nested than a config can be";
 
 #[derive(Debug, Clone)]
 pub struct Node {
     pub at: At,
     pub value: Rc<Value>,
+    /// Of how many values each is within the other, with those of aliases.
+    depth: usize,
 }
 
 #[derive(Debug)]
@@ -83,10 +86,7 @@ pub fn read(text: &str) -> Result<Node, Unreadable> {
         let at = place(span.start);
         nodes += 1;
         if nodes > MAX_NODES || open.len() > MAX_DEPTH {
-            return unreadable(
-                at,
-                "this is larger or more deeply nested than a config can be".into(),
-            );
+            return unreadable(at, TOO_LARGE.into());
         }
         let (node, anchor) = match event {
             Event::DocumentStart(_) => {
@@ -114,7 +114,11 @@ pub fn read(text: &str) -> Result<Node, Unreadable> {
                 }
                 Some(Open { at, anchor, content: Content::Map { members, merged, .. } }) => {
                     match with_merged(members, &merged) {
-                        Some(members) => (node(at, Value::Map(members)), anchor),
+                        Some(members) => {
+                            // Aliases can be merged again and again.
+                            nodes += members.len();
+                            (node(at, Value::Map(members)), anchor)
+                        }
                         None => {
                             return unreadable(
                                 at,
@@ -144,6 +148,9 @@ pub fn read(text: &str) -> Result<Node, Unreadable> {
             },
             _ => continue,
         };
+        if node.depth > MAX_DEPTH {
+            return unreadable(at, TOO_LARGE.into());
+        }
         if anchor > 0 {
             anchors.insert(anchor, node.clone());
         }
@@ -187,7 +194,12 @@ impl Node {
 }
 
 fn node(at: At, value: Value) -> Node {
-    Node { at, value: Rc::new(value) }
+    let deepest = match &value {
+        Value::List(items) => items.iter().map(|item| item.depth).max(),
+        Value::Map(members) => members.iter().map(|member| member.value.depth).max(),
+        _ => None,
+    };
+    Node { at, value: Rc::new(value), depth: 1 + deepest.unwrap_or(0) }
 }
 
 fn place(marker: saphyr_parser::Marker) -> At {
@@ -327,6 +339,23 @@ mod tests {
         ] {
             assert_eq!(value(written), meant, "{written:?}");
         }
+    }
+
+    #[test]
+    fn what_aliases_repeat_counts() {
+        let nested = |levels: usize| {
+            let more = (1..levels).map(|at| format!("b{at}: &b{at} [*b{}]\n", at - 1));
+            read(&format!("b0: &b0 [x]\n{}", more.collect::<String>()))
+        };
+        assert!(nested(60).is_ok());
+        assert_eq!(nested(70).map(|_| ()).map_err(|error| error.why), Err(TOO_LARGE.into()));
+        let wide: String = (0..1000).map(|at| format!("  k{at}: v\n")).collect();
+        let merged = |times: usize| {
+            let uses = (0..times).map(|at| format!("u{at}: {{<<: *a}}\n"));
+            read(&format!("a: &a\n{wide}{}", uses.collect::<String>()))
+        };
+        assert!(merged(50).is_ok());
+        assert_eq!(merged(200).map(|_| ()).map_err(|error| error.why), Err(TOO_LARGE.into()));
     }
 
     #[test]

@@ -24,12 +24,12 @@ trap 'rm -rf "$stage"' EXIT
 root=$stage/root docs=$stage/root/usr/share/doc/wire-scim-guard
 mkdir -p "$out" "$docs" "$root"/{usr/bin,etc/ssl/certs,tmp}
 stripped "$program" "$root/usr/bin/wire-scim-guard"
-# The authorities of this machine, for backends on the internet.
-cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+# Mozilla's authorities, for backends on the internet. This machine may trust others besides, which are none of the operator's.
+cp target/packaging/lib/python3*/site-packages/certifi/cacert.pem "$root/etc/ssl/certs/ca-certificates.crt"
 printf 'wire-scim-guard:x:65532:65532::/:/sbin/nologin\n' >"$root/etc/passwd"
 printf 'wire-scim-guard:x:65532:\n' >"$root/etc/group"
 cp LICENSE "$docs/"
-licences "$docs" --static
+licences "$docs" --image
 chmod -R u=rwX,go=rX "$root"
 chmod 1777 "$root/tmp"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Prints the licences of everything that is linked into the program: crates, with the C code that some bring along, Rust's
-standard library, and with --static the C library. Fails if there is no text for one of them."""
+"""Prints the licences of everything that is linked into the program: crates, with the C code that some bring along, and Rust's
+standard library; with --image also of what else is in the image: the C library, and the authorities of certificates. Fails if there
+is no text for one of them."""
 
 import json
 import os
@@ -17,6 +18,7 @@ NOT_LINKED = {"tests", "test", "benches", "examples", "fuzz", "doc", "docs", ".g
 
 # The static C library and the compiler's support library, by the archives that are linked.
 ARCHIVES = {"GNU C Library": "libc.a", "GCC support library": "libgcc_eh.a"}
+COMMON = Path("/usr/share/common-licenses")
 
 # For crates that are published without a text of their own.
 MIT = """Copyright (c) {authors}
@@ -46,8 +48,8 @@ def main():
             without.append(name)
         for text in found:
             texts[text].append(name)
-    is_static = "--static" in sys.argv
-    for name, files in [("Rust's standard library", rust_texts()), *(c_texts() if is_static else [])]:
+    is_image = "--image" in sys.argv
+    for name, files in [("Rust's standard library", rust_texts()), *(image_texts() if is_image else [])]:
         if not files:
             without.append(name)
         for file in files:
@@ -55,9 +57,10 @@ def main():
     if without:
         sys.exit(f"licences: there is no text for {', '.join(without)}. (Rust's is in the component rust-docs, C's in libc6-dev.)")
     print("wire-scim-guard is linked with the following software. Each list of names is followed by its licence.\n")
-    if is_static:
+    if is_image:
         print("The GNU C Library is linked statically. Its source is part of Debian, and the program can be linked with another")
         print("version of it by building it from its own source, which is published under the Apache License 2.0.")
+        print("\nThe image also has Mozilla's authorities of certificates: the file cacert.pem of the Python package certifi, unchanged.")
     for text, names in sorted(texts.items(), key=lambda item: sorted(item[1])):
         print("\n" + "=" * 100)
         for name in sorted(set(names)):
@@ -117,16 +120,35 @@ def rust_texts():
     return [copyrights, documents / "licenses/Apache-2.0.txt"] if copyrights.exists() else []
 
 
-def c_texts():
-    """For each C library its licence, as Debian's package of it has it."""
+def image_texts():
+    """What is in the image besides, as Debian's packages and certifi have its licences."""
     for name, archive in ARCHIVES.items():
-        path = Path(run("cc", f"-print-file-name={archive}").strip()).resolve()
-        package = run("dpkg-query", "--search", f"*{path.name}").splitlines() if path.is_absolute() else []
-        owner = next((line.split(":")[0] for line in package if line.endswith(str(path).removeprefix("/usr"))), "")
-        file = Path("/usr/share/doc") / owner / "copyright"
-        yield name, [file] if owner and file.exists() else []
-    lesser = Path("/usr/share/common-licenses/LGPL-2.1")
-    yield "GNU C Library", [lesser] if lesser.exists() else []
+        owner = debian_package(archive)
+        yield name, existing(Path("/usr/share/doc") / owner / "copyright") if owner else []
+    yield "GNU C Library", existing(COMMON / "LGPL-2.1")
+    version, folder = certifi()
+    name = f"Mozilla's authorities of certificates, certifi {version} (MPL-2.0)"
+    for file in (folder / "licenses/LICENSE", COMMON / "MPL-2.0"):
+        yield name, existing(file)
+
+
+def existing(file):
+    return [file] if file.exists() else []
+
+
+def debian_package(archive):
+    """The package with an archive that cc links, or an empty string."""
+    path = Path(run("cc", f"-print-file-name={archive}").strip()).resolve()
+    lines = run("dpkg-query", "--search", f"*{path.name}").splitlines() if path.is_absolute() else []
+    return next((line.split(":")[0] for line in lines if line.endswith(str(path).removeprefix("/usr"))), "")
+
+
+def certifi():
+    """The version of the package with the authorities, as scripts/setup.sh installs it, and the folder that describes it."""
+    folders = list(ROOT.glob("target/packaging/lib/python3*/site-packages/certifi-*.dist-info"))
+    if len(folders) != 1:
+        sys.exit("licences: certifi is not installed; run scripts/setup.sh image.")
+    return folders[0].name.removeprefix("certifi-").removesuffix(".dist-info"), folders[0]
 
 
 def run(*command):

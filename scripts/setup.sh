@@ -141,12 +141,11 @@ package) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-v
 image | systemd)
     need podman podman
     need runc runc
-    [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     if [ "$target" = systemd ]; then
         need debootstrap debootstrap
         need lintian lintian
         need rpm rpm
-        python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     fi
     ;;
 browser)
@@ -214,7 +213,7 @@ fuzz) need_cargo fuzz cargo-fuzz ;;
 deny) need_cargo deny cargo-deny ;;
 sbom) need_cargo cyclonedx cargo-cyclonedx ;;
 helm) install_helm ;;
-package) install_python_packages target/packaging packaging/requirements.txt ;;
+package | image) install_python_packages target/packaging packaging/requirements.txt ;;
 systemd)
     install_python_packages target/packaging packaging/requirements.txt
     install_systemd_root

@@ -39,8 +39,8 @@ is_static() { # is_static PROGRAM
     ! LC_ALL=C readelf --program-headers "$1" | grep -q INTERP
 }
 
-# The licences of what is linked into the program.
-licences() { # licences FOLDER [--static]
+# The licences of what is linked into the program, or of all that is in the image.
+licences() { # licences FOLDER [--image]
     local folder=$1
     shift
     scripts/licences.py "$@" >"$folder/THIRD-PARTY.txt"

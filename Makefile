@@ -39,7 +39,7 @@ image: setup ## make the image, as an archive in dist/; IMAGE=registry.example.c
 	@LINK=static CARGO='$(CARGO)' PGO='$(PGO)' scripts/dist.sh
 	@IMAGE='$(IMAGE)' scripts/image.sh $${CARGO_TARGET_DIR:-target}/dist-static/wire-scim-guard dist
 
-release: setup ## VERSION=1.2.3: make all files of a release, in dist/, twice, and compare them
+release: setup ## VERSION=1.2.3 MAINTAINER='Name <address>' IMAGE=...: make all files of a release, in dist/, twice, and compare them
 	@CARGO='$(CARGO)' MAINTAINER='$(MAINTAINER)' IMAGE='$(IMAGE)' scripts/release.sh '$(VERSION)'
 
 test: setup-test ## run the checks of every change
@@ -81,8 +81,8 @@ test-helm: build ## render, check and try the Helm chart, and its placements wit
 	@target/helm/venv/bin/python tests/helm/run.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 	@target/helm/venv/bin/python tests/helm/placements.py --binary $${CARGO_TARGET_DIR:-target}/debug/wire-scim-guard
 
-test-image: setup ## build the image and run it in podman
-	@scripts/setup.sh image
+test-image: setup ## build the image, run it in podman, and look at all files of a release
+	@scripts/setup.sh image package sbom
 	@LINK=static BUILD=debug CARGO='$(CARGO)' scripts/dist.sh
 	@python3 tests/image/run.py --binary $${CARGO_TARGET_DIR:-target}/debug-static/wire-scim-guard
 

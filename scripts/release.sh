@@ -29,7 +29,7 @@ set_version() {
     sed -i "/^name = \"wire-scim-guard\"\$/{n;s/.*/version = \"$version\"/}" Cargo.lock fuzz/Cargo.lock
     sed -i -e "s/^version: .*/version: $version/" -e "s/^appVersion: .*/appVersion: \"$version\"/" conf/helm/wire-scim-guard/Chart.yaml
     sed -i "s|\(/wire-scim-guard, tag: \"\)$any|\1$version|" conf/helm/examples/*.yaml
-    sed -i "s/\(wire-scim-guard[-_:]\)$any/\1$version/g" README.md docs/*.md
+    sed -i "s/\(wire-scim-guard[-a-z]*[-_:]\)$any/\1$version/g" README.md docs/*.md
 }
 
 # The items of a section of the changelog.

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""The image: built twice, read as an archive, loaded again, and run as the Helm chart runs it, in podman."""
+"""The image: built twice, read as an archive, loaded again, and run as the Helm chart runs it, in podman; and all files of a
+release."""
 
 import argparse
+import base64
 import contextlib
 import filecmp
 import functools
@@ -19,6 +21,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent / "clients"), str(HERE.parent / "containers")]
+import artefacts  # noqa: E402
 import podman  # noqa: E402
 from guard import WAIT_TIMEOUT, expect, run  # noqa: E402
 from podman import wait_until  # noqa: E402
@@ -37,18 +40,31 @@ threads: 1
 """
 
 
-def build(binary, folder, **variables):
-    command = [ROOT / "scripts/image.sh", binary, folder]
-    variables["SOURCE_DATE_EPOCH"] = "1700000000"
-    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
+# What an operator adds to the authorities that this machine trusts.
+PRIVATE = "-----BEGIN CERTIFICATE-----\nQW4gYXV0aG9yaXR5IG9mIHRoaXMgbWFjaGluZSBhbG9uZQ==\n-----END CERTIFICATE-----\n"
+IN_THEIR_PLACE = """
+for folder in /etc/ssl/certs /usr/share/ca-certificates /usr/local/share/ca-certificates; do
+    if [ -d $folder ]; then mount --bind "$0" $folder; fi
+done
+exec "$@"
+"""
+
+
+def build(binary, folder, before=()):
+    command = [*before, ROOT / "scripts/image.sh", binary, folder]
+    variables = os.environ | {"SOURCE_DATE_EPOCH": "1700000000"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr[-2000:])
     return next(Path(folder).glob("*.tar"))
 
 
-def the_same_bytes_twice(binary, archive):
+def the_same_bytes_on_a_machine_that_trusts_others(binary, archive):
     with tempfile.TemporaryDirectory() as folder:
-        again = build(binary, folder)
+        for name in ("ca-certificates.crt", "private.crt"):
+            Path(folder, name).write_text(PRIVATE)
+        before = ["unshare", "--mount", "sh", "-ec", IN_THEIR_PLACE, folder]
+        again = build(binary, f"{folder}/out", before)
         expect("the same bytes", filecmp.cmp(archive, again, shallow=False), True)
 
 
@@ -73,15 +89,6 @@ def an_archive_for_every_tool(archive):
     expect("created", labels["created"], config["created"])
 
 
-def another_name(binary):
-    with tempfile.TemporaryDirectory() as folder:
-        archive = build(binary, folder, IMAGE="registry.example.com/wire/scim-guard", VERSION="1.2.3")
-        expect("name", archive.name, "registry.example.com_wire_scim-guard_1.2.3.tar")
-        with tarfile.open(archive) as tar:
-            names = json.load(tar.extractfile("manifest.json"))[0]["RepoTags"]
-        expect("names", names, ["registry.example.com/wire/scim-guard:1.2.3"])
-
-
 def only_static_programs():
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run([ROOT / "scripts/image.sh", "/bin/true", folder], capture_output=True, text=True)
@@ -95,27 +102,39 @@ def the_chart_fits(archive):
         manifest = json.load(tar.extractfile("manifest.json"))[0]
         run_as = json.load(tar.extractfile(manifest["Config"]))["config"]
     values, chart = (CHART / "values.yaml").read_text(), (CHART / "Chart.yaml").read_text()
-    repository = re.search(r"^  repository: (\S+)", values, re.MULTILINE)[1]
-    version = re.search(r'^appVersion: "(.*)"', chart, re.MULTILINE)[1]
-    expect("image", [f"docker.io/library/{repository}:{version}"], manifest["RepoTags"])
+    expect("image", [f"docker.io/library/{artefacts.image(values, chart)}"], manifest["RepoTags"])
     expect("runAsUser", f"runAsUser: {USER}\n" in values and f"runAsGroup: {USER}\n" in values, True)
     arguments = f"args: [{', '.join(run_as['Cmd'])}]\n"
     expect("args", arguments in (CHART / "templates/deployment.yaml").read_text(), True)
 
 
 def files_of_the_image(archive):
+    files, contents = {}, {}
     with tarfile.open(archive) as tar:
-        manifest = json.load(tar.extractfile("manifest.json"))[0]
-        files = {}
-        for layer in manifest["Layers"]:
+        for layer in json.load(tar.extractfile("manifest.json"))[0]["Layers"]:
             with tarfile.open(fileobj=tar.extractfile(layer)) as inner:
-                files |= {member.name: member for member in inner if member.isfile()}
+                members = [member for member in inner if member.isfile()]
+                files |= {member.name: member for member in members}
+                contents |= {member.name: inner.extractfile(member).read() for member in members}
     docs = "usr/share/doc/wire-scim-guard"
     wanted = {"usr/bin/wire-scim-guard", "etc/ssl/certs/ca-certificates.crt", "etc/passwd", "etc/group"}
     expect("files", set(files), wanted | {f"{docs}/LICENSE", f"{docs}/THIRD-PARTY.txt"})
     expect("owners", {(member.uid, member.gid) for member in files.values()}, {(0, 0)})
     expect("writable", {name for name, member in files.items() if member.mode & 0o22}, set())
     expect("times", len({member.mtime for member in files.values()}), 1)
+    authorities_of_mozilla(contents["etc/ssl/certs/ca-certificates.crt"], contents[f"{docs}/THIRD-PARTY.txt"].decode())
+
+
+def authorities_of_mozilla(bundle, licences):
+    """They are those of the package that packaging/requirements.txt pins, by its own list of checksums."""
+    pinned = re.search(r"^certifi==(\S+)", (ROOT / "packaging/requirements.txt").read_text(), re.MULTILINE)[1]
+    records = ROOT.glob(f"target/packaging/lib/python3*/site-packages/certifi-{pinned}.dist-info/RECORD")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(bundle).digest()).decode().rstrip("=")
+    wanted = f"certifi/cacert.pem,sha256={digest},{len(bundle)}"
+    expect("authorities", wanted in next(records).read_text().splitlines(), True)
+    expect("their number", bundle.count(b"-----BEGIN CERTIFICATE-----") > 100, True)
+    name = f"Mozilla's authorities of certificates, certifi {pinned} (MPL-2.0)\n{'=' * 100}\n\nMozilla Public License Version 2.0\n"
+    expect("their licence", name in licences, True)
 
 
 class Container:
@@ -235,19 +254,20 @@ def main():
     parser.add_argument("--binary", required=True, help="a static program, as scripts/dist.sh builds it")
     binary = str(Path(parser.parse_args().binary).resolve())
     with tempfile.TemporaryDirectory() as folder:
-        archive = build(binary, folder)
+        archive = build(binary, f"{folder}/image")
+        artefacts.build(binary, f"{folder}/release")
         print(f"{archive.name}: {archive.stat().st_size} bytes")
         scenarios = [
             functools.partial(an_archive_for_every_tool, archive),
             functools.partial(files_of_the_image, archive),
-            functools.partial(the_same_bytes_twice, binary, archive),
-            functools.partial(another_name, binary),
+            functools.partial(the_same_bytes_on_a_machine_that_trusts_others, binary, archive),
             only_static_programs,
             functools.partial(the_chart_fits, archive),
             functools.partial(it_serves_and_drains, binary, archive),
             functools.partial(it_knows_the_authorities_of_the_internet, binary, archive),
             functools.partial(a_faulty_config_is_said, binary, archive),
         ]
+        scenarios += [functools.partial(scenario, Path(folder) / "release") for scenario in artefacts.SCENARIOS]
         return run([(getattr(s, "func", s).__name__.replace("_", " "), s) for s in scenarios])
 
 

@@ -39,20 +39,31 @@ def example(path, *arguments, version="helm4", kube=NEWEST):
 
 
 def one(documents, kind, name=None):
-    """The only object of this kind, or the one with this name."""
-    found = [d for d in documents if d["kind"] == kind and name in (None, d["metadata"]["name"])]
+    """The object with this name, or the only one of this kind that is not the Valkey server's."""
+    names = {d["metadata"]["name"]: d for d in documents if d["kind"] == kind}
+    found = [d for n, d in names.items() if n == name or name is None and not n.endswith("-valkey")]
     if len(found) != 1:
         raise AssertionError(f"{len(found)} objects of kind {kind} {name or ''}")
     return found[0]
 
 
-def container(documents):
-    return one(documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+def template(documents, suffix=""):
+    """The pod of the guard, or that of its Valkey server, with the suffix `-valkey`."""
+    name = one(documents, "Deployment")["metadata"]["name"] + suffix
+    return one(documents, "Deployment", name)["spec"]["template"]
 
 
-def mounted(documents):
+def container(documents, suffix=""):
+    return template(documents, suffix)["spec"]["containers"][0]
+
+
+def service(documents, suffix=""):
+    return one(documents, "Service", one(documents, "Deployment")["metadata"]["name"] + suffix)["spec"]
+
+
+def mounted(documents, suffix=""):
     """The files that the pod mounts from objects of the chart: {path: text}."""
-    pod = one(documents, "Deployment")["spec"]["template"]["spec"]
+    pod = template(documents, suffix)["spec"]
     places = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
     files = {}
     for volume in pod["volumes"]:

@@ -235,8 +235,7 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
     text.push_str("\n`always`: cannot be switched; the reason is given with the rule.\n");
     for entry in &TABLE {
         let answer = &answers[&entry.rule];
-        // Placeholders such as <host> are text, not tags.
-        let detail = answer.json()["detail"].as_str().unwrap().replace('<', "&lt;");
+        let detail = as_markdown(answer.json()["detail"].as_str().unwrap());
         write!(text, "\n## `{}`\n\n{}", entry.id, entry.checks).unwrap();
         if let Some(how) = entry.by_release {
             write!(text, " {how}").unwrap();
@@ -250,6 +249,14 @@ fn document(answers: &BTreeMap<Rule, Response>) -> String {
         write!(text, "\n\n> {detail}\n").unwrap();
     }
     text
+}
+
+/// Placeholders such as <host> are text, not tags; in code they are text already.
+fn as_markdown(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    let parts =
+        parts.map(|(at, part)| if at % 2 == 1 { part.into() } else { part.replace('<', "&lt;") });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 fn compare_with_docs(text: &str) {

@@ -147,11 +147,13 @@ fn read(
     let proxies = proxies.and_then(|field| field.list(|item| item.parsed(network)));
     set(&mut config.trusted_proxies, proxies);
 
-    config.tokens = top.field("tokens").and_then(|field| named(&field, folder));
+    let tokens = top.field("tokens");
+    let registered = tokens.as_ref().map(|field| field.at);
+    config.tokens = tokens.and_then(|field| named(&field, folder));
     let (shield, tuned) = read_shield(top.section("shield"));
     config.shield = shield;
     let removals = top.field("deprovisioning");
-    let braked = removals.as_ref().map(|field| field.at);
+    let limited = removals.as_ref().map(|field| field.at);
     config.deprovisioning = removals.and_then(deprovisioning::read);
     config.shared = top.field("shared").and_then(|field| shared::read(field, folder, diagnostics));
     set(&mut config.map_420, top.field("map_420").and_then(|field| field.flag()));
@@ -172,7 +174,10 @@ fn read(
     let idle = repairing.filter(|_| !is_judged && chosen.is_some_and(|chosen| !chosen.is_empty()));
     let idle = idle.map(|field| field.at);
     warnings::find(&config, listen.as_deref().unwrap_or_default(), tuned, idle, diagnostics);
-    if let Some(at) = braked {
+    if let Some(at) = registered {
+        warnings::find_idle_registry(&config, at, diagnostics);
+    }
+    if let Some(at) = limited {
         warnings::find_idle_limit(&config, at, diagnostics);
     }
     config.warnings = diagnostics.warnings();

@@ -263,9 +263,9 @@ const METRICS: &[Key] = &[Key::new(
     "wire_dashboard",
     Kind::Flag,
     Absent::Value(|| defaults().metrics.wire_dashboard.to_string()),
-    "Besides, requests as Wire's own services report them: `http_request_duration_seconds` \
-         with handler, method and status_code, so that Wire's dashboard \"Wire Services\"shows \
-         the guard.",
+    "Whether requests are also reported as Wire's own services report them: \
+     `http_request_duration_seconds` with handler, method and status_code, so that Wire's \
+     dashboard \"Wire Services\" shows the guard.",
 )
 .at_restart()];
 

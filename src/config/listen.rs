@@ -126,8 +126,9 @@ const CLIENT_AUTH: &[Key] = &[
         "required",
         Kind::Flag,
         Absent::Otherwise("`true`", "false"),
-        "`true`: without a certificate there is no connection. `false`: only tokens whose entry \
-         in the token registry says `client_certificate` need one.",
+        "`true`: without a certificate there is no connection. `false`: a client may connect \
+         without one, and one that it presents is verified; SCIM tokens whose entry in the token \
+         registry says `client_certificate` need one.",
     ),
 ];
 

@@ -43,6 +43,30 @@ pub(super) fn find(
     }
 }
 
+/// The rules of the token registry.
+const REGISTRY: [Rule; 6] = [
+    Rule::TokenUnknown,
+    Rule::TokenExpired,
+    Rule::TokenNetwork,
+    Rule::TokenCertificate,
+    Rule::TokenOperation,
+    Rule::TokenRate,
+];
+
+/// Checks the token registry, which is named at this position.
+pub(super) fn find_idle_registry(config: &Config, at: At, diagnostics: &Diagnostics) {
+    let is_idle = |rule: &Rule| config.policy.action(*rule) != Action::Enforce;
+    let idle: Vec<&str> = REGISTRY.into_iter().filter(is_idle).map(Rule::id).collect();
+    if !idle.is_empty() {
+        let message = format!(
+            "tokens: what the registry does not allow is forwarded, as rules.mode or rules.actions has these rules \
+             only reported or off: {}. A token that must stop working now has to be deleted in Wire",
+            idle.join(", ")
+        );
+        diagnostics.warn(at, message);
+    }
+}
+
 /// Checks the limit of deletions and deactivations, which is at this position.
 pub(super) fn find_idle_limit(config: &Config, at: At, diagnostics: &Diagnostics) {
     if let Some(why) = why_no_limit(config) {

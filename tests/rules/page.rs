@@ -58,7 +58,8 @@ fn shown(request: &[u8]) -> String {
         lines.push(format!("... ({} lines in all)", head.split("\r\n").count()));
     }
     if !body.is_empty() {
-        lines.extend([String::new(), visible(body)]);
+        lines.push(String::new());
+        lines.extend(body.split("\r\n").map(visible));
     }
     lines.join("\n")
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use wire_scim_guard::config::file;
 use wire_scim_guard::policy::Action;
 
 use crate::support::{
@@ -300,4 +301,26 @@ fn an_invalid_change_keeps_the_last_valid_registry_and_is_reported() {
     guarded.wait_metric(failed, 0.0);
     assert_eq!(guarded.ask(get(OTHER)).status, 200);
     guarded.ask(get(TOKEN)).refused("token.unknown");
+}
+
+#[test]
+fn a_registry_that_refuses_nothing_is_a_warning() {
+    let warnings = |rules: &str| -> Vec<String> {
+        let text = format!(
+            "listen: [\"127.0.0.1:8080\"]\nupstream: {{servers: [\"127.0.0.1:8088\"]}}\ntokens: tokens.yaml\nrules: {rules}\n"
+        );
+        file::parse(&text).unwrap().warnings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(warnings("{mode: enforce}"), [""; 0]);
+    let all = "token.unknown, token.expired, token.network, token.certificate, token.operation, token.rate";
+    for (rules, idle) in [
+        ("{mode: report}", all),
+        ("{mode: off}", all),
+        ("{actions: {token.expired: report, token.rate: off}}", "token.expired, token.rate"),
+    ] {
+        let found = warnings(rules);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("3:9: warning: tokens: "), "{found:?}");
+        assert!(found[0].contains(&format!("only reported or off: {idle}. ")), "{found:?}");
+    }
 }

@@ -65,12 +65,12 @@ async fn read_all(
             // Time spent waiting for memory does not count against the client.
             began += share.grow(Kind::Body, chunk.len()).await?;
             // A body that arrives in one piece, as most do, is not copied.
-            if only.is_empty() {
+            if total == chunk.len() {
                 only = chunk;
             } else {
                 if gathered.is_empty() {
                     gathered.reserve((2 * total).min(limit));
-                    gathered.extend_from_slice(&only);
+                    gathered.extend_from_slice(&std::mem::take(&mut only));
                 }
                 gathered.extend_from_slice(&chunk);
             }

@@ -7,7 +7,8 @@
 # VERSION, MAINTAINER and IMAGE as in scripts/package.sh and scripts/image.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-program=$(realpath "$1") static=$(realpath "$2") out=$3
+program=$(realpath --canonicalize-existing "$1")
+static=$(realpath --canonicalize-existing "$2") out=$3
 . scripts/lib/packing.sh
 
 stage=$(mktemp -d)

@@ -6,7 +6,7 @@
 # VERSION is that of Cargo.toml; IMAGE is the name without the version, such as registry.example.com/wire-scim-guard.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-program=$(realpath "$1") out=$2
+program=$(realpath --canonicalize-existing "$1") out=$2
 . scripts/lib/packing.sh
 
 if ! is_static "$program"; then

@@ -200,6 +200,14 @@ def examples_report():
         expect(values.name, config(example(values))["rules"]["mode"], "report")
 
 
+def renders_in_wires_script_for_offline_deliveries():
+    """list-helm-containers.sh of wire-server-deploy renders each chart with these options."""
+    options = ["--set", "federate.dtls.tls.key=emptyString", "--set", "federate.dtls.tls.crt=emptyString"]
+    for version in HELMS:
+        image = container(render(version, CHART, *options))["image"]
+        expect(version, image.split(":")[0], "wire-scim-guard")
+
+
 NAMESPACE = "kubernetes.io/metadata.name"
 
 # Who sends requests in each example: the labels of its namespace (None: Wire's own), its labels or its address, and the port.
@@ -564,6 +572,7 @@ def main():
         schemas_of_other_projects,
         wrong_values_are_refused,
         a_misspelt_key_is_named_by_lint,
+        renders_in_wires_script_for_offline_deliveries,
         the_schema_has_that_of_the_config,
         examples_report,
         policies_admit_the_client_of_each_example,

@@ -15,14 +15,16 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib/profiled.sh
 
-# The allocator, in C, contains the time of its compilation.
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y Cargo.toml)}
 target=${CARGO_TARGET_DIR:-target}
 profile=pgo/dist.profdata
 pgo=${PGO:-on}
 triple=$(host)
 case "${BUILD:-dist}" in
-dist) options=(--profile dist --target "$triple") built=$target/$triple/dist out=$target/dist ;;
+dist)
+    options=(--profile dist --target "$triple") built=$target/$triple/dist out=$target/dist
+    # The allocator, in C, would contain the time of its compilation.
+    export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0}
+    ;;
 debug) options=() built=$target/debug out=$target/debug pgo=none ;;
 *)
     printf 'dist: BUILD is `%s`; it can be `dist` or `debug`.\n' "$BUILD" >&2

@@ -15,8 +15,8 @@ use wire_scim_guard::policy::Action;
 
 use crate::support::tls::{self, Wire};
 use crate::support::{
-    Backend, Client, Guarded, Reply, TOKEN, USER, answer, control, entry, h2c, head, registry_file, unused_addr,
-    user, wait_until, with_length,
+    Backend, Client, Guarded, Reply, TOKEN, USER, answer, control, entry, h2c, head, registry_file,
+    unused_addr, user, wait_until, with_length,
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";

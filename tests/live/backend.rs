@@ -2,6 +2,7 @@
 //! found.
 
 use crate::guard::Place;
+use crate::support::program::PROGRAM;
 use crate::support::tls::Authority;
 use crate::support::{Backend, control, unused_addr, wait_until};
 use crate::terminator::{Identity, NAME, Terminator};
@@ -75,4 +76,27 @@ fn a_mended_file_is_applied_when_files_are_watched() {
         place.replace(name, &good);
         wait_until(name, || place.reloads("applied") > outcomes.1);
     }
+}
+
+#[test]
+fn the_authorities_of_the_machine_are_found_once_they_are_installed() {
+    let authority = Authority::new("machine's authority");
+    let issued = authority.issue(&[&format!("dns:{NAME}")]);
+    let backend = Backend::fine();
+    let terminator = Terminator::start(&backend, &Identity::new(&issued));
+    let place = Place::new("machine-tls");
+    place.write(&place.text(&backend, ""));
+    let mut command = place.command(PROGRAM);
+    command.env("SSL_CERT_FILE", place.path("machine.pem")).env_remove("SSL_CERT_DIR");
+    let guard = place.spawn(command);
+    place.wait_ready();
+    let text = place.text(&backend, "");
+    let server = format!("https://{NAME}:{}", terminator.addr.port());
+    place.write(&text.replace(&backend.addr.to_string(), &server));
+    guard.reload(&place, "failed");
+    assert!(guard.logged().contains("install its package ca-certificates"), "{}", guard.logged());
+    place.replace("machine.pem", &authority.certificate.pem());
+    guard.reload(&place, "applied");
+    assert_eq!(place.status(), 200);
+    assert_eq!(terminator.handshakes().len(), 1);
 }

@@ -400,12 +400,12 @@ impl RequestFilter {
         let record = &mut ctx.record;
         record.bytes_in = session.body_bytes_read();
         record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
-        // A complete HTTP/1 answer could not be written, and nothing of it was sent.
         if matches!(ctx.state, State::Switched) {
             status = 101;
         }
         let whole = matches!(ctx.state, State::Exchanging { .. }) || record.answered.is_some();
         let gone = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
+        // A complete HTTP/1 answer could not be written, and nothing of it was sent.
         if gone && whole && record.bytes_out == 0 && !session.is_http2() {
             status = 0;
         }

@@ -43,6 +43,7 @@ pub use auth::AdminToken;
 
 use state::State;
 
+use crate::accept::accept;
 use crate::logging;
 use crate::metrics::{ListServers, Metrics, ServerState};
 use crate::reload::ReloadStatus;
@@ -71,7 +72,7 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// The backend servers.
     pub servers: ListServers,
-    /// The evaluator whose token registry is shown.
+    /// The configuration and the token registry that are shown.
     pub snapshots: Arc<Snapshots>,
     pub reloads: Arc<ReloadStatus>,
     /// Whether the process is stopping.
@@ -86,11 +87,7 @@ impl Admin {
         let responses = Arc::new(Semaphore::new(MAX_RESPONSES));
         loop {
             let Ok(connection) = Arc::clone(&connections).acquire_owned().await else { return };
-            let Ok((stream, _)) = listener.accept().await else {
-                // Most likely the process is out of file descriptors: only waiting helps.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            };
+            let stream = accept(&listener).await;
             let admin = Arc::clone(&admin);
             let responses = Arc::clone(&responses);
             tokio::spawn(async move {

@@ -7,6 +7,7 @@
 //! [`proxy::RequestFilter`].
 #![forbid(unsafe_code)]
 
+mod accept;
 pub mod activity;
 pub mod admin;
 pub mod agreement;

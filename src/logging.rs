@@ -24,11 +24,13 @@ use crate::config::Log;
 use self::event::Events;
 
 pub use self::access::AccessLog;
+pub(crate) use self::limited::Limited;
 pub use self::lines::{Access, Disagreement, Tunnel};
 pub use self::style::Line;
 
 mod access;
 mod event;
+mod limited;
 mod lines;
 mod style;
 

@@ -12,7 +12,7 @@ use crate::rule::{Rule, ScimType};
 pub const SCIM_JSON: &str = "application/scim+json;charset=utf-8";
 
 /// The schema of a SCIM error (RFC 7644 §3.12).
-const ERROR_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
+pub(crate) const ERROR_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
 /// A refusal: the rule that was hit, and a message for the admin of the client.
 ///

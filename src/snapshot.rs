@@ -206,11 +206,14 @@ impl Snapshots {
 
     /// Makes the next snapshot from the current one. Requests that have begun keep theirs. Tokens
     /// whose labels stay the same keep their counters and rates. `None` from `next` changes
-    /// nothing.
-    pub(crate) fn publish(self: &Arc<Self>, next: impl FnOnce(&Snapshot) -> Option<Snapshot>) {
+    /// nothing. Returns whether there is a next one.
+    pub(crate) fn publish(
+        self: &Arc<Self>,
+        next: impl FnOnce(&Snapshot) -> Option<Snapshot>,
+    ) -> bool {
         let _one_at_a_time = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.current();
-        let Some(mut next) = next(&current) else { return };
+        let Some(mut next) = next(&current) else { return false };
         if let (Some(new), Some(old)) = (&mut next.registry, &current.registry)
             && !Arc::ptr_eq(&new.tokens, &old.tokens)
         {
@@ -222,6 +225,7 @@ impl Snapshots {
         if self.watching.load(Ordering::Relaxed) {
             self.watch();
         }
+        true
     }
 
     /// Has `audit` told what tokens may do beyond their limits of deprovisioning: now, and whenever that changes while the
@@ -264,7 +268,7 @@ impl Snapshots {
         let Some(LoadedRegistry { file, .. }) = self.current().registry.clone() else { return };
         let Some(tokens) = file.check() else { return };
         let entries = tokens.entries().len();
-        self.publish(|current| {
+        let published = self.publish(|current| {
             let loaded = current.registry.as_ref()?;
             // Another file may have been configured meanwhile.
             Arc::ptr_eq(&loaded.file, &file).then(|| Snapshot {
@@ -275,8 +279,10 @@ impl Snapshots {
                 ..current.clone()
             })
         });
-        file.set_in_use();
-        tracing::info!(entries, "the token registry was reloaded");
+        if published {
+            file.set_in_use();
+            tracing::info!(entries, "the token registry was reloaded");
+        }
     }
 }
 
@@ -318,6 +324,9 @@ mod tests {
         assert_eq!(label(&after).counted(VerdictLabel::Refused), 1);
         snapshots.refresh(&mut kept);
         assert!(Arc::ptr_eq(&after, &kept));
+        // A registry that another configuration has replaced meanwhile is not published.
+        assert!(!snapshots.publish(|_| None));
+        assert!(Arc::ptr_eq(&after, &snapshots.current()));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -314,9 +314,9 @@ fn is_version(segment: &[u8]) -> bool {
     }
 }
 
-/// A UUID of the form 8-4-4-4-12, in upper or lower case. The id of the user in a target of
-/// [`Handler::User`], in which it is the last segment of the path. Ids are compared as numbers, as
-/// their digits may be written in either case.
+/// The id of the user in a target of [`Handler::User`], in which it is the last segment of the path;
+/// 0 where that is not an id. Ids are compared as numbers, as their digits may be written in either
+/// case.
 pub fn user_id(target: &[u8]) -> u128 {
     let path = &target[..memchr::memchr(b'?', target).unwrap_or(target.len())];
     let path = path.strip_suffix(b"/").unwrap_or(path);
@@ -324,6 +324,7 @@ pub fn user_id(target: &[u8]) -> u128 {
     uuid::Uuid::try_parse_ascii(id).map_or(0, |id| id.as_u128())
 }
 
+/// Whether this is a UUID of the form 8-4-4-4-12, in upper or lower case.
 pub fn is_uuid(text: &[u8]) -> bool {
     text.len() == 36
         && text.iter().enumerate().all(|(at, byte)| match at {

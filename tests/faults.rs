@@ -14,10 +14,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Scope;
+use std::time::Instant;
 
 use shapes::SHAPES;
 use support::client::complete;
-use support::program::{PROGRAM, Place, send_signal};
+use support::program::{PROGRAM, Place, few_descriptors, send_signal};
 use support::{Backend, Client, WAIT_TIMEOUT, control, head, last, user, wait_until, with_length};
 use wire_scim_guard::api::BodyKind;
 
@@ -170,7 +171,7 @@ fn a_full_log_disk_fails_no_request() {
 fn without_free_descriptors_new_clients_are_queued_and_served_later() {
     let backend = Backend::fine();
     let place = Place::new("descriptors", &backend, "");
-    let mut running = place.run("ulimit -n 40 && exec \"$@\"", Stdio::null());
+    let mut running = place.run(&few_descriptors(), Stdio::null());
     let mut first = Client::connect(place.addr);
     first.send(control());
     assert_eq!(first.response().status, 200);
@@ -195,12 +196,12 @@ fn descriptor_exhaustion_is_not_counted_as_backend_failure() {
     // Each request needs a new connection to a backend.
     let backends = [(); 2].map(|()| Backend::start(|_| last()));
     let place = Place::before("lack", &backends.each_ref(), "threads: 1\n");
-    let mut running = place.run_logged("ulimit -n 40 && exec \"$@\"");
+    let mut running = place.run_logged(&few_descriptors());
     let mut client = Client::connect(place.addr);
     client.send(control());
     assert_eq!(client.response().status, 200);
     wait_until("the backend to close", || backends.iter().any(|backend| backend.closed() == 1));
-    let connections = place.starve();
+    let connections = place.starve(&running);
     for _ in 0..5 {
         client.send(control());
         let refused = client.response();
@@ -213,16 +214,32 @@ fn descriptor_exhaustion_is_not_counted_as_backend_failure() {
     client.send(control());
     assert_eq!(client.response().status, 200);
     // The same for streamed requests, whose connections Pingora opens.
-    let connections = place.starve();
+    let connections = place.starve(&running);
     client.send(head("GET", "/scim/auth-tokens") + "\r\n");
     client.response().refused("limits.descriptors");
     drop(connections);
     let log = place.logged();
     assert!(!log.contains("is skipped"), "{log}");
     // The log is rate-limited, not one line for each request.
-    assert!((1..6).contains(&log.matches("out of descriptors").count()), "{log}");
+    assert!((1..6).contains(&log.matches("no connection to the backend can").count()), "{log}");
     running.signal("-TERM");
     assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn a_shortage_is_logged_once_in_a_while_and_not_at_each_attempt_to_accept() {
+    let backend = Backend::fine();
+    let place = Place::new("accept", &backend, "");
+    let running = place.run_logged(&few_descriptors());
+    let began = Instant::now();
+    for _ in 0..4 {
+        drop(place.starve(&running));
+        wait_until("free descriptors", || !running.is_starved());
+    }
+    let lines = || place.logged().matches("no connection can be accepted").count();
+    wait_until("the log", || lines() > 0);
+    let lines = u64::try_from(lines()).unwrap();
+    assert!(lines <= 1 + began.elapsed().as_secs() / 10, "{}", place.logged());
 }
 
 #[test]

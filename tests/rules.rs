@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use cases::{Case, authorized, cases, changed, post_user, with_token};
 use serde_json::json;
-use support::program::Place;
+use support::program::{Place, few_descriptors};
 use support::{
     Backend, Client, Guarded, OTHER, Reply, Response, TOKEN, USER, control, entry, head, ok,
     registry_file, with_length,
@@ -53,11 +53,11 @@ fn with_full_audit_log() -> Response {
 fn without_descriptors() -> Response {
     let backend = Backend::start(|_| support::last());
     let place = Place::before("rules", &[&backend], "threads: 1\n");
-    let _running = place.run_logged("ulimit -n 40 && exec \"$@\"");
+    let running = place.run_logged(&few_descriptors());
     let mut client = Client::connect(place.addr);
     client.send(control());
     assert_eq!(client.response().rule(), "-");
-    let _connections = place.starve();
+    let _connections = place.starve(&running);
     client.send(control());
     let refused = client.response();
     assert_eq!(backend.seen().len(), 1);

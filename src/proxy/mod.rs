@@ -55,12 +55,11 @@ pub use server::{Running, ServeError, Signals, serve, start};
 
 use budget::Kind;
 use downstream::conn::ClientConn;
-use request::filter;
 use request::session::client_conn;
 use upstream::dial::Destination;
 use upstream::pool::Pool;
 use upstream::servers::{self, Attempts, Upstreams};
-use upstream::{lack, tls};
+use upstream::{forward, lack, tls};
 
 /// The complete proxy: the request filter in front of the configured servers.
 #[derive(Debug)]
@@ -249,7 +248,7 @@ impl ProxyHttp for GuardProxy {
     ) -> Result<()> {
         self.filter.upstream_request_filter(session, request, &mut ctx.filter).await?;
         let secured = ctx.secured()?;
-        if let Some(host) = filter::host(ctx.filter.config(), secured.as_deref()) {
+        if let Some(host) = forward::host(ctx.filter.config(), secured.as_deref()) {
             request.insert_header(header::HOST, host)?;
         }
         if secured.is_some() {

@@ -5,7 +5,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use pingora::apps::HttpServerApp;
 use pingora::server::ShutdownWatch;
@@ -14,14 +13,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::accept::{LACK_INTERVAL, accept};
+use crate::logging::Limited;
 use crate::snapshot::Snapshots;
 
 use super::Downstream;
 use super::listeners::{Accepting, LastSnapshot, Listeners, Listening};
-
-/// How long to wait before another attempt when the system lacks a resource, such as descriptors:
-/// the only remedy is that others free some.
-const LACK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The maximum number of connections that are taken from the kernel's queue when a socket is
 /// closed.
@@ -158,22 +155,14 @@ async fn accept_all(
     let mut accepting = listening.accepting();
     let Some(socket) = registered(&listening, socket, &mut accepting).await else { return };
     let how = loop {
-        let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
+        let stream = tokio::select! {
+            stream = accept(&socket) => stream,
             how = accepting.wait_for(|accepting| *accepting != Accepting::Yes) => {
                 break how.map_or(Accepting::Draining, |how| *how);
             }
         };
-        match accepted {
-            Ok((stream, _)) => {
-                if streams.send(Accepted::new(stream, &listening)).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(LACK_INTERVAL).await;
-            }
+        if streams.send(Accepted::new(stream, &listening)).await.is_err() {
+            return;
         }
     };
     if how == Accepting::Draining {
@@ -191,13 +180,16 @@ async fn registered(
     socket: Option<StdListener>,
     accepting: &mut watch::Receiver<Accepting>,
 ) -> Option<TcpListener> {
+    static LOGGED: Limited = Limited::new();
     let mut socket = socket.map_or_else(|| listening.socket(), Ok);
     while *accepting.borrow_and_update() == Accepting::Yes {
         match socket.and_then(TcpListener::from_std) {
             Ok(socket) => return Some(socket),
             Err(error) => {
-                let address = listening.address();
-                tracing::warn!(%address, %error, "a worker cannot accept from a new listener yet");
+                if LOGGED.is_due() {
+                    let address = listening.address();
+                    tracing::warn!(%address, %error, "a worker cannot accept from a new listener yet");
+                }
                 tokio::time::sleep(LACK_INTERVAL).await;
             }
         }

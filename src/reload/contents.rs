@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::Config;
 use crate::schema::FILES;
+use crate::tls;
 
 /// The most that is read of one file: more than any of them may have.
 const MAX_FILE: u64 = 2 * 1024 * 1024;
@@ -23,7 +24,7 @@ pub(super) struct Files {
     schemas: Option<PathBuf>,
     /// Keys, tokens and passwords.
     secrets: Vec<PathBuf>,
-    /// Files with their own watchers: the token registry, and certificates.
+    /// Files with their own watchers: the token registry, and those of TLS.
     others: Vec<PathBuf>,
 }
 
@@ -34,7 +35,9 @@ impl Files {
             config: path.into(),
             schemas: config.and_then(|config| config.schemas.clone()),
             secrets: config.map(|config| config.secret_files.clone()).unwrap_or_default(),
-            others: config.map(others).unwrap_or_default(),
+            others: config
+                .map(|config| config.tokens.iter().cloned().chain(tls::paths(config)).collect())
+                .unwrap_or_default(),
         }
     }
 }
@@ -70,18 +73,6 @@ impl Contents {
         }
         Self(hash.finalize().into())
     }
-}
-
-fn others(config: &Config) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = config.tokens.iter().cloned().collect();
-    let listeners = config.listen.iter().filter_map(|listener| listener.tls.as_ref());
-    for tls in listeners.chain(&config.admin_tls) {
-        for files in &tls.certificates {
-            paths.extend([files.certificate.clone(), files.key.clone()]);
-        }
-        paths.extend(tls.client_auth.iter().map(|auth| auth.ca.clone()));
-    }
-    paths
 }
 
 /// All `.json` files of the folder: an unknown one is an error.

@@ -4,15 +4,13 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::refusal::error_json;
+use crate::refusal::{ERROR_SCHEMA, error_json};
 
 /// The maximum size of an answer that is examined, in bytes.
 pub const MAX_EXAMINED: usize = 64 * 1024;
 
 /// The maximum size of Wire's own text in the error, in bytes.
 const MAX_TEXT: usize = 1024;
-
-const ERROR_SCHEMA: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 
 /// Whether a body is a SCIM error (RFC 7644 §3.12).
 pub fn is_scim_error(body: &[u8]) -> bool {

@@ -12,7 +12,7 @@ use crate::target::is_uuid;
 use crate::wire::filter::{self, Attribute, Comparison, Literal, Operator, Path, ValuePath};
 
 /// The schema of a PATCH (RFC 7644 §3.5.2).
-const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
+pub(crate) const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// The URN that may precede a path.
 const GROUP_URN: &str = "urn:ietf:params:scim:schemas:core:2.0:Group:";

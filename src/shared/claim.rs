@@ -2,11 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::mpsc::WeakSender;
-
 use super::clock::microseconds;
 use super::keys::{TokenHash, UserHash};
-use super::queue::Message;
+use super::queue::{Back, Message};
 use crate::deprovisioning::{AccountChange, Allowance, Fate, Limit};
 use crate::rate::Rate;
 
@@ -45,7 +43,7 @@ pub struct Answer {
     pub removal: Option<Removed>,
     pub(super) claim: Claim,
     /// `None`: it is kept.
-    pub(super) queue: Option<WeakSender<Message>>,
+    pub(super) back: Option<Back>,
 }
 
 /// What the store says of a user that is to be taken away.
@@ -73,28 +71,25 @@ pub struct Settlement {
 impl Answer {
     /// Keeps what was taken. The closure is to be called with what becomes of the user, if it has a place.
     pub fn keep(mut self) -> Option<impl FnOnce(Fate) + Send + Sync + 'static> {
-        let queue = self.queue.take()?;
+        let back = self.back.take()?;
         let (token, removal) = (self.claim.token, self.claim.removal?);
         let record = self.removal?.record()?;
         Some(move |fate| {
-            if let Some(queue) = queue.upgrade() {
-                let _ =
-                    queue.try_send(Message::Settle(Settlement { token, removal, record, fate }));
-            }
+            back.give(Message::Settle(Settlement { token, removal, record, fate }));
         })
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        let Some(queue) = self.queue.take().and_then(|queue| queue.upgrade()) else { return };
+        let Some(back) = self.back.take() else { return };
         let Claim { token, rate, removal } = self.claim;
         if let (Some(claim), None) = (rate, self.rate_wait) {
-            let _ = queue.try_send(Message::Refund(token, claim.rate));
+            back.give(Message::Refund(token, claim.rate));
         }
         if let (Some(removal), Some(record)) = (removal, self.removal.and_then(Removed::record)) {
             let fate = Fate::Refused;
-            let _ = queue.try_send(Message::Settle(Settlement { token, removal, record, fate }));
+            back.give(Message::Settle(Settlement { token, removal, record, fate }));
         }
     }
 }

@@ -14,7 +14,7 @@ use super::events::{Event, Replica};
 use super::keys::Keys;
 use super::listen::Listener;
 use super::nodes::{Nodes, too_slow};
-use super::queue::Message;
+use super::queue::{Back, Message};
 use super::script::Batch;
 use super::status::{Counts, Status};
 use crate::config::Shared;
@@ -41,9 +41,7 @@ pub struct Link {
     channel: String,
     replica: Replica,
     status: Arc<Status>,
-    counts: Arc<Counts>,
-    /// For what is given back.
-    queue: WeakSender<Message>,
+    back: Back,
 }
 
 impl Link {
@@ -55,7 +53,7 @@ impl Link {
         let keys = Keys::new(&settings.store);
         let channel = keys.channel();
         let replica = *Uuid::new_v4().as_bytes();
-        Self { settings, keys, channel, replica, status, counts, queue }
+        Self { settings, keys, channel, replica, status, back: Back { queue, counts } }
     }
 
     /// Starts the thread, which ends when nobody can send messages any more.
@@ -68,7 +66,7 @@ impl Link {
                 channel: &self.channel,
                 replica: &self.replica,
                 status: &self.status,
-                counts: &self.counts,
+                counts: &self.back.counts,
                 hear,
             };
             runtime.block_on(async {
@@ -121,13 +119,7 @@ impl Link {
     }
 
     fn batch(&self) -> Batch<'_> {
-        Batch {
-            keys: &self.keys,
-            channel: &self.channel,
-            replica: &self.replica,
-            counts: &self.counts,
-            queue: &self.queue,
-        }
+        Batch { keys: &self.keys, channel: &self.channel, replica: &self.replica, back: &self.back }
     }
 
     /// Sends what waits, until the connection is of no more use, for this reason; `None`: nobody sends any more.
@@ -161,9 +153,12 @@ impl Link {
             if let Err(why) = sent {
                 // Before those that wait learn that they get no answer.
                 self.status.close();
+                messages
+                    .drain(..)
+                    .chain(nodes.unanswered())
+                    .for_each(|message| self.lose(&message));
                 return Some(why);
             }
-            messages.clear();
         }
     }
 
@@ -180,13 +175,19 @@ impl Link {
             match message.await {
                 Err(_) => return true,
                 Ok(None) => return false,
-                // It decides without the store.
-                Ok(Some(Message::Take(_))) => {}
-                // It would be heard too late.
-                Ok(Some(Message::Publish(_))) => Counts::add(&self.counts.dropped),
+                // An event would be heard too late.
+                Ok(Some(message @ (Message::Take(_) | Message::Publish(_)))) => self.lose(&message),
                 Ok(Some(message)) if backlog.len() < BACKLOG => backlog.push_back(message),
-                Ok(Some(_)) => Counts::add(&self.counts.dropped),
+                Ok(Some(message)) => self.lose(&message),
             }
+        }
+    }
+
+    /// Counts what the store is not told, or perhaps not: what it was told is not repeated.
+    fn lose(&self, message: &Message) {
+        // A request decides without the store.
+        if !matches!(message, Message::Take(_)) {
+            Counts::add(&self.back.counts.dropped);
         }
     }
 

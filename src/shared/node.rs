@@ -2,12 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc::WeakSender;
-
 use super::claim::{Answer, Removed};
 use super::clock::StoreClock;
 use super::connect::{Connection, describe};
-use super::queue::{Message, Take};
+use super::queue::{Back, Message, Take};
 use super::script::{Batch, Reply, Script};
 use super::slots::{Slots, tag_within};
 use super::status::Counts;
@@ -19,6 +17,8 @@ pub struct Node {
     clock: StoreClock,
     /// A key of this server that may be written.
     probe: String,
+    /// To be sent, or not answered yet.
+    pub messages: Vec<Message>,
 }
 
 impl Node {
@@ -29,7 +29,8 @@ impl Node {
     ) -> Result<Self, String> {
         let script = Script::load(&mut connection).await?;
         let probe = batch.keys.probe(&tag_within(&slots));
-        Ok(Self { connection, slots, script, clock: StoreClock::new(), probe })
+        let clock = StoreClock::new();
+        Ok(Self { connection, slots, script, clock, probe, messages: Vec::new() })
     }
 
     pub fn has(&self, slot: u16) -> bool {
@@ -45,56 +46,51 @@ impl Node {
         Ok(received - sent)
     }
 
-    /// Sends messages, and hands out the answers. On failure those that were not answered are left.
-    pub async fn send(
-        &mut self,
-        batch: Batch<'_>,
-        messages: &mut Vec<Message>,
-    ) -> Result<(), String> {
+    /// Sends the messages, and hands out the answers. On failure those that were not done are left.
+    pub async fn send(&mut self, batch: Batch<'_>) -> Result<(), String> {
         let mut is_loaded = true;
-        while !messages.is_empty() {
+        while !self.messages.is_empty() {
             if !is_loaded {
                 self.script = Script::load(&mut self.connection).await?;
             }
-            let commands = batch.commands(&self.script, messages, &self.clock);
-            if messages.is_empty() {
+            let commands = batch.commands(&self.script, &mut self.messages, &self.clock);
+            if self.messages.is_empty() {
                 return Ok(());
             }
             let sent = Instant::now();
             let connection = &mut self.connection.commands;
-            let replies = connection.send_packed_commands(&commands, 0, messages.len()).await;
+            let replies = connection.send_packed_commands(&commands, 0, self.messages.len()).await;
             let replies = replies.map_err(|error| describe(&error))?;
             let received = Instant::now();
             let mut failed = None;
-            let (mut again, mut lost) = (Vec::new(), Vec::new());
-            for (message, reply) in messages.drain(..).zip(replies) {
+            let mut left = Vec::new();
+            for (message, reply) in self.messages.drain(..).zip(replies) {
                 match (Reply::of(reply), message) {
                     (Reply::Done(numbers), message) => {
                         if let Some(time) = numbers.get(1) {
                             self.clock.learn(*time, sent, received);
                         }
                         match message {
-                            Message::Take(take) => answer(*take, &numbers, batch.queue),
-                            Message::Publish(_) => Counts::add(&batch.counts.sent),
+                            Message::Take(take) => answer(*take, &numbers, batch.back),
+                            Message::Publish(_) => Counts::add(&batch.back.counts.sent),
                             _ => {}
                         }
                     }
-                    (Reply::NoScript, message) if is_loaded => again.push(message),
+                    (Reply::NoScript, message) if is_loaded => left.push(message),
                     (Reply::NoScript, message) => {
-                        lost.push(message);
+                        left.push(message);
                         failed = Some("forgets the script at once".to_owned());
                     }
                     (Reply::Failed(why), message) => {
-                        lost.push(message);
+                        left.push(message);
                         failed = Some(why);
                     }
                 }
             }
+            self.messages = left;
             if let Some(why) = failed {
-                *messages = lost;
                 return Err(why);
             }
-            *messages = again;
             is_loaded = false;
         }
         Ok(())
@@ -102,7 +98,7 @@ impl Node {
 }
 
 /// Hands an answer to the request that waits for it. One that has stopped waiting gives back what it was given.
-fn answer(take: Take, numbers: &[i64], queue: &WeakSender<Message>) {
+fn answer(take: Take, numbers: &[i64], back: &Back) {
     let &[late, _, rate_wait, taken, detail] = numbers else { return };
     if late != 0 {
         return;
@@ -117,7 +113,6 @@ fn answer(take: Take, numbers: &[i64], queue: &WeakSender<Message>) {
     };
     let rate_wait = u64::try_from(rate_wait).ok().filter(|wait| *wait > 0);
     let rate_wait = rate_wait.map(Duration::from_micros);
-    let queue = Some(queue.clone());
     let Take { claim, reply, .. } = take;
-    let _ = reply.send(Answer { rate_wait, removal, claim, queue });
+    let _ = reply.send(Answer { rate_wait, removal, claim, back: Some(back.clone()) });
 }

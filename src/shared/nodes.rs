@@ -38,22 +38,26 @@ impl Nodes {
         Ok(Self(nodes))
     }
 
-    /// Sends messages, and hands out the answers. On failure those that were not answered are left.
+    /// Sends messages, and hands out the answers.
     pub async fn send(
         &mut self,
         batch: Batch<'_>,
         messages: &mut Vec<Message>,
     ) -> Result<(), String> {
         if let [node] = &mut self.0[..] {
-            return node.send(batch, messages).await;
+            node.messages.append(messages);
+            return node.send(batch).await;
         }
-        let mut parts: Vec<Vec<Message>> = self.0.iter().map(|_| Vec::new()).collect();
         for message in messages.drain(..) {
-            parts[self.place(&message)].push(message);
+            let place = self.place(&message);
+            self.0[place].messages.push(message);
         }
-        let sent = send_parts(&mut self.0, &mut parts, batch).await;
-        messages.extend(parts.into_iter().flatten());
-        sent
+        send_all(&mut self.0, batch).await
+    }
+
+    /// What was sent and not answered, when sending has failed or was given up.
+    pub fn unanswered(&mut self) -> impl Iterator<Item = Message> {
+        self.0.iter_mut().flat_map(|node| node.messages.drain(..))
     }
 
     /// Which server a message goes to.
@@ -66,13 +70,9 @@ impl Nodes {
 }
 
 /// Sends to all servers at the same time, until all have answered or one has failed.
-async fn send_parts(
-    nodes: &mut [Node],
-    parts: &mut [Vec<Message>],
-    batch: Batch<'_>,
-) -> Result<(), String> {
-    let parts = nodes.iter_mut().zip(parts).filter(|(_, part)| !part.is_empty());
-    let mut sends: Vec<_> = parts.map(|(node, part)| Box::pin(node.send(batch, part))).collect();
+async fn send_all(nodes: &mut [Node], batch: Batch<'_>) -> Result<(), String> {
+    let asked = nodes.iter_mut().filter(|node| !node.messages.is_empty());
+    let mut sends: Vec<_> = asked.map(|node| Box::pin(node.send(batch))).collect();
     poll_fn(|context| {
         let mut failed = None;
         sends.retain_mut(|send| match send.as_mut().poll(context) {

@@ -1,13 +1,16 @@
 //! What waits to be sent to the store, in order: what was given back is there before the same client's next request
 //! asks for it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::mpsc::WeakSender;
 use tokio::sync::oneshot;
 
 use super::claim::{Answer, Claim, Settlement};
 use super::events::Event;
 use super::keys::{TokenHash, UserHash};
+use super::status::Counts;
 use crate::rate::Rate;
 
 /// Messages that may wait; a request that finds no room decides without the store.
@@ -32,6 +35,23 @@ impl Message {
             Self::Settle(settlement) => Some(&settlement.token),
             Self::Refund(token, _) | Self::Activate(token, _) => Some(token),
             Self::Publish(_) => None,
+        }
+    }
+}
+
+/// For what is given back: it keeps the queue of nobody else open.
+#[derive(Debug, Clone)]
+pub struct Back {
+    pub queue: WeakSender<Message>,
+    pub counts: Arc<Counts>,
+}
+
+impl Back {
+    pub fn give(&self, message: Message) {
+        if let Some(queue) = self.queue.upgrade()
+            && queue.try_send(message).is_err()
+        {
+            Counts::add(&self.counts.dropped);
         }
     }
 }

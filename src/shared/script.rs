@@ -3,14 +3,12 @@
 use std::time::Instant;
 
 use redis::{Pipeline, RedisError, Value};
-use tokio::sync::mpsc::WeakSender;
 
 use super::clock::StoreClock;
 use super::connect::{Connection, describe};
 use super::events::Replica;
 use super::keys::{Keys, TokenHash};
-use super::queue::Message;
-use super::status::Counts;
+use super::queue::{Back, Message};
 
 const SCRIPT: &str = include_str!("budgets.lua");
 
@@ -47,9 +45,7 @@ pub struct Batch<'a> {
     pub keys: &'a Keys,
     pub channel: &'a str,
     pub replica: &'a Replica,
-    pub counts: &'a Counts,
-    /// For what is given back.
-    pub queue: &'a WeakSender<Message>,
+    pub back: &'a Back,
 }
 
 impl Batch<'_> {

@@ -142,30 +142,26 @@ fn next_id() -> NonZeroU64 {
     NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX)
 }
 
-/// The authorities of the platform, which are loaded once. `key`: the config key that needs them;
-/// `ca`: the key that names a file instead.
+/// The authorities of the platform, which are loaded until there are some. `key`: the config key
+/// that needs them; `ca`: the key that names a file instead.
 fn platform(key: &str, ca: &str, files: &mut Files) -> Option<Arc<RootCertStore>> {
-    static ROOTS: OnceLock<Result<Arc<RootCertStore>, String>> = OnceLock::new();
-    let roots = ROOTS.get_or_init(|| {
-        let loaded = rustls_native_certs::load_native_certs();
-        let mut store = RootCertStore::empty();
-        let (added, _) = store.add_parsable_certificates(loaded.certs);
-        if added > 0 {
-            return Ok(Arc::new(store));
-        }
-        let why = loaded.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
-        Err(format!(
-            "the server's certificate cannot be verified, as this machine has no authorities{why}: install \
-             its package ca-certificates, or name a file with"
-        ))
-    });
-    match roots {
-        Ok(roots) => Some(Arc::clone(roots)),
-        Err(why) => {
-            files.error(Path::new(key), format!("{why} {ca}"));
-            None
-        }
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Some(Arc::clone(roots));
     }
+    let loaded = rustls_native_certs::load_native_certs();
+    let mut store = RootCertStore::empty();
+    let (added, _) = store.add_parsable_certificates(loaded.certs);
+    if added == 0 {
+        let why = loaded.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        let why = format!(
+            "the server's certificate cannot be verified, as this machine has no authorities{why}: install \
+             its package ca-certificates, or name a file with {ca}"
+        );
+        files.error(Path::new(key), why);
+        return None;
+    }
+    Some(Arc::clone(ROOTS.get_or_init(|| Arc::new(store))))
 }
 
 #[cfg(test)]

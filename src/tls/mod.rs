@@ -7,6 +7,7 @@
 //! embedding service could have set differently.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -114,6 +115,23 @@ impl LoadedTls {
         let expiring = self.expiries.iter().filter_map(|expiry| expiry.warning(now));
         self.warnings.iter().cloned().chain(expiring).collect()
     }
+}
+
+/// The files that [`LoadedTls::load`] reads.
+pub(crate) fn paths(config: &Config) -> Vec<PathBuf> {
+    let of_listeners = config.listen.iter().filter_map(|listener| listener.tls.as_ref());
+    let servers = || of_listeners.clone().chain(&config.admin_tls);
+    let certificates = servers().flat_map(|tls| &tls.certificates);
+    let certificates = certificates.chain(&config.upstream_tls.identity);
+    let authorities = servers().filter_map(|tls| Some(&tls.client_auth.as_ref()?.ca));
+    let authorities = authorities
+        .chain(&config.upstream_tls.ca)
+        .chain(config.shared.iter().filter_map(|shared| shared.store.ca.as_ref()));
+    certificates
+        .flat_map(|files| [&files.certificate, &files.key])
+        .chain(authorities)
+        .cloned()
+        .collect()
 }
 
 /// The cryptography that every rustls configuration here uses.

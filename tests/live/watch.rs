@@ -3,7 +3,8 @@
 use std::os::unix::fs::symlink;
 
 use crate::guard::Place;
-use crate::support::{Backend, Client, control, wait_until};
+use crate::support::tls::Authority;
+use crate::support::{Backend, Client, control, unused_addr, wait_until};
 
 const WATCHED: &str = "reload: {watch: true}\n";
 
@@ -150,16 +151,33 @@ fn replicas_that_have_read_the_same_have_the_same_fingerprint() {
 fn nothing_is_reloaded_automatically_unless_configured() {
     let backend = Backend::fine();
     let place = Place::new("unwatched");
-    place.write(&place.text(&backend, ""));
+    let authority = Authority::new("renewed");
+    let renew = || {
+        let issued = authority.issue(&["dns:wire.example"]);
+        place.replace("server.pem", &issued.certificate);
+        place.replace("server.key", &issued.key);
+    };
+    renew();
+    let listen = format!(
+        "\"{}\", {{address: \"{}\", tls: {{certificates: [{{certificate: server.pem, key: server.key}}]}}}}",
+        place.addr,
+        unused_addr()
+    );
+    let text = |more: &str| place.text_for(&listen, &backend, more);
+    place.write(&text(""));
     let guard = place.start();
     // Once it is enabled by a signal, it works.
-    place.write(&place.text(&backend, WATCHED));
+    place.write(&text(WATCHED));
     guard.reload(&place, "applied");
-    let closed = place.text(&backend, "hosts: [other.example]\n");
-    place.write(&closed);
+    place.write(&text("hosts: [other.example]\n"));
     serves(&place, false);
-    // And now it is disabled again.
-    place.write(&place.text(&backend, ""));
-    std::thread::sleep(std::time::Duration::from_secs(6));
+    // And now it is disabled again: certificates that were changed later are in use, and it is not.
+    place.write(&text(""));
+    for renewed in 1..=2 {
+        renew();
+        let said = "changed certificates are in use";
+        wait_until("the certificates", || guard.logged().matches(said).count() == renewed);
+    }
     assert_eq!(place.reloads("applied"), 2.0);
+    assert_eq!(place.ask(control()).rule(), "framing.host");
 }

@@ -1,6 +1,7 @@
 //! Traces over OTLP, as a collector receives them.
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -12,9 +13,10 @@ use wire_scim_guard::config::{Config, Tracing};
 use wire_scim_guard::fraction::Fraction;
 use wire_scim_guard::policy::Action;
 
+use crate::support::tls::{self, Wire};
 use crate::support::{
-    Backend, Guarded, Reply, TOKEN, USER, answer, control, entry, head, registry_file, unused_addr,
-    user, wait_until, with_length,
+    Backend, Client, Guarded, Reply, TOKEN, USER, answer, control, entry, h2c, head, registry_file,
+    unused_addr, user, wait_until, with_length,
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -126,6 +128,31 @@ fn a_request_is_a_span_with_children_for_judging_and_the_backend() {
         for seen in collector.seen() {
             assert!(!String::from_utf8_lossy(&seen.body).contains(personal), "{personal}");
         }
+    }
+}
+
+#[test]
+fn a_request_over_tls_has_the_scheme_https() {
+    let backend = Backend::fine();
+    for protocol in ["http/1.1", "h2"] {
+        let collector = collector();
+        let guarded = traced(&backend, &collector, |config| {
+            config.listen[0].tls = Some(tls::listener());
+        });
+        let config = tls::shared_config(&[protocol]);
+        if protocol == "h2" {
+            let request = h2c::head("GET", USER, guarded.addr).body(()).unwrap();
+            let answers = h2c::ask_over(guarded.addr, &config, vec![(request, Vec::new())]);
+            assert_eq!(answers[0].as_ref().unwrap().status, 200);
+        } else {
+            let stream = TcpStream::connect(guarded.addr).unwrap();
+            let mut client = Client::over(Wire::tls(stream, config, tls::NAME));
+            client.send(head("GET", USER) + "\r\n");
+            assert_eq!(client.response().status, 200);
+        }
+        let spans = spans(&collector, 3);
+        let attributes = texts(&of_kind(&spans, SpanKind::Server).attributes);
+        assert_eq!(attributes["url.scheme"], "https", "{protocol}");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::support::{
     Backend, Guarded, Reply, USER, answer, control, head, unused_addr, user, wait_until,
     with_length,
 };
-use wire_scim_guard::config::UpstreamCheck;
+use wire_scim_guard::config::{Server, UpstreamCheck, UpstreamHost};
 
 #[test]
 fn each_backend_failure_is_a_scim_error_and_no_post_is_retried() {
@@ -158,6 +158,35 @@ fn a_server_that_fails_its_health_check_gets_no_requests_until_it_passes() {
     ask(4);
     assert_eq!(served(&doubtful), 4);
     assert_eq!(served(&steady), 8);
+}
+
+#[test]
+fn a_health_check_has_the_host_of_requests_or_the_configured_name() {
+    let name = || UpstreamHost::Name("nginz.example".into());
+    for (host, expected) in [
+        (name(), Some("nginz.example")),
+        (UpstreamHost::ByScheme, None),
+        (UpstreamHost::Keep, None),
+    ] {
+        let backend = Backend::fine();
+        let port = backend.addr.port();
+        let guarded = Guarded::configured(&[], |config| {
+            config.upstream = vec![Server::cleartext("localhost", port)];
+            config.upstream_host = host;
+            let every = Duration::from_millis(50);
+            config.upstream_check = Some(UpstreamCheck { path: "/status".into(), every });
+        });
+        let own = format!("localhost:{port}");
+        assert_eq!(backend.wait(1).header("host"), [expected.unwrap_or(&own)]);
+        assert_eq!(guarded.ask(control()).status, 200);
+        let forwarded = || {
+            let seen = backend.seen();
+            seen.into_iter().find(|seen| seen.line().contains("/scim/v2/"))
+        };
+        wait_until("the request", || forwarded().is_some());
+        let forwarded = forwarded().unwrap();
+        assert_eq!(forwarded.header("host"), [expected.unwrap_or("wire.example")]);
+    }
 }
 
 #[test]

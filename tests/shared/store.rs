@@ -9,11 +9,13 @@ use wire_scim_guard::deprovisioning::Limit;
 
 use crate::fake::{Reply, Store, numbers};
 use crate::support::{
-    Backend, Client, Guarded, TOKEN, entry, head, registry_file, shared, wait_until,
+    self, Backend, Client, Guarded, TOKEN, answer, entry, head, registry_file, shared, wait_until,
 };
 
 const HELD: &str = "limits.deprovisioning";
 const UNAVAILABLE: &str = "shared.unavailable";
+
+const DROPPED: &str = "scim_guard_shared_events_total{outcome=\"dropped\"}";
 
 /// The numbers of the script's answer that mean: the user counts from now on.
 const COUNTED: [i64; 5] = [0, 1_000_000, 0, 1, 77];
@@ -191,6 +193,29 @@ fn an_answer_that_comes_too_late_is_given_back() {
 }
 
 #[test]
+fn what_the_store_is_not_told_is_counted() {
+    let failures: [fn() -> Reply; 3] = [
+        || Reply::Bytes(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n".to_vec()),
+        || Reply::Close,
+        || Reply::Nothing,
+    ];
+    for (nth, failure) in failures.into_iter().enumerate() {
+        let store = Store::start(move |call| match call[0].as_str() {
+            "take" => numbers(COUNTED),
+            "settle" => failure(),
+            _ => numbers(NOTHING),
+        });
+        // An answer that says nothing of the token, so that no event is lost as well.
+        let backend = Backend::start(|_| support::Reply::Bytes(answer(500, "{}")));
+        let guarded = guarded(&backend, store.addr.port(), 900, OnFailure::Local);
+        wait_until("the store", || guarded.metric("scim_guard_shared_up") == 1.0);
+        assert_eq!(guarded.ask(delete(1)).status, 500);
+        wait_until(&format!("the count of {nth}"), || guarded.metric(DROPPED) == 1.0);
+        assert_eq!(store.calls("settle").len(), 1);
+    }
+}
+
+#[test]
 fn a_store_that_loses_the_script_or_the_connection_is_used_on() {
     let forgets = Arc::new(AtomicBool::new(false));
     let forgotten = Arc::clone(&forgets);
@@ -211,7 +236,7 @@ fn a_store_that_loses_the_script_or_the_connection_is_used_on() {
     // A deactivation has this server close the connection: the request is decided at once.
     let body = r#"{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","path":"active","value":false}]}"#;
     let path = "/scim/v2/Users/3aab60e5-5f1f-4c4d-a7d6-000000000002";
-    let deactivate = crate::support::with_length("PATCH", path, body.as_bytes());
+    let deactivate = support::with_length("PATCH", path, body.as_bytes());
     guarded.ask(deactivate).refused(UNAVAILABLE);
     wait_until("the connection", || guarded.metric("scim_guard_shared_up") == 1.0);
     assert_eq!(guarded.ask(delete(3)).status, 200);

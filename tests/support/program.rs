@@ -8,6 +8,14 @@ use super::{Backend, Client, Response, control, unused_addr, wait_until};
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wire-scim-guard");
 
+/// How many descriptors a guard may have that is run with [`few_descriptors`].
+const FEW_DESCRIPTORS: u32 = 40;
+
+/// The script for `run` of a guard that can be starved.
+pub fn few_descriptors() -> String {
+    format!("ulimit -n {FEW_DESCRIPTORS} && exec \"$@\"")
+}
+
 /// The addresses and files of a guard.
 pub struct Place {
     pub addr: SocketAddr,
@@ -89,13 +97,11 @@ impl Place {
         (guard, refused.expect("a full queue"))
     }
 
-    /// Uses up all descriptors of a guard that was started with a low limit, for as long as the
-    /// returned connections are held.
-    pub fn starve(&self) -> Vec<TcpStream> {
-        let refusals = || self.logged().matches("cannot accept a connection").count();
-        let before = refusals();
+    /// Uses up all descriptors of a guard that was run with few, for as long as the returned
+    /// connections are held.
+    pub fn starve(&self, guard: &Running) -> Vec<TcpStream> {
         let connections = (0..60).map(|_| TcpStream::connect(self.addr).unwrap()).collect();
-        wait_until("the guard to be out of descriptors", || refusals() > before);
+        wait_until("the guard to be out of descriptors", || guard.is_starved());
         connections
     }
 }
@@ -109,6 +115,12 @@ impl Running {
 
     pub fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Whether all of its few descriptors are open.
+    pub fn is_starved(&self) -> bool {
+        let folder = PathBuf::from(format!("/proc/{}/fd", self.id()));
+        (0..FEW_DESCRIPTORS).all(|nth| folder.join(nth.to_string()).exists())
     }
 
     pub fn exit_code(&mut self) -> Option<i32> {

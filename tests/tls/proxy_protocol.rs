@@ -131,6 +131,24 @@ fn a_header_is_mandatory_from_the_named_networks() {
 }
 
 #[test]
+fn only_some_malformed_headers_at_a_time_are_answered() {
+    const CLIENTS: usize = 300;
+    let backend = Backend::fine();
+    let guarded = guarded(&backend, |_| {});
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| guarded.client()).collect();
+    for client in &mut clients {
+        client.send("PROXY nonsense\r\n");
+    }
+    guarded.wait_metric(
+        "scim_guard_rule_hits_total{action=\"enforce\",rule=\"framing.message\"}",
+        300.0,
+    );
+    let answers = clients.iter_mut().map(|client| client.response_to("GET"));
+    let answered = answers.flatten().inspect(|answer| answer.refused("framing.message")).count();
+    assert!((1..CLIENTS).contains(&answered), "{answered}");
+}
+
+#[test]
 fn a_header_from_elsewhere_is_malformed_http() {
     let backend = Backend::fine();
     let guarded = guarded(&backend, |config| {

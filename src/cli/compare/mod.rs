@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::backend::{Answer, Backend};
 use super::{Failure, Outcome, REFUSED, report_error};
 use crate::cli::secret_file::first_line;
+use crate::repair::group_patch::PATCH_OP;
 use crate::secret::{Secret, redacted};
 
 mod client;
@@ -211,7 +212,6 @@ impl Comparison {
     }
 
     fn body(&self, probe: &Probe, user: Option<&TestUser>) -> Option<String> {
-        const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
         let patch = |operations: &str| {
             format!(r#"{{"schemas":["{PATCH_OP}"],"Operations":[{operations}]}}"#)
         };

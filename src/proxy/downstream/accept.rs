@@ -72,7 +72,7 @@ where
                 Header::Client(None) => {}
                 Header::Malformed(refusal) if server.is_none() => {
                     let conn = ClientConn::new(plain(stream, socket), snapshot);
-                    return self.refuse(conn, &refusal).await;
+                    return self.refuse_uncounted(conn, &refusal).await;
                 }
                 Header::Malformed(refusal) => return self.recorder.metrics.enforced(refusal.rule),
                 Header::Ended => return,

@@ -124,9 +124,9 @@ impl ClientConn {
         Self { tls: Some(names), ..Self::new(io, snapshot) }
     }
 
-    /// The names of the client's verified certificate.
-    pub(in crate::proxy) fn certificate(&self) -> &[SubjectName] {
-        self.tls.as_deref().unwrap_or_default()
+    /// Over TLS: the names of the client's verified certificate, none without one.
+    pub(in crate::proxy) fn tls(&self) -> Option<&[SubjectName]> {
+        self.tls.as_deref()
     }
 
     /// The snapshot of the current request, or of the connection while there is none.
@@ -170,8 +170,8 @@ impl ClientConn {
     /// Counts from now on what the HTTP/2 codec holds of heads.
     pub(in crate::proxy) fn count_heads(&mut self) {
         let header_timeout = self.limits().header_timeout;
-        let names = self.tls.clone().unwrap_or_default();
-        let heads = |account| H2Heads::new(account, header_timeout, names);
+        let tls = self.tls.clone();
+        let heads = |account| H2Heads::new(account, header_timeout, tls);
         self.h2_heads = self.account.as_ref().map(heads);
     }
 

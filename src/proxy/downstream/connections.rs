@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many connections beyond a limit receive an answer at a time; the others are just closed.
+/// How many connections that do not count receive an answer at a time; the others are just closed.
 const LINGERING: usize = 64;
 
 /// How many connections there are.

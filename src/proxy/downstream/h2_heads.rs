@@ -34,8 +34,8 @@ pub(in crate::proxy) struct H2Heads {
 pub(in crate::proxy) struct H2Connection {
     /// Whose memory is taken.
     pub account: Arc<Connection>,
-    /// The names of the client's verified certificate.
-    pub certificate: Arc<[SubjectName]>,
+    /// Over TLS: the names of the client's verified certificate, none without one.
+    pub tls: Option<Arc<[SubjectName]>>,
 }
 
 /// A head that has not arrived completely.
@@ -49,9 +49,9 @@ impl H2Heads {
     pub(in crate::proxy) fn new(
         connection: &Arc<Connection>,
         header_timeout: Duration,
-        certificate: Arc<[SubjectName]>,
+        tls: Option<Arc<[SubjectName]>>,
     ) -> Self {
-        let of_requests = H2Connection { account: Arc::clone(connection), certificate };
+        let of_requests = H2Connection { account: Arc::clone(connection), tls };
         Self {
             frames: Frames::new(),
             share: Share::of_connection(connection),

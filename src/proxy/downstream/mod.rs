@@ -148,11 +148,15 @@ where
         let conn = Box::new(ClientConn::new(stream, snapshot));
         match self.enter(conn.snapshot(), peer_address(&conn)) {
             Ok(_open) => self.serve(conn, Protocol::Either, shutdown).await,
-            // SECURITY: only some of those beyond a limit receive an answer.
-            Err(refusal) => match self.connections.linger() {
-                Some(_place) => self.refuse(*conn, &refusal).await,
-                None => self.recorder.metrics.enforced(refusal.rule),
-            },
+            Err(refusal) => self.refuse_uncounted(*conn, &refusal).await,
+        }
+    }
+
+    /// Refuses a connection that is not counted. SECURITY: only some at a time receive an answer.
+    async fn refuse_uncounted(&self, conn: ClientConn, refusal: &Refusal) {
+        match self.connections.linger() {
+            Some(_place) => self.refuse(conn, refusal).await,
+            None => self.recorder.metrics.enforced(refusal.rule),
         }
     }
 

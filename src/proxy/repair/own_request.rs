@@ -43,7 +43,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The body of a readable answer with the status 200.
+    /// The body, if it was read and has no content coding.
     pub(super) fn readable(&self) -> Option<&Bytes> {
         let plain = !self.head.headers.contains_key(header::CONTENT_ENCODING);
         self.body.as_ref().filter(|_| plain)

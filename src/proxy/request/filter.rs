@@ -15,7 +15,6 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{BError, Error, ErrorSource, Result};
 
 use crate::audit::AuditLog;
-use crate::config::{Config, UpstreamHost};
 use crate::deprovisioning::AccountChange;
 use crate::evaluator::Evaluator;
 use crate::logging::AccessLog;
@@ -44,18 +43,6 @@ use super::{answer, body, failure};
 
 /// How long the rest of a refused request's body is read, so that the connection can be reused.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The Host that the backend receives; `None`: the client's.
-pub(in crate::proxy) fn host<'a>(
-    config: &'a Config,
-    secured: Option<&'a Secured>,
-) -> Option<&'a str> {
-    match (secured, &config.upstream_host) {
-        (Some(secured), _) => secured.host(),
-        (None, UpstreamHost::Name(name)) => Some(name),
-        (None, UpstreamHost::ByScheme | UpstreamHost::Keep) => None,
-    }
-}
 
 /// The guard for Pingora services.
 #[derive(Debug)]
@@ -283,7 +270,7 @@ impl RequestFilter {
             target: ctx.target.as_deref(),
             framing: ctx.state.framing(),
             version: head.version,
-            host: host(&ctx.snapshot.config, secured),
+            host: forward::host(&ctx.snapshot.config, secured),
             request_id: &ctx.record.request_id,
             forwarded_for: ctx.forwarded_for.clone(),
             keep_z_headers: ctx.keep_z_headers,
@@ -413,12 +400,12 @@ impl RequestFilter {
         let record = &mut ctx.record;
         record.bytes_in = session.body_bytes_read();
         record.bytes_out = record.bytes_out.max(session.body_bytes_sent());
-        // A complete HTTP/1 answer could not be written, and nothing of it was sent.
         if matches!(ctx.state, State::Switched) {
             status = 101;
         }
         let whole = matches!(ctx.state, State::Exchanging { .. }) || record.answered.is_some();
         let gone = error.is_some_and(|error| error.esource() == &ErrorSource::Downstream);
+        // A complete HTTP/1 answer could not be written, and nothing of it was sent.
         if gone && whole && record.bytes_out == 0 && !session.is_http2() {
             status = 0;
         }

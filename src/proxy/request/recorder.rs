@@ -50,7 +50,7 @@ pub(in crate::proxy) struct RequestRecord {
     pub remarks: Remarks,
     /// The repairs that have changed it.
     pub repaired: Repairs,
-    /// The rule that answered, and the detail for this request.
+    /// The rule that answered, and the verdict that its answer is.
     pub answered: Option<(Rule, VerdictLabel)>,
     /// The position in the request at which the rule that answered matched.
     pub at: Option<Place>,

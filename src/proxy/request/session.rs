@@ -27,9 +27,19 @@ pub(super) fn account(session: &Session) -> Option<&Arc<Connection>> {
 
 /// The names of the client's verified certificate; none over cleartext.
 pub(super) fn certificate(session: &Session) -> &[SubjectName] {
+    tls(session).unwrap_or_default()
+}
+
+/// Whether the request arrived over TLS.
+pub(super) fn is_tls(session: &Session) -> bool {
+    // Without `Downstream` Pingora itself speaks TLS.
+    tls(session).is_some() || session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
+fn tls(session: &Session) -> Option<&[SubjectName]> {
     match client_conn(session) {
-        Some(conn) => conn.certificate(),
-        None => h2_connection(session).map_or(&[], |connection| &connection.certificate),
+        Some(conn) => conn.tls(),
+        None => h2_connection(session)?.tls.as_deref(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::verdict::VerdictLabel;
 
 use super::context::FilterCtx;
 use super::recorder::RequestRecord;
-use super::session::peer_ip;
+use super::session::{is_tls, peer_ip};
 
 /// Begins the trace that the request belongs to.
 pub(super) fn begin(tracer: &Tracer, session: &Session, ctx: &mut FilterCtx) {
@@ -19,7 +19,7 @@ pub(super) fn begin(tracer: &Tracer, session: &Session, ctx: &mut FilterCtx) {
     let is_trusted =
         peer_ip(session).is_some_and(|peer| trusted.iter().any(|network| network.contains(&peer)));
     let mut trace = tracer.begin(&session.req_header().headers, is_trusted);
-    trace.is_tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    trace.is_tls = is_tls(session);
     ctx.record.trace = Some(trace);
 }
 

@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use crate::proxy::downstream::conn::ClientConn;
 use crate::proxy::exchange::too_slow;
 use crate::proxy::request::RequestFilter;
-use crate::proxy::upstream::conn::{self, BackendConn};
+use crate::proxy::upstream::conn::{self, BackendConn, MAX_INTERIM};
 use crate::proxy::upstream::tls;
 use crate::proxy::{GuardProxy, ProxyCtx, pingora_internals};
 
@@ -22,9 +22,6 @@ use super::{Place, Tunnel};
 /// The maximum size of an answer's head, in bytes, and of its header lines.
 const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 100;
-
-/// The maximum number of interim answers (1xx) before the final one.
-const MAX_INTERIM: usize = 16;
 
 /// What the backend answers.
 enum Answer {

@@ -15,8 +15,8 @@ use crate::snapshot::Snapshots;
 
 use super::conn::{self, BackendConn};
 use super::dial::Destination;
-use super::servers::{Endpoint, Upstreams};
-use super::{lack, tls};
+use super::servers::Upstreams;
+use super::{forward, lack, tls};
 
 /// How long a server may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,9 +37,12 @@ pub(in crate::proxy) async fn keep_checking(upstreams: Arc<Upstreams>, snapshots
         for server in upstreams.endpoints() {
             let path = check.path.clone();
             let secured = snapshot.tls.server(&server.server).cloned();
+            // The Host of forwarded requests; where that is the client's, the server's own name.
+            let host = forward::host(&snapshot.config, secured.as_deref())
+                .map_or_else(|| server.server.authority(), str::to_owned);
             let destination = Destination { address: server.address, secured };
             asked.spawn(async move {
-                let answer = ask(&destination, &server, &path);
+                let answer = ask(&destination, &host, &path);
                 let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
                 (server, answer.unwrap_or_else(|_| Some(Err("no answer in time".into()))))
             });
@@ -56,16 +59,9 @@ pub(in crate::proxy) async fn keep_checking(upstreams: Arc<Upstreams>, snapshots
 }
 
 /// Why a server is unhealthy; `None` if it could not be checked, for a reason on this machine.
-async fn ask(to: &Destination, server: &Endpoint, path: &str) -> Option<Result<(), String>> {
+async fn ask(to: &Destination, host: &str, path: &str) -> Option<Result<(), String>> {
     match to.connect(ANSWER_TIMEOUT).await {
-        Ok(io) => {
-            let host = match (to.host(), server.server.tls) {
-                (Some(host), _) => host.to_owned(),
-                (None, true) => server.server.authority(),
-                (None, false) => server.address.to_string(),
-            };
-            Some(ask_over(BackendConn::new(io, to.key()), &host, path).await)
-        }
+        Ok(io) => Some(ask_over(BackendConn::new(io, to.key()), host, path).await),
         Err(error) if lack::caused(&error) => None,
         Err(error) => Some(Err(explain(&error))),
     }

@@ -38,7 +38,7 @@ const EARLY_CHUNK: usize = 4 * 1024;
 const INTERIM_BYTES: usize = 16 * 1024;
 
 /// The maximum number of interim answers (1xx) before the final one.
-const MAX_INTERIM: usize = 16;
+pub(in crate::proxy) const MAX_INTERIM: usize = 16;
 
 /// How often data is read that TLS has received while a connection was idle.
 const MAX_RECORDS: usize = 16;

@@ -35,11 +35,6 @@ impl Destination {
         (self.address, self.secured.as_ref().map(|secured| secured.id()))
     }
 
-    /// The Host that the server receives; `None`: the client's.
-    pub(in crate::proxy) fn host(&self) -> Option<&str> {
-        self.secured.as_ref()?.host()
-    }
-
     /// Connects; with TLS the certificate has been verified then.
     pub(super) async fn connect(&self, timeout: Duration) -> Result<Io> {
         let deadline = Instant::now() + timeout;

@@ -10,12 +10,13 @@ use pingora::proxy::Session;
 use pingora::{BError, Error, ErrorType, Result};
 
 use crate::api::Handler;
-use crate::config::ZHeaders;
+use crate::config::{Config, UpstreamHost, ZHeaders};
 use crate::proxy::downstream::{syntax, upgrade};
 use crate::refusal::SCIM_JSON;
 use crate::repair::{Repair, Repairs};
 use crate::spans::{TRACEPARENT, Trace};
 use crate::target;
+use crate::tls::client::Secured;
 
 use super::lookalike;
 
@@ -40,6 +41,18 @@ static NOT_PASSED_ON: [HeaderName; 8] = [
 
 /// The headers that request a switch to WebSocket and agree to it, between two hops.
 const SWITCH: [(&str, &str); 2] = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+
+/// The Host that the backend receives; `None`: the client's.
+pub(in crate::proxy) fn host<'a>(
+    config: &'a Config,
+    secured: Option<&'a Secured>,
+) -> Option<&'a str> {
+    match (secured, &config.upstream_host) {
+        (Some(secured), _) => secured.host(),
+        (None, UpstreamHost::Name(name)) => Some(name),
+        (None, UpstreamHost::ByScheme | UpstreamHost::Keep) => None,
+    }
+}
 
 /// How the body of a forwarded request is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,19 +2,15 @@
 //! opened, but the backend has not failed.
 
 use std::io;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use pingora::{BError, Error, ErrorType};
 
+use crate::logging::Limited;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 
 const LACKING: ErrorType = ErrorType::Custom("out of descriptors, ports or memory");
-
-/// How often a lasting shortage is logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Whether an error of the system reports such a shortage.
 pub(in crate::proxy) fn is_lack(error: &io::Error) -> bool {
@@ -45,12 +41,8 @@ fn system_error(error: &Error) -> Option<&io::Error> {
 
 /// The error that ends a request because of it. It is logged, but not for each request.
 pub(in crate::proxy) fn error() -> BError {
-    static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
-    // If it is locked, another thread logs the line.
-    if let Ok(mut logged) = LOGGED.try_lock()
-        && logged.is_none_or(|at| at.elapsed() >= LOG_INTERVAL)
-    {
-        *logged = Some(Instant::now());
+    static LOGGED: Limited = Limited::new();
+    if LOGGED.is_due() {
         tracing::warn!(
             "no connection to the backend can be opened: this machine is out of descriptors, ports or memory \
              for the guard; raise the limit of open files, or lower limits.connections"

@@ -232,7 +232,7 @@ fn judge(
         notes,
         propose: arguments.propose,
         bar: progress(source.size(), arguments.format),
-        complain: &report_error,
+        report_error: &report_error,
     };
     let outcome = match &arguments.changes {
         None => preflight.run(&mut *sink)?,

@@ -43,7 +43,7 @@ pub struct Preflight<'a> {
     pub propose: bool,
     pub bar: ProgressBar,
     /// Receives messages about what cannot be read.
-    pub complain: &'a dyn Fn(&str),
+    pub report_error: &'a dyn Fn(&str),
 }
 
 /// The outcome of a run.
@@ -112,7 +112,7 @@ impl Preflight<'_> {
                 Item::Change => survey.change_records += 1,
                 Item::Unread(sentence) => {
                     survey.unusable = true;
-                    self.bar.suspend(|| (self.complain)(&sentence));
+                    self.bar.suspend(|| (self.report_error)(&sentence));
                 }
                 Item::Nothing => {}
             }
@@ -121,7 +121,7 @@ impl Preflight<'_> {
         if let Err(error) = read {
             survey.unusable = true;
             self.bar.suspend(|| {
-                (self.complain)(&format!("the source cannot be read any further: {error}"));
+                (self.report_error)(&format!("the source cannot be read any further: {error}"));
             });
         }
         survey

@@ -21,8 +21,8 @@ use tokio::time::error::Elapsed;
 use crate::rule::Rule;
 use crate::tls::client::Secured;
 
-use super::budget::Kind;
 use super::downstream::syntax;
+use super::memory::Kind;
 use super::pingora_internals;
 use super::request::{RequestFilter, failure};
 use super::upstream::conn::{self, BackendConn};

@@ -7,7 +7,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use super::Connections;
-use super::budget::{Budget, Kind};
+use super::memory::{Budget, Kind};
 
 /// Collects the connections and buffered bytes of clients.
 pub struct MemoryMetrics {

@@ -7,12 +7,12 @@
 //! 4. [`request`]: judges the request in the first phase, and answers what is refused.
 //! 5. `exchange`: sends a request whose body was read, and returns the answer. Streamed requests take
 //!    Pingora's own path.
-//!    `upgrade`: switches to WebSocket, outside SCIM, and copies what follows.
+//!    `websocket`: switches to WebSocket, outside SCIM, and copies what follows.
 //! 6. [`upstream`]: chooses the server and the connection, and decides which headers are forwarded in
 //!    each direction.
 //! 7. `request::recorder`: counts and logs the request when it has ended.
 //!
-//! [`budget`] bounds the memory that clients can make the process hold. `pingora_internals` is the one
+//! [`memory`] bounds the memory that clients can make the process hold. `pingora_internals` is the one
 //! place that depends on what Pingora does not document; `trim` returns freed memory to the system.
 //!
 //! Another Pingora service embeds the [`RequestFilter`] alone, or together with a [`Downstream`].
@@ -33,19 +33,19 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{BError, Error, ErrorSource, Result};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub mod budget;
 pub mod downstream;
 mod exchange;
 mod expiry;
 mod listeners;
+pub mod memory;
 mod memory_metrics;
 mod pingora_internals;
 mod repair;
 pub mod request;
 pub mod server;
 mod trim;
-mod upgrade;
 pub mod upstream;
+mod websocket;
 mod worker;
 
 pub use downstream::proxy_protocol::header as proxy_header;
@@ -53,8 +53,8 @@ pub use downstream::{Connections, Downstream, chunked, head};
 pub use request::{FilterCtx, RequestFilter};
 pub use server::{Running, ServeError, Signals, serve, start};
 
-use budget::Kind;
 use downstream::conn::ClientConn;
+use memory::Kind;
 use request::session::client_conn;
 use upstream::dial::Destination;
 use upstream::pool::Pool;

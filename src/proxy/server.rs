@@ -43,9 +43,9 @@ use upgrade::Program;
 
 use super::listeners::{self, Accepting, Listeners, Listening};
 use super::memory_metrics::MemoryMetrics;
-use super::upgrade::Upgrades;
-use super::upgrade::metrics::UpgradeMetrics;
 use super::upstream::{Upstreams, check};
+use super::websocket::Upgrades;
+use super::websocket::metrics::UpgradeMetrics;
 use super::worker::Worker;
 use super::{Connections, Downstream, GuardProxy, RequestFilter, expiry, trim};
 

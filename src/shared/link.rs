@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::{Receiver, WeakSender};
 use uuid::Uuid;
 
-use super::Hear;
+use super::OnEvent;
 use super::events::{Event, Replica};
 use super::keys::Keys;
 use super::listen::Listener;
@@ -57,7 +57,7 @@ impl Link {
     }
 
     /// Starts the thread, which ends when nobody can send messages any more.
-    pub fn start(self, waiting: Receiver<Message>, hear: Hear) -> std::io::Result<()> {
+    pub fn start(self, waiting: Receiver<Message>, on_event: OnEvent) -> std::io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("shared".into());
         thread.spawn(move || {
@@ -67,7 +67,7 @@ impl Link {
                 replica: &self.replica,
                 status: &self.status,
                 counts: &self.back.counts,
-                hear,
+                on_event,
             };
             runtime.block_on(async {
                 tokio::select! {

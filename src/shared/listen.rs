@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Hear;
+use super::OnEvent;
 use super::connect;
 use super::events::{Event, Replica};
 use super::status::{Counts, Status};
@@ -23,7 +23,7 @@ pub struct Listener<'a> {
     pub replica: &'a Replica,
     pub status: &'a Status,
     pub counts: &'a Counts,
-    pub hear: Hear,
+    pub on_event: OnEvent,
 }
 
 impl Listener<'_> {
@@ -67,7 +67,7 @@ impl Listener<'_> {
                     Some((_, Event::Beat)) | None => {}
                     Some((_, event)) => {
                         Counts::add(&self.counts.received);
-                        (self.hear)(event);
+                        (self.on_event)(event);
                     }
                 }
             }

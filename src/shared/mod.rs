@@ -68,7 +68,7 @@ pub struct SharedState {
 pub struct Unavailable;
 
 /// What is done with the events of other replicas.
-pub type Hear = Box<dyn Fn(Event) + Send>;
+pub type OnEvent = Box<dyn Fn(Event) + Send>;
 
 impl SharedState {
     pub fn new(settings: Shared) -> Self {
@@ -89,10 +89,10 @@ impl SharedState {
     }
 
     /// Connects to the store, and waits a moment for that, so that the first requests can ask it. Later calls do nothing.
-    pub fn start(&self, hear: Hear) {
+    pub fn start(&self, on_event: OnEvent) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(waiting) = waiting else { return };
-        if let Err(error) = self.spawn(waiting, hear) {
+        if let Err(error) = self.spawn(waiting, on_event) {
             self.status.set_down(format!("no thread or runtime can be had for it: {error}"));
             tracing::error!(%error, "shared: the store is not used: no thread or runtime to be had");
         }
@@ -100,17 +100,17 @@ impl SharedState {
     }
 
     #[cfg(feature = "shared")]
-    fn spawn(&self, waiting: Receiver<Message>, hear: Hear) -> std::io::Result<()> {
+    fn spawn(&self, waiting: Receiver<Message>, on_event: OnEvent) -> std::io::Result<()> {
         let link = link::Link::new(
             self.settings.clone(),
             (Arc::clone(&self.status), Arc::clone(&self.counts)),
             self.queue.downgrade(),
         );
-        link.start(waiting, hear)
+        link.start(waiting, on_event)
     }
 
     #[cfg(not(feature = "shared"))]
-    fn spawn(&self, _: Receiver<Message>, _: Hear) -> std::io::Result<()> {
+    fn spawn(&self, _: Receiver<Message>, _: OnEvent) -> std::io::Result<()> {
         Err(std::io::ErrorKind::Unsupported.into())
     }
 

@@ -11,7 +11,7 @@ use crate::rule::Rule;
 /// How many entries are shown by default, and how many examples of each kind.
 const ROWS: u64 = 20;
 const EXAMPLES: usize = 3;
-const LOOKS: usize = 5;
+const MAX_SAMPLES: usize = 5;
 
 /// Collects what is shown at the end.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Overview<W> {
     rules: BTreeMap<Rule, (String, Vec<String>)>,
     reasons: BTreeMap<Class, Vec<String>>,
     conflicts: BTreeMap<On, Vec<String>>,
-    looks: Vec<[String; 4]>,
+    samples: Vec<[String; 4]>,
     proposals: u64,
 }
 
@@ -40,7 +40,7 @@ impl<W: Write> Overview<W> {
             rules: BTreeMap::new(),
             reasons: BTreeMap::new(),
             conflicts: BTreeMap::new(),
-            looks: Vec::new(),
+            samples: Vec::new(),
             proposals: 0,
         }
     }
@@ -145,12 +145,12 @@ impl<W: Write> Overview<W> {
         writeln!(self.out)
     }
 
-    fn looks(&mut self) -> io::Result<()> {
-        if self.looks.is_empty() {
+    fn samples(&mut self) -> io::Result<()> {
+        if self.samples.is_empty() {
             return Ok(());
         }
         writeln!(self.out, "HOW USERS WILL APPEAR IN WIRE")?;
-        for [handle, name, email, role] in &self.looks {
+        for [handle, name, email, role] in &self.samples {
             writeln!(self.out, "  @{handle:<24} {name:<28} {email:<36} {role}")?;
         }
         writeln!(self.out)
@@ -203,12 +203,12 @@ impl<W: Write> Sink for Overview<W> {
             add(self.conflicts.entry(*on).or_default(), example);
         }
         if let Some(reading) = judged.verdict.as_ref().and_then(|verdict| verdict.reading.as_ref())
-            && self.looks.len() < LOOKS
+            && self.samples.len() < MAX_SAMPLES
             && candidate.class == Class::Keep
         {
             let role = reading.role.as_deref().unwrap_or("member");
             let email = reading.emails.first().map_or("", String::as_str);
-            self.looks.push([&*reading.handle, &*reading.name, email, role].map(clean));
+            self.samples.push([&*reading.handle, &*reading.name, email, role].map(clean));
         }
         if judged.is_wrong() {
             if self.left > 0 {
@@ -227,7 +227,7 @@ impl<W: Write> Sink for Overview<W> {
         self.counts(summary)?;
         self.refusals(summary)?;
         self.conflicts(summary)?;
-        self.looks()?;
+        self.samples()?;
         self.rows()?;
         if self.proposals > 0 {
             writeln!(self.out, "{} handles are proposed.", self.proposals)?;

@@ -35,8 +35,8 @@ use super::chunked::Misframed;
 use super::extent::Extent;
 use super::h2_heads::H2Heads;
 use super::head::{Head, HeadRules};
-use crate::proxy::budget::{Connection, Place};
-use crate::proxy::upgrade::Tunnel;
+use crate::proxy::memory::{Connection, Place};
+use crate::proxy::websocket::Tunnel;
 
 /// How much is read at a time while a head is expected: most requests fit as a whole.
 const READ_CHUNK: usize = 4 * 1024;

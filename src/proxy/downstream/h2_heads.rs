@@ -15,7 +15,7 @@ use pingora::protocols::raw_connect::ProxyDigest;
 use tokio::time::Sleep;
 
 use super::frames::Frames;
-use crate::proxy::budget::{Connection, Kind, Place, Share};
+use crate::proxy::memory::{Connection, Kind, Place, Share};
 use crate::tls::subject::SubjectName;
 
 /// How often the connection checks whether memory has become available.

@@ -73,7 +73,7 @@ pub fn end(bytes: &[u8], from: usize) -> Option<usize> {
 ///
 /// `seen` bytes of them were checked before. Such bytes are answered immediately, so that a client
 /// that speaks TLS or HTTP/0.9 to the guard need not wait for a deadline.
-pub(in crate::proxy) fn hopeless(bytes: &[u8], seen: usize) -> Option<Refusal> {
+pub(in crate::proxy) fn early_fault(bytes: &[u8], seen: usize) -> Option<Refusal> {
     let first = *bytes.first()?;
     if !is_tchar(first) && first != b'\r' {
         return Some(no_method(bytes));

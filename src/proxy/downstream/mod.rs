@@ -31,7 +31,7 @@ use crate::snapshot::{Snapshot, Snapshots};
 use crate::target;
 use crate::verdict::VerdictLabel;
 
-use crate::proxy::budget::{Budget, GaveWay, Kind, Share};
+use crate::proxy::memory::{Budget, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals;
 use crate::proxy::request::recorder::{Recorder, RequestRecord};
 use crate::proxy::request::{RequestFilter, answer};
@@ -297,7 +297,7 @@ where
                 return Read::Head(end);
             }
             let half_a_line = empty_line && bytes.len() == 1;
-            if let Some(refusal) = head::hopeless(bytes, searched).filter(|_| !half_a_line) {
+            if let Some(refusal) = head::early_fault(bytes, searched).filter(|_| !half_a_line) {
                 return Read::Refused(refusal);
             }
             if bytes.len() > header_bytes {

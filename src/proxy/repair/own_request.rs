@@ -10,7 +10,7 @@ use pingora::protocols::http::v1::client::HttpSession as Backend;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
-use crate::proxy::budget::Kind;
+use crate::proxy::memory::Kind;
 use crate::proxy::request::replace;
 use crate::proxy::upstream::servers::Attempts;
 use crate::proxy::upstream::{throttle, tls};

@@ -12,7 +12,7 @@ use crate::config::Limits;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 
-use crate::proxy::budget::{GaveWay, Kind, Share};
+use crate::proxy::memory::{GaveWay, Kind, Share};
 
 /// Why a body was not read.
 #[derive(Debug)]

@@ -18,11 +18,11 @@ use crate::authorizer::Metered;
 use crate::config::{Config, Limits, Server};
 use crate::deprovisioning::Place;
 use crate::evaluator::{BodyTask, RepairedBody};
-use crate::proxy::budget::{self, GaveWay, Kind, Share};
+use crate::proxy::memory::{self, GaveWay, Kind, Share};
 use crate::proxy::pingora_internals::Restore;
-use crate::proxy::upgrade::{self, Switched};
 use crate::proxy::upstream::forward::BodyFraming;
 use crate::proxy::upstream::servers;
+use crate::proxy::websocket::{self, Switched};
 use crate::refusal::Refusal;
 use crate::repair::Repairs;
 use crate::repair::work::Work;
@@ -75,7 +75,7 @@ pub(super) enum State {
     /// The proxy sends it together with its body.
     Exchanging { framing: BodyFraming },
     /// The proxy sends it, and switches to WebSocket if the backend does.
-    Upgrading { place: upgrade::Place },
+    Upgrading { slot: websocket::Slot },
     /// The connection continues as a tunnel.
     Switched,
     /// Pingora sends it, and reads the buffered body from a session that replaces the real one.
@@ -183,9 +183,9 @@ impl FilterCtx {
     }
 
     /// The request's place among the switched connections, if it asks to switch.
-    pub(in crate::proxy) fn begin_upgrade(&mut self) -> Option<upgrade::Place> {
+    pub(in crate::proxy) fn begin_upgrade(&mut self) -> Option<websocket::Slot> {
         match self.state.take() {
-            State::Upgrading { place } => Some(place),
+            State::Upgrading { slot } => Some(slot),
             other => {
                 self.state = other;
                 None
@@ -239,7 +239,7 @@ impl FilterCtx {
 
     /// Waits for memory, and holds it until the request ends.
     pub(in crate::proxy) async fn reserve(&mut self, kind: Kind, bytes: usize) -> Result<()> {
-        self.share.grow(kind, bytes).await.map(drop).map_err(|_| budget::short())
+        self.share.grow(kind, bytes).await.map(drop).map_err(|_| memory::short())
     }
 
     /// Releases what is reserved for the answer beyond `bytes`.

@@ -2,7 +2,7 @@
 
 use pingora::{Error, ErrorSource, ErrorType};
 
-use crate::proxy::budget;
+use crate::proxy::memory;
 use crate::proxy::upstream::{lack, throttle, tls};
 use crate::refusal::Refusal;
 use crate::rule::Rule;
@@ -24,8 +24,8 @@ pub(in crate::proxy) fn answer(error: &Error) -> Option<Refusal> {
     if let Some(refusal) = tls::refusal(error) {
         return Some(refusal);
     }
-    if budget::is_short(error) {
-        return Some(budget::refusal());
+    if memory::is_short(error) {
+        return Some(memory::refusal());
     }
     let (rule, detail) = match (error.esource(), error.etype()) {
         (

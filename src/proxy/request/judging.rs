@@ -12,10 +12,10 @@ use pingora::{Error, Result};
 use crate::api::{BodyKind, Handler};
 use crate::evaluator::{BodyTask, Head, HeadVerdict, Next};
 use crate::metrics::MethodLabel;
-use crate::proxy::budget::{self, Kind};
 use crate::proxy::downstream::conn::ClientConn;
 use crate::proxy::downstream::head::HeadRules;
 use crate::proxy::downstream::{framing, upgrade};
+use crate::proxy::memory::{self, Kind};
 use crate::proxy::upstream::forward::{self, BodyFraming};
 use crate::proxy::upstream::origin;
 use crate::refusal::Refusal;
@@ -70,7 +70,7 @@ impl RequestFilter {
         let peer = peer_ip(session);
         let head = session.req_header();
         ctx.weight = match client_conn(session) {
-            _ if session.is_http2() => budget::of_stream(head),
+            _ if session.is_http2() => memory::of_stream(head),
             // A large head is held twice, as bytes and as fields.
             Some(conn) if conn.head() > LARGE_HEAD => 2 * conn.head(),
             _ => 0,
@@ -258,8 +258,8 @@ impl RequestFilter {
             return Decision::Refuse(upgrade::refused(), Rest::LeftUnread);
         };
         match upgrades.enter(ctx.limits().upgrades) {
-            Ok(place) => {
-                ctx.state = State::Upgrading { place };
+            Ok(slot) => {
+                ctx.state = State::Upgrading { slot };
                 Decision::Forward
             }
             Err(refusal) => Decision::Refuse(refusal, Rest::LeftUnread),

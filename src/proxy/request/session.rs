@@ -6,10 +6,10 @@ use std::sync::Arc;
 use http::{Version, header};
 use pingora::proxy::Session;
 
-use crate::proxy::budget::Connection;
 use crate::proxy::downstream::conn::ClientConn;
 use crate::proxy::downstream::h2_heads::H2Connection;
 use crate::proxy::downstream::syntax;
+use crate::proxy::memory::Connection;
 use crate::tls::subject::SubjectName;
 
 /// The connection of an HTTP/1 request that arrived through `Downstream`.

@@ -14,12 +14,12 @@ use tokio::time::{Instant, Sleep};
 
 use crate::config::Limits;
 use crate::logging::{self, AccessLog};
-use crate::proxy::budget::Kind;
+use crate::proxy::memory::Kind;
 use crate::proxy::upstream::conn::BackendConn;
 use crate::proxy::upstream::io::Io;
 
 use super::pipe::{Broken, Pipe};
-use super::{Place, Switched};
+use super::{Slot, Switched};
 
 /// How long a tunnel may continue while the process is stopping; half of `limits.shutdown_timeout`
 /// if that is less.
@@ -37,7 +37,7 @@ pub(in crate::proxy) struct Tunnel {
     to_backend: Pipe,
     to_client: Pipe,
     request: Switched,
-    _place: Place,
+    _slot: Slot,
 }
 
 /// SECURITY: the buffers contain messages of users.
@@ -78,12 +78,12 @@ impl Tunnel {
         backend: BackendConn,
         mut first: BytesMut,
         request: Switched,
-        place: Place,
+        slot: Slot,
     ) -> Self {
         let (backend, rest) = backend.into_stream();
         first.unsplit(rest);
         let (to_backend, to_client) = (Pipe::default(), Pipe::new(first));
-        Self { backend, to_backend, to_client, request, _place: place }
+        Self { backend, to_backend, to_client, request, _slot: slot }
     }
 
     /// Copies until one side, a limit or the end of the process ends it, and logs that.

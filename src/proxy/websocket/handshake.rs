@@ -17,7 +17,7 @@ use crate::proxy::upstream::conn::{self, BackendConn, MAX_INTERIM};
 use crate::proxy::upstream::tls;
 use crate::proxy::{GuardProxy, ProxyCtx, pingora_internals};
 
-use super::{Place, Tunnel};
+use super::{Slot, Tunnel};
 
 /// The maximum size of an answer's head, in bytes, and of its header lines.
 const HEAD_BYTES: usize = 16 * 1024;
@@ -41,7 +41,7 @@ impl GuardProxy {
         &self,
         session: &mut Session,
         ctx: &mut ProxyCtx,
-        place: Place,
+        slot: Slot,
     ) -> Result<()> {
         session.set_keepalive(None);
         // A reused connection may be closing, and this request is not sent twice.
@@ -49,7 +49,7 @@ impl GuardProxy {
         let secured = ctx.secured()?;
         let to = conn.held();
         RequestFilter::write_upgrade_head(session, &mut ctx.filter, secured.as_deref(), to)?;
-        let answered = self.ask_to_switch(session, ctx, conn, place).await;
+        let answered = self.ask_to_switch(session, ctx, conn, slot).await;
         answered.inspect_err(|error| {
             if error.esource() == &ErrorSource::Upstream {
                 self.upstreams.failed(&ctx.attempts, error);
@@ -62,7 +62,7 @@ impl GuardProxy {
         session: &mut Session,
         ctx: &mut ProxyCtx,
         mut conn: Box<BackendConn>,
-        place: Place,
+        slot: Slot,
     ) -> Result<()> {
         let timeout = ctx.filter.limits().upstream_timeout;
         let answer = tokio::time::timeout(timeout, read_answer(&mut conn)).await;
@@ -74,8 +74,8 @@ impl GuardProxy {
                 let client = client.ok_or_else(|| Error::new(ErrorType::InternalError))?;
                 let mut first = to_bytes(&head)?;
                 first.unsplit(rest);
-                place.switched();
-                client.switch(Box::new(Tunnel::new(*conn, first, ctx.filter.switch(), place)));
+                slot.switched();
+                client.switch(Box::new(Tunnel::new(*conn, first, ctx.filter.switch(), slot)));
                 pingora_internals::give_back(session);
                 Ok(())
             }

@@ -15,7 +15,7 @@ use http::HeaderValue;
 use crate::refusal::Refusal;
 use crate::rule::Rule;
 
-use super::budget::Share;
+use super::memory::Share;
 
 mod handshake;
 pub(super) mod metrics;
@@ -32,11 +32,11 @@ pub struct Upgrades {
 }
 
 impl Upgrades {
-    /// A place for one more, if there are fewer than `limit`.
-    pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Result<Place, Refusal> {
-        let place = Place(Arc::clone(self));
+    /// Room for one more, if there are fewer than `limit`.
+    pub(super) fn enter(self: &Arc<Self>, limit: usize) -> Result<Slot, Refusal> {
+        let slot = Slot(Arc::clone(self));
         if self.open.fetch_add(1, Ordering::Relaxed) < limit {
-            return Ok(place);
+            return Ok(slot);
         }
         Err(Refusal::new(
             Rule::LimitsUpgrades,
@@ -45,18 +45,18 @@ impl Upgrades {
     }
 }
 
-/// A place for one of them.
+/// Room for one of them.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Upgrades>);
+pub(super) struct Slot(Arc<Upgrades>);
 
-impl Place {
+impl Slot {
     /// Counts one that has switched.
     fn switched(&self) {
         self.0.switched.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
     }

@@ -100,6 +100,8 @@ impl Place {
     /// Uses up all descriptors of a guard that was run with few, for as long as the returned
     /// connections are held.
     pub fn starve(&self, guard: &Running) -> Vec<TcpStream> {
+        // It needs some to start.
+        wait_until("the guard to be ready", || self.logged().contains("[\"ready\""));
         let connections = (0..60).map(|_| TcpStream::connect(self.addr).unwrap()).collect();
         wait_until("the guard to be out of descriptors", || guard.is_starved());
         connections

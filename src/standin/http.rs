@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::Wire;
+use crate::accept::accept;
 
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -73,8 +74,7 @@ pub(super) async fn listen(listener: TcpListener, wire: Arc<Wire>, connections: 
     let mut tasks = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else { continue };
+            stream = accept(&listener) => {
                 connections.fetch_add(1, Ordering::SeqCst);
                 let wire = Arc::clone(&wire);
                 tasks.spawn(async move {

@@ -32,7 +32,7 @@ dist: setup ## the build that ships; PGO=off: without a profile of the training 
 
 package: dist ## make the .deb and the .rpm, in dist/; MAINTAINER='Name <address>'
 	@scripts/setup.sh package
-	@MAINTAINER='$(MAINTAINER)' scripts/package.sh $${CARGO_TARGET_DIR:-target}/dist/wire-scim-guard dist
+	@scripts/package.sh $${CARGO_TARGET_DIR:-target}/dist/wire-scim-guard dist
 
 image: setup ## make the image, as an archive in dist/; IMAGE=registry.example.com/wire-scim-guard
 	@scripts/setup.sh image
@@ -40,7 +40,7 @@ image: setup ## make the image, as an archive in dist/; IMAGE=registry.example.c
 	@IMAGE='$(IMAGE)' scripts/image.sh $${CARGO_TARGET_DIR:-target}/dist-static/wire-scim-guard dist
 
 release: setup ## VERSION=1.2.3 MAINTAINER='Name <address>' IMAGE=...: make all files of a release, in dist/, twice, and compare them
-	@CARGO='$(CARGO)' MAINTAINER='$(MAINTAINER)' IMAGE='$(IMAGE)' scripts/release.sh '$(VERSION)'
+	@CARGO='$(CARGO)' IMAGE='$(IMAGE)' scripts/release.sh '$(VERSION)'
 
 test: setup-test ## run the checks of every change
 	@scripts/test.sh

@@ -26,9 +26,10 @@ sed -i -e "s/^version: .*/version: $version/" -e "s/^appVersion: .*/appVersion: 
 archive "$out/wire-scim-guard-chart-$version.tgz" "$stage/charts" wire-scim-guard
 
 # To be unpacked in the folder of wire-server-deploy: it renders each chart with the example of the same name, to know its images.
-mkdir -p "$stage"/offline/{charts,values/wire-scim-guard,dashboards/api_upload}
+mkdir -p "$stage"/offline/{charts,values/wire-scim-guard,values/wire-server,dashboards/api_upload}
 cp -r "$chart" "$stage/offline/charts/"
 cp "$stage/charts/examples/between-nginz-and-spar.yaml" "$stage/offline/values/wire-scim-guard/prod-values.example.yaml"
+cp conf/placements/nginz-values.yaml "$stage/offline/values/wire-server/"
 cp conf/grafana/upload/wire-scim-guard.json "$stage/offline/dashboards/api_upload/"
 archive "$out/wire-scim-guard-wire-server-deploy-$version.tgz" "$stage/offline" charts dashboards values
 

@@ -24,7 +24,7 @@ trap 'rm -rf "$stage"' EXIT
 root=$stage/root docs=$stage/root/usr/share/doc/wire-scim-guard
 mkdir -p "$out" "$docs" "$root"/{usr/bin,etc/ssl/certs,tmp}
 stripped "$program" "$root/usr/bin/wire-scim-guard"
-# Mozilla's authorities, for backends on the internet. This machine may trust others besides, which are none of the operator's.
+# Mozilla's authorities, for backends on the internet. The machine that builds the image may trust others too; they must not be in it.
 cp target/packaging/lib/python3*/site-packages/certifi/cacert.pem "$root/etc/ssl/certs/ca-certificates.crt"
 printf 'wire-scim-guard:x:65532:65532::/:/sbin/nologin\n' >"$root/etc/passwd"
 printf 'wire-scim-guard:x:65532:\n' >"$root/etc/group"

@@ -24,7 +24,7 @@ pub enum Action {
     Delete,
     /// A replacement or a PATCH that sets `active` to false.
     Deactivate,
-    /// A PATCH that sets `active` to true.
+    /// A PATCH that sets `active` to true, or removes it, which means the same.
     Reactivate,
     /// Another method, which is forwarded if rules about methods are not enforced.
     Other,

@@ -67,10 +67,10 @@ impl Reader<'_> {
             match (path, value) {
                 (Some(path), value) => {
                     let op = operation.string(Name::Op).and_then(Op::read);
-                    let value = value.filter(|_| op != Some(Op::Remove));
-                    let name = self.path(path);
-                    if let Some(name) = name.filter(|_| is_user) {
-                        self.note(name, value);
+                    match (self.path(path).filter(|_| is_user), value) {
+                        (Some(name), _) if op == Some(Op::Remove) => self.note(name, None),
+                        (Some(name), Some(value)) => self.note(name, Some(value)),
+                        _ => {}
                     }
                 }
                 // Wire reads it as a whole user.
@@ -261,6 +261,7 @@ mod tests {
             // Wire reads a value without a path as a whole user.
             (BodyKind::Patch, r#""op":"replace","value":{"userName":"alice"}"#, Some(true)),
             (BodyKind::Patch, r#""op":"replace","path":"displayName","value":"a""#, None),
+            (BodyKind::Patch, r#""op":"replace","path":"active""#, None),
             (BodyKind::Patch, r#""op":"replace","path":"active.a","value":false"#, None),
             (BodyKind::GroupPatch, r#""op":"replace","path":"active","value":false"#, None),
             (BodyKind::GroupPatch, r#""op":"replace","value":{"displayName":"a"}"#, None),

@@ -3,7 +3,8 @@
 //!
 //! SECURITY: a line has names of attributes and never a value. Its slot in the queue is reserved
 //! before anything of the request is forwarded, and the request is refused if there is none: no
-//! change is ever missing in the log. A client that sends its body slowly holds no slot meanwhile.
+//! change is ever missing in the log. The slot is held from when the whole body was read until the
+//! answer is known, so that slow clients hold none.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -41,15 +42,9 @@ impl AuditLog {
         Self { access: access.clone(), queue: Arc::default() }
     }
 
-    /// A line for a request, in a slot of the queue; `None`: the queue is full. `is_streamed`: the
-    /// body of the request is forwarded as it arrives.
-    pub fn begin(
-        &self,
-        action: Action,
-        resource: Resource,
-        is_streamed: bool,
-    ) -> Option<Box<Entry>> {
-        let slot = self.queue().reserve(is_streamed)?;
+    /// A line for a request, in a slot of the queue; `None`: the queue is full.
+    pub fn begin(&self, action: Action, resource: Resource) -> Option<Box<Entry>> {
+        let slot = self.queue().reserve()?;
         Some(Box::new(Entry::new(slot, action, resource)))
     }
 

@@ -5,12 +5,11 @@
 
 use std::fmt;
 use std::io::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::logging::AccessLog;
 
@@ -19,10 +18,6 @@ use super::line::AuditLine;
 
 /// Lines that wait to be written, and requests in progress that will have one.
 const MAX_LINES: usize = 1024;
-
-/// How many of these requests may be such whose body is forwarded as it arrives. SECURITY: they may
-/// take as long as their client wants.
-const MAX_STREAMED: usize = 64;
 
 /// How long to wait after a line could not be written.
 const RETRY: Duration = Duration::from_millis(200);
@@ -48,17 +43,10 @@ pub(super) enum Queued {
 }
 
 #[derive(Clone)]
-pub(super) struct Queue {
-    lines: mpsc::Sender<Queued>,
-    streamed: Arc<Semaphore>,
-}
+pub(super) struct Queue(mpsc::Sender<Queued>);
 
 /// Room in the queue for one line.
-pub(super) struct Slot {
-    line: mpsc::OwnedPermit<Queued>,
-    /// Held by requests whose body is forwarded as it arrives.
-    _streamed: Option<OwnedSemaphorePermit>,
-}
+pub(super) struct Slot(mpsc::OwnedPermit<Queued>);
 
 impl Queue {
     /// Starts the thread, which ends with the last sender. Without a thread the queue has no room
@@ -79,28 +67,22 @@ impl Queue {
         if let Err(error) = started {
             tracing::error!(%error, "nothing can be audited, so changes are refused: no thread could be started");
         }
-        Self { lines: sender, streamed: Arc::new(Semaphore::new(MAX_STREAMED)) }
+        Self(sender)
     }
 
-    /// `is_streamed`: for a request whose body is forwarded as it arrives.
-    pub(super) fn reserve(&self, is_streamed: bool) -> Option<Slot> {
-        let streamed = match is_streamed {
-            true => Some(Arc::clone(&self.streamed).try_acquire_owned().ok()?),
-            false => None,
-        };
-        let line = self.lines.clone().try_reserve_owned().ok()?;
-        Some(Slot { line, _streamed: streamed })
+    pub(super) fn reserve(&self) -> Option<Slot> {
+        self.0.clone().try_reserve_owned().ok().map(Slot)
     }
 
     /// Adds a line that has no slot: a thread waits with it if there is no room now.
     pub(super) fn push(&self, line: Queued) {
         UNWRITTEN.fetch_add(1, Ordering::AcqRel);
-        let line = match self.lines.try_send(line) {
+        let line = match self.0.try_send(line) {
             Ok(()) => return,
             Err(TrySendError::Full(line)) => line,
             Err(TrySendError::Closed(_)) => return lost(),
         };
-        let sender = self.lines.clone();
+        let sender = self.0.clone();
         let thread = std::thread::Builder::new().name("audit-wait".into());
         let wait = move || {
             if sender.blocking_send(line).is_err() {
@@ -122,7 +104,7 @@ fn lost() {
 impl Slot {
     pub(super) fn write(self, line: AuditLine) {
         UNWRITTEN.fetch_add(1, Ordering::AcqRel);
-        self.line.send(Queued::Request(line));
+        self.0.send(Queued::Request(line));
     }
 }
 

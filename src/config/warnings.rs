@@ -58,11 +58,14 @@ pub(super) fn find_idle_registry(config: &Config, at: At, diagnostics: &Diagnost
     let is_idle = |rule: &Rule| config.policy.action(*rule) != Action::Enforce;
     let idle: Vec<&str> = REGISTRY.into_iter().filter(is_idle).map(Rule::id).collect();
     if !idle.is_empty() {
-        let message = format!(
-            "tokens: what the registry does not allow is forwarded, as rules.mode or rules.actions has these rules \
-             only reported or off: {}. A token that must stop working now has to be deleted in Wire",
+        let mut message = format!(
+            "tokens: what these rules would refuse is forwarded, as rules.mode or rules.actions has them only reported \
+             or off: {}",
             idle.join(", ")
         );
+        if [Rule::TokenUnknown, Rule::TokenExpired].iter().any(is_idle) {
+            message.push_str(". A token that must stop working now has to be deleted in Wire");
+        }
         diagnostics.warn(at, message);
     }
 }

@@ -23,7 +23,7 @@ const SECONDS_NAME: &str = "scim_guard_shared_lookup_duration_seconds";
 const SECONDS_HELP: &str = "How long requests waited for the store's answer.";
 const EVENTS: &str = "scim_guard_shared_events_total";
 const EVENTS_HELP: &str = "Events about tokens and addresses: sent to other replicas, received from them, or dropped, as the store did not \
-                           take them.";
+                           take them; dropped also counts what became of requests, if the store was not told.";
 
 /// Collects the numbers of the store in use.
 pub(super) struct Shared {

@@ -265,6 +265,7 @@ impl GuardProxy {
         } else if has_body {
             chunk(&mut answer)?;
         }
+        ctx.filter.end_audit(answer.status);
         let mut tasks = vec![HttpTask::Header(answer, done && body.is_empty())];
         if !body.is_empty() {
             let body = if is_http2 { ctx.filter.count(body) } else { body };
@@ -301,6 +302,7 @@ impl ProxyCtx {
         head: Box<ResponseHeader>,
         body: Bytes,
     ) -> Result<()> {
+        self.filter.end_audit(head.status);
         let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
         let mut tasks = vec![HttpTask::Header(head, body.is_empty())];
         if !body.is_empty() {

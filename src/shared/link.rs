@@ -185,8 +185,8 @@ impl Link {
 
     /// Counts what the store is not told, or perhaps not: what it was told is not repeated.
     fn lose(&self, message: &Message) {
-        // A request decides without the store.
-        if !matches!(message, Message::Take(_)) {
+        // A request decides without the store, and a heartbeat tells nothing.
+        if !matches!(message, Message::Take(_) | Message::Publish(Event::Beat)) {
             Counts::add(&self.back.counts.dropped);
         }
     }

@@ -58,7 +58,7 @@ class Pod:
         tokens.write_text(f'tokens: [{{label: test, hash: "{hashed(binary)}"}}]\n')
         # A pod has its own address; here the backend shares the guard's, and needs another port.
         changed = ["--set", "config.upstream.servers[0]=127.0.0.1:8081", "--set-file", f"secrets.tokens={tokens}"]
-        changed += ["--set", "config.rules.mode=enforce"]
+        changed += ["--set", "config.rules.mode=enforce", "--set", "config.shared.timeout=5s"]
         self.documents = example(ROOT / "conf/helm/examples/everything.yaml", *changed)
         self.spec, self.ids = template(self.documents)["spec"], []
         write(folder / "mounts", with_certificates(self.documents))

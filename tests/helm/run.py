@@ -121,6 +121,8 @@ def wrong_values_are_refused():
         "config.admin.listen=0.0.0.0:1": "listen",
         "config.admin.token_file=token": "token_file",
         "config.trusted_proxy=10.0.0.0/8": "trusted_proxy",
+        "service.nodePort=31772": "service.nodePort",
+        "service.type=NodePort,service.loadBalancerIP=192.0.2.1": "loadBalancerIP",
         "config.limits.bodies=1MiB": "bodies",
         "config.rules.mode=warn": "mode",
         "replicas=2": "replicas",

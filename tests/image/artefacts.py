@@ -72,7 +72,8 @@ def wire_server_deploy_finds_the_values(folder):
         example = tar.extractfile("values/wire-scim-guard/prod-values.example.yaml").read()
     outside = {name for name in files if not name.startswith("charts/wire-scim-guard/")}
     dashboard = "dashboards/api_upload/wire-scim-guard.json"
-    expect("files", outside, {dashboard, "values/wire-scim-guard/prod-values.example.yaml"})
+    values = {"values/wire-scim-guard/prod-values.example.yaml", "values/wire-server/nginz-values.yaml"}
+    expect("files", outside, {dashboard, *values})
     expect("example", example, (ROOT / "conf/helm/examples/between-nginz-and-spar.yaml").read_bytes())
 
 

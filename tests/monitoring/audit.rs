@@ -238,31 +238,64 @@ fn changes_are_refused_when_the_audit_log_cannot_be_written() {
     assert_eq!(backend.seen().len(), seen + 1);
 }
 
+/// More requests at a time than the audit log has room for lines.
+const CONNECTIONS: usize = 11;
+const STREAMS: usize = 100;
+
+/// Requests whose body does not end, or whose answers are not read.
+async fn slow_requests(
+    guarded: &Guarded,
+    method: &str,
+    target: &str,
+    reads: bool,
+) -> Vec<(h2::client::ResponseFuture, h2::SendStream<bytes::Bytes>)> {
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut builder = h2::client::Builder::new();
+        if !reads {
+            builder.initial_window_size(0);
+        }
+        let stream = h2c::connect(guarded.addr).await;
+        let (mut sender, connection) = builder.handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        for _ in 0..STREAMS {
+            let request = h2c::head(method, target, guarded.addr).body(()).unwrap();
+            sender = sender.ready().await.unwrap();
+            held.push(sender.send_request(request, !reads).unwrap());
+        }
+    }
+    held
+}
+
 #[test]
 fn requests_whose_body_arrives_slowly_leave_room_for_others() {
-    const CONNECTIONS: usize = 11;
-    const STREAMS: usize = 100;
     /// What each takes at least, in bytes.
-    const A_HEAD: usize = 4096;
+    const A_HEAD: usize = 16 * 1024;
     let backend = Backend::fine();
-    let guarded = audited(&backend);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let held = runtime.block_on(async {
-        let mut held = Vec::new();
-        for _ in 0..CONNECTIONS {
-            let stream = h2c::connect(guarded.addr).await;
-            let (mut sender, connection) = h2::client::handshake(stream).await.unwrap();
-            tokio::spawn(connection);
-            for _ in 0..STREAMS {
-                let request = h2c::head("POST", "/scim/v2/Users", guarded.addr).body(()).unwrap();
-                sender = sender.ready().await.unwrap();
-                held.push(sender.send_request(request, false).unwrap());
-            }
-        }
-        held
+    for target in ["/scim/v2/Users", "/scim/auth-tokens"] {
+        let guarded = audited(&backend);
+        let held = runtime.block_on(slow_requests(&guarded, "POST", target, true));
+        let memory = || guarded.metric("scim_guard_buffered_bytes{kind=\"head\"}");
+        wait_until("all requests", || memory() > (CONNECTIONS * STREAMS * A_HEAD) as f64);
+        let change = with_length("PUT", USER, ALICE.as_bytes());
+        assert_eq!(guarded.ask(change).status, 200, "{target}");
+        drop(held);
+    }
+}
+
+#[test]
+fn clients_that_do_not_read_their_answers_leave_room_for_others() {
+    let backend = Backend::start(|_| Reply::Bytes(answer(401, "{\"label\":\"no\"}")));
+    let guarded = Guarded::configured(&[backend.addr], |config| {
+        config.audit = Some(Audit::default());
+        // One client would not get enough memory for as many answers.
+        config.limits.buffered_bytes *= 8;
     });
-    let memory = || guarded.metric("scim_guard_buffered_bytes{kind=\"head\"}");
-    wait_until("all requests", || memory() > (CONNECTIONS * STREAMS * A_HEAD) as f64);
-    assert_eq!(guarded.ask(with_length("POST", "/scim/v2/Users", ALICE.as_bytes())).status, 200);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let target = format!("/scim/auth-tokens?id={ID}");
+    let held = runtime.block_on(slow_requests(&guarded, "DELETE", &target, false));
+    wait_until("all lines", || guarded.audit_lines().len() == CONNECTIONS * STREAMS);
+    assert_eq!(guarded.ask(with_length("PUT", USER, ALICE.as_bytes())).status, 401);
     drop(held);
 }

@@ -176,10 +176,12 @@ def start_with_a_faulty_config(machine):
 def stop_that_takes_longer_than_the_unit_says(machine):
     with machine.changed(CONFIG, machine.read(CONFIG) + "limits: {shutdown_delay: 3s}\n"):
         machine.write(DROP_IN, "[Service]\nTimeoutStopSec=1\n")
-        machine.restart()
-        machine(f"systemctl stop {SERVICE}")
-        expect("result", machine.show("Result"), "success")
-        machine(f"rm {DROP_IN}")
+        try:
+            machine.restart()
+            machine(f"systemctl stop {SERVICE}")
+            expect("result", machine.show("Result"), "success")
+        finally:
+            machine(f"rm {DROP_IN}")
     machine.restart()
 
 

@@ -132,7 +132,7 @@ fn a_header_is_mandatory_from_the_named_networks() {
 
 #[test]
 fn only_some_malformed_headers_at_a_time_are_answered() {
-    const CLIENTS: usize = 300;
+    const CLIENTS: usize = 150;
     let backend = Backend::fine();
     let guarded = guarded(&backend, |_| {});
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| guarded.client()).collect();
@@ -141,7 +141,7 @@ fn only_some_malformed_headers_at_a_time_are_answered() {
     }
     guarded.wait_metric(
         "scim_guard_rule_hits_total{action=\"enforce\",rule=\"framing.message\"}",
-        300.0,
+        CLIENTS as f64,
     );
     let answers = clients.iter_mut().map(|client| client.response_to("GET"));
     let answered = answers.flatten().inspect(|answer| answer.refused("framing.message")).count();

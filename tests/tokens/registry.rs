@@ -321,6 +321,10 @@ fn a_registry_that_refuses_nothing_is_a_warning() {
         let found = warnings(rules);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with("3:9: warning: tokens: "), "{found:?}");
-        assert!(found[0].contains(&format!("only reported or off: {idle}. ")), "{found:?}");
+        let revoked = ". A token that must stop working now has to be deleted in Wire";
+        assert!(
+            found[0].ends_with(&format!(" only reported or off: {idle}{revoked}")),
+            "{found:?}"
+        );
     }
 }

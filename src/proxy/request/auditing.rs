@@ -1,7 +1,7 @@
 //! What the audit log records of a request, collected where it becomes known.
 
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 
 use crate::audit::{Action, AuditLog, Contents};
@@ -9,26 +9,31 @@ use crate::evaluator::BodyTask;
 use crate::refusal::Refusal;
 use crate::registry::TokenLabel;
 use crate::rule::Rule;
+use crate::snapshot::Snapshot;
 
 use super::context::FilterCtx;
 use super::judge_pool::JudgePool;
 use super::recorder::RequestRecord;
 
+/// Whether a request has a line in the audit log.
+pub(super) fn concerns(snapshot: &Snapshot, record: &RequestRecord) -> bool {
+    snapshot.config.audit.is_some() && Action::of(record.handler, record.method).is_some()
+}
+
 /// Reserves the audit log line of a request that changes something. An error: there is no room for
-/// it. `is_streamed`: its body is forwarded as it arrives.
+/// it.
 ///
-/// SECURITY: only for requests whose head has passed and whose body was read, so that clients
-/// without a token, or slow ones, cannot fill the queue.
+/// SECURITY: only for requests whose head has passed and whose body was read, so that slow clients
+/// cannot fill the queue.
 pub(super) fn begin(
     audit: &AuditLog,
     record: &mut RequestRecord,
     target: &[u8],
-    is_streamed: bool,
 ) -> Result<(), Refusal> {
     let Some((action, resource)) = Action::of(record.handler, record.method) else {
         return Ok(());
     };
-    let Some(mut entry) = audit.begin(action, resource, is_streamed) else { return Err(full()) };
+    let Some(mut entry) = audit.begin(action, resource) else { return Err(full()) };
     let token = record.token.as_ref().map(TokenLabel::as_str);
     entry.sent_by(record.request_id.to_str().unwrap_or("-"), token, record.client, target);
     record.audit = Some(entry);
@@ -62,6 +67,11 @@ pub(super) async fn describe(
 }
 
 impl FilterCtx {
+    /// Writes the line of the audit log, before the client gets an answer with this status.
+    pub(in crate::proxy) fn end_audit(&mut self, status: StatusCode) {
+        self.record.end_audit(status.as_u16());
+    }
+
     /// Records the information in Wire's answer, if it was read completely, for the audit log.
     pub(in crate::proxy) fn audit_answer(&mut self, answer: &ResponseHeader, body: &Bytes) {
         if let Some(entry) = &mut self.record.audit {

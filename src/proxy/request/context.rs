@@ -182,7 +182,7 @@ impl FilterCtx {
         }
     }
 
-    /// The request's place among the switched connections, if it asks to switch.
+    /// The request's slot among the switched connections, if it asks to switch.
     pub(in crate::proxy) fn begin_upgrade(&mut self) -> Option<websocket::Slot> {
         match self.state.take() {
             State::Upgrading { slot } => Some(slot),

@@ -209,6 +209,7 @@ impl RequestFilter {
         let timeout = if place.is_some() { DRAIN_TIMEOUT } else { Duration::ZERO };
         self.recorder.answered(&mut ctx.record, refusal.rule, VerdictLabel::Refused);
         ctx.record.at.clone_from(&refusal.at);
+        ctx.record.end_audit(refusal.status());
         let close = rest == Rest::LeftUnread;
         let waits = expects_continue(session);
         let id = ctx.record.request_id.clone();
@@ -387,6 +388,7 @@ impl RequestFilter {
         // read completely.
         let close = !matches!(ctx.state, State::Exchanging { .. });
         let id = ctx.record.request_id.clone();
+        ctx.record.end_audit(refusal.status());
         let sent = answer::send(session, &refusal, &id, close, DRAIN_TIMEOUT).await;
         let Ok(bytes) = sent else { return gone };
         ctx.record.bytes_out = bytes;

@@ -20,6 +20,7 @@ use crate::proxy::upstream::forward::{self, BodyFraming};
 use crate::proxy::upstream::origin;
 use crate::refusal::Refusal;
 use crate::removal;
+use crate::rule::Rule;
 
 use super::auditing;
 use super::body::{self, Unread};
@@ -181,13 +182,10 @@ impl RequestFilter {
             // The answer may be large and take long, and is written as it arrives.
             conn.write_through();
         }
-        let ended = session.is_body_done();
-        if (ended || unjudged)
-            && let Err(refusal) = self.begin_audit(session, ctx, !ended)
-        {
-            return Ok(Decision::Refuse(refusal, rest(session, ctx.limits().body)));
-        }
-        if ended {
+        if session.is_body_done() {
+            if let Err(refusal) = self.begin_audit(session, ctx) {
+                return Ok(Decision::Refuse(refusal, Rest::Drained));
+            }
             // `Content-Length: 0` is forwarded, as some backends require it with a POST.
             let has_length =
                 session.req_header().method == Method::POST || declared(session).is_some();
@@ -202,20 +200,23 @@ impl RequestFilter {
             };
             return Ok(Decision::Forward);
         }
-        if unjudged {
+        if unjudged && !auditing::concerns(&ctx.snapshot, &ctx.record) {
             self.invite_body(session).await?;
             ctx.state = State::Streaming { framing: BodyFraming::Streamed };
             return Ok(Decision::Forward);
         }
         // SECURITY: no byte of a body for a path that Wire serves is forwarded unjudged. Wire reads
         // no body with GET and DELETE, so it is dropped, and the request is forwarded without it.
-        match self.read_body(session, ctx, false).await? {
-            Ok(_) => {
-                if let Err(refusal) = self.begin_audit(session, ctx, false) {
+        match self.read_body(session, ctx, unjudged).await? {
+            Ok(body) => {
+                if let Err(refusal) = self.begin_audit(session, ctx) {
                     return Ok(Decision::Refuse(refusal, Rest::Drained));
                 }
-                let framing = BodyFraming::Nothing;
-                ctx.state = State::Buffered { body: Bytes::new(), framing, consumed: true };
+                let framing = match unjudged {
+                    true => BodyFraming::Length(body.len()),
+                    false => BodyFraming::Nothing,
+                };
+                ctx.state = State::Buffered { body, framing, consumed: true };
                 Ok(Decision::Forward)
             }
             Err(refusal) => Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
@@ -223,17 +224,12 @@ impl RequestFilter {
     }
 
     /// Reserves a line in the audit log, if there is one.
-    fn begin_audit(
-        &self,
-        session: &Session,
-        ctx: &mut FilterCtx,
-        is_streamed: bool,
-    ) -> Result<(), Refusal> {
-        if ctx.snapshot.config.audit.is_none() {
+    fn begin_audit(&self, session: &Session, ctx: &mut FilterCtx) -> Result<(), Refusal> {
+        if !auditing::concerns(&ctx.snapshot, &ctx.record) {
             return Ok(());
         }
         let target = ctx.target.as_deref().unwrap_or_else(|| session.req_header().raw_path());
-        auditing::begin(&self.recorder.audit, &mut ctx.record, target, is_streamed)
+        auditing::begin(&self.recorder.audit, &mut ctx.record, target)
     }
 
     /// Judges whether an accepted request removes a user that its token may not remove now.
@@ -277,7 +273,7 @@ impl RequestFilter {
             Ok(body) => body,
             Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::LeftUnread)),
         };
-        if let Err(refusal) = self.begin_audit(session, ctx, false) {
+        if let Err(refusal) = self.begin_audit(session, ctx) {
             return Ok(Decision::Refuse(refusal, Rest::Drained));
         }
         self.recorder.metrics.body(body.len());
@@ -289,7 +285,8 @@ impl RequestFilter {
                 Err(refusal) => return Ok(Decision::Refuse(refusal, Rest::Drained)),
             },
             Err(refusal) => {
-                if ctx.record.audit.is_some() {
+                // Where large bodies wait already, this one does not wait again.
+                if ctx.record.audit.is_some() && refusal.rule != Rule::LimitsBufferedBytes {
                     // The request is refused anyway, with the more important reason.
                     let _ = Box::pin(auditing::describe(&self.judges, ctx, task, &body)).await;
                 }

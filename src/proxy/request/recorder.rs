@@ -65,13 +65,32 @@ pub(in crate::proxy) struct RequestRecord {
     pub bytes_out: usize,
     pub upstream: Option<SocketAddr>,
     pub upstream_started: Option<Instant>,
-    /// The request's line in the audit log.
+    /// The request's line in the audit log, until the answer is known.
     pub audit: Option<Box<Entry>>,
+    /// The line was written.
+    pub audited: bool,
     /// `None`: requests are not traced.
     pub trace: Option<Box<Trace>>,
 }
 
 impl RequestRecord {
+    /// Writes the line of the audit log, with the status of the answer that the client is about to
+    /// get.
+    ///
+    /// SECURITY: before the answer is written, as a client that reads slowly would hold its slot.
+    pub(super) fn end_audit(&mut self, status: u16) {
+        if let Some(entry) = self.audit.take() {
+            let rule = self.answered.map(|(rule, _)| rule.id());
+            entry.end(status, rule, self.wire_status, names(self.carried_out()));
+            self.audited = true;
+        }
+    }
+
+    /// The repairs with which the request was forwarded.
+    fn carried_out(&self) -> Repairs {
+        if self.forwarded { self.repaired } else { Repairs::NONE }
+    }
+
     pub(in crate::proxy) fn new() -> Self {
         Self {
             started: Instant::now(),
@@ -95,6 +114,7 @@ impl RequestRecord {
             upstream: None,
             upstream_started: None,
             audit: None,
+            audited: false,
             trace: None,
         }
     }
@@ -161,28 +181,20 @@ impl Recorder {
             token.count(verdict);
         }
         self.metrics.request(record.handler, record.method, status, verdict, took);
-        // A refused request was not forwarded with repairs.
-        let repaired = if record.forwarded { record.repaired } else { Repairs::NONE };
+        let repaired = record.carried_out();
         self.note_activity(record, verdict, repaired);
         if record.forwarded {
             self.agree(record);
         }
-        let repaired: Vec<&'static str> = match repaired.is_empty() {
-            true => Vec::new(),
-            false => repaired.iter().map(Repair::name).collect(),
-        };
+        let repaired = names(repaired);
         if let (Some(tracer), Some(trace)) = (&self.tracer, record.trace.take()) {
             let repaired = repaired.clone();
             spans::end(tracer, &trace, record, status, verdict, took, repaired);
         }
-        let audit = record.audit.take();
+        record.end_audit(status);
         let always = matches!(verdict, VerdictLabel::Refused | VerdictLabel::Failed)
-            || audit.is_some()
+            || record.audited
             || !repaired.is_empty();
-        if let Some(entry) = audit {
-            let rule = record.answered.map(|(rule, _)| rule.id());
-            entry.end(status, rule, record.wire_status, repaired.clone());
-        }
         if !self.access.wants(always) {
             return;
         }
@@ -214,6 +226,13 @@ impl Recorder {
             token: record.token.as_ref().map(TokenLabel::as_str),
             upstream: record.upstream,
         });
+    }
+}
+
+fn names(repairs: Repairs) -> Vec<&'static str> {
+    match repairs.is_empty() {
+        true => Vec::new(),
+        false => repairs.iter().map(Repair::name).collect(),
     }
 }
 

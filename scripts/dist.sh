@@ -41,11 +41,13 @@ on)
         printf 'dist: pgo/dist.profdata was not trained with these sources and this compiler: train it again with `make pgo`, or build without it with `make dist PGO=off`.\n' >&2
         exit 1
     fi
-    # Under a name of its own, because cargo builds again when a flag changes, and not when the profile does.
+    # Under a name of its own, and with the time of the first copy: cargo builds again when a flag or that time changes, and not when
+    # the profile does.
     mkdir -p "$target/dist"
     sum=$(sha256sum "$profile")
-    cp "$profile" "$target/dist/${sum:0:16}.profdata"
-    profiled "-Cprofile-use=$(realpath "$target/dist/${sum:0:16}.profdata")"
+    copy=$target/dist/${sum:0:16}.profdata
+    [ -e "$copy" ] || cp "$profile" "$copy"
+    profiled "-Cprofile-use=$(realpath "$copy")"
     ;;
 off)
     printf 'dist: building without a profile (PGO=off); the program will be slower.\n' >&2

@@ -55,7 +55,9 @@ class Machine:
         return output
 
     def copy(self, file):
-        shutil.copy(file, self.root / "root")
+        """Returns the path of the file on the machine."""
+        shutil.copy(file, self.root / "srv")
+        return f"/srv/{file.name}"
 
     def read(self, path):
         return (self.root / path.lstrip("/")).read_text()

@@ -35,8 +35,7 @@ class Rpm:
 
 def installation(machine, format, package):
     """The package starts nothing, and its config is valid."""
-    machine.copy(package)
-    machine(f"{format.install} /root/{package.name}")
+    machine(f"{format.install} {machine.copy(package)}")
     expect("enabled", machine.sh(f"systemctl is-enabled {SERVICE} {SOCKET}")[1].split(), ["disabled"] * 2)
     expect("active", machine.sh(f"systemctl is-active {SERVICE} {SOCKET}")[1].split(), ["inactive"] * 2)
     machine("getent passwd wire-scim-guard && getent group wire-scim-guard")
@@ -133,9 +132,9 @@ def replacement_under_load(machine):
 def upgrade_under_load(machine, format, package):
     """The running process hands over to the new program, and the operator's config stays."""
     config, before = machine.read(CONFIG), machine.main_process()
-    machine.copy(package)
+    package = machine.copy(package)
     with Load(machine) as load:
-        machine(f"{format.upgrade} /root/{package.name}")
+        machine(f"{format.upgrade} {package}")
         expect("another process", machine.main_process() not in (0, before), True)
         load.goes_on()
     expect("config", machine.read(CONFIG), config)
@@ -156,7 +155,7 @@ def upgrade_with_a_faulty_config(machine, format, package):
     """The previous program serves on, and the operator is told."""
     config, before = machine.read(CONFIG), machine.main_process()
     with machine.changed(CONFIG, config + UNKNOWN_KEY):
-        said = machine(f"{format.upgrade} --force-downgrade /root/{package.name}")
+        said = machine(f"{format.upgrade} --force-downgrade {machine.copy(package)}")
     expect("message", "the new version did not become ready, so the previous one is still running" in said, True)
     expect("process", machine.main_process(), before)
     expect("a request", machine.create("Alice"), (400, "user.user_name.case"))
@@ -225,7 +224,7 @@ def removal(machine, format, kept):
 
 def reinstallation_and_purge(machine, package):
     config = machine.read(CONFIG)
-    machine(f"dpkg --install /root/{package.name}")
+    machine(f"dpkg --install {machine.copy(package)}")
     expect("config", machine.read(CONFIG), config)
     machine("dpkg --purge wire-scim-guard")
     expect("config", machine.exists(CONFIG), False)
